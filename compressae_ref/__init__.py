@@ -1,0 +1,59 @@
+"""CompresSAE in NumPy and Numba: train a top-k sparse autoencoder on embeddings, store sparse codes, search them.
+
+The names below stand in the order in which data flows.
+"""
+
+from compressae_ref.backends import get_backend
+from compressae_ref.codes import Codes
+from compressae_ref.config import TrainConfig
+from compressae_ref.errors import (
+    BackendError,
+    CompressaeError,
+    DomainError,
+    DTypeError,
+    FormatError,
+    ShapeError,
+)
+from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
+from compressae_ref.index import Hits, Index, search
+from compressae_ref.metrics import bytes_per_row, dead_latents, mean_cosine, recall_at
+from compressae_ref.model import Model
+from compressae_ref.params import Params, init_params
+from compressae_ref.similarity import asymmetric_cosine, gram, reconstructed_cosine, sparse_cosine
+from compressae_ref.train import FitResult, Progress, Record, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "fit",
+    "TrainConfig",
+    "FitResult",
+    "Progress",
+    "Record",
+    "Params",
+    "init_params",
+    "Model",
+    "Codes",
+    "sparse_cosine",
+    "reconstructed_cosine",
+    "asymmetric_cosine",
+    "gram",
+    "search",
+    "Index",
+    "Hits",
+    "recall_at",
+    "mean_cosine",
+    "dead_latents",
+    "bytes_per_row",
+    "save_model",
+    "load_model",
+    "save_codes",
+    "load_codes",
+    "get_backend",
+    "CompressaeError",
+    "ShapeError",
+    "DTypeError",
+    "DomainError",
+    "FormatError",
+    "BackendError",
+]

@@ -1,0 +1,6 @@
+import sys
+
+from compressae_ref.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Adam (Kingma and Ba, Algorithm 1) as PyTorch runs it, and the unit rows of the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.ops import row_dots
+from compressae_ref.params import Params
+
+
+AdamUpdate = Callable[[Floats, Floats, Floats, Floats, Floats], None]
+"""The type of `adam_update`."""
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Learning rate α, decay rates β₁ and β₂ of the two moments, and ε, which is added outside the corrected root."""
+
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+
+@dataclass
+class AdamState:
+    """Step count t and the moments m, v: each a `Params` of the same shapes, changed in place."""
+
+    step: int
+    m: Params
+    v: Params
+
+
+def init_adam(params: Params) -> AdamState:
+    """t = 0 and zero moments."""
+    return AdamState(0, params.zeros_like(), params.zeros_like())
+
+
+def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
+    """One Adam step of one array, in place.                                                                      (E11)
+
+    m ← β₁ m + (1 − β₁) g;  v ← β₂ v + (1 − β₂) g²;  p ← p − α · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+
+    Parameters
+    ----------
+    param, grad, m, v : arrays of one shape and memory order; all but ``grad`` are changed
+    constants : (6,) α, β₁, β₂, ε, 1 − β₁ᵗ, 1 − β₂ᵗ in the dtype of ``param`` (`adam_constants`)
+
+    Notes
+    -----
+    ε stands outside the bias-corrected root, as in ``torch.optim.Adam`` and Algorithm 1 (R8).
+    """
+    lr, beta1, beta2, eps, correction1, correction2 = constants
+    one = param.dtype.type(1)
+    m[...] = beta1 * m + (one - beta1) * grad
+    v[...] = beta2 * v + (one - beta2) * (grad * grad)
+    param -= lr * (m / correction1) / (np.sqrt(v / correction2) + eps)
+
+
+def adam_constants(config: AdamConfig, step: int, dtype: np.dtype[Any]) -> Floats:
+    """The numbers of one step, computed in float64 and rounded once."""
+    corrections = (1 - config.beta1**step, 1 - config.beta2**step)
+    return np.array([config.lr, config.beta1, config.beta2, config.eps, *corrections], dtype)
+
+
+def adam_step(
+    params: Params, grads: Params, state: AdamState, config: AdamConfig, update: AdamUpdate = adam_update
+) -> None:
+    """Adam on all parameters, in place; ``update`` is the kernel that a backend brings."""
+    state.step += 1
+    constants = adam_constants(config, state.step, params.dtype)
+    arrays = (each.arrays().values() for each in (params, grads, state.m, state.v))
+    for param, grad, m, v in zip(*arrays, strict=True):
+        update(param, grad, m, v, constants)
+
+
+def renormalize_decoder(W_dec: Floats, dots: Callable[[Floats, Floats], Floats] = row_dots) -> None:
+    """Make the rows of W_dec (the atoms) unit rows again, in place: W_dec[j] ← W_dec[j] / ‖W_dec[j]‖ (R8).       (E12)
+
+    Done after the step. The original's projection of the gradient after its step changes nothing and is not done.
+    """
+    W_dec /= np.sqrt(dots(W_dec, W_dec))[:, None]
+
+
+def project_decoder_gradient(grad_W_dec: Floats, W_dec: Floats) -> None:
+    """Remove from each row's gradient its part along the (unit) atom, in place: the order of May 2025 (R8).      (E12')
+
+    grad[j] ← grad[j] − ⟨grad[j], W_dec[j]⟩ W_dec[j]. That version projected, renormalised, and then made the step.
+    """
+    grad_W_dec -= row_dots(grad_W_dec, W_dec)[:, None] * W_dec

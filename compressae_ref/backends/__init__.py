@@ -1,0 +1,87 @@
+"""The kernels that a backend supplies, and the choice of a backend.
+
+A backend is a set of functions with the signatures and the meaning of their namesakes in `compressae_ref.ops`, and it
+gives **the same bits**. "numpy" is ops itself. "numba" compiles loops with the same order of every sum. Whatever is not
+in the contract is NumPy in every backend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+from typing import Protocol
+
+from compressae_ref.arrays import Floats
+from compressae_ref.codes import Codes
+from compressae_ref.errors import BackendError
+
+BACKENDS = ("numpy", "numba")
+
+
+class Backend(Protocol):
+    """The contract: what each function means stands in `compressae_ref.ops` (and `compressae_ref.adam`)."""
+
+    name: str
+
+    def abs_topk(self, pre: Floats, k: int) -> Codes:
+        """`ops.abs_topk`."""
+
+    def split_codes(self, codes: Codes, k: int) -> tuple[Codes, Codes]:
+        """`ops.split_codes`."""
+
+    def decode(self, codes: Codes, W_dec: Floats) -> Floats:
+        """`ops.decode`."""
+
+    def decode_backward_values(self, grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
+        """`ops.decode_backward_values`."""
+
+    def transpose_product(self, parts: Sequence[tuple[Codes, Floats]], out: Floats) -> None:
+        """`ops.transpose_product`."""
+
+    def row_dots(self, a: Floats, b: Floats) -> Floats:
+        """`ops.row_dots`."""
+
+    def codes_dot(self, u: Floats, codes: Codes) -> Floats:
+        """`ops.codes_dot`."""
+
+    def adam_update(
+        self, param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats
+    ) -> None:
+        """`adam.adam_update`."""
+
+
+def get_backend(backend: str | Backend | None = None) -> Backend:
+    """The backend of that name; None gives "numba" where it is installed, else "numpy": nobody can tell but by the clock.
+
+    Raises
+    ------
+    BackendError
+        If there is no such backend, or numba is not installed; the message says what to install.
+    """
+    if backend is None:
+        backend = "numba" if _numba_is_installed() else "numpy"
+    if not isinstance(backend, str):
+        return backend
+    if backend not in BACKENDS:
+        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "numba" and not _numba_is_installed():
+        raise BackendError("backend 'numba' needs the package numba: pip install 'compressae-ref[numba]'")
+    return _load(backend)
+
+
+def _numba_is_installed() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+@cache
+def _load(name: str) -> Backend:
+    """Import on first use: Numba alone takes longer to import than this whole package."""
+    if name == "numba":
+        from compressae_ref.backends import numba_cpu
+
+        return numba_cpu
+    from compressae_ref.backends import numpy_cpu
+
+    return numpy_cpu

@@ -1,0 +1,95 @@
+"""The only checks of user input. Public entries call them once; inside, functions trust.
+
+Messages say in one line what was expected and what came, with the row where there is one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.errors import DomainError, DTypeError, ShapeError
+from compressae_ref.params import Params
+
+ZeroRows = Literal["error", "empty"]
+"""What becomes of zero rows: an error that names the first, or a code of zeros (R4)."""
+
+UNIT_TOLERANCE = 1e-3
+"""How far an atom's norm may be from 1: float16 storage of a unit row moves it by up to 5e-4."""
+
+
+def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: int = 0, zeros: bool = False) -> Floats:
+    """A block of embeddings as a contiguous float32 or float64 array (n, d).
+
+    Parameters
+    ----------
+    x : anything that ``np.asarray`` takes; float16 becomes float32
+    name : what messages call it
+    d : the dimension that is expected, if any
+    first_row : number of the block's first row, for messages
+    zeros : whether zero rows may pass
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+        For another number of dimensions, no rows or columns, a wrong dimension; for integers, objects and complex numbers;
+        for a row that is not finite (R3) or zero (R4).
+    """
+    array = np.asarray(x)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {array.shape}")
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise DTypeError(f"{name}: expected float16, float32 or float64, got {array.dtype}")
+    if d is not None and array.shape[1] != d:
+        raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {array.shape[1]}")
+    block = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
+    _reject(~np.isfinite(block).all(axis=1), f"{name}: expected finite numbers, got NaN or infinity", first_row)
+    if not zeros:
+        _reject(~block.any(axis=1), f"{name}: expected rows that are not zero, got a zero row", first_row)
+    return block
+
+
+def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
+    """k as an int from 1 to h."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+        raise DTypeError(f"{name}: expected a whole number, got {k!r}")
+    if not 1 <= k <= n_latents:
+        raise DomainError(f"{name}: expected {name} from 1 to n_latents = {n_latents}, got {k}")
+    return int(k)
+
+
+def as_positive(value: Any, name: str) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise DomainError(f"{name}: expected a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def as_params(params: Params) -> Params:
+    """Params whose shapes and dtypes fit together, finite, with unit atoms; returned as C-order arrays.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+    """
+    W_enc, b_enc, W_dec = (np.asarray(array) for array in params.arrays().values())
+    if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
+        raise ShapeError(
+            "params: expected W_enc (d, h), b_enc (h,), W_dec (h, d), "
+            f"got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}"
+        )
+    dtypes = {array.dtype for array in (W_enc, b_enc, W_dec)}
+    if len(dtypes) != 1 or W_dec.dtype not in (np.float32, np.float64):
+        raise DTypeError(f"params: expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}")
+    for name, array in params.arrays().items():
+        _reject(~np.isfinite(np.atleast_2d(array)).all(axis=1), f"params: expected finite numbers in {name}, got NaN or infinity")
+    norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
+    _reject(np.abs(norms - 1) > UNIT_TOLERANCE, "params: expected unit rows in W_dec, got another norm")
+    return Params(*(np.ascontiguousarray(array) for array in (W_enc, b_enc, W_dec)))
+
+
+def _reject(bad: Any, message: str, first_row: int = 0) -> None:
+    if bad.any():
+        raise DomainError(f"{message} in row {first_row + int(np.argmax(bad))}")

@@ -1,0 +1,189 @@
+"""Sparse codes with the same number of stored entries in every row: fixed-k CSR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compressae_ref.arrays import Bools, Floats, Indices
+from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.order import by_magnitude, largest
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """n codes over h latents with exactly k stored entries each (R2).
+
+    Parameters
+    ----------
+    indices : (n, k) int32, numbers of latents in [0, n_latents), strictly ascending in each row
+    values : (n, k) float32 or float64, finite; zeros are stored like any other value
+    n_latents : h, the number of latents
+    model : digest of the model that made the codes, or None where that is not known
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+        If an invariant above does not hold; the message names the first bad row.
+
+    Notes
+    -----
+    ``Codes(...)`` checks its arrays. `Codes.trusted` does not: it is for arrays that a kernel has just made.
+    """
+
+    indices: Indices
+    values: Floats
+    n_latents: int
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", _as_indices(self.indices))
+        object.__setattr__(self, "values", _as_values(self.values))
+        _check_invariants(self.indices, self.values, self.n_latents)
+
+    @classmethod
+    def trusted(cls, indices: Indices, values: Floats, n_latents: int, model: str | None = None) -> Codes:
+        """Codes from arrays that already satisfy the invariants: nothing is checked or copied."""
+        codes = object.__new__(cls)
+        for name, value in (("indices", indices), ("values", values), ("n_latents", n_latents), ("model", model)):
+            object.__setattr__(codes, name, value)
+        return codes
+
+    @property
+    def k(self) -> int:
+        """Stored entries per row."""
+        return int(self.indices.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, h), the shape of the dense equivalent."""
+        return len(self), self.n_latents
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, rows: Any) -> Codes:
+        """The codes of some rows: a slice, an array of row numbers or a mask; one number gives one row."""
+        if isinstance(rows, (int, np.integer)):
+            rows = [range(len(self))[rows]]
+        return self._like(self.indices[rows], self.values[rows])
+
+    def __repr__(self) -> str:
+        model = "" if self.model is None else f", model {self.model[:12]}"
+        return f"Codes({len(self)} rows, k {self.k} of {self.n_latents} latents, {self.values.dtype}{model})"
+
+    def truncate(self, k: int) -> Codes:
+        """The k largest stored entries of each row by |value|, ties to the lower index (R2).
+
+        Equal to encoding with that k in the first place, since the selection is a total order.
+        """
+        if not 1 <= k <= self.k:
+            raise DomainError(f"truncate: expected k from 1 to {self.k} (the stored entries), got {k}")
+        return self.entries(largest(by_magnitude(self.values), k), k)
+
+    def entries(self, mask: Bools, k: int) -> Codes:
+        """The stored entries where ``mask`` (n, self.k) is True, which it is exactly k times in each row."""
+        return self._like(self.indices[mask].reshape(len(self), k), self.values[mask].reshape(len(self), k))
+
+    def to_dense(self) -> Floats:
+        """(n, h) array with the stored values at their indices and zeros elsewhere."""
+        dense = np.zeros(self.shape, self.values.dtype)
+        np.put_along_axis(dense, self.indices, self.values, axis=1)
+        return dense
+
+    def to_csr(self) -> csr_array:
+        """SciPy CSR of shape (n, h) with n·k stored entries; shares the memory of ``values`` where SciPy allows it."""
+        from scipy.sparse import csr_array
+
+        indptr = np.arange(len(self) + 1) * self.k
+        return csr_array((self.values.ravel(), self.indices.ravel(), indptr), shape=self.shape)
+
+    @classmethod
+    def from_csr(cls, matrix: Any, k: int | None = None) -> Codes:
+        """Codes from any SciPy sparse matrix or array of shape (n, h).
+
+        Rows with fewer than k stored entries are filled up with zeros at the lowest free indices, so that every row
+        stores exactly k (R2). ``k=None`` takes the longest row. Repeated entries are added up, as SciPy does.
+        """
+        csr = matrix.tocsr(copy=True)
+        csr.sum_duplicates()
+        lengths = np.diff(csr.indptr)
+        longest = max(int(lengths.max(initial=0)), 1)
+        k = longest if k is None else k
+        if longest > k:
+            row = int(np.argmax(lengths > k))
+            raise ShapeError(f"from_csr: expected at most k = {k} stored entries per row, got {lengths[row]} in row {row}")
+        if k > csr.shape[1]:
+            raise DomainError(f"from_csr: expected k of at most h = {csr.shape[1]}, got k = {k}")
+        return cls(*_filled_rows(csr, lengths, k), csr.shape[1])
+
+    @staticmethod
+    def concatenate(parts: Sequence[Codes]) -> Codes:
+        """Rows of several codes below each other; they must agree in k, n_latents and model."""
+        if not parts:
+            raise ShapeError("concatenate: expected at least one Codes, got none")
+        first = parts[0]
+        for place, part in enumerate(parts):
+            same = (part.k, part.n_latents, part.model) == (first.k, first.n_latents, first.model)
+            if not same:
+                raise ShapeError(f"concatenate: expected codes like the first ({first!r}), got {part!r} at place {place}")
+        stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
+        return first._like(*stacked)
+
+    def _like(self, indices: Indices, values: Floats) -> Codes:
+        return Codes.trusted(indices, values, self.n_latents, self.model)
+
+
+def _as_indices(indices: Any) -> Indices:
+    array = np.asarray(indices)
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"codes: expected integer indices, got {array.dtype}")
+    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int32).max):
+        raise DomainError(f"codes: expected indices from 0 to 2**31 - 1, got {array.min()} to {array.max()}")
+    return np.ascontiguousarray(array, np.int32)
+
+
+def _as_values(values: Any) -> Floats:
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        raise DTypeError(f"codes: expected floating-point values, got {array.dtype}")
+    return np.ascontiguousarray(array, np.float64 if array.dtype == np.float64 else np.float32)
+
+
+def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
+    if indices.ndim != 2 or indices.shape != values.shape or indices.shape[1] > n_latents:
+        raise ShapeError(
+            f"codes: expected indices and values of one shape (n, k) with k at most n_latents = {n_latents}, "
+            f"got {indices.shape} and {values.shape}"
+        )
+    for bad, what in (
+        ((indices >= n_latents).any(1), f"indices below n_latents = {n_latents}"),
+        ((np.diff(indices, axis=1) <= 0).any(1), "indices that ascend strictly"),
+        (~np.isfinite(values).all(1), "finite values"),
+    ):
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DomainError(f"codes: expected {what}, got {indices[row]} with {values[row]} in row {row}")
+
+
+def _filled_rows(csr: Any, lengths: Any, k: int) -> tuple[Indices, Floats]:
+    """Indices and values (n, k) of a canonical CSR whose rows may be shorter than k."""
+    if csr.indices.size and csr.indices.max() >= csr.shape[1]:
+        raise FormatError(f"from_csr: expected indices below {csr.shape[1]}, got {csr.indices.max()}")
+    indices = np.empty((csr.shape[0], k), np.int32)
+    values = np.zeros((csr.shape[0], k), csr.dtype)
+    for row, length in enumerate(lengths):
+        stored = slice(csr.indptr[row], csr.indptr[row + 1])
+        # k lowest candidates are enough: at most ``length`` of any ``k`` can be taken.
+        free = np.setdiff1d(np.arange(min(2 * k, csr.shape[1])), csr.indices[stored])[: k - length]
+        unsorted = np.concatenate([csr.indices[stored], free])
+        order = np.argsort(unsorted)
+        indices[row] = unsorted[order]
+        values[row] = np.concatenate([csr.data[stored], np.zeros(len(free), csr.dtype)])[order]
+    return indices, values

@@ -1,0 +1,98 @@
+"""Embeddings to read from: arrays, memory-mapped files, or anything with a length that gives slices of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.checks import as_embeddings
+from compressae_ref.errors import DTypeError, ShapeError
+
+READ_ROWS = 1024
+"""Rows that are read at a time, and that stay neighbours until they are shuffled in the buffer."""
+
+BUFFER_ROWS = 65_536
+"""Rows that are shuffled with each other, or a batch if that is more."""
+
+
+class RowSource(Protocol):
+    """What training and encoding read: ``source[start:stop]`` is an array (stop − start, d) of floats."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Some consecutive rows."""
+
+
+def as_source(x: Any, name: str = "x") -> RowSource:
+    """``x`` itself where it can give slices of rows, else as an array; refused if it has no rows."""
+    source = x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
+    if getattr(source, "ndim", 2) != 2:
+        raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {source.shape}")
+    if len(source) == 0:
+        raise ShapeError(f"{name}: expected at least one row, got none")
+    kind = getattr(getattr(source, "dtype", None), "kind", "f")
+    if kind != "f":
+        raise DTypeError(f"{name}: expected float16, float32 or float64, got {source.dtype}")
+    return source
+
+
+def read_blocks(source: RowSource, rows: int, **checks: Any) -> Iterator[Floats]:
+    """Checked blocks of rows in order (`checks.as_embeddings`)."""
+    for start in range(0, len(source), rows):
+        yield as_embeddings(source[start : start + rows], first_row=start, **checks)
+
+
+def read_rows(source: RowSource, rows: NDArray[np.int64], **checks: Any) -> Floats:
+    """Checked rows by ascending number, read one by one: for a sample, not for the bulk."""
+    return np.concatenate([as_embeddings(source[row : row + 1], first_row=row, **checks) for row in rows.tolist()])
+
+
+def held_out_rows(n: int, n_held_out: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Numbers of rows kept for validation, ascending."""
+    return np.sort(rng.choice(n, n_held_out, replace=False))
+
+
+def shuffled_batches(
+    source: RowSource,
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    held_out: NDArray[np.int64],
+    buffer_rows: int = BUFFER_ROWS,
+    read_rows: int = READ_ROWS,
+    **checks: Any,
+) -> Iterator[Floats]:
+    """Batches without end, each of ``batch_size`` rows, without loading the source.
+
+    In each epoch the source is read in blocks in random order; a buffer of blocks is shuffled row by row and given out in
+    batches; what is left of a buffer goes into the next. The same ``rng`` gives the same batches from any kind of source.
+    """
+    left: list[Floats] = []
+    for block in _shuffled_blocks(source, rng, held_out, read_rows, checks):
+        left.append(block)
+        if sum(map(len, left)) < max(batch_size, min(buffer_rows, len(source) - len(held_out))):
+            continue
+        buffer = np.concatenate(left)
+        order = rng.permutation(len(buffer))
+        full = len(buffer) - len(buffer) % batch_size
+        for start in range(0, full, batch_size):
+            yield buffer[order[start : start + batch_size]]
+        left = [buffer[order[full:]]]
+
+
+def _shuffled_blocks(
+    source: RowSource, rng: np.random.Generator, held_out: NDArray[np.int64], rows: int, checks: dict[str, Any]
+) -> Iterator[Floats]:
+    """Blocks of the source in random order, epoch after epoch, without the rows that are held out."""
+    starts = np.arange(0, len(source), rows)
+    while True:
+        for start in rng.permutation(starts).tolist():
+            block = as_embeddings(source[start : start + rows], first_row=start, **checks)
+            here = held_out[slice(*np.searchsorted(held_out, (start, start + rows)))] - start
+            yield np.delete(block, here, axis=0) if len(here) else block

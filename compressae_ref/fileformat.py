@@ -1,0 +1,192 @@
+"""Model and codes files: ``.npz`` without pickle, which NumPy reads everywhere; the same content gives the same bytes.
+
+A model file holds ``W_enc``, ``b_enc``, ``W_dec`` and ``meta``; a codes file holds what ``scipy.sparse.load_npz`` opens as
+CSR, and ``meta``. ``meta`` is one JSON text. Files are written under a temporary name, flushed and renamed: there never is
+a half-written one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.checks import as_k, as_params
+from compressae_ref.codes import Codes
+from compressae_ref.errors import CompressaeError, FormatError
+from compressae_ref.model import Model
+from compressae_ref.params import Params
+
+VERSION = 1
+MODEL_FORMAT = "compressae-model"
+CODES_FORMAT = "compressae-codes"
+
+PathLike = str | os.PathLike[str]
+Loaded = TypeVar("Loaded")
+
+
+def save_model(path: PathLike, model: Model) -> None:
+    """Write a model file.
+
+    Raises
+    ------
+    CompressaeError
+        If the parameters could not be loaded again; OSError if the file cannot be written. Nothing is left behind.
+    """
+    params = as_params(model.params)
+    meta = {
+        "format": MODEL_FORMAT,
+        "version": VERSION,
+        "d": params.d,
+        "n_latents": params.n_latents,
+        "k": as_k(model.k, params.n_latents),
+        "dtype": params.dtype.name,
+        "digest": model.digest,
+        "training": dict(model.training),
+    }
+    _write_npz(path, {**params.arrays(), "meta": _json(meta)})
+
+
+def load_model(path: PathLike) -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    FormatError
+        Naming the file and the reason: not an ``.npz``, truncated, pickled, an unknown version, wrong shapes, numbers that
+        are not finite, atoms that are not unit rows, another digest than the one written down.
+    """
+    return _load(path, MODEL_FORMAT, _model)
+
+
+def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
+    params = as_params(Params(**{name: arrays[name] for name in ("W_enc", "b_enc", "W_dec")}))
+    model = Model(params, as_k(meta["k"], params.n_latents), meta["training"])
+    if model.digest != meta["digest"]:
+        raise FormatError(f"expected arrays with digest {meta['digest'][:12]}, got {model.digest[:12]}: the file was altered")
+    return model
+
+
+def save_codes(path: PathLike, codes: Codes) -> None:
+    """Write a codes file: CSR for ``scipy.sparse.load_npz``, and which model made the codes."""
+    meta = {"format": CODES_FORMAT, "version": VERSION, "k": codes.k, "n_latents": codes.n_latents, "model": codes.model}
+    indptr = np.arange(len(codes) + 1, dtype=np.int64) * codes.k
+    arrays = {
+        "data": codes.values.ravel(),
+        "indices": codes.indices.ravel(),
+        "indptr": indptr.astype(np.int32) if indptr[-1] <= np.iinfo(np.int32).max else indptr,
+        "shape": np.array(codes.shape, np.int64),
+        "format": np.array(b"csr"),
+        "_is_array": np.array(True),
+        "meta": _json(meta),
+    }
+    _write_npz(path, arrays)
+
+
+def load_codes(path: PathLike) -> Codes:
+    """Read a codes file.
+
+    Raises
+    ------
+    FormatError
+        As `load_model`, and for indices that do not ascend or rows that do not store exactly k entries.
+    """
+    return _load(path, CODES_FORMAT, _codes)
+
+
+def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
+    k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
+    if n_latents != meta["n_latents"] or not np.array_equal(arrays["indptr"], np.arange(n + 1) * k):
+        raise FormatError(f"expected {n} rows of exactly k = {k} entries over {meta['n_latents']} latents")
+    return Codes(arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k), n_latents, meta["model"])
+
+
+def describe(path: PathLike) -> dict[str, Any]:
+    """The ``meta`` of a model or codes file; FormatError for any other file."""
+    _, meta = _read_npz(path)
+    return meta
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: PathLike) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays, and all or nothing."""
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, little, version=(1, 0), allow_pickle=False)
+
+
+def _json(meta: Mapping[str, Any]) -> NDArray[Any]:
+    return np.array(json.dumps(meta, sort_keys=True, allow_nan=False))
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _load(path: PathLike, kind: str, build: Callable[[dict[str, NDArray[Any]], dict[str, Any]], Loaded]) -> Loaded:
+    """Read a file of one kind; every way in which it can be wrong becomes a FormatError that names it."""
+    arrays, meta = _read_npz(path)
+    if meta["format"] != kind:
+        raise FormatError(f"{path}: expected a {kind} file, got a {meta['format']} file")
+    try:
+        return build(arrays, meta)
+    except KeyError as error:
+        raise FormatError(f"{path}: expected a {kind} file with an entry {error}, got none") from error
+    except (CompressaeError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _read_npz(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
+        meta = json.loads(str(arrays.pop("meta")[()]))
+        kind, version = meta["format"], meta["version"]
+    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError) as error:
+        if isinstance(error, FormatError):
+            raise FormatError(f"{path}: {error}") from error
+        raise FormatError(f"{path}: expected a model or codes file of this package, got something else or a part of it") from error
+    if kind not in (MODEL_FORMAT, CODES_FORMAT) or version != VERSION:
+        raise FormatError(f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}")
+    return arrays, meta
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array; its header must fit the size of the entry, so that a lying header allocates nothing."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = header(member)
+        if dtype.hasobject:
+            raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
+        expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if expected != info.file_size - member.tell():
+            raise FormatError(f"{info.filename}: expected {expected} bytes after the header, got {info.file_size - member.tell()}")
+        array = np.frombuffer(member.read(), dtype)
+    return array.reshape(shape, order="F" if by_columns else "C").copy()

@@ -1,0 +1,210 @@
+"""The autoencoder as straight lines through `compressae_ref.ops`, forward and then in reverse.
+
+The auxiliary reconstruction keeps k_aux = min(4k, h) entries. Its k largest are the codes, so it is computed as the
+reconstruction plus that of the *rest*: x̂_aux = x̂_k + decode(rest). Nothing is decoded or differentiated twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref import ops
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend, get_backend
+from compressae_ref.checks import ZeroRows, as_embeddings, as_k
+from compressae_ref.codes import Codes
+from compressae_ref.data import RowSource, as_source
+from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.params import Params
+
+AUX_WEIGHT = 1 / 8
+"""Weight λ of the auxiliary loss in the original code."""
+
+ROWS_PER_BLOCK = 2 * ops.PRODUCT_ROWS
+"""Rows whose (rows, h) pre-activations are in memory at once; any multiple of `ops.PRODUCT_ROWS` gives the same bits."""
+
+
+class Activations(NamedTuple):
+    """What the backward pass needs of a forward pass over n rows."""
+
+    x_unit: Floats
+    """(n, d) unit rows"""
+    codes_k: Codes
+    """the k largest pre-activations by magnitude: the codes"""
+    codes_rest: Codes
+    """the next k_aux − k of them"""
+    x_hat_k: Floats
+    """(n, d) reconstruction from the codes"""
+    x_hat_aux: Floats
+    """(n, d) reconstruction from codes and rest"""
+
+
+class Losses(NamedTuple):
+    """Means over the rows of a batch."""
+
+    loss: float
+    """loss_k + aux_weight · loss_aux"""
+    loss_k: float
+    """mean of 1 − cos(x̄, x̂_k)"""
+    loss_aux: float
+    """mean of 1 − cos(x̄, x̂_aux)"""
+
+
+def aux_k(k: int, n_latents: int) -> int:
+    """k_aux = min(4k, h) (R5)."""
+    return min(4 * k, n_latents)
+
+
+def unit_rows(x: Floats, dtype: Any) -> Floats:
+    """Unit rows in ``dtype``, normalised in the wider of it and the data's own: no scale over- or underflows.     (E3)"""
+    wide = x.astype(np.result_type(x.dtype, dtype), copy=False)
+    return ops.normalize_rows(wide).astype(dtype, copy=False)
+
+
+def encode_unit(x_unit: Floats, params: Params, k: int, backend: Backend) -> Codes:
+    """Codes of unit rows: the k largest pre-activations by magnitude.                                       (E4), (E5)"""
+    return backend.abs_topk(ops.pre_activations(x_unit, params.W_enc, params.b_enc), k)
+
+
+def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activations:
+    """The forward pass of training over a block of unit rows.                                                    (E13)"""
+    codes_aux = encode_unit(x_unit, params, aux_k(k, params.n_latents), backend)
+    codes_k, codes_rest = backend.split_codes(codes_aux, k)
+    x_hat_k = backend.decode(codes_k, params.W_dec)
+    x_hat_aux = x_hat_k + backend.decode(codes_rest, params.W_dec)
+    return Activations(x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux)
+
+
+def backward(
+    acts: Activations, params: Params, grads: Params, n_batch: int, backend: Backend, aux_weight: float = AUX_WEIGHT
+) -> None:
+    """Add the gradients of the loss over a block of rows to ``grads``, the forward pass in reverse.             (E13')
+
+    Parameters
+    ----------
+    acts : what `forward` returned for the block
+    grads : arrays like ``params``, changed in place
+    n_batch : rows of the whole batch: the loss is a mean over all of them
+    """
+    x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux = acts
+    toward_minus_one = np.full(len(x_unit), -1 / n_batch, x_unit.dtype)
+    grad_x_hat_aux = ops.cosines_backward(toward_minus_one * x_unit.dtype.type(aux_weight), x_unit, x_hat_aux)
+    grad_x_hat_k = ops.cosines_backward(toward_minus_one, x_unit, x_hat_k) + grad_x_hat_aux
+    grad_pre = [
+        ops.abs_topk_backward(backend.decode_backward_values(grad_x_hat, codes, params.W_dec), codes)
+        for codes, grad_x_hat in ((codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux))
+    ]
+    ops.decode_backward_weights([(codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux)], grads.W_dec, backend.transpose_product)
+    ops.pre_activations_backward(grad_pre, x_unit, grads.W_enc, grads.b_enc, backend.transpose_product)
+
+
+def loss_and_grads(
+    x: Floats,
+    params: Params,
+    k: int,
+    backend: Backend,
+    grads: Params,
+    usage: NDArray[np.int64] | None = None,
+    rows_per_block: int = ROWS_PER_BLOCK,
+    aux_weight: float = AUX_WEIGHT,
+) -> Losses:
+    """Losses and gradients of a batch, in blocks of rows.                                                        (E14)
+
+    Parameters
+    ----------
+    x : (n, d) checked embeddings, at any scale
+    grads : arrays like ``params``, overwritten with the gradients of ``loss``
+    usage : (h,) counts; each is raised by the number of rows that store the latent
+    rows_per_block : a multiple of `ops.PRODUCT_ROWS`
+
+    Notes
+    -----
+    Sums over rows run in row order, and the BLAS product on a fixed grid of rows: the bits do not depend on the blocks.
+    The means of the losses are taken once, over all rows, in float64.
+    """
+    for array in grads.arrays().values():
+        array[...] = 0
+    cos = np.empty((2, len(x)))
+    for start in range(0, len(x), rows_per_block):
+        rows = slice(start, start + rows_per_block)
+        acts = forward(unit_rows(x[rows], params.dtype), params, k, backend)
+        backward(acts, params, grads, len(x), backend, aux_weight)
+        cos[:, rows] = ops.cosines(acts.x_unit, acts.x_hat_k), ops.cosines(acts.x_unit, acts.x_hat_aux)
+        if usage is not None:
+            usage += np.bincount(acts.codes_k.indices.ravel(), minlength=len(usage))
+    loss_k, loss_aux = (1 - cos).mean(axis=1).tolist()
+    return Losses(loss_k + aux_weight * loss_aux, loss_k, loss_aux)
+
+
+# -- the public entries -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What is saved, loaded and used: the parameters, k, and the settings of the training."""
+
+    params: Params
+    k: int
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the model: the digest of its parameters. Codes carry it."""
+        return self.params.digest()
+
+    def encode(
+        self, x: RowSource, k: int | None = None, *, zero_rows: ZeroRows = "error", backend: str | Backend | None = None
+    ) -> Codes:
+        """Codes of embeddings: the k largest entries by magnitude of x̄ W_enc + b_enc.                  (E3), (E4), (E5)
+
+        Parameters
+        ----------
+        x : (n, d) array or any source of rows (`data.RowSource`), at any scale; read and encoded in blocks
+        k : stored entries per row; None: the k that the model was trained with
+        zero_rows : "error", or "empty" for codes of zeros (R4)
+        backend : "numpy" or "numba": the same bits
+
+        Returns
+        -------
+        Codes in the model's dtype, with its digest
+
+        Raises
+        ------
+        ShapeError, DTypeError, DomainError
+        """
+        source, k = as_source(x), as_k(self.k if k is None else k, self.params.n_latents)
+        kernels = get_backend(backend)
+        blocks = (
+            self._encode_block(source[start : start + ROWS_PER_BLOCK], k, start, zero_rows, kernels)
+            for start in range(0, len(source), ROWS_PER_BLOCK)
+        )
+        return Codes.concatenate(list(blocks))
+
+    def _encode_block(self, x: Any, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
+        if zero_rows not in ("error", "empty"):
+            raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
+        block = as_embeddings(x, d=self.params.d, first_row=first_row, zeros=zero_rows == "empty")
+        zero = ~block.any(axis=1)
+        block[zero] = 1  # any direction: what comes of it is overwritten
+        codes = encode_unit(unit_rows(block, self.params.dtype), self.params, k, backend)
+        codes.indices[zero], codes.values[zero] = np.arange(k), 0
+        return Codes.trusted(codes.indices, codes.values, codes.n_latents, self.digest)
+
+    def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
+        """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.               (E7)"""
+        self.check_codes(codes)
+        values = codes.values.astype(self.params.dtype, copy=False)
+        return get_backend(backend).decode(Codes.trusted(codes.indices, values, codes.n_latents), self.params.W_dec)
+
+    def check_codes(self, codes: Codes) -> None:
+        """Raise where codes cannot come from this model: another number of latents, or another model's digest."""
+        if codes.n_latents != self.params.n_latents:
+            raise ShapeError(f"codes: expected n_latents = {self.params.n_latents} as in the model, got {codes.n_latents}")
+        if codes.model not in (None, self.digest):
+            raise DomainError(f"codes: expected codes of model {self.digest[:12]}, got codes of model {codes.model[:12]}")

@@ -1,0 +1,96 @@
+"""The parameters of the autoencoder and their initial values."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.errors import DomainError
+from compressae_ref.ops import row_norms
+
+Init = Literal["tied", "original"]
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """W_enc (d, h), b_enc (h,), W_dec (h, d) with unit rows (the atoms); all float32 or all float64.
+
+    Notes
+    -----
+    The constructor checks nothing: `checks.as_params` does, at the public entries.
+    """
+
+    W_enc: Floats
+    b_enc: Floats
+    W_dec: Floats
+
+    @property
+    def d(self) -> int:
+        """Dense dimension."""
+        return int(self.W_dec.shape[1])
+
+    @property
+    def n_latents(self) -> int:
+        """h, the number of latents."""
+        return int(self.W_dec.shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.W_dec.dtype
+
+    def arrays(self) -> dict[str, Floats]:
+        """The arrays by name, in the order of the fields."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def zeros_like(self) -> Params:
+        """Zeros of the same shapes, dtype and memory order: for gradients and moments."""
+        return Params(**{name: np.zeros_like(array) for name, array in self.arrays().items()})
+
+    def copy(self) -> Params:
+        """A deep copy."""
+        return Params(**{name: array.copy(order="K") for name, array in self.arrays().items()})
+
+    def digest(self) -> str:
+        """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model."""
+        sha = hashlib.sha256()
+        for name, array in self.arrays().items():
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            sha.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+            sha.update(little.tobytes())
+        return sha.hexdigest()
+
+
+def init_params(
+    d: int, n_latents: int, rng: np.random.Generator, *, init: Init = "original", dtype: str = "float32"
+) -> Params:
+    """Initial values (R9).
+
+    Parameters
+    ----------
+    d, n_latents : shape of the model
+    rng : the source of randomness; drawn from in float64, whatever ``dtype`` is
+    init : "original": W_enc uniform within ±√(6/h), W_dec uniform within ±√(6/d) and then unit rows, b_enc zero;
+        "tied": W_dec as before, W_enc = W_decᵀ at the start (they are trained apart)
+    dtype : "float32" or "float64"
+
+    Notes
+    -----
+    ±√(6/h) and not ±√(6/d): the original calls ``kaiming_uniform_`` on a (d, h) array, which reads h as the fan-in.
+    """
+    if init not in ("tied", "original"):
+        raise DomainError(f"init: expected 'tied' or 'original', got {init!r}")
+    W_enc = _uniform(rng, (d, n_latents), np.sqrt(6 / n_latents)) if init == "original" else None
+    W_dec = _uniform(rng, (n_latents, d), np.sqrt(6 / d))
+    W_dec /= row_norms(W_dec)[:, None]
+    W_enc = W_dec.T if W_enc is None else W_enc
+    as_dtype = np.dtype(dtype)
+    return Params(np.array(W_enc, as_dtype, order="C"), np.zeros(n_latents, as_dtype), W_dec.astype(as_dtype))
+
+
+def _uniform(rng: np.random.Generator, shape: tuple[int, int], bound: float) -> Floats:
+    return rng.uniform(-bound, bound, shape)

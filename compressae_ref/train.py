@@ -1,0 +1,217 @@
+"""Training: `train_step` is the algorithm, `fit` feeds it from data and keeps its history. Nothing here prints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref import ops
+from compressae_ref.adam import (
+    AdamConfig,
+    AdamState,
+    adam_step,
+    init_adam,
+    project_decoder_gradient,
+    renormalize_decoder,
+)
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend, get_backend
+from compressae_ref.checks import as_embeddings, as_params
+from compressae_ref.config import TrainConfig, described, learning_rate, make_config, resolve
+from compressae_ref.data import RowSource, as_source, held_out_rows, read_rows, shuffled_batches
+from compressae_ref.errors import DomainError
+from compressae_ref.model import Losses, Model, encode_unit, loss_and_grads, unit_rows
+from compressae_ref.params import Params, init_params
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of the history; all but the validation cosine are about the steps since the record before."""
+
+    step: int
+    loss_k: float
+    loss_aux: float
+    validation_cosine: float
+    """mean cosine of the held-out rows with their reconstructions at k; NaN if no row is held out"""
+    dead_latents: int
+    """latents that no row has stored"""
+    top_latent_share: float
+    """share of the rows that store the most used latent"""
+    rows_per_second: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the callback of `fit` gets after every step."""
+
+    step: int
+    """steps done"""
+    steps: int
+    """steps in all"""
+    losses: Losses
+    """of this step"""
+    record: Record | None
+    """the new entry of the history, where there is one"""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained `Model`, and the history of its training."""
+
+    model: Model
+    history: list[Record]
+
+
+@dataclass
+class TrainState:
+    """What `train_step` reads and changes in place."""
+
+    params: Params
+    adam: AdamState
+    grads: Params
+    usage: NDArray[np.int64]
+    """(h,) how many rows have stored each latent since it was last set to zero"""
+
+
+def init_state(params: Params) -> TrainState:
+    """A state with copies of the parameters and zero moments.
+
+    W_enc lies in memory by columns: its gradient is made as rows of its transpose, and Adam wants both alike.
+    """
+    own = Params(np.array(params.W_enc, order="F"), params.b_enc.copy(), params.W_dec.copy())
+    return TrainState(own, init_adam(own), own.zeros_like(), np.zeros(own.n_latents, np.int64))
+
+
+def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: Backend, lr: float) -> Losses:
+    """One step on a batch of checked rows, in place: losses, gradients, Adam, unit atoms (R8)."""
+    params, grads = state.params, state.grads
+    losses = loss_and_grads(
+        batch, params, config.k, backend, grads, state.usage, config.rows_per_block, config.aux_weight
+    )
+    if config.renormalize == "before_step":
+        renormalize_decoder(params.W_dec, backend.row_dots)
+        project_decoder_gradient(grads.W_dec, params.W_dec)
+    adam_config = AdamConfig(lr, config.beta1, config.beta2, config.eps)
+    adam_step(params, grads, state.adam, adam_config, backend.adam_update)
+    if config.renormalize == "after_step":
+        renormalize_decoder(params.W_dec, backend.row_dots)
+    return losses
+
+
+def fit(
+    x: RowSource,
+    config: TrainConfig | None = None,
+    *,
+    preset: str | None = None,
+    rng: np.random.Generator | None = None,
+    backend: str | Backend | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> FitResult:
+    """Train a model on embeddings.
+
+    Parameters
+    ----------
+    x : (n, d) array or memory-mapped array, or any object with a length that gives slices of rows; float16, float32 or
+        float64, at any scale. It is read in blocks and never loaded whole.
+    config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings; the later overrides the earlier
+    rng : the only source of randomness; None makes one from ``config.seed``
+    backend : "numpy" or "numba": the model is the same, byte for byte
+    callback : called with a `Progress` after every step; an exception that it raises ends the training
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+        For data or settings that cannot be trained on, and if the loss stops being a number.
+    """
+    source = as_source(x)
+    config = resolve(make_config(config, preset, settings), source)
+    rng = np.random.default_rng(config.seed) if rng is None else rng
+    held_out = held_out_rows(len(source), config.validation_rows or 0, rng)
+    d = as_embeddings(source[0:1]).shape[1]
+    state = init_state(init_params(d, config.n_latents, rng, init=config.init, dtype=config.dtype or "float32"))
+    history = _History(config, get_backend(backend), _validation_rows(source, held_out, state.params))
+    batches = shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
+    params = _run(state, batches, config, history, callback)
+    return FitResult(Model(as_params(params), config.k, described(config)), history.records)
+
+
+def _run(
+    state: TrainState,
+    batches: Iterator[Floats],
+    config: TrainConfig,
+    history: _History,
+    callback: Callable[[Progress], None] | None,
+) -> Params:
+    """All steps; returns the last parameters or, with ``patience``, those of the best record."""
+    steps = config.steps or 0
+    record_at = set(np.linspace(0, steps, min(config.records, steps) + 1).round().astype(int).tolist())
+    for step in range(1, steps + 1):
+        lr = learning_rate(config, step - 1, steps)
+        losses = train_step(state, next(batches), config, history.backend, lr)
+        if not math.isfinite(losses.loss):
+            raise DomainError(f"fit: expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr")
+        history.losses.append(losses)
+        record = history.record(state, step, lr) if step in record_at else None
+        if callback is not None:
+            callback(Progress(step, steps, losses, record))
+        if history.stale >= (config.patience or math.inf):
+            break
+    params = state.params if config.patience is None else history.best
+    renormalize_decoder(params.W_dec)  # "before_step" leaves them a step away from unit
+    return params
+
+
+class _History:
+    """Records of a run, what they are made of, and the best parameters so far where that is wanted."""
+
+    def __init__(self, config: TrainConfig, backend: Backend, validation: Floats) -> None:
+        self.config, self.backend, self.validation = config, backend, validation
+        self.records: list[Record] = []
+        self.losses: list[Losses] = []
+        self.started = time.perf_counter()
+        self.best_cosine, self.stale = -math.inf, 0
+        self.best: Params
+
+    def record(self, state: TrainState, step: int, lr: float) -> Record:
+        """Add a record about the steps since the last one, and start anew."""
+        rows = len(self.losses) * self.config.batch_size
+        seconds = time.perf_counter() - self.started
+        cosine = self._validation_cosine(state.params)
+        loss_k, loss_aux = (float(np.mean([getattr(each, name) for each in self.losses])) for name in ("loss_k", "loss_aux"))
+        dead, top = int((state.usage == 0).sum()), float(state.usage.max() / rows)
+        self.records.append(Record(step, loss_k, loss_aux, cosine, dead, top, rows / max(seconds, 1e-9), lr))
+        self._keep_best(state.params, cosine)
+        self.losses, self.started = [], time.perf_counter()
+        state.usage[:] = 0
+        return self.records[-1]
+
+    def _keep_best(self, params: Params, cosine: float) -> None:
+        self.stale += 1
+        if self.config.patience is not None and cosine > self.best_cosine:
+            self.best_cosine, self.stale, self.best = cosine, 0, params.copy()
+
+    def _validation_cosine(self, params: Params) -> float:
+        cosines = []
+        for start in range(0, len(self.validation), self.config.rows_per_block):
+            x_unit = self.validation[start : start + self.config.rows_per_block]
+            codes = encode_unit(x_unit, params, self.config.k, self.backend)
+            cosines.append(ops.cosines(x_unit, self.backend.decode(codes, params.W_dec)))
+        return float(np.concatenate(cosines).mean(dtype=np.float64)) if cosines else math.nan
+
+
+def _validation_rows(source: RowSource, held_out: NDArray[np.int64], params: Params) -> Floats:
+    if not len(held_out):
+        return np.empty((0, params.d), params.dtype)
+    return unit_rows(read_rows(source, held_out, d=params.d), params.dtype)
