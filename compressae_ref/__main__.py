@@ -1,3 +1,5 @@
+"""``python -m compressae_ref`` is the command ``compressae-ref``."""
+
 import sys
 
 from compressae_ref.cli import main

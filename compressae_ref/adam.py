@@ -12,7 +12,6 @@ from compressae_ref.arrays import Floats
 from compressae_ref.ops import row_dots
 from compressae_ref.params import Params
 
-
 AdamUpdate = Callable[[Floats, Floats, Floats, Floats, Floats], None]
 """The type of `adam_update`."""
 

@@ -34,8 +34,8 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        For another number of dimensions, no rows or columns, a wrong dimension; for integers, objects and complex numbers;
-        for a row that is not finite (R3) or zero (R4).
+        For another number of dimensions or a wrong dimension; for integers, objects and complex numbers; for a row that
+        is not finite (R3) or zero (R4).
     """
     array = np.asarray(x)
     if array.ndim != 2 or array.shape[1] == 0:
@@ -44,7 +44,7 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
         raise DTypeError(f"{name}: expected float16, float32 or float64, got {array.dtype}")
     if d is not None and array.shape[1] != d:
         raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {array.shape[1]}")
-    block = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
+    block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
     _reject(~np.isfinite(block).all(axis=1), f"{name}: expected finite numbers, got NaN or infinity", first_row)
     if not zeros:
         _reject(~block.any(axis=1), f"{name}: expected rows that are not zero, got a zero row", first_row)
@@ -77,14 +77,16 @@ def as_params(params: Params) -> Params:
     W_enc, b_enc, W_dec = (np.asarray(array) for array in params.arrays().values())
     if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
         raise ShapeError(
-            "params: expected W_enc (d, h), b_enc (h,), W_dec (h, d), "
-            f"got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}"
+            f"params: expected W_enc (d, h), b_enc (h,), W_dec (h, d), got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}"
         )
     dtypes = {array.dtype for array in (W_enc, b_enc, W_dec)}
     if len(dtypes) != 1 or W_dec.dtype not in (np.float32, np.float64):
         raise DTypeError(f"params: expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}")
     for name, array in params.arrays().items():
-        _reject(~np.isfinite(np.atleast_2d(array)).all(axis=1), f"params: expected finite numbers in {name}, got NaN or infinity")
+        _reject(
+            ~np.isfinite(np.atleast_2d(array)).all(axis=1),
+            f"params: expected finite numbers in {name}, got NaN or infinity",
+        )
     norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
     _reject(np.abs(norms - 1) > UNIT_TOLERANCE, "params: expected unit rows in W_dec, got another norm")
     return Params(*(np.ascontiguousarray(array) for array in (W_enc, b_enc, W_dec)))

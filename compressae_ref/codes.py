@@ -118,7 +118,9 @@ class Codes:
         k = longest if k is None else k
         if longest > k:
             row = int(np.argmax(lengths > k))
-            raise ShapeError(f"from_csr: expected at most k = {k} stored entries per row, got {lengths[row]} in row {row}")
+            raise ShapeError(
+                f"from_csr: expected at most k = {k} stored entries per row, got {lengths[row]} in row {row}"
+            )
         if k > csr.shape[1]:
             raise DomainError(f"from_csr: expected k of at most h = {csr.shape[1]}, got k = {k}")
         return cls(*_filled_rows(csr, lengths, k), csr.shape[1])
@@ -132,7 +134,9 @@ class Codes:
         for place, part in enumerate(parts):
             same = (part.k, part.n_latents, part.model) == (first.k, first.n_latents, first.model)
             if not same:
-                raise ShapeError(f"concatenate: expected codes like the first ({first!r}), got {part!r} at place {place}")
+                raise ShapeError(
+                    f"concatenate: expected codes like the first ({first!r}), got {part!r} at place {place}"
+                )
         stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
         return first._like(*stacked)
 

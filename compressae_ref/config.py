@@ -45,7 +45,7 @@ class TrainConfig:
     aux_weight: float = AUX_WEIGHT
     """weight of the loss at k_aux = min(4k, h)"""
     renormalize: Literal["after_step", "before_step"] = "after_step"
-    """when the atoms become unit rows; "before_step" is May 2025's order: renormalise, project the gradient, step (R8)"""
+    """when atoms become unit rows; "before_step", of May 2025: renormalise, project the gradient, step (R8)"""
     validation_rows: int | None = None
     """rows held out; None: one in twenty, at most 2,000"""
     records: int = 20
@@ -73,7 +73,7 @@ CHOICES = {
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"n_latents": 4096, "k": 32, "batch_size": 100_000, "steps": 500, "init": "original"},
 }
-"""Named settings. "paper": the paper's and its poster's; its learning rate is nowhere published, so that one is ours."""
+"""Named settings. "paper": the paper's and its poster's; its learning rate is nowhere published: this one is ours."""
 
 
 def make_config(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> TrainConfig:
@@ -96,7 +96,9 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
     n = len(source)
     validation_rows = min(n // 20, 2000) if config.validation_rows is None else config.validation_rows
     if not 0 <= validation_rows < n:
-        raise DomainError(f"validation_rows: expected from 0 to less than the {n} rows of the data, got {validation_rows}")
+        raise DomainError(
+            f"validation_rows: expected from 0 to less than the {n} rows of the data, got {validation_rows}"
+        )
     if config.patience is not None and validation_rows == 0:
         raise DomainError("patience: expected validation rows to judge by, got validation_rows = 0")
     batch_size = min(config.batch_size, n - validation_rows)
@@ -105,7 +107,7 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
         validation_rows=validation_rows,
         batch_size=batch_size,
         steps=default_steps(n, batch_size) if config.steps is None else config.steps,
-        dtype=config.dtype or as_embeddings(source[0:1]).dtype.name,
+        dtype=config.dtype or ("float64" if as_embeddings(source[0:1]).dtype == np.float64 else "float32"),
     )
 
 

@@ -31,7 +31,9 @@ class RowSource(Protocol):
 
 def as_source(x: Any, name: str = "x") -> RowSource:
     """``x`` itself where it can give slices of rows, else as an array; refused if it has no rows."""
-    source = x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
+    source = (
+        x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
+    )
     if getattr(source, "ndim", 2) != 2:
         raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {source.shape}")
     if len(source) == 0:
@@ -70,8 +72,8 @@ def shuffled_batches(
 ) -> Iterator[Floats]:
     """Batches without end, each of ``batch_size`` rows, without loading the source.
 
-    In each epoch the source is read in blocks in random order; a buffer of blocks is shuffled row by row and given out in
-    batches; what is left of a buffer goes into the next. The same ``rng`` gives the same batches from any kind of source.
+    In each epoch the source is read in blocks in random order; a buffer of blocks is shuffled row by row and given out
+    in batches; what is left of a buffer goes into the next. The same ``rng`` gives the same batches from any source.
     """
     left: list[Floats] = []
     for block in _shuffled_blocks(source, rng, held_out, read_rows, checks):
@@ -96,3 +98,8 @@ def _shuffled_blocks(
             block = as_embeddings(source[start : start + rows], first_row=start, **checks)
             here = held_out[slice(*np.searchsorted(held_out, (start, start + rows)))] - start
             yield np.delete(block, here, axis=0) if len(here) else block
+
+
+def read_all(source: RowSource, rows: int = 8 * READ_ROWS, **checks: Any) -> Floats:
+    """The whole source as one checked array, read in blocks."""
+    return np.concatenate(list(read_blocks(source, rows, **checks)))

@@ -1,7 +1,7 @@
 """The errors of this package: each says in one line what was expected and what came.
 
-All of them are ``ValueError``, so code that does not know this package still catches them. ``BackendError`` means that a
-backend or an optional dependency is missing here; the others mean that the input is wrong.
+All of them are ``ValueError``, so code that does not know this package still catches them. ``BackendError`` means that
+a backend or an optional dependency is missing here; the others mean that the input is wrong.
 """
 
 

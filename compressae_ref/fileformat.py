@@ -1,12 +1,13 @@
 """Model and codes files: ``.npz`` without pickle, which NumPy reads everywhere; the same content gives the same bytes.
 
-A model file holds ``W_enc``, ``b_enc``, ``W_dec`` and ``meta``; a codes file holds what ``scipy.sparse.load_npz`` opens as
-CSR, and ``meta``. ``meta`` is one JSON text. Files are written under a temporary name, flushed and renamed: there never is
-a half-written one.
+A model file holds ``W_enc``, ``b_enc``, ``W_dec`` and ``meta``; a codes file holds what ``scipy.sparse.load_npz`` opens
+as CSR, and ``meta``. ``meta`` is one JSON text. Files are written under a temporary name, flushed and renamed: there
+never is a half-written one.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -59,9 +60,9 @@ def load_model(path: PathLike) -> Model:
 
     Raises
     ------
-    FormatError
-        Naming the file and the reason: not an ``.npz``, truncated, pickled, an unknown version, wrong shapes, numbers that
-        are not finite, atoms that are not unit rows, another digest than the one written down.
+     FormatError
+        Naming the file and the reason: not an ``.npz``, truncated, pickled, an unknown version, wrong shapes, numbers
+        that are not finite, atoms that are not unit rows, another digest than the one written down.
     """
     return _load(path, MODEL_FORMAT, _model)
 
@@ -70,13 +71,21 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
     params = as_params(Params(**{name: arrays[name] for name in ("W_enc", "b_enc", "W_dec")}))
     model = Model(params, as_k(meta["k"], params.n_latents), meta["training"])
     if model.digest != meta["digest"]:
-        raise FormatError(f"expected arrays with digest {meta['digest'][:12]}, got {model.digest[:12]}: the file was altered")
+        raise FormatError(
+            f"expected arrays with digest {meta['digest'][:12]}, got {model.digest[:12]}: the file was altered"
+        )
     return model
 
 
 def save_codes(path: PathLike, codes: Codes) -> None:
     """Write a codes file: CSR for ``scipy.sparse.load_npz``, and which model made the codes."""
-    meta = {"format": CODES_FORMAT, "version": VERSION, "k": codes.k, "n_latents": codes.n_latents, "model": codes.model}
+    meta = {
+        "format": CODES_FORMAT,
+        "version": VERSION,
+        "k": codes.k,
+        "n_latents": codes.n_latents,
+        "model": codes.model,
+    }
     indptr = np.arange(len(codes) + 1, dtype=np.int64) * codes.k
     arrays = {
         "data": codes.values.ravel(),
@@ -117,9 +126,21 @@ def describe(path: PathLike) -> dict[str, Any]:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
+def require_writable(path: PathLike) -> None:
+    """Raise OSError now, not after long work, where a file at ``path`` could not be written."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "the output folder cannot be written to", str(path.parent))
+
+
 @contextmanager
 def replacing(path: PathLike) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
+    require_writable(path)
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -128,6 +149,8 @@ def replacing(path: PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -171,9 +194,13 @@ def _read_npz(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError) as error:
         if isinstance(error, FormatError):
             raise FormatError(f"{path}: {error}") from error
-        raise FormatError(f"{path}: expected a model or codes file of this package, got something else or a part of it") from error
+        raise FormatError(
+            f"{path}: expected a model or codes file of this package, got something else or a part of it"
+        ) from error
     if kind not in (MODEL_FORMAT, CODES_FORMAT) or version != VERSION:
-        raise FormatError(f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}")
+        raise FormatError(
+            f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
+        )
     return arrays, meta
 
 
@@ -187,6 +214,8 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any
             raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
         expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if expected != info.file_size - member.tell():
-            raise FormatError(f"{info.filename}: expected {expected} bytes after the header, got {info.file_size - member.tell()}")
+            raise FormatError(
+                f"{info.filename}: expected {expected} bytes after the header, got {info.file_size - member.tell()}"
+            )
         array = np.frombuffer(member.read(), dtype)
     return array.reshape(shape, order="F" if by_columns else "C").copy()

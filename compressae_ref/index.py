@@ -118,7 +118,9 @@ class Index:
         if self.space == "asymmetric":
             raise DomainError("queries: expected dense embeddings for the asymmetric space, got codes")
         if queries.n_latents != self.codes.n_latents:
-            raise ShapeError(f"queries: expected n_latents = {self.codes.n_latents} as in the items, got {queries.n_latents}")
+            raise ShapeError(
+                f"queries: expected n_latents = {self.codes.n_latents} as in the items, got {queries.n_latents}"
+            )
         if None not in (queries.model, self.codes.model) and queries.model != self.codes.model:
             raise DomainError(
                 f"queries: expected codes of model {str(self.codes.model)[:12]} as the items, "
@@ -172,5 +174,7 @@ def _needed(model: Model | None, what: str) -> Model:
 def _finite(norms: Floats) -> Floats:
     if not np.isfinite(norms).all():
         row = int(np.argmax(~np.isfinite(norms)))
-        raise DomainError(f"codes: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}")
+        raise DomainError(
+            f"codes: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}"
+        )
     return norms

@@ -19,14 +19,16 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
     With as many found as true ones this is recall@top; the order within a row does not matter.
     """
     if len(found) != len(true) or len(true) == 0 or true.shape[1] == 0:
-        raise ShapeError(f"recall_at: expected results and truth for the same queries, got {found.shape} and {true.shape}")
+        raise ShapeError(
+            f"recall_at: expected results and truth for the same queries, got {found.shape} and {true.shape}"
+        )
     hits = [len(np.intersect1d(*pair)) for pair in zip(found, true, strict=True)]
-    return float(np.mean(hits)) / true.shape[1]
+    return float(np.mean(hits) / true.shape[1])
 
 
 def mean_cosine(x_unit: Floats, x_hat: Floats) -> float:
     """Mean cosine of rows with their reconstructions, from −1 to 1; 1 minus the loss at k."""
-    return float(cosines(x_unit, x_hat).mean(dtype=np.float64))
+    return float(np.mean(cosines(x_unit, x_hat), dtype=np.float64))
 
 
 def latent_usage(codes: Codes) -> NDArray[np.int64]:

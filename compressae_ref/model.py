@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref import ops
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_k
 from compressae_ref.codes import Codes
@@ -27,7 +27,7 @@ AUX_WEIGHT = 1 / 8
 """Weight λ of the auxiliary loss in the original code."""
 
 ROWS_PER_BLOCK = 2 * ops.PRODUCT_ROWS
-"""Rows whose (rows, h) pre-activations are in memory at once; any multiple of `ops.PRODUCT_ROWS` gives the same bits."""
+"""Rows whose (rows, h) pre-activations are in memory at once; any multiple of `ops.PRODUCT_ROWS` gives equal bits."""
 
 
 class Activations(NamedTuple):
@@ -62,18 +62,18 @@ def aux_k(k: int, n_latents: int) -> int:
 
 
 def unit_rows(x: Floats, dtype: Any) -> Floats:
-    """Unit rows in ``dtype``, normalised in the wider of it and the data's own: no scale over- or underflows.     (E3)"""
+    """Unit rows in ``dtype``, normalised in the wider of it and the data's own: no scale over- or underflows.  (E3)"""
     wide = x.astype(np.result_type(x.dtype, dtype), copy=False)
     return ops.normalize_rows(wide).astype(dtype, copy=False)
 
 
 def encode_unit(x_unit: Floats, params: Params, k: int, backend: Backend) -> Codes:
-    """Codes of unit rows: the k largest pre-activations by magnitude.                                       (E4), (E5)"""
+    """Codes of unit rows: the k largest pre-activations by magnitude.                                    (E4), (E5)"""
     return backend.abs_topk(ops.pre_activations(x_unit, params.W_enc, params.b_enc), k)
 
 
 def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activations:
-    """The forward pass of training over a block of unit rows.                                                    (E13)"""
+    """The forward pass of training over a block of unit rows.                                                   (E13)"""
     codes_aux = encode_unit(x_unit, params, aux_k(k, params.n_latents), backend)
     codes_k, codes_rest = backend.split_codes(codes_aux, k)
     x_hat_k = backend.decode(codes_k, params.W_dec)
@@ -100,7 +100,9 @@ def backward(
         ops.abs_topk_backward(backend.decode_backward_values(grad_x_hat, codes, params.W_dec), codes)
         for codes, grad_x_hat in ((codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux))
     ]
-    ops.decode_backward_weights([(codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux)], grads.W_dec, backend.transpose_product)
+    ops.decode_backward_weights(
+        [(codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux)], grads.W_dec, backend.transpose_product
+    )
     ops.pre_activations_backward(grad_pre, x_unit, grads.W_enc, grads.b_enc, backend.transpose_product)
 
 
@@ -190,14 +192,14 @@ class Model:
         if zero_rows not in ("error", "empty"):
             raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
         block = as_embeddings(x, d=self.params.d, first_row=first_row, zeros=zero_rows == "empty")
-        zero = ~block.any(axis=1)
-        block[zero] = 1  # any direction: what comes of it is overwritten
+        zero: Bools = ~np.any(block, axis=1)
+        block = np.where(zero[:, None], 1, block)  # any direction will do: what comes of it is overwritten
         codes = encode_unit(unit_rows(block, self.params.dtype), self.params, k, backend)
         codes.indices[zero], codes.values[zero] = np.arange(k), 0
         return Codes.trusted(codes.indices, codes.values, codes.n_latents, self.digest)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
-        """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.               (E7)"""
+        """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""
         self.check_codes(codes)
         values = codes.values.astype(self.params.dtype, copy=False)
         return get_backend(backend).decode(Codes.trusted(codes.indices, values, codes.n_latents), self.params.W_dec)
@@ -205,6 +207,10 @@ class Model:
     def check_codes(self, codes: Codes) -> None:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""
         if codes.n_latents != self.params.n_latents:
-            raise ShapeError(f"codes: expected n_latents = {self.params.n_latents} as in the model, got {codes.n_latents}")
+            raise ShapeError(
+                f"codes: expected n_latents = {self.params.n_latents} as in the model, got {codes.n_latents}"
+            )
         if codes.model not in (None, self.digest):
-            raise DomainError(f"codes: expected codes of model {self.digest[:12]}, got codes of model {codes.model[:12]}")
+            raise DomainError(
+                f"codes: expected codes of model {self.digest[:12]}, got codes of model {codes.model[:12]}"
+            )

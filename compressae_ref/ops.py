@@ -104,11 +104,12 @@ def normalize_rows(x: Floats) -> Floats:
     """
     exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True))[1]
     scaled = np.ldexp(x, -exponent)
-    return scaled / row_norms(scaled)[:, None]
+    x_unit: Floats = scaled / row_norms(scaled)[:, None]
+    return x_unit
 
 
 def pre_activations(x_unit: Floats, W_enc: Floats, b_enc: Floats) -> Floats:
-    """Pre-activations: aᵢ = x̄ᵢ W_enc + b_enc. (n, d), (d, h), (h,) → (n, h).                                     (E4)"""
+    """Pre-activations: aᵢ = x̄ᵢ W_enc + b_enc. (n, d), (d, h), (h,) → (n, h).                                    (E4)"""
     return dense_product(x_unit, W_enc) + b_enc
 
 
@@ -147,12 +148,12 @@ def abs_topk(pre: Floats, k: int) -> Codes:
 
 
 def abs_topk_backward(grad_values: Floats, codes: Codes) -> Codes:
-    """∂L/∂a is ∂L/∂v at the selected entries and zero elsewhere (R7): a sparse array like the codes.              (E5')"""
+    """∂L/∂a is ∂L/∂v at the selected entries and zero elsewhere (R7): a sparse array like the codes.           (E5')"""
     return Codes.trusted(codes.indices, grad_values, codes.n_latents)
 
 
 def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
-    """The k largest stored entries of each row, and the rest; both by ascending index (R2).                       (E6)"""
+    """The k largest stored entries of each row, and the rest; both by ascending index (R2).                     (E6)"""
     kept = largest(by_magnitude(codes.values), k)
     return codes.entries(kept, k), codes.entries(~kept, codes.k - k)
 
@@ -182,7 +183,7 @@ def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> F
 def decode_backward_weights(
     parts: Sequence[tuple[Codes, Floats]], grad_W_dec: Floats, product: TransposeProduct | None = None
 ) -> None:
-    """Add ∂L/∂W_dec[j] = Σᵢ v[i, j] · ∂L/∂x̂ᵢ to ``grad_W_dec`` (h, d), for pairs (codes, grad_x_hat).           (E7'')"""
+    """Add ∂L/∂W_dec[j] = Σᵢ v[i, j] · ∂L/∂x̂ᵢ to ``grad_W_dec`` (h, d), for pairs (codes, grad_x_hat).         (E7'')"""
     (product or transpose_product)(parts, grad_W_dec)
 
 

@@ -1,7 +1,7 @@
 """The total orders by which entries and items are selected: ties always go to the lower index.
 
-Selection is done on unsigned integers that are in the same order as the numbers they stand for, so that it is exact, total
-and the same in every backend, NaN included.
+Selection is done on unsigned integers that are in the same order as the numbers they stand for, so that it is exact,
+total and the same in every backend, NaN included.
 """
 
 from __future__ import annotations

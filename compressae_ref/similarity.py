@@ -42,7 +42,9 @@ def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None
     return scaled_dots(dots, ops.code_norms(queries), ops.code_norms(codes))
 
 
-def reconstructed_cosine(queries: Codes, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None) -> Floats:
+def reconstructed_cosine(
+    queries: Codes, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None
+) -> Floats:
     """Cosine of the reconstructions, s_qᵀ K s / (√(s_qᵀ K s_q) √(sᵀ K s)) with K = W_dec W_decᵀ. → (n_q, n).      (E16)
 
     Equal to the cosine of the decoded rows.

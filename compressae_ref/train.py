@@ -121,8 +121,8 @@ def fit(
     ----------
     x : (n, d) array or memory-mapped array, or any object with a length that gives slices of rows; float16, float32 or
         float64, at any scale. It is read in blocks and never loaded whole.
-    config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings; the later overrides the earlier
-    rng : the only source of randomness; None makes one from ``config.seed``
+    config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings; the later overrides the
+    earlier rng : the only source of randomness; None makes one from ``config.seed``
     backend : "numpy" or "numba": the model is the same, byte for byte
     callback : called with a `Progress` after every step; an exception that it raises ends the training
 
@@ -161,7 +161,9 @@ def _run(
         lr = learning_rate(config, step - 1, steps)
         losses = train_step(state, next(batches), config, history.backend, lr)
         if not math.isfinite(losses.loss):
-            raise DomainError(f"fit: expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr")
+            raise DomainError(
+                f"fit: expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr"
+            )
         history.losses.append(losses)
         record = history.record(state, step, lr) if step in record_at else None
         if callback is not None:
@@ -189,7 +191,9 @@ class _History:
         rows = len(self.losses) * self.config.batch_size
         seconds = time.perf_counter() - self.started
         cosine = self._validation_cosine(state.params)
-        loss_k, loss_aux = (float(np.mean([getattr(each, name) for each in self.losses])) for name in ("loss_k", "loss_aux"))
+        loss_k, loss_aux = (
+            float(np.mean([getattr(each, name) for each in self.losses])) for name in ("loss_k", "loss_aux")
+        )
         dead, top = int((state.usage == 0).sum()), float(state.usage.max() / rows)
         self.records.append(Record(step, loss_k, loss_aux, cosine, dead, top, rows / max(seconds, 1e-9), lr))
         self._keep_best(state.params, cosine)

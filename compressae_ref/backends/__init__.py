@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from functools import cache
-from types import ModuleType
 from typing import Protocol
 
 from compressae_ref.arrays import Floats
@@ -46,14 +45,14 @@ class Backend(Protocol):
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`ops.codes_dot`."""
 
-    def adam_update(
-        self, param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats
-    ) -> None:
+    def adam_update(self, param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
         """`adam.adam_update`."""
 
 
 def get_backend(backend: str | Backend | None = None) -> Backend:
-    """The backend of that name; None gives "numba" where it is installed, else "numpy": nobody can tell but by the clock.
+    """The backend of that name; None gives "numba" where it is installed, else "numpy".
+
+    Nobody can tell which but by the clock.
 
     Raises
     ------

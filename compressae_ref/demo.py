@@ -1,0 +1,172 @@
+"""``compressae-ref demo``: the whole way once, on real embeddings that come with the package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend, get_backend
+from compressae_ref.evaluate import Row, evaluate, table
+from compressae_ref.fileformat import replacing, require_writable
+from compressae_ref.index import nearest_dense, search
+from compressae_ref.metrics import bytes_per_row
+from compressae_ref.model import Model
+from compressae_ref.progress import TrainingBar
+from compressae_ref.similarity import SPACES, Space
+from compressae_ref.train import fit
+
+Say = Callable[[str], None]
+SHOWN_QUERIES = ("violin", "sonata", "glacier")
+"""Words asked for at the end, each the first held-out name that contains it, else the next one."""
+K = 64
+KS = (64, 32, 16, 8)
+
+
+class DemoData(NamedTuple):
+    """4,510 WordNet entries: dense vectors of all-MiniLM-L6-v2, split into items and held-out queries."""
+
+    items: Floats
+    """(4010, 384) float16"""
+    queries: Floats
+    """(500, 384) float16"""
+    item_names: list[str]
+    query_names: list[str]
+
+
+def load_demo_data() -> DemoData:
+    """The set that comes with the package; its licence stands beside it."""
+    file = resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz"
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        vectors, queries = archive["embeddings"], archive["query"].astype(np.int64)
+        names = _lines(archive["names"]), _lines(archive["gloss"])
+    labels = [f"{name} ({gloss})" for name, gloss in zip(*names, strict=True)]
+    items = np.setdiff1d(np.arange(len(vectors)), queries)
+    return DemoData(vectors[items], vectors[queries], [labels[i] for i in items], [labels[q] for q in queries])
+
+
+def _lines(encoded: NDArray[np.uint8]) -> list[str]:
+    return encoded.tobytes().decode().split("\n")
+
+
+def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | None = None) -> list[Row]:
+    """Train, compress, search and compare, and say so in plain words; returns the table that it prints."""
+    if picture is not None:
+        require_writable(picture)
+    kernels, data = get_backend(backend), load_demo_data()
+    n, d = data.items.shape
+    say(f"{n:,} WordNet entries as sentence embeddings of {d} numbers each, and {len(data.queries)} more to ask with.")
+    say(f"\n1. Train a sparse autoencoder on the {n:,} vectors ({kernels.name} kernels) ...")
+    model = _train(data, kernels, say)
+    say("\n2. Encode every vector once, and keep the k largest entries of its code for any smaller k:")
+    codes = model.encode(data.items, backend=kernels)
+    _show_code(data, model, say, kernels)
+    say("\n3. Ask for the neighbours of the held-out vectors: how many of the true dense neighbours are found?\n")
+    rows = evaluate(model, data.items, data.queries, ks=KS, backend=kernels)
+    say(table(rows))
+    _explain_rows(say)
+    say("\n4. Three of the queries, before and after:")
+    for query in _shown(data.query_names):
+        _show_neighbours(data, query, model, say, kernels)
+    say(
+        f"\nAll {len(codes):,} codes at k = 32 take {len(codes) * bytes_per_row(codes.truncate(32)):,} bytes;"
+        f" the dense float32 vectors take {n * d * 4:,}."
+    )
+    if picture is not None:
+        say(_draw(rows, picture))
+    return rows
+
+
+def _train(data: DemoData, backend: Backend, say: Say) -> Model:
+    started = time.perf_counter()
+    with TrainingBar() as bar:
+        result = fit(data.items, k=K, backend=backend, callback=bar)
+    last, settings = result.history[-1], result.model.training
+    say(
+        f"   {settings['steps']:,} steps of {settings['batch_size']} rows in {time.perf_counter() - started:.0f} s "
+        f"(compiling included); a held-out vector and its reconstruction from {K} of "
+        f"{settings['n_latents']:,} latents have cosine {last.validation_cosine:.3f} on average."
+    )
+    return result.model
+
+
+def _show_code(data: DemoData, model: Model, say: Say, backend: Backend) -> None:
+    query = _shown(data.query_names)[0]
+    code = model.encode(data.queries[query : query + 1], 4, backend=backend)
+    entries = ", ".join(f"{index}: {value:+.2f}" for index, value in zip(code.indices[0], code.values[0], strict=True))
+    say(f"   the code of {_short(data.query_names[query])!r}, k = 4, is {{{entries}}}")
+
+
+def _explain_rows(say: Say) -> None:
+    say(
+        "\n   sparse space: query and item are codes; plain cosine, as any vector database with sparse vectors does;\n"
+        "   reconstructed space: the cosine of what both decode to;\n"
+        "   dense queries: the query stays as it is, only the items are compressed.\n"
+        "   PCA keeps as many numbers per item as fit into the bytes of the code above it in size."
+    )
+
+
+def _shown(names: Sequence[str]) -> list[int]:
+    """Three queries: those that the words name, or the first ones."""
+    found = [
+        next((place for place, name in enumerate(names) if word in name.split(" (")[0].split(", ")), None)
+        for word in SHOWN_QUERIES
+    ]
+    return [fallback if place is None else place for fallback, place in enumerate(found)]
+
+
+def _show_neighbours(data: DemoData, query: int, model: Model, say: Say, backend: Backend) -> None:
+    asked = data.queries[query : query + 1]
+    codes = model.encode(data.items, backend=backend).truncate(32)
+    say(f"\n   {_short(data.query_names[query], 76)}")
+    before = nearest_dense(asked, data.items, 5).ids[0]
+    say(f"     dense         {_names(data, before)}")
+    for space in SPACES:
+        after = search(asked, codes, 5, space=space, model=model, backend=backend).ids[0]
+        say(f"     {space:<14}{_names(data, after)}")
+
+
+def _names(data: DemoData, ids: NDArray[np.int64]) -> str:
+    return " | ".join(data.item_names[item].split(" (")[0].split(", ")[0] for item in ids)
+
+
+def _short(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 4].rstrip() + " ..."
+
+
+def _draw(rows: Sequence[Row], path: str) -> str:
+    """Recall@100 against bytes per item, one line for each way; says where the picture is, or what is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return "No picture: matplotlib is not installed (pip install 'compressae-ref[plot]')."
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for method, label in _CURVES.items():
+        points = sorted((row.bytes_per_item, row.recall[100]) for row in rows if row.method == method)
+        axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    axes.set_xscale("log", base=2)
+    ticks = sorted({row.bytes_per_item for row in rows[1:]})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xlabel(f"bytes per item (dense float32: {rows[0].bytes_per_item})")
+    axes.set_ylabel("share of the 100 dense neighbours found")
+    axes.set_title("What compression costs: 4,010 WordNet entries, MiniLM vectors")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150)
+    return f"The table as a picture: {Path(path)}"
+
+
+_CURVES: dict[str | Space, str] = {
+    "asymmetric": "codes, dense queries",
+    "reconstructed": "codes, reconstructed space",
+    "sparse": "codes, sparse space",
+    "PCA": "PCA",
+}

@@ -1,0 +1,66 @@
+"""Embeddings from files: ``.npy`` (memory-mapped) and ``.npz``, or from standard input."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.data import as_source
+from compressae_ref.errors import FormatError, ShapeError
+
+EMBEDDINGS_KEY = "embeddings"
+"""The array that is read from an ``.npz`` that holds several."""
+
+
+def open_embeddings(path: str) -> NDArray[Any]:
+    """The two-dimensional float array in a file; ``-`` reads a ``.npy`` from standard input.
+
+    A ``.npy`` is mapped, not loaded. From an ``.npz`` the entry "embeddings" is taken, or the only one there is.
+
+    Raises
+    ------
+    FormatError, ShapeError, DTypeError
+        Naming the file: not such a file, truncated, pickled; not two-dimensional, not floats, empty. OSError if it is
+        not there.
+    """
+    try:
+        array = _read_standard_input() if path == "-" else _read(Path(path))
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        if isinstance(error, FormatError):
+            raise
+        reason = "pickled objects" if "pickle" in str(error) else "something else or a part of one"
+        raise FormatError(f"{_shown(path)}: expected a .npy or .npz file of numbers, got {reason}") from error
+    if array.ndim != 2:
+        raise ShapeError(f"{_shown(path)}: expected an array (n, d) of embeddings as rows, got shape {array.shape}")
+    as_source(array, _shown(path))
+    return array
+
+
+def _read(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"
+    if not is_zip:
+        return np.lib.format.open_memmap(path, mode="r")
+    with np.load(path, allow_pickle=False) as archive:
+        names = archive.files
+        if EMBEDDINGS_KEY not in names and len(names) != 1:
+            raise FormatError(
+                f"{path}: expected an entry {EMBEDDINGS_KEY!r} or only one entry, got {', '.join(names) or 'none'}"
+            )
+        array: NDArray[Any] = archive[EMBEDDINGS_KEY if EMBEDDINGS_KEY in names else names[0]]
+    return array
+
+
+def _read_standard_input() -> NDArray[Any]:
+    array: NDArray[Any] = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
+    return array
+
+
+def _shown(path: str) -> str:
+    return "standard input" if path == "-" else path

@@ -1,0 +1,94 @@
+"""What a file of ours is, in plain facts and in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from compressae_ref.codes import Codes
+from compressae_ref.embeddings import open_embeddings
+from compressae_ref.errors import FormatError
+from compressae_ref.fileformat import CODES_FORMAT, MODEL_FORMAT, describe, load_codes, load_model
+from compressae_ref.metrics import bytes_per_row, latent_usage
+from compressae_ref.model import Model
+
+
+def inspect_file(path: str) -> dict[str, Any]:
+    """Facts about a model, codes or embeddings file; FormatError if it is none of them or is damaged."""
+    try:
+        kind = describe(path)["format"]
+    except FormatError:
+        return _embeddings_facts(path)
+    if kind == MODEL_FORMAT:
+        return {"file": path, "kind": kind, **_model_facts(load_model(path))}
+    return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
+
+
+def explain(facts: dict[str, Any]) -> str:
+    """The facts as lines of a name and a value, nested ones indented."""
+    return "\n".join(_lines(facts, ""))
+
+
+def _lines(facts: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            lines.append(f"{indent}{name.replace('_', ' '):<{30 - len(indent)}} {shown}")
+    return lines
+
+
+def _model_facts(model: Model) -> dict[str, Any]:
+    params = model.params
+    similar = params.W_dec @ params.W_dec[: min(512, params.n_latents)].T
+    np.fill_diagonal(similar, 0)
+    return {
+        "digest": model.digest,
+        "dense_dimension_d": params.d,
+        "latents_h": params.n_latents,
+        "stored_entries_k": model.k,
+        "dtype": params.dtype.name,
+        "bytes_per_code": model.k * (4 + params.dtype.itemsize),
+        "mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean()),
+        "training": dict(model.training),
+    }
+
+
+def _codes_facts(codes: Codes) -> dict[str, Any]:
+    usage = latent_usage(codes)
+    magnitudes = np.abs(codes.values)
+    return {
+        "rows_n": len(codes),
+        "latents_h": codes.n_latents,
+        "stored_entries_k": codes.k,
+        "dtype": codes.values.dtype.name,
+        "bytes_per_code": bytes_per_row(codes),
+        "made_by_model": codes.model,
+        "latents_in_use": int((usage > 0).sum()),
+        "share_of_rows_with_the_most_used_latent": float(usage.max() / max(len(codes), 1)),
+        "share_of_negative_values": float((codes.values < 0).mean()) if codes.values.size else 0.0,
+        "median_magnitude": float(np.median(magnitudes)) if magnitudes.size else 0.0,
+        "rows_of_zeros": int((magnitudes.max(axis=1) == 0).sum()) if magnitudes.size else 0,
+    }
+
+
+def _embeddings_facts(path: str) -> dict[str, Any]:
+    array = open_embeddings(path)
+    sample = np.asarray(array[:10_000], np.float64)
+    norms = np.linalg.norm(sample, axis=1)
+    return {
+        "file": path,
+        "kind": "embeddings",
+        "rows_n": len(array),
+        "dense_dimension_d": int(array.shape[1]),
+        "dtype": array.dtype.name,
+        "bytes_per_row": bytes_per_row(array),
+        "rows_looked_at": len(sample),
+        "smallest_norm": float(norms.min()),
+        "largest_norm": float(norms.max()),
+        "rows_not_finite": int((~np.isfinite(sample).all(axis=1)).sum()),
+        "rows_of_zeros": int((~sample.any(axis=1)).sum()),
+    }

@@ -1,0 +1,46 @@
+"""Hypothesis profiles, the report header and the options of the suite."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from compressae_ref.backends import get_backend
+
+settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, derandomize=True, print_blob=True)
+settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+HAS = {name: importlib.util.find_spec(name) is not None for name in ("numba", "torch", "scipy", "matplotlib")}
+AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests and the mutations too")
+
+
+def pytest_report_header() -> str:
+    found = ", ".join(f"{name} {'yes' if here else 'NO'}" for name, here in HAS.items())
+    return f"backends: {', '.join(AVAILABLE_BACKENDS)}; optional packages: {found}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = {
+        "oracle": None if HAS["torch"] else "needs PyTorch",
+        "slow": None if config.getoption("--slow") else "slow: run with --slow",
+        "mutation": None if config.getoption("--slow") else "slow: run with --slow",
+    }
+    for item in items:
+        for marker, reason in left_out.items():
+            if reason and marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+    items.sort(key=lambda item: "mutation" in item.keywords or "slow" in item.keywords)
+
+
+@pytest.fixture(scope="session", params=AVAILABLE_BACKENDS)
+def backend(request):
+    return get_backend(request.param)

@@ -1,0 +1,134 @@
+"""Every backend gives the bits of the truth, with any number of threads; absent ones say what to install."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import adam, fit, ops
+from compressae_ref import backends as backends_module
+from compressae_ref.backends import get_backend
+from compressae_ref.errors import BackendError
+from compressae_ref.fileformat import save_model
+from tests import strategies as draw
+from tests.bounds import assert_same_bits
+
+numba = pytest.importorskip("numba")
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["1 thread", "2 threads"])
+def kernels(request):
+    if request.param > numba.config.NUMBA_NUM_THREADS:
+        pytest.skip("one processor")
+    before = numba.get_num_threads()
+    numba.set_num_threads(request.param)
+    yield get_backend("numba")
+    numba.set_num_threads(before)
+
+
+def assert_same_codes(a, b):
+    assert_same_bits(a.indices, b.indices)
+    assert_same_bits(a.values, b.values)
+    assert a.n_latents == b.n_latents
+
+
+@given(selection=draw.selections(), data=st.data())
+def test_selection(kernels, selection, data):
+    pre, k = selection
+    truth = ops.abs_topk(pre, k)
+    assert_same_codes(kernels.abs_topk(pre, k), truth)
+    smaller = data.draw(st.integers(1, k))
+    for ours, true in zip(kernels.split_codes(truth, smaller), ops.split_codes(truth, smaller), strict=True):
+        assert_same_codes(ours, true)
+
+
+@given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES))
+def test_selection_among_numbers_that_differ_in_their_last_bits(kernels, rng, dtype):
+    unsigned = np.dtype(dtype).str.replace("f", "u")
+    one = np.ones(1, dtype).view(unsigned)[0]
+    pre = (one + rng.integers(0, 4000, (5, 300)).astype(unsigned)).view(dtype) * rng.choice([-1, 1], (5, 300))
+    pre = pre.astype(dtype)
+    for k in (1, 150, 300):
+        assert_same_codes(kernels.abs_topk(pre, k), ops.abs_topk(pre, k))
+
+
+def test_selection_of_not_a_number(kernels):
+    pre = np.array([[np.nan, 1, -np.inf, 2, -0.0]], np.float32)
+    for k in range(1, 6):
+        np.testing.assert_array_equal(kernels.abs_topk(pre, k).indices, ops.abs_topk(pre, k).indices)
+
+
+@given(codes=draw.codes(), rng=draw.generators(), d=st.integers(1, 70))
+def test_decoding_and_its_gradients(kernels, codes, rng, d):
+    dtype = codes.values.dtype
+    W_dec, g = (rng.standard_normal(shape).astype(dtype) for shape in ((codes.n_latents, d), (len(codes), d)))
+    assert_same_bits(kernels.decode(codes, W_dec), ops.decode(codes, W_dec))
+    truth = ops.decode_backward_values(g, codes, W_dec)
+    assert_same_bits(kernels.decode_backward_values(g, codes, W_dec), truth)
+    assert_same_bits(kernels.row_dots(g, g[::-1].copy()), ops.row_dots(g, g[::-1].copy()))
+
+
+@given(selection=draw.selections(), rng=draw.generators(), m=st.integers(1, 20), data=st.data())
+def test_products_that_add_up_rows(kernels, selection, rng, m, data):
+    pre, k = selection
+    codes = ops.abs_topk(np.clip(pre, -1e6, 1e6), k)
+    parts = ops.split_codes(codes, data.draw(st.integers(1, k)))
+    pairs = [(part, rng.standard_normal((len(pre), m)).astype(pre.dtype)) for part in parts]
+    ours = rng.standard_normal((pre.shape[1], m)).astype(pre.dtype)
+    truth = ours.copy()
+    kernels.transpose_product(pairs, ours)
+    ops.transpose_product(pairs, truth)
+    assert_same_bits(ours, truth)
+
+
+@given(codes=draw.codes(), rng=draw.generators(), n_q=st.integers(1, 5))
+def test_dots_of_codes(kernels, codes, rng, n_q):
+    u = rng.standard_normal((n_q, codes.n_latents)).astype(codes.values.dtype)
+    assert_same_bits(kernels.codes_dot(u, codes), ops.codes_dot(u, codes))
+
+
+@given(
+    rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), order=st.sampled_from("CF"), step=st.integers(1, 2000)
+)
+def test_adam(kernels, rng, dtype, order, step):
+    arrays = [np.array(rng.standard_normal((7, 5)), dtype, order=order) for _ in range(4)]
+    arrays[3] = np.abs(arrays[3])
+    constants = adam.adam_constants(adam.AdamConfig(), step, np.dtype(dtype))
+    ours, truth = [array.copy("K") for array in arrays], [array.copy("K") for array in arrays]
+    kernels.adam_update(*ours, constants)
+    adam.adam_update(*truth, constants)
+    for a, b in zip(ours, truth, strict=True):
+        assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("dtype", draw.DTYPES)
+def test_a_whole_training_run_gives_the_same_file_from_either_backend(kernels, dtype, tmp_path):
+    x = np.random.default_rng(3).standard_normal((400, 24)).astype(dtype)
+    settings = {"n_latents": 70, "k": 5, "batch_size": 64, "steps": 25, "warmup_steps": 3}
+    for name in ("numpy", "numba"):
+        save_model(tmp_path / f"{name}.npz", fit(x, backend=name, **settings).model)
+    assert (tmp_path / "numpy.npz").read_bytes() == (tmp_path / "numba.npz").read_bytes()
+
+
+# -- the choice of a backend ------------------------------------------------------------------------------------------
+
+
+def test_numba_is_the_default_where_it_is_installed(monkeypatch):
+    assert get_backend().name == "numba"
+    monkeypatch.setattr(backends_module, "_numba_is_installed", lambda: False)
+    assert get_backend().name == "numpy"
+
+
+def test_an_absent_or_unknown_backend_says_what_to_do(monkeypatch):
+    with pytest.raises(BackendError, match="expected one of numpy, numba, got 'torch'"):
+        get_backend("torch")
+    monkeypatch.setattr(backends_module, "_numba_is_installed", lambda: False)
+    with pytest.raises(BackendError, match=r"pip install 'compressae-ref\[numba\]'"):
+        get_backend("numba")
+
+
+def test_a_backend_is_taken_as_it_is():
+    numpy_backend = get_backend("numpy")
+    assert get_backend(numpy_backend) is numpy_backend

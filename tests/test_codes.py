@@ -1,0 +1,120 @@
+"""Codes: invariants, interchange with SciPy, truncation, slicing and concatenation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import Codes, DomainError, DTypeError, ShapeError
+from compressae_ref.ops import abs_topk
+from tests import strategies as draw
+from tests.bounds import assert_same_bits
+
+sparse = pytest.importorskip("scipy.sparse")
+
+
+def assert_equal(a, b):
+    assert_same_bits(a.indices, b.indices)
+    assert_same_bits(a.values, b.values)
+    assert (a.n_latents, a.model) == (b.n_latents, b.model)
+
+
+@given(draw.codes())
+def test_csr_round_trip_is_exact(codes):
+    csr = codes.to_csr()
+    assert (csr.shape, csr.nnz) == (codes.shape, codes.indices.size)
+    np.testing.assert_array_equal(csr.toarray(), codes.to_dense())
+    assert_equal(Codes.from_csr(csr), codes)
+    assert_equal(Codes.from_csr(sparse.csr_matrix(csr)), codes)
+
+
+@given(draw.codes(), st.data())
+def test_csr_rows_of_any_length_are_filled_with_stored_zeros(codes, data):
+    dense = codes.to_dense()
+    longest = max(int((dense != 0).sum(1).max()), 1)
+    k = data.draw(st.integers(longest, codes.n_latents))
+    filled = Codes.from_csr(sparse.csr_array(dense), k)
+    assert filled.k == k
+    np.testing.assert_array_equal(filled.to_dense(), dense)
+    shuffled = sparse.coo_array(dense).tocsc()
+    assert_equal(Codes.from_csr(shuffled, k), filled)
+
+
+def test_from_csr_takes_the_lowest_free_latents():
+    codes = Codes.from_csr(sparse.csr_array(np.array([[0.0, 5, 0, 0, 7], [1, 2, 3, 0, 0]])))
+    assert codes.indices.tolist() == [[0, 1, 4], [0, 1, 2]]
+    assert codes.values.tolist() == [[0, 5, 7], [1, 2, 3]]
+
+
+def test_from_csr_refuses_rows_that_are_too_long():
+    with pytest.raises(ShapeError, match=r"at most k = 1 stored entries per row, got 2 in row 1"):
+        Codes.from_csr(sparse.csr_array(np.array([[0.0, 5], [1, 2]])), k=1)
+    with pytest.raises(DomainError, match=r"k of at most h = 2, got k = 3"):
+        Codes.from_csr(sparse.csr_array(np.array([[0.0, 5], [1, 2]])), k=3)
+
+
+@given(draw.selections(), st.data())
+def test_truncation_equals_encoding_with_that_k(selection, data):
+    pre, k = selection
+    smaller = data.draw(st.integers(1, k))
+    assert_equal(abs_topk(pre, k).truncate(smaller), abs_topk(pre, smaller))
+
+
+def test_truncation_breaks_ties_by_index_and_refuses_more_than_is_stored():
+    codes = Codes([[1, 3, 5]], [[-2.0, 2.0, 1.0]], 9)
+    assert codes.truncate(1).indices.tolist() == [[1]]
+    assert codes.truncate(2).values.tolist() == [[-2, 2]]
+    for k in (0, 4):
+        with pytest.raises(DomainError, match=rf"expected k from 1 to 3 \(the stored entries\), got {k}"):
+            codes.truncate(k)
+
+
+@given(draw.codes(n=st.integers(2, 9)), st.data())
+def test_rows_are_taken_and_put_together_again(codes, data):
+    cut = data.draw(st.integers(0, len(codes)))
+    assert_equal(Codes.concatenate([codes[:cut], codes[cut:]]), codes)
+    rows = data.draw(st.lists(st.integers(0, len(codes) - 1)))
+    np.testing.assert_array_equal(codes[rows].to_dense() if rows else codes[:0].to_dense(), codes.to_dense()[rows])
+    assert_equal(codes[-1], codes[len(codes) - 1 :])
+    assert_equal(codes[np.arange(len(codes)) % 2 == 0], codes[::2])
+
+
+def test_a_row_that_is_not_there():
+    with pytest.raises(IndexError):
+        Codes([[0]], [[1.0]], 2)[1]
+
+
+def test_codes_that_do_not_fit_are_not_put_together():
+    first = Codes([[0]], [[1.0]], 2, "a")
+    for other in (Codes([[0]], [[1.0]], 3, "a"), Codes([[0, 1]], [[1.0, 2.0]], 2, "a"), Codes([[0]], [[1.0]], 2, "b")):
+        with pytest.raises(ShapeError, match="at place 1"):
+            Codes.concatenate([first, other])
+    with pytest.raises(ShapeError, match="at least one"):
+        Codes.concatenate([])
+
+
+@pytest.mark.parametrize(
+    ("indices", "values", "n_latents", "error", "message"),
+    [
+        ([[0, 0]], [[1.0, 2]], 3, DomainError, "ascend strictly.*row 0"),
+        ([[0, 1], [1, 0]], [[1.0, 2]] * 2, 3, DomainError, "ascend strictly.*row 1"),
+        ([[0, 3]], [[1.0, 2]], 3, DomainError, "indices below n_latents = 3"),
+        ([[-1, 1]], [[1.0, 2]], 3, DomainError, "indices from 0"),
+        ([[2**31]], [[1.0]], 2**32, DomainError, "2\\*\\*31"),
+        ([[0, 1]], [[1.0, np.nan]], 3, DomainError, "finite values.*row 0"),
+        ([[0, 1]], [[1.0]], 3, ShapeError, r"one shape \(n, k\)"),
+        ([0, 1], [1.0, 2.0], 3, ShapeError, r"one shape \(n, k\)"),
+        ([[0, 1]], [[1.0, 2]], 1, ShapeError, "k at most n_latents = 1"),
+        ([[0.0]], [[1.0]], 1, DTypeError, "integer indices, got float64"),
+        ([[0]], [[1]], 1, DTypeError, "floating-point values, got int64"),
+    ],
+)
+def test_what_codes_refuse(indices, values, n_latents, error, message):
+    with pytest.raises(error, match=message):
+        Codes(np.array(indices), np.array(values), n_latents)
+
+
+def test_half_precision_values_become_single():
+    assert Codes(np.array([[0]]), np.array([[1]], np.float16), 1).values.dtype == np.float32

@@ -1,0 +1,171 @@
+"""The three spaces: each against its definition, and exact search against a plain sort."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from compressae_ref import (
+    Codes,
+    DomainError,
+    Index,
+    Model,
+    ShapeError,
+    asymmetric_cosine,
+    gram,
+    init_params,
+    reconstructed_cosine,
+    search,
+    sparse_cosine,
+)
+from compressae_ref import index as index_module
+from compressae_ref.index import nearest_dense
+from compressae_ref.similarity import SPACES
+from tests import strategies as draw
+from tests.bounds import assert_same_bits, assert_within, gamma
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A model with duplicated items, so that scores tie."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 12)).astype("f4")
+    x[100:200] = x[:100]
+    return Model(init_params(12, 40, rng, init="tied"), 4), x, rng.standard_normal((7, 12)).astype("f4")
+
+
+def cosine(a, b):
+    lengths = [np.maximum(np.linalg.norm(each, axis=1), 1e-8) for each in (a, b)]
+    return (a @ b.T) / np.outer(*lengths)
+
+
+@given(draw.problems(), st.data())
+def test_each_space_is_its_definition(problem, data):
+    x, params, k = problem
+    model = Model(params, k)
+    queries = data.draw(draw.embeddings(3, params.d))
+    a, b = model.encode(queries), model.encode(x)
+    x_hat = [each.to_dense() @ params.W_dec for each in (a, b)]
+    shortest = min(np.linalg.norm(each, axis=1).min() for each in x_hat)
+    assume(shortest > 1e-3)
+    terms = max(np.abs(each.values).sum(1).max() for each in (a, b))
+    bound = gamma(20 * (params.d + params.n_latents), float) * max(1, terms / shortest) ** 2
+    assert_within(sparse_cosine(a, b), cosine(a.to_dense(), b.to_dense()), bound, "sparse")
+    reconstructed = reconstructed_cosine(a, b, params.W_dec)
+    assert_within(reconstructed, cosine(*x_hat), bound, "cosine of the decoded rows")
+    K = gram(params)
+    s_q, s = a.to_dense(), b.to_dense()
+    lengths = [np.sqrt(np.einsum("ij,jk,ik->i", each, K, each)) for each in (s_q, s)]
+    assert_within(reconstructed, s_q @ K @ s.T / np.outer(*lengths), bound * params.n_latents, "Gram form")
+    scaled = queries / np.abs(queries).max(1, keepdims=True)
+    assert_within(asymmetric_cosine(queries, b, params.W_dec), cosine(scaled, x_hat[1]), bound, "asymmetric")
+
+
+def test_a_code_of_zeros_is_similar_to_nothing(small):
+    model, _, queries = small
+    zeros = model.encode(np.zeros((1, 12), "f4"), zero_rows="empty")
+    assert not sparse_cosine(model.encode(queries), zeros).any()
+    assert not reconstructed_cosine(model.encode(queries), zeros, model.params.W_dec).any()
+    assert not asymmetric_cosine(queries, zeros, model.params.W_dec).any()
+
+
+def full_scores(space, model, queries, codes, backend):
+    if space == "sparse":
+        return sparse_cosine(model.encode(queries, codes.k), codes, backend=backend)
+    if space == "reconstructed":
+        return reconstructed_cosine(model.encode(queries, codes.k), codes, model.params.W_dec, backend=backend)
+    return asymmetric_cosine(queries, codes, model.params.W_dec, backend=backend)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("top", [1, 3, 150, 300, 1000])
+def test_r10_search_is_a_stable_sort_of_all_scores(small, backend, space, top, monkeypatch):
+    model, x, queries = small
+    codes = model.encode(x)
+    scores = full_scores(space, model, queries, codes, backend)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    for items, asked in ((8192, 256), (7, 2), (300, 7)):
+        monkeypatch.setattr(index_module, "ITEMS_PER_BLOCK", items)
+        monkeypatch.setattr(index_module, "QUERIES_PER_BLOCK", asked)
+        hits = search(queries, codes, top, space=space, model=model, backend=backend)
+        np.testing.assert_array_equal(hits.ids, expected)
+        assert_same_bits(hits.scores, np.take_along_axis(scores, expected, axis=1))
+
+
+def test_r10_equal_items_come_by_ascending_id(small):
+    model, x, queries = small
+    hits = search(queries, model.encode(x), 300, model=model)
+    place = np.argsort(hits.ids, axis=1)
+    assert (place[:, :100] < place[:, 100:200]).all()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_both_backends_find_the_same_with_the_same_scores(small, space):
+    pytest.importorskip("numba")
+    model, x, queries = small
+    codes = model.encode(x)
+    a, b = (search(queries, codes, 20, space=space, model=model, backend=name) for name in ("numpy", "numba"))
+    assert_same_bits(a.ids, b.ids)
+    assert_same_bits(a.scores, b.scores)
+
+
+def test_queries_may_be_codes_and_then_need_no_model(small):
+    model, x, queries = small
+    codes, asked = model.encode(x), model.encode(queries)
+    dense = search(queries, codes, 5, model=model)
+    sparse = search(asked, codes, 5)
+    assert_same_bits(dense.ids, sparse.ids)
+    assert_same_bits(dense.scores, sparse.scores)
+    again = search(asked, codes, 5, space="reconstructed", model=model)
+    assert_same_bits(again.ids, search(queries, codes, 5, space="reconstructed", model=model).ids)
+
+
+def test_dense_queries_are_encoded_with_the_k_of_the_items(small):
+    model, x, queries = small
+    codes = model.encode(x).truncate(2)
+    by_hand = search(model.encode(queries, 2), codes, 5)
+    assert_same_bits(search(queries, codes, 5, model=model).scores, by_hand.scores)
+
+
+def test_no_items_and_no_queries(small):
+    model, x, _ = small
+    codes = model.encode(x)
+    assert search(x[:2], codes[:0], 5, model=model).ids.shape == (2, 0)
+    assert search(codes[:0], codes, 5).ids.shape == (0, 5)
+
+
+def test_what_search_refuses(small):
+    model, x, queries = small
+    codes = model.encode(x)
+    other = Model(init_params(12, 40, np.random.default_rng(9)), 4)
+    cases = [
+        (lambda: search(queries, codes), DomainError, "expected the model.*for dense queries"),
+        (lambda: search(queries, codes, space="asymmetric"), DomainError, "expected the model.*asymmetric"),
+        (lambda: search(queries, codes, space="dense", model=model), DomainError, "space: expected one of sparse"),
+        (lambda: search(queries, codes, 0, model=model), DomainError, "top: expected a whole number of at least 1"),
+        (lambda: search(queries[:, :5], codes, model=model), ShapeError, "queries: expected d = 12.*got 5"),
+        (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),
+        (lambda: search(other.encode(queries), codes), DomainError, "queries: expected codes of model"),
+        (lambda: search(codes, codes, space="asymmetric", model=model), DomainError, "dense embeddings.*got codes"),
+        (lambda: search(Codes([[0]], [[1.0]], 3), codes), ShapeError, "n_latents = 40 as in the items, got 3"),
+        (lambda: Index.build(codes, model=model).search([[np.nan] * 12]), DomainError, "NaN or infinity in row 0"),
+    ]
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_codes_too_large_for_their_dtype_are_refused_and_not_propagated():
+    large = Codes(np.array([[0], [1]]), np.array([[1], [1e30]], np.float32), 2)
+    with pytest.raises(DomainError, match="infinity in row 1"), np.errstate(over="ignore"):
+        search(large, large)
+
+
+def test_nearest_dense_is_a_plain_sort(monkeypatch):
+    rng = np.random.default_rng(1)
+    items, queries = rng.standard_normal((50, 6)).astype("f2"), rng.standard_normal((3, 6))
+    monkeypatch.setattr(index_module, "ITEMS_PER_BLOCK", 16)
+    expected = np.argsort(-cosine(queries, items.astype(float)), axis=1)[:, :10]
+    np.testing.assert_array_equal(nearest_dense(queries, items, 10).ids, expected)

@@ -1,0 +1,341 @@
+"""Training: sources, shuffling, determinism, schedules, the history, early stopping, memory; and what it refuses."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import DomainError, DTypeError, Params, ShapeError, TrainConfig, fit, init_params
+from compressae_ref.checks import as_params
+from compressae_ref.config import PRESETS, default_steps, learning_rate, resolve
+from compressae_ref.data import held_out_rows, shuffled_batches
+from compressae_ref.fileformat import save_model
+from tests import strategies as draw
+from tests.bounds import assert_same_bits
+
+SMALL = {"n_latents": 50, "k": 4, "batch_size": 32, "steps": 12}
+
+
+class Slices:
+    """The least that a source must be: a length, and slices of rows."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self.x[rows]
+
+
+@pytest.fixture(scope="module")
+def x():
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal((400, 6)) @ rng.standard_normal((6, 16))).astype("f4")
+
+
+# -- the same model from the same data and seed -----------------------------------------------------------------------
+
+
+def test_any_source_of_the_same_rows_gives_the_same_model(x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    sources = [x, np.load(tmp_path / "x.npy", mmap_mode="r"), Slices(x), np.asfortranarray(x), x.tolist()]
+    digests = [fit(source, dtype="float32", **SMALL).model.digest for source in sources[:4]]
+    assert len(set(digests)) == 1
+    half = x.astype("f2")
+    assert fit(half, **SMALL).model.digest == fit(half.astype("f4"), **SMALL).model.digest
+
+
+def test_the_seed_decides_and_global_state_does_not(x):
+    np.random.seed(1)  # noqa: NPY002
+    first = fit(x, seed=3, **SMALL).model.digest
+    np.random.seed(2)  # noqa: NPY002
+    assert fit(x, seed=3, **SMALL).model.digest == first
+    assert fit(x, rng=np.random.default_rng(3), **SMALL).model.digest == first
+    assert fit(x, seed=4, **SMALL).model.digest != first
+
+
+def test_block_sizes_do_not_change_the_model_file(x, tmp_path):
+    for rows in (256, 1024):
+        save_model(
+            tmp_path / f"{rows}.npz", fit(np.tile(x, (3, 1)), rows_per_block=rows, **{**SMALL, "batch_size": 700}).model
+        )
+    assert (tmp_path / "256.npz").read_bytes() == (tmp_path / "1024.npz").read_bytes()
+
+
+def test_training_leaves_the_data_alone(x):
+    before = x.copy()
+    fit(x, **SMALL)
+    assert_same_bits(x, before)
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "expected"), [("f2", None, "f4"), ("f4", None, "f4"), ("f8", None, "f8"), ("f8", "float32", "f4")]
+)
+def test_r11_single_precision_unless_the_caller_brings_double(x, data, asked, expected):
+    result = fit(x.astype(data), dtype=asked, **SMALL)
+    assert result.model.params.dtype == expected
+    assert result.model.encode(x.astype("f4")).values.dtype == expected
+
+
+def test_scales_of_rows_do_not_matter(x):
+    scales = 2.0 ** np.random.default_rng(1).integers(-90, 90, (len(x), 1))
+    assert fit((x * scales).astype("f4"), **SMALL).model.digest == fit(x, **SMALL).model.digest
+
+
+# -- shuffling --------------------------------------------------------------------------------------------------------
+
+
+@given(draw.generators(), st.integers(1, 70), st.integers(1, 30), st.integers(1, 40), st.integers(1, 20), st.data())
+def test_every_row_comes_once_per_epoch_and_held_out_rows_never(rng, n, batch, buffer, block, data):
+    rows = np.arange(1, n + 1, dtype="f4")[:, None]
+    held_out = held_out_rows(n, data.draw(st.integers(0, n - 1)), rng)
+    kept = np.delete(rows, held_out, axis=0)[:, 0]
+    batches = shuffled_batches(rows, batch, rng, held_out=held_out, buffer_rows=buffer, read_rows=block)
+    seen = np.concatenate([next(batches)[:, 0] for _ in range(-(-3 * len(kept) // batch))])
+    assert set(seen) <= set(kept)
+    counts = np.unique(seen, return_counts=True)[1]
+    # Buffers may reach over the end of an epoch by what was left of the one before, but not by more.
+    reach = max(batch, min(buffer, len(kept))) + block + batch
+    epochs = 1 + -(-reach // len(kept))
+    assert len(seen) < len(kept) + reach or counts.max() - counts.min() <= epochs + 1
+    if buffer >= len(kept) and batch <= len(kept):
+        assert set(seen[: 2 * len(kept)]) == set(kept)
+
+
+def test_rows_of_one_buffer_are_mixed():
+    rows = np.arange(1, 2001, dtype="f4")[:, None]
+    batches = shuffled_batches(rows, 100, np.random.default_rng(0), held_out=np.empty(0, np.int64), read_rows=50)
+    first = next(batches)[:, 0]
+    assert np.unique(first // 500).size >= 4
+    assert (np.diff(first) != 1).mean() > 0.8
+
+
+# -- schedules and the history ----------------------------------------------------------------------------------------
+
+
+def test_learning_rates():
+    flat = TrainConfig(lr=2.0, decay="none")
+    assert [learning_rate(flat, step, 5) for step in range(5)] == [2.0] * 5
+    warm = TrainConfig(lr=2.0, warmup_steps=4, decay="linear")
+    assert [learning_rate(warm, step, 8) for step in range(8)] == [0.5, 1, 1.5, 2, 2, 1.5, 1, 0.5]
+    cosine = TrainConfig(lr=2.0, decay="cosine")
+    assert [round(learning_rate(cosine, step, 4), 6) for step in range(4)] == [2, 1.707107, 1, 0.292893]
+
+
+def test_the_history(x):
+    seen = []
+    result = fit(x, records=4, callback=seen.append, **SMALL)
+    assert [record.step for record in result.history] == [3, 6, 9, 12]
+    assert [each.step for each in seen] == list(range(1, 13))
+    assert [each.record for each in seen if each.record] == result.history
+    last = result.history[-1]
+    mean = np.mean([each.losses.loss_k for each in seen[-3:]])
+    assert last.loss_k == pytest.approx(mean)
+    assert result.history[0].loss_k > last.loss_k > 0
+    assert 0 < last.validation_cosine < 1
+    assert 0 <= last.dead_latents < 50
+    assert 4 / 50 <= last.top_latent_share <= 1
+    assert last.rows_per_second > 0
+    assert result.model.training["steps"] == 12
+
+
+def test_the_validation_cosine_is_that_of_held_out_rows(x):
+    result = fit(x, records=1, validation_rows=30, **SMALL)
+    held_out = x[held_out_rows(len(x), 30, np.random.default_rng(0))]
+    x_hat = result.model.decode(result.model.encode(held_out))
+    cos = (x_hat * held_out).sum(1) / np.linalg.norm(x_hat, axis=1) / np.linalg.norm(held_out, axis=1)
+    assert result.history[-1].validation_cosine == pytest.approx(cos.mean(), abs=1e-6)
+
+
+def test_training_learns(x):
+    result = fit(x, n_latents=64, k=8, batch_size=64, steps=400, lr=3e-3)
+    assert result.history[-1].validation_cosine > 0.95
+
+
+def test_early_stopping_returns_the_best(x):
+    result = fit(x, lr=3.0, decay="none", records=12, patience=2, **{**SMALL, "steps": 36})
+    cosines = [record.validation_cosine for record in result.history]
+    assert len(cosines) < 12, "it did not stop early, so the test shows nothing"
+    assert cosines.index(max(cosines)) == len(cosines) - 3
+    held_out = x[held_out_rows(len(x), 20, np.random.default_rng(0))]
+    x_hat = result.model.decode(result.model.encode(held_out))
+    cos = (x_hat * held_out).sum(1) / np.linalg.norm(x_hat, axis=1) / np.linalg.norm(held_out, axis=1)
+    assert cos.mean() == pytest.approx(max(cosines), abs=1e-5)
+
+
+def test_no_validation_rows(x):
+    assert math.isnan(fit(x, validation_rows=0, **SMALL).history[-1].validation_cosine)
+
+
+@pytest.mark.parametrize("order", ["after_step", "before_step"])
+def test_r8_atoms_are_unit_rows_in_either_order(x, order):
+    result = fit(x, renormalize=order, **SMALL)
+    np.testing.assert_allclose(np.linalg.norm(result.model.params.W_dec, axis=1), 1, atol=1e-6)
+
+
+def test_r8_the_orders_differ(x):
+    assert fit(x, renormalize="before_step", **SMALL).model.digest != fit(x, **SMALL).model.digest
+
+
+def test_an_exception_of_the_callback_ends_the_training(x):
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(x, callback=stop, **SMALL)
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_preset():
+    config = resolve(TrainConfig(**PRESETS["paper"]), np.ones((200_000, 2), "f4"))
+    assert (config.n_latents, config.k, config.batch_size, config.steps, config.init) == (
+        4096,
+        32,
+        100_000,
+        500,
+        "original",
+    )
+
+
+def test_defaults_for_few_and_for_many_rows():
+    assert default_steps(5_000, 512) <= default_steps(5_000_000, 512)
+    few = resolve(TrainConfig(n_latents=8, k=2), np.ones((10, 2), "f4"))
+    assert (few.batch_size, few.validation_rows, few.dtype) == (10, 0, "float32")
+
+
+def test_presets_configs_and_single_settings_override_each_other_in_this_order(x):
+    base = TrainConfig(**SMALL)
+    training = fit(x, base, preset="paper", n_latents=60, k=3, batch_size=16, steps=2, lr=0.5).model.training
+    assert (training["n_latents"], training["k"], training["init"], training["lr"]) == (60, 3, "original", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 51}, "k: expected k from 1 to n_latents = 50, got 51"),
+        ({"k": 0}, "k: expected k from 1"),
+        ({"k": 2.5}, "k: expected a whole number, got 2.5"),
+        ({"n_latents": 0}, "n_latents: expected a whole number of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1"),
+        ({"steps": 0}, "steps: expected a whole number of at least 1"),
+        ({"lr": -1.0}, "lr: expected a number between 0 and inf, got -1.0"),
+        ({"lr": math.nan}, "lr: expected a number"),
+        ({"beta1": 1.0}, "beta1: expected a number between 0 and 1"),
+        ({"init": "random"}, "init: expected one of .*'tied'.*, got 'random'"),
+        ({"decay": "step"}, "decay: expected one of"),
+        ({"dtype": "float16"}, "dtype: expected one of"),
+        ({"rows_per_block": 100}, "rows_per_block: expected a multiple of 256, got 100"),
+        ({"validation_rows": 400}, "validation_rows: expected from 0 to less than the 400 rows of the data, got 400"),
+        ({"patience": 1, "validation_rows": 0}, "patience: expected validation rows"),
+        ({"warmup_steps": -1}, "warmup_steps: expected numbers of at least 0"),
+        ({"preset": "thesis"}, "preset: expected one of paper, got 'thesis'"),
+        ({"learning_rate": 1}, "fit: expected settings out of n_latents, .*, got 'learning_rate'"),
+    ],
+)
+def test_settings_that_are_refused(x, settings, message):
+    with pytest.raises((DomainError, DTypeError), match=message):
+        fit(x, **{**SMALL, **settings})
+
+
+def with_row(x, row, value):
+    changed = x.copy()
+    changed[row] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda x: x[0], ShapeError, r"expected an array \(n, d\).*got shape \(16,\)"),
+        (lambda x: x[:0], ShapeError, "at least one row, got none"),
+        (lambda x: x[:, :0], ShapeError, r"got shape \(1, 0\)"),
+        (lambda x: x.astype(int), DTypeError, "float16, float32 or float64, got int64"),
+        (lambda x: x.astype(complex), DTypeError, "got complex128"),
+        (lambda x: with_row(x, 17, np.nan), DomainError, "NaN or infinity in row 17"),
+        (lambda x: with_row(x, 399, -np.inf), DomainError, "NaN or infinity in row 399"),
+        (lambda x: with_row(x, 17, 0), DomainError, "got a zero row in row 17"),
+    ],
+)
+def test_r3_r4_data_that_are_refused_with_the_row(x, change, error, message):
+    with pytest.raises(error, match=message):
+        fit(change(x), **{**SMALL, "steps": 40})
+
+
+def test_a_loss_that_is_no_number_is_said_and_not_saved(x):
+    with (
+        pytest.raises(DomainError, match=r"expected a finite loss, got nan in step \d+ of 12: try a lower lr"),
+        np.errstate(all="ignore"),
+    ):
+        fit(x, lr=1e38, decay="none", **SMALL)
+
+
+# -- initial values ---------------------------------------------------------------------------------------------------
+
+
+def test_r9_the_original_start():
+    params = init_params(200, 3000, np.random.default_rng(0))
+    bound = math.sqrt(6 / 3000)
+    assert 0.999 * bound < np.abs(params.W_enc).max() <= bound
+    assert params.W_enc.std() == pytest.approx(bound / math.sqrt(3), rel=0.01)
+    np.testing.assert_allclose(np.linalg.norm(params.W_dec, axis=1), 1, atol=1e-6)
+    # Uniform before it was normalised: the largest entry of a row is close to √3 times its root mean square.
+    assert np.median(np.abs(params.W_dec).max(1)) * math.sqrt(200) == pytest.approx(math.sqrt(3), rel=0.02)
+    assert not params.b_enc.any()
+    assert abs(np.corrcoef(params.W_enc.ravel(), params.W_dec.T.ravel())[0, 1]) < 0.01
+
+
+def test_r9_the_tied_start():
+    params = init_params(20, 30, np.random.default_rng(0), init="tied")
+    np.testing.assert_array_equal(params.W_enc, params.W_dec.T)
+    assert params.W_enc.flags.c_contiguous
+    with pytest.raises(DomainError, match="init: expected"):
+        init_params(2, 3, np.random.default_rng(0), init="pca")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"W_dec": np.ones((3, 2))}, "expected unit rows in W_dec, got another norm in row 0"),
+        ({"b_enc": np.zeros(4)}, r"expected W_enc \(d, h\), b_enc \(h,\)"),
+        ({"W_enc": np.full((2, 3), np.nan)}, "finite numbers in W_enc"),
+        ({"b_enc": np.zeros(3, "f4")}, "all float32 or all float64, got float32, float64"),
+    ],
+)
+def test_params_that_are_refused(change, message):
+    good = {"W_enc": np.ones((2, 3)), "b_enc": np.zeros(3), "W_dec": np.array([[1.0, 0]] * 3)}
+    as_params(Params(**good))
+    with pytest.raises((DomainError, ShapeError, DTypeError), match=message):
+        as_params(Params(**{**good, **change}))
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+PEAK = """
+import resource, numpy as np
+from compressae_ref import fit
+class Rows:
+    def __len__(self): return 120_000
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(len(self))
+        return np.random.default_rng(start).standard_normal((stop - start, 384), np.float32)
+fit(Rows(), preset="paper", steps=1, validation_rows=100)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_the_papers_batch_trains_in_bounded_memory():
+    run = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 1536, "MiB"

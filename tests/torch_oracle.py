@@ -1,0 +1,86 @@
+"""CompresSAE in PyTorch, dense and with autograd, written from the equations and rules: the judge of this package.
+
+It shares no code with the package. Ties are not judged by it: `torch.topk` breaks them as it likes, so the selection
+may be given from outside, and tests compare free selections only where the margin is wider than rounding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+EPS = 1e-8
+
+
+class Oracle(NamedTuple):
+    """Leaves with gradients, in the shapes of `Params`."""
+
+    W_enc: torch.Tensor
+    b_enc: torch.Tensor
+    W_dec: torch.Tensor
+
+
+def leaves(params) -> Oracle:
+    return Oracle(*(torch.tensor(np.array(a, order="C"), requires_grad=True) for a in params.arrays().values()))
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    """Unit rows at any scale: the division by the largest entry comes first."""
+    scaled = x / x.abs().amax(dim=1, keepdim=True)
+    return scaled / scaled.norm(dim=1, keepdim=True)
+
+
+def pre_activations(x: torch.Tensor, model: Oracle) -> torch.Tensor:
+    return unit(x) @ model.W_enc + model.b_enc
+
+
+def mask_of(pre: torch.Tensor, k: int) -> torch.Tensor:
+    """Boolean mask of the k largest |pre|; for ties by `torch.topk`'s own choice."""
+    chosen = pre.detach().abs().topk(k, dim=1).indices
+    return torch.zeros_like(pre, dtype=torch.bool).scatter(1, chosen, True)
+
+
+def losses(x, model: Oracle, k: int, masks=None):
+    """loss, loss_k, loss_aux; ``masks`` gives the selections at k and at k_aux from outside."""
+    pre = pre_activations(x, model)
+    k_aux = min(4 * k, pre.shape[1])
+    mask_k, mask_aux = (mask_of(pre, k), mask_of(pre, k_aux)) if masks is None else masks
+    x_unit = unit(x)
+
+    def loss(mask):
+        x_hat = torch.where(mask, pre, torch.zeros_like(pre)) @ model.W_dec
+        return (1 - torch.nn.functional.cosine_similarity(x_unit, x_hat, dim=1, eps=EPS)).mean()
+
+    loss_k, loss_aux = loss(mask_k), loss(mask_aux)
+    return loss_k + loss_aux / 8, loss_k, loss_aux
+
+
+def train_step(x, model: Oracle, k: int, optimizer: torch.optim.Optimizer, order: str = "after_step") -> float:
+    optimizer.zero_grad()
+    loss = losses(x, model, k)[0]
+    loss.backward()
+    if order == "before_step":
+        normalize(model)
+        with torch.no_grad():
+            along = (model.W_dec.grad * model.W_dec).sum(1, keepdim=True)
+            model.W_dec.grad.sub_(along * model.W_dec)
+    optimizer.step()
+    if order == "after_step":
+        normalize(model)
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def normalize(model: Oracle) -> None:
+    model.W_dec.div_(model.W_dec.norm(dim=1, keepdim=True))
+
+
+def dense_codes(x, model: Oracle, mask: torch.Tensor) -> torch.Tensor:
+    pre = pre_activations(x, model)
+    return torch.where(mask, pre, torch.zeros_like(pre)).detach()
+
+
+def cosine_matrix(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cosine_similarity(a[:, None, :], b[None, :, :], dim=2, eps=EPS)
