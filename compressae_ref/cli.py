@@ -146,7 +146,7 @@ class named:  # noqa: N801 - reads as a word in a with statement
 # -- the arguments ----------------------------------------------------------------------------------------------------
 
 _SETTINGS = {
-    "n_latents": (int, "latents h: the length of a dense equivalent of a code"),
+    "n_latents": (int, "latents h, the length of a code written out; default: 4096, or fewer for few rows"),
     "k": (int, "entries stored per code"),
     "init": (str, "initial values"),
     "batch_size": (int, "rows per step"),

@@ -20,17 +20,17 @@ from compressae_ref.params import Init
 class TrainConfig:
     """Every setting of `train.fit`. None means: decided from the data by `resolve`, as the comment says."""
 
-    n_latents: int = 4096
-    """h"""
+    n_latents: int | None = None
+    """h; None: `default_latents`"""
     k: int = 32
     """stored entries per code"""
-    init: Init = "original"
+    init: Init = "tied"
     """initial values: "original" or "tied" (R9)"""
     batch_size: int = 512
     """rows per step (all there are, if that is fewer)"""
     steps: int | None = None
     """Adam steps; None: `default_steps`"""
-    lr: float = 3e-3
+    lr: float = 1e-2
     """learning rate of Adam, at its height"""
     warmup_steps: int = 0
     """steps over which the learning rate rises from zero in a straight line"""
@@ -89,11 +89,12 @@ def make_config(config: TrainConfig | None, preset: str | None, settings: dict[s
 
 def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
     """The configuration with everything checked and every None decided for these data (``patience`` stays)."""
+    n = len(source)
+    config = replace(config, n_latents=default_latents(n) if config.n_latents is None else config.n_latents)
     _check_numbers(config)
     for name, choices in CHOICES.items():
         if getattr(config, name) not in choices:
             raise DomainError(f"{name}: expected one of {choices}, got {getattr(config, name)!r}")
-    n = len(source)
     validation_rows = min(n // 20, 2000) if config.validation_rows is None else config.validation_rows
     if not 0 <= validation_rows < n:
         raise DomainError(
@@ -136,8 +137,16 @@ def described(config: TrainConfig) -> dict[str, Any]:
 
 
 def default_steps(n: int, batch_size: int) -> int:
-    """Steps for n rows: 16 passes, but at least 2,000 and at most 20,000 steps."""
-    return int(np.clip(16 * n // batch_size, 2000, 20_000))
+    """Steps for n rows: 30 passes, but at least 600 and at most 20,000 steps."""
+    return int(np.clip(30 * n // batch_size, 600, 20_000))
+
+
+def default_latents(n: int) -> int:
+    """Latents for n rows: the paper's 4,096, or the largest power of two that leaves four rows to each, at least 256.
+
+    More latents than the rows can tell apart reconstruct those rows and nothing else.
+    """
+    return 1 << int(np.clip(np.log2(max(n, 1) / 4), 8, 12))
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

@@ -25,8 +25,8 @@ from compressae_ref.train import fit
 Say = Callable[[str], None]
 SHOWN_QUERIES = ("violin", "sonata", "glacier")
 """Words asked for at the end, each the first held-out name that contains it, else the next one."""
-K = 64
-KS = (64, 32, 16, 8)
+K = 32
+KS = (32, 16, 8)
 
 
 class DemoData(NamedTuple):
@@ -75,7 +75,7 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
     for query in _shown(data.query_names):
         _show_neighbours(data, query, model, say, kernels)
     say(
-        f"\nAll {len(codes):,} codes at k = 32 take {len(codes) * bytes_per_row(codes.truncate(32)):,} bytes;"
+        f"\nAll {len(codes):,} codes at k = {K} take {len(codes) * bytes_per_row(codes):,} bytes;"
         f" the dense float32 vectors take {n * d * 4:,}."
     )
     if picture is not None:
@@ -123,7 +123,7 @@ def _shown(names: Sequence[str]) -> list[int]:
 
 def _show_neighbours(data: DemoData, query: int, model: Model, say: Say, backend: Backend) -> None:
     asked = data.queries[query : query + 1]
-    codes = model.encode(data.items, backend=backend).truncate(32)
+    codes = model.encode(data.items, backend=backend)
     say(f"\n   {_short(data.query_names[query], 76)}")
     before = nearest_dense(asked, data.items, 5).ids[0]
     say(f"     dense         {_names(data, before)}")

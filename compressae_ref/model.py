@@ -68,12 +68,12 @@ def unit_rows(x: Floats, dtype: Any) -> Floats:
 
 
 def encode_unit(x_unit: Floats, params: Params, k: int, backend: Backend) -> Codes:
-    """Codes of unit rows: the k largest pre-activations by magnitude.                                    (E4), (E5)"""
+    """Codes of unit rows: the k largest pre-activations by magnitude.                                 (E4), (E5)"""
     return backend.abs_topk(ops.pre_activations(x_unit, params.W_enc, params.b_enc), k)
 
 
 def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activations:
-    """The forward pass of training over a block of unit rows.                                                   (E13)"""
+    """The forward pass of training over a block of unit rows.                                                  (E13)"""
     codes_aux = encode_unit(x_unit, params, aux_k(k, params.n_latents), backend)
     codes_k, codes_rest = backend.split_codes(codes_aux, k)
     x_hat_k = backend.decode(codes_k, params.W_dec)

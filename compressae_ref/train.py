@@ -139,8 +139,8 @@ def fit(
     config = resolve(make_config(config, preset, settings), source)
     rng = np.random.default_rng(config.seed) if rng is None else rng
     held_out = held_out_rows(len(source), config.validation_rows or 0, rng)
-    d = as_embeddings(source[0:1]).shape[1]
-    state = init_state(init_params(d, config.n_latents, rng, init=config.init, dtype=config.dtype or "float32"))
+    d, h = as_embeddings(source[0:1]).shape[1], config.n_latents or 0
+    state = init_state(init_params(d, h, rng, init=config.init, dtype=config.dtype or "float32"))
     history = _History(config, get_backend(backend), _validation_rows(source, held_out, state.params))
     batches = shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
     params = _run(state, batches, config, history, callback)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from compressae_ref import Model, asymmetric_cosine, reconstructed_cosine, search, sparse_cosine  # noqa: E402
-from compressae_ref.adam import AdamConfig, adam_step, init_adam, renormalize_decoder  # noqa: E402
+from compressae_ref.adam import AdamConfig, adam_constants, adam_step, init_adam, renormalize_decoder  # noqa: E402
 from compressae_ref.backends import get_backend  # noqa: E402
 from compressae_ref.config import TrainConfig  # noqa: E402
 from compressae_ref.model import aux_k, encode_unit, forward, loss_and_grads, unit_rows  # noqa: E402
@@ -139,6 +139,14 @@ def test_r8_the_first_step_tells_where_epsilon_stands():
     grads.W_enc[...] = 0.5
     adam_step(params, grads, init_adam(params), AdamConfig(lr=0.1, eps=0.1))
     assert params.W_enc[0, 0] == pytest.approx(1 - 0.1 * 0.5 / (0.5 + 0.1), abs=1e-15)
+
+
+def test_r8_moments_fall_to_zero_and_not_into_the_subnormals(backend):
+    m, v = np.full((1, 1), 1e-36, "f4"), np.full((1, 1), 2e-38, "f4")
+    param, no_gradient = np.ones((1, 1), "f4"), np.zeros((1, 1), "f4")
+    for step in range(1, 2000):
+        backend.adam_update(param, no_gradient, m, v, adam_constants(AdamConfig(), step, np.dtype("f4")))
+    assert (m, v, param) == (0, 0, 1)
 
 
 def test_r8_atoms_are_unit_rows_after_every_step(backend):

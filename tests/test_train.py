@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from compressae_ref import DomainError, DTypeError, Params, ShapeError, TrainConfig, fit, init_params
 from compressae_ref.checks import as_params
-from compressae_ref.config import PRESETS, default_steps, learning_rate, resolve
+from compressae_ref.config import PRESETS, default_latents, default_steps, learning_rate, resolve
 from compressae_ref.data import held_out_rows, shuffled_batches
 from compressae_ref.fileformat import save_model
 from tests import strategies as draw
@@ -209,7 +209,16 @@ def test_the_papers_preset():
 
 
 def test_defaults_for_few_and_for_many_rows():
-    assert default_steps(5_000, 512) <= default_steps(5_000_000, 512)
+    assert [default_steps(n, 512) for n in (10, 100_000, 10**9)] == [600, 5859, 20_000]
+    assert [default_latents(n) for n in (1, 1023, 2048, 4010, 16_383, 16_384, 10**9)] == [
+        256,
+        256,
+        512,
+        512,
+        2048,
+        4096,
+        4096,
+    ]
     few = resolve(TrainConfig(n_latents=8, k=2), np.ones((10, 2), "f4"))
     assert (few.batch_size, few.validation_rows, few.dtype) == (10, 0, "float32")
 

@@ -247,14 +247,17 @@ def _codes_dot(u, indices, values, dots):  # type: ignore[no-untyped-def]
 
 
 def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-    _adam_update(param.ravel("K"), grad.ravel("K"), m.ravel("K"), v.ravel("K"), constants)
+    flat = (array.ravel("K") for array in (param, grad, m, v))
+    _adam_update(*flat, constants, np.finfo(param.dtype).tiny)
 
 
 @_kernel(parallel=True)
-def _adam_update(param, grad, m, v, constants):  # type: ignore[no-untyped-def]
+def _adam_update(param, grad, m, v, constants, tiny):  # type: ignore[no-untyped-def]
     lr, beta1, beta2, eps, correction1, correction2 = constants
-    one = param.dtype.type(1)
+    one, zero = param.dtype.type(1), param.dtype.type(0)
     for i in numba.prange(param.size):
-        m[i] = beta1 * m[i] + (one - beta1) * grad[i]
-        v[i] = beta2 * v[i] + (one - beta2) * (grad[i] * grad[i])
+        first = beta1 * m[i] + (one - beta1) * grad[i]
+        second = beta2 * v[i] + (one - beta2) * (grad[i] * grad[i])
+        m[i] = zero if abs(first) < tiny else first
+        v[i] = zero if second < tiny else second
         param[i] -= lr * (m[i] / correction1) / (np.sqrt(v[i] / correction2) + eps)

@@ -1,0 +1,71 @@
+"""One-line faults, each of which must turn the suite red: the tests are tested, too.
+
+A fault is a text that stands exactly once in a file of the package, and what it becomes. It names the tests that have
+to catch it, so that they can be run alone. This table survives reformatting better than patch files with their context do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """Replace ``old`` by ``new`` in ``compressae_ref/<file>``; ``tests`` must fail."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+OPS, MODEL, ADAM, INDEX = "ops.py", "model.py", "adam.py", "index.py"
+KERNELS = "backends/numba_cpu.py"
+
+FAULTS = [
+    # selection
+    Fault("ties go to the higher index", "order.py", "<= free)", "> tied.sum(1, keepdims=True) - free)", "test_ops.py -k r1"),
+    Fault("selection by value, not magnitude", OPS, "kept = largest(by_magnitude(pre), k)", "kept = largest(pre, k)", "test_ops.py -k r1"),
+    Fault("the sign is lost", OPS, "pre[kept].reshape(len(pre), k)", "np.abs(pre[kept]).reshape(len(pre), k)", "test_ops.py -k r1"),
+    Fault("−0 is stored", OPS, " + pre.dtype.type(0), pre.shape[1]", ", pre.shape[1]", "test_ops.py -k r2"),
+    Fault("the rest holds the largest", OPS, "codes.entries(~kept, codes.k - k)", "codes.entries(kept, k)", "test_ops.py -k k_largest"),
+    Fault("truncation by value", "codes.py", "largest(by_magnitude(self.values), k), k)", "largest(self.values, k), k)", "test_codes.py -k trunc"),
+    # forward and backward
+    Fault("the bias is forgotten", OPS, "W_enc) + b_enc", "W_enc)", "test_oracle.py -k losses"),
+    Fault("rows are not scaled before the norm", OPS, "np.ldexp(x, -exponent)", "x", "test_ops.py -k unit"),
+    Fault("the clamp of norms is gone", OPS, "np.maximum(row_norms(x), x.dtype.type(COSINE_EPS))", "row_norms(x) + 0", "test_ops.py -k r6"),
+    Fault("the gradient of the norm has the wrong sign", OPS, "x_unit - along", "x_unit + along", "test_gradients.py -k direction"),
+    Fault("the gradient of a clamped norm is kept", OPS, "norm_hat > x_hat.dtype.type(COSINE_EPS), grad_cos", "norm_hat > 0, grad_cos", "test_ops.py -k clamped"),
+    Fault("the fold adds neighbours", OPS, "terms[..., :half] + terms[..., half:]", "terms[..., ::2] + terms[..., 1::2]", "test_ops.py -k fold"),
+    Fault("the product depends on blocks", OPS, "np.repeat(rows, 2, axis=0) @ b)[:1]", "rows * 1.0000001 @ b)[:1]", "test_ops.py -k dense_product"),
+    Fault("the auxiliary loss has weight one", MODEL, "AUX_WEIGHT = 1 / 8", "AUX_WEIGHT = 1.0", "test_oracle.py -k losses"),
+    Fault("k_aux is twice k", MODEL, "min(4 * k, n_latents)", "min(2 * k, n_latents)", "test_gradients.py -k r5"),
+    Fault("k_aux may exceed h", MODEL, "return min(4 * k, n_latents)", "return 4 * k", "test_gradients.py -k r5"),
+    Fault("the auxiliary gradient misses the codes", MODEL, "x_unit, x_hat_k) + grad_x_hat_aux", "x_unit, x_hat_k)", "test_gradients.py -k direction"),
+    Fault("the mean is over the block", MODEL, "-1 / n_batch", "-1 / len(x_unit)", "test_gradients.py -k block"),
+    # Adam and the atoms
+    Fault("ε inside the root", ADAM, "(np.sqrt(v / correction2) + eps)", "np.sqrt(v / correction2 + eps)", "test_oracle.py -k r8"),
+    Fault("the second moment is not corrected", ADAM, "np.sqrt(v / correction2)", "np.sqrt(v)", "test_oracle.py -k r8"),
+    Fault("atoms are not made unit rows", "train.py", 'if config.renormalize == "after_step":', "if False:", "test_oracle.py -k two_hundred"),
+    Fault("the projection is done after the step's order", "train.py", "project_decoder_gradient(grads.W_dec, params.W_dec)", "pass", "test_oracle.py -k two_hundred"),
+    Fault("the fan-in is d", "params.py", "(d, n_latents), np.sqrt(6 / n_latents)", "(d, n_latents), np.sqrt(6 / d)", "test_train.py -k r9"),
+    Fault("the warm-up starts at zero", "config.py", "config.lr * (step + 1) / config.warmup_steps", "config.lr * step / config.warmup_steps", "test_train.py -k rates"),
+    # data
+    Fault("held-out rows are trained on", "data.py", "yield np.delete(block, here, axis=0) if len(here) else block", "yield block", "test_train.py -k epoch"),
+    Fault("nothing is shuffled", "data.py", "order = rng.permutation(len(buffer))", "order = np.arange(len(buffer))", "test_train.py -k mixed"),
+    Fault("NaN passes", "checks.py", "_reject(~np.isfinite(block).all(axis=1)", "_reject(np.isinf(block).all(axis=1)", "test_train.py -k r3"),
+    Fault("the row of an error counts from the block", "checks.py", "first_row + int(np.argmax(bad))", "int(np.argmax(bad))", "test_train.py -k r3"),
+    # retrieval
+    Fault("ties in search go to the higher id", INDEX, "np.argsort(-best.scores, axis=1, kind=\"stable\")", "np.argsort(best.scores, axis=1, kind=\"stable\")[:, ::-1]", "test_similarity.py -k r10"),
+    Fault("ids start anew in each block", INDEX, "np.arange(first_id, first_id + scores.shape[1])", "np.arange(scores.shape[1])", "test_similarity.py -k r10"),
+    Fault("the norms of queries are forgotten", "similarity.py", "dots / (query_norms[:, None] * norms)", "dots / norms", "test_similarity.py -k definition"),
+    Fault("codes of another model pass", MODEL, "if codes.model not in (None, self.digest):", "if False:", "test_similarity.py -k refuses"),
+    # kernels
+    Fault("the kernel adds up rows in another order", KERNELS, "for entry in range(starts[latent], starts[latent + 1]):", "for entry in range(starts[latent + 1] - 1, starts[latent] - 1, -1):", "test_backends.py -k add_up"),
+    Fault("the kernel's threshold takes ties first", KERNELS, "elif keys[j] == threshold and free > 0:", "elif keys[j] == threshold and free > 0 and j > 0:", "test_backends.py -k selection"),
+    Fault("the kernel looks at the top digit alone", KERNELS, "if shift == 0 or m == 1:", "if True:", "test_backends.py -k last_bits"),
+    Fault("the kernel adds from left to right", KERNELS, "while left > 16 and left % 2 == 0:", "while left > 64 and left % 2 == 0:", "test_backends.py -k decoding"),
+    # files
+    Fault("the digest is not looked at", "fileformat.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),
+    Fault("the version is not looked at", "fileformat.py", " or version != VERSION:", ":", "test_files.py"),
+]  # fmt: skip

@@ -1,0 +1,39 @@
+"""Each fault of `tests.mutations`, made in a copy of the package, must turn its tests red."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import compressae_ref
+from tests.mutations import FAULTS
+
+PACKAGE = Path(compressae_ref.__file__).parent
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+def test_the_fault_can_be_made(fault):
+    text = (PACKAGE / fault.file).read_text(encoding="utf-8")
+    assert text.count(fault.old) == 1, f"{fault.old!r} stands {text.count(fault.old)} times in {fault.file}"
+    compile(text.replace(fault.old, fault.new), fault.file, "exec")
+
+
+@pytest.mark.mutation
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+def test_the_fault_is_caught(fault, tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "compressae_ref", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TESTS, tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    mutant = tmp_path / "compressae_ref" / fault.file
+    mutant.write_text(mutant.read_text(encoding="utf-8").replace(fault.old, fault.new), encoding="utf-8")
+    file, *options = shlex.split(fault.tests)
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{file}", *options]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_PROFILE": "dev"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, f"{fault.what}: not caught by {fault.tests}\n{result.stdout[-2000:]}"
