@@ -60,6 +60,13 @@ def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
     return int(k)
 
 
+def as_seed(seed: Any) -> int:
+    """A whole number of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise DomainError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    return int(seed)
+
+
 def as_positive(value: Any, name: str) -> int:
     """A whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

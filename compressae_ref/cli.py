@@ -11,14 +11,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compressae_ref import __version__
 from compressae_ref.backends import BACKENDS
+from compressae_ref.checks import as_seed
 from compressae_ref.config import CHOICES, PRESETS, TrainConfig
-from compressae_ref.data import held_out_rows
+from compressae_ref.data import held_out_rows, read_all
 from compressae_ref.demo import run_demo
 from compressae_ref.embeddings import open_embeddings
 from compressae_ref.errors import CompressaeError, DomainError
@@ -64,7 +66,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    require_writable(options.output)
+    _require_output(options.output, options.embeddings)
     embeddings = open_embeddings(options.embeddings)
     settings = {name: value for name in _SETTINGS if (value := getattr(options, name)) is not None}
     with TrainingBar() as bar, named(options.embeddings):
@@ -75,7 +77,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    require_writable(options.output)
+    _require_output(options.output, options.embeddings, options.model)
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
         codes = model.encode(embeddings, options.k, zero_rows=options.zero_rows, backend=options.backend)
@@ -99,18 +101,24 @@ def _search(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     model, items = load_model(options.model), open_embeddings(options.embeddings)
+    with named(options.embeddings):
+        items = read_all(items, d=model.params.d)
     if options.queries is None:
-        items, queries = _drawn_queries(np.asarray(items), options.seed)
-        _tell(f"no QUERIES given: {len(queries)} rows drawn from the items ask, and are not searched")
+        items, queries = _drawn_queries(items, options.seed)
     else:
-        queries = np.asarray(open_embeddings(options.queries))
+        queries = open_embeddings(options.queries)
+        with named(options.queries):
+            queries = read_all(queries, d=model.params.d)
     rows = evaluate(model, items, queries, ks=options.k, tops=options.top, backend=options.backend)
+    if options.queries is None:
+        _tell(f"no QUERIES given: {len(queries)} rows drawn from the items ask, and are not searched")
     _say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
 
 
 def _drawn_queries(items: Any, seed: int) -> tuple[Any, Any]:
     if len(items) < 2:
         raise DomainError(f"evaluate: expected QUERIES or at least 2 items to draw them from, got {len(items)}")
+    as_seed(seed)
     drawn = held_out_rows(len(items), min(500, len(items) // 2), np.random.default_rng(seed))
     return np.delete(items, drawn, axis=0), items[drawn]
 
@@ -118,6 +126,14 @@ def _drawn_queries(items: Any, seed: int) -> tuple[Any, Any]:
 def _inspect(options: argparse.Namespace) -> None:
     facts = inspect_file(options.file)
     _say(json.dumps(facts) if options.json else explain(facts))
+
+
+def _require_output(output: str, *inputs: str) -> None:
+    """Refuse an output that cannot be written, or that would take the place of an input."""
+    require_writable(output)
+    for path in map(Path, inputs):
+        if Path(output).exists() and path.exists() and path.samefile(output):
+            raise DomainError(f"{output}: expected an output that is not an input, got the same file")
 
 
 def _say(line: str) -> None:

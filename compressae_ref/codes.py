@@ -173,7 +173,9 @@ def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
     ):
         if bad.any():
             row = int(np.argmax(bad))
-            raise DomainError(f"codes: expected {what}, got {indices[row]} with {values[row]} in row {row}")
+            raise DomainError(
+                f"codes: expected {what}, got {indices[row].tolist()} with {values[row].tolist()} in row {row}"
+            )
 
 
 def _filled_rows(csr: Any, lengths: Any, k: int) -> tuple[Indices, Floats]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import ops
-from compressae_ref.checks import as_embeddings, as_k, as_positive
+from compressae_ref.checks import as_embeddings, as_k, as_positive, as_seed
 from compressae_ref.data import BUFFER_ROWS, RowSource
 from compressae_ref.errors import DomainError
 from compressae_ref.model import AUX_WEIGHT, ROWS_PER_BLOCK
@@ -117,6 +117,7 @@ def _check_numbers(config: TrainConfig) -> None:
     for name in ("batch_size", "records", "buffer_rows", "rows_per_block", "steps", "patience"):
         if getattr(config, name) is not None:
             as_positive(getattr(config, name), name)
+    as_seed(config.seed)
     if config.rows_per_block % ops.PRODUCT_ROWS:
         raise DomainError(f"rows_per_block: expected a multiple of {ops.PRODUCT_ROWS}, got {config.rows_per_block}")
     for name, low, high in (("lr", 0, math.inf), ("beta1", 0, 1), ("beta2", 0, 1), ("eps", 0, 1)):

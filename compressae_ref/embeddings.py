@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.data import as_source
 from compressae_ref.errors import FormatError, ShapeError
+from compressae_ref.fileformat import DAMAGE
 
 EMBEDDINGS_KEY = "embeddings"
 """The array that is read from an ``.npz`` that holds several."""
@@ -31,10 +31,13 @@ def open_embeddings(path: str) -> NDArray[Any]:
     """
     try:
         array = _read_standard_input() if path == "-" else _read(Path(path))
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        if isinstance(error, FormatError):
+    except FormatError:
+        raise
+    except (*DAMAGE, MemoryError, Warning) as error:
+        if isinstance(error, OSError) and error.filename is not None:
             raise
-        reason = "pickled objects" if "pickle" in str(error) else "something else or a part of one"
+        pickled = "pickle" in str(error) or "Python objects" in str(error)
+        reason = "pickled objects" if pickled else "something else or a part of one"
         raise FormatError(f"{_shown(path)}: expected a .npy or .npz file of numbers, got {reason}") from error
     if array.ndim != 2:
         raise ShapeError(f"{_shown(path)}: expected an array (n, d) of embeddings as rows, got shape {array.shape}")
@@ -46,20 +49,25 @@ def _read(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"
     if not is_zip:
-        return np.lib.format.open_memmap(path, mode="r")
-    with np.load(path, allow_pickle=False) as archive:
+        with np.errstate(over="raise"):
+            return np.lib.format.open_memmap(path, mode="r")
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = archive.files
         if EMBEDDINGS_KEY not in names and len(names) != 1:
             raise FormatError(
                 f"{path}: expected an entry {EMBEDDINGS_KEY!r} or only one entry, got {', '.join(names) or 'none'}"
             )
-        array: NDArray[Any] = archive[EMBEDDINGS_KEY if EMBEDDINGS_KEY in names else names[0]]
-    return array
+        return _array(archive[EMBEDDINGS_KEY if EMBEDDINGS_KEY in names else names[0]])
 
 
 def _read_standard_input() -> NDArray[Any]:
-    array: NDArray[Any] = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
-    return array
+    return _array(np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False))
+
+
+def _array(content: Any) -> NDArray[Any]:
+    if not isinstance(content, np.ndarray):
+        raise ValueError("no array")
+    return content
 
 
 def _shown(path: str) -> str:

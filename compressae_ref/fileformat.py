@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import errno
 import json
+import lzma
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +34,22 @@ CODES_FORMAT = "compressae-codes"
 
 PathLike = str | os.PathLike[str]
 Loaded = TypeVar("Loaded")
+
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    RuntimeError,
+    OSError,
+)
+"""What zipfile, its decompressors, NumPy's headers and json raise for bytes that are not what they expect."""
 
 
 def save_model(path: PathLike, model: Model) -> None:
@@ -70,10 +89,15 @@ def load_model(path: PathLike) -> Model:
 def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
     params = as_params(Params(**{name: arrays[name] for name in ("W_enc", "b_enc", "W_dec")}))
     model = Model(params, as_k(meta["k"], params.n_latents), meta["training"])
+    if not isinstance(model.training, dict):
+        raise FormatError(f"expected training settings by name, got {model.training!r}")
     if model.digest != meta["digest"]:
         raise FormatError(
-            f"expected arrays with digest {meta['digest'][:12]}, got {model.digest[:12]}: the file was altered"
+            f"expected arrays with digest {str(meta['digest'])[:12]}, got {model.digest[:12]}: the file was altered"
         )
+    written, found = (meta["d"], meta["n_latents"], meta["dtype"]), (params.d, params.n_latents, params.dtype.name)
+    if written != found:
+        raise FormatError(f"expected d, n_latents and dtype {written} as in meta, got {found}")
     return model
 
 
@@ -112,9 +136,27 @@ def load_codes(path: PathLike) -> Codes:
 
 def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
     k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
-    if n_latents != meta["n_latents"] or not np.array_equal(arrays["indptr"], np.arange(n + 1) * k):
+    as_k(k, n_latents)
+    if not isinstance(meta["model"], str | None):
+        raise FormatError(f"expected the digest of a model or null, got {meta['model']!r}")
+    if (
+        n_latents != meta["n_latents"]
+        or arrays["indptr"].shape != (n + 1,)
+        or not np.array_equal(arrays["indptr"], np.arange(n + 1) * k)
+    ):
         raise FormatError(f"expected {n} rows of exactly k = {k} entries over {meta['n_latents']} latents")
     return Codes(arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k), n_latents, meta["model"])
+
+
+def is_ours(path: PathLike) -> bool:
+    """Whether a file is an ``.npz`` with an entry ``meta``: a model or codes file, whole or not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "meta.npy" in archive.namelist()
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        return False
 
 
 def describe(path: PathLike) -> dict[str, Any]:
@@ -191,9 +233,11 @@ def _read_npz(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             arrays = {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
         meta = json.loads(str(arrays.pop("meta")[()]))
         kind, version = meta["format"], meta["version"]
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError) as error:
-        if isinstance(error, FormatError):
-            raise FormatError(f"{path}: {error}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise FormatError(
             f"{path}: expected a model or codes file of this package, got something else or a part of it"
         ) from error

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
 from compressae_ref.embeddings import open_embeddings
-from compressae_ref.errors import FormatError
-from compressae_ref.fileformat import CODES_FORMAT, MODEL_FORMAT, describe, load_codes, load_model
+from compressae_ref.fileformat import CODES_FORMAT, MODEL_FORMAT, describe, is_ours, load_codes, load_model
 from compressae_ref.metrics import bytes_per_row, latent_usage
 from compressae_ref.model import Model
 
 
 def inspect_file(path: str) -> dict[str, Any]:
     """Facts about a model, codes or embeddings file; FormatError if it is none of them or is damaged."""
-    try:
-        kind = describe(path)["format"]
-    except FormatError:
+    if not is_ours(path):
         return _embeddings_facts(path)
+    kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
         return {"file": path, "kind": kind, **_model_facts(load_model(path))}
     return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
@@ -78,7 +77,7 @@ def _codes_facts(codes: Codes) -> dict[str, Any]:
 def _embeddings_facts(path: str) -> dict[str, Any]:
     array = open_embeddings(path)
     sample = np.asarray(array[:10_000], np.float64)
-    norms = np.linalg.norm(sample, axis=1)
+    norms = _norms(sample)
     return {
         "file": path,
         "kind": "embeddings",
@@ -92,3 +91,13 @@ def _embeddings_facts(path: str) -> dict[str, Any]:
         "rows_not_finite": int((~np.isfinite(sample).all(axis=1)).sum()),
         "rows_of_zeros": int((~sample.any(axis=1)).sum()),
     }
+
+
+def _norms(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Norms of the rows that are finite and not zero, at any scale; a lone 0 if there is none."""
+    largest = np.abs(sample).max(axis=1, initial=0)
+    usable = np.isfinite(largest) & (largest > 0)
+    if not usable.any():
+        return np.zeros(1)
+    norms: NDArray[np.float64] = np.linalg.norm(sample[usable] / largest[usable, None], axis=1) * largest[usable]
+    return norms

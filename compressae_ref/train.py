@@ -159,7 +159,8 @@ def _run(
     record_at = set(np.linspace(0, steps, min(config.records, steps) + 1).round().astype(int).tolist())
     for step in range(1, steps + 1):
         lr = learning_rate(config, step - 1, steps)
-        losses = train_step(state, next(batches), config, history.backend, lr)
+        with np.errstate(all="ignore"):  # what comes of it is looked at in the next line
+            losses = train_step(state, next(batches), config, history.backend, lr)
         if not math.isfinite(losses.loss):
             raise DomainError(
                 f"fit: expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr"

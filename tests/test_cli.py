@@ -1,0 +1,1026 @@
+"""The command line: results, the one line for every wrong input, and what is on the disk afterwards."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import compressae_ref
+from compressae_ref import cli, load_codes, load_model, save_model, search
+from compressae_ref import demo as demo_module
+from compressae_ref.config import TrainConfig
+from compressae_ref.evaluate import evaluate, table
+from compressae_ref.similarity import SPACES
+from tests.bounds import assert_same_bits
+
+D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
+NUMPY = ("--backend", "numpy")
+TRAIN = (*NUMPY, "--n-latents", H, "--k", K, "--steps", 20)
+COMMANDS = ("demo", "train", "encode", "search", "evaluate", "inspect")
+
+
+def words(arguments) -> list[str]:
+    return [str(argument) for argument in arguments]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> SimpleNamespace:
+    """Embeddings, queries, a model that was trained on them, its codes, and another model with its codes."""
+    folder, rng = tmp_path_factory.mktemp("good"), np.random.default_rng(0)
+    names = {"x": "x.npy", "queries": "queries.npy", "wide": "wide.npy", "model": "model.npz", "codes": "codes.npz"}
+    names |= {f"{kind}_{what}": f"{kind}_{what}.npz" for kind in ("other", "small") for what in ("model", "codes")}
+    files = SimpleNamespace(**{key: folder / name for key, name in names.items()})
+    np.save(files.x, rng.standard_normal((N, D)).astype(np.float32))
+    np.save(files.queries, rng.standard_normal((N_QUERIES, D)).astype(np.float32))
+    np.save(files.wide, rng.standard_normal((N, D + 1)).astype(np.float32))
+    for model, codes, *settings in (
+        (files.model, files.codes),
+        (files.other_model, files.other_codes, "--seed", 1),
+        (files.small_model, files.small_codes, "--n-latents", H // 2),
+    ):
+        assert cli.main(words(["train", files.x, "-o", model, *TRAIN, *settings])) == 0
+        assert cli.main(words(["encode", model, files.x, "-o", codes, *NUMPY])) == 0
+    return files
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command that must succeed; returns its standard output and standard error."""
+
+    def run(*arguments) -> tuple[str, str]:
+        code = cli.main(words(arguments))
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out, err
+
+    return run
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    """Every file and folder below a folder, with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def assert_one_line(err: str, *mentions) -> None:
+    assert err.startswith("compressae-ref: "), err
+    assert err.endswith("\n"), err
+    assert err.count("\n") == 1, err
+    without_paths = re.sub(r"/\S+", "", err)
+    for mention in mentions:
+        assert str(mention) in (err if isinstance(mention, Path) else without_paths)
+
+
+@pytest.fixture
+def assert_refused(capsys, tmp_path):
+    """Exit code 1, one line that mentions what it should, no results, and the folder as it was."""
+
+    def check(arguments, mentions=()) -> None:
+        before = listing(tmp_path)
+        code = cli.main(words(arguments))
+        out, err = capsys.readouterr()
+        assert code == 1
+        assert out == ""
+        assert_one_line(err, *mentions)
+        assert listing(tmp_path) == before
+
+    return check
+
+
+def read_json(text: str):
+    """Strict JSON, without NaN and Infinity, which many readers refuse."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+# -- train ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_writes_a_model_and_says_so(files, tmp_path, run):
+    out, err = run("train", files.x, "-o", tmp_path / "m.npz", *TRAIN)
+    assert out == ""
+    assert re.fullmatch(rf"{tmp_path}/m\.npz: validation cosine 0\.\d{{4}}, \d+ dead latents\n", err)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
+    model = load_model(tmp_path / "m.npz")
+    assert (model.params.d, model.params.n_latents, model.k, model.params.dtype) == (D, H, K, np.float32)
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(files, tmp_path, run):
+    run("train", files.x, "-o", tmp_path / "again.npz", *TRAIN)
+    assert (tmp_path / "again.npz").read_bytes() == files.model.read_bytes()
+    assert load_model(files.other_model).digest != load_model(files.model).digest
+
+
+def test_train_gives_the_model_of_the_library(files, tmp_path):
+    model = compressae_ref.fit(np.load(files.x), n_latents=H, k=K, steps=20, backend="numpy").model
+    save_model(tmp_path / "library.npz", model)
+    assert (tmp_path / "library.npz").read_bytes() == files.model.read_bytes()
+
+
+SETTINGS = {
+    "n_latents": 48,
+    "k": 3,
+    "init": "original",
+    "batch_size": 32,
+    "steps": 6,
+    "lr": 0.001,
+    "warmup_steps": 2,
+    "decay": "cosine",
+    "validation_rows": 11,
+    "patience": 5,
+    "seed": 9,
+    "dtype": "float64",
+}
+
+
+def test_every_setting_arrives(files, tmp_path, run):
+    assert not [name for name, value in SETTINGS.items() if getattr(TrainConfig(), name) == value]
+    flags = [flag for name, value in SETTINGS.items() for flag in (f"--{name.replace('_', '-')}", value)]
+    run("train", files.x, "-o", tmp_path / "m.npz", *NUMPY, *flags)
+    training = load_model(tmp_path / "m.npz").training
+    assert {name: training[name] for name in SETTINGS} == SETTINGS
+
+
+def test_single_settings_override_a_preset(files, tmp_path, run):
+    run("train", files.x, "-o", tmp_path / "m.npz", *NUMPY, "--preset", "paper", "--steps", 1, "--n-latents", 40)
+    training = load_model(tmp_path / "m.npz").training
+    assert (training["k"], training["n_latents"], training["steps"]) == (32, 40, 1)
+
+
+def test_an_existing_model_is_replaced(files, tmp_path, run):
+    (tmp_path / "m.npz").write_text("what was there before")
+    run("train", files.x, "-o", tmp_path / "m.npz", *TRAIN)
+    assert listing(tmp_path) == {"m.npz": files.model.read_bytes()}
+
+
+# -- encode -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [None, 2, 9])
+def test_encode_writes_the_codes_of_the_library(files, tmp_path, run, k):
+    out, err = run("encode", files.model, files.x, "-o", tmp_path / "c.npz", *NUMPY, *([] if k is None else ["--k", k]))
+    assert out == ""
+    assert err.startswith(f"{tmp_path / 'c.npz'}: Codes({N} rows, k {k or K} of {H} latents")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]
+    model, codes = load_model(files.model), load_codes(tmp_path / "c.npz")
+    expected = model.encode(np.load(files.x), k, backend="numpy")
+    assert_same_bits(codes.indices, expected.indices)
+    assert_same_bits(codes.values, expected.values)
+    assert codes.model == model.digest
+
+
+def test_encode_gives_zero_rows_empty_codes_on_request(files, tmp_path, run):
+    x = np.load(files.x)
+    x[[5, 299]] = 0
+    np.save(tmp_path / "zeros.npy", x)
+    run("encode", files.model, tmp_path / "zeros.npy", "-o", tmp_path / "c.npz", "--zero-rows", "empty", *NUMPY)
+    values = load_codes(tmp_path / "c.npz").values
+    assert np.flatnonzero(~values.any(axis=1)).tolist() == [5, 299]
+
+
+def test_embeddings_may_lie_in_an_npz_under_any_name_or_beside_others(files, tmp_path, run):
+    x = np.load(files.x)
+    np.savez(tmp_path / "only.npz", anything=x)
+    np.savez_compressed(tmp_path / "named.npz", ids=np.arange(N), embeddings=x)
+    for name in ("only.npz", "named.npz"):
+        run("encode", files.model, tmp_path / name, "-o", tmp_path / "c.npz", *NUMPY)
+        assert (tmp_path / "c.npz").read_bytes() == files.codes.read_bytes()
+
+
+# -- search -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def expected_hits(files):
+    model, codes, queries = load_model(files.model), load_codes(files.codes), np.load(files.queries)
+    return {space: search(queries, codes, 5, space=space, model=model, backend="numpy") for space in SPACES}
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_search_prints_json(files, run, expected_hits, space):
+    out, err = run("search", files.model, files.codes, files.queries, "--top", 5, "--space", space, "--json", *NUMPY)
+    rows = [read_json(line) for line in out.splitlines()]
+    assert [row["query"] for row in rows] == list(range(N_QUERIES))
+    assert [row["ids"] for row in rows] == expected_hits[space].ids.tolist()
+    assert [row["scores"] for row in rows] == expected_hits[space].scores.tolist()
+    assert err == ""
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_search_prints_text(files, run, expected_hits, space):
+    out, _ = run("search", files.model, files.codes, files.queries, "--top", 5, "--space", space, *NUMPY)
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [int(query) for query, _ in lines] == list(range(N_QUERIES))
+    hits = [[pair.split(":") for pair in pairs.split(" ")] for _, pairs in lines]
+    assert [[int(item) for item, _ in pairs] for pairs in hits] == expected_hits[space].ids.tolist()
+    scores = [[float(score) for _, score in pairs] for pairs in hits]
+    assert np.abs(np.array(scores) - expected_hits[space].scores).max() <= 0.5e-6 + 1e-12
+
+
+def test_the_spaces_differ(expected_hits):
+    scores = [hits.scores.tolist() for hits in expected_hits.values()]
+    assert len(scores) == 3
+    assert scores[0] != scores[1] != scores[2] != scores[0]
+
+
+def test_search_finds_the_items_themselves_and_ten_by_default(files, run):
+    out, _ = run("search", files.model, files.codes, files.x, "--json", *NUMPY)
+    ids = [read_json(line)["ids"] for line in out.splitlines()]
+    assert {len(row) for row in ids} == {10}
+    assert [row[0] for row in ids] == list(range(N))
+
+
+def test_more_neighbours_than_items_are_all_items(files, run):
+    out, _ = run("search", files.model, files.codes, files.queries, "--top", 10**9, "--json", *NUMPY)
+    assert [sorted(read_json(line)["ids"]) for line in out.splitlines()] == [list(range(N))] * N_QUERIES
+
+
+# -- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_the_table_of_the_library(files, run):
+    rows = evaluate(load_model(files.model), np.load(files.x), np.load(files.queries), backend="numpy")
+    out, err = run("evaluate", files.model, files.x, files.queries, *NUMPY)
+    assert out == table(rows) + "\n"
+    assert err == ""
+    head, rule, dense, *others = out.splitlines()
+    assert [cell.strip() for cell in head.strip("|").split("|")][2:] == [
+        "bytes/item",
+        "smaller by",
+        "recall@10",
+        "recall@100",
+    ]
+    assert set(rule) == set("|-: ")
+    assert [cell.strip() for cell in dense.strip("|").split("|")] == [
+        "dense vectors",
+        "",
+        str(4 * D),
+        "1.0×",
+        "1.000",
+        "1.000",
+    ]
+    assert len(others) == 3 * 4
+    assert {len(line) for line in out.splitlines()} == {len(head)}
+
+
+def test_evaluate_prints_json(files, run):
+    rows = evaluate(
+        load_model(files.model), np.load(files.x), np.load(files.queries), ks=[1, 4], tops=[3, 20], backend="numpy"
+    )
+    out, _ = run("evaluate", files.model, files.x, files.queries, "--k", 1, 4, "--top", 3, 20, "--json", *NUMPY)
+    assert read_json(out) == [row.as_json() for row in rows]
+    assert [(row["method"], row["k"], row["bytes_per_item"]) for row in read_json(out)] == [
+        ("dense", None, 64),
+        *(("PCA" if space is None else space, space and k, 8 * k) for k in (4, 1) for space in (None, *SPACES)),
+    ]
+    assert all(set(row["recall"]) == {"3", "20"} for row in read_json(out))
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
+def test_evaluate_without_queries_draws_them_from_the_items(files, run, form):
+    out, err = run("evaluate", files.model, files.x, "--seed", 3, *form, *NUMPY)
+    assert "150 rows" in err
+    again, _ = run("evaluate", files.model, files.x, "--seed", 3, *form, *NUMPY)
+    other, _ = run("evaluate", files.model, files.x, "--seed", 4, *form, *NUMPY)
+    assert out == again
+    assert out != other
+    with_queries, _ = run("evaluate", files.model, files.x, files.queries, *form, *NUMPY)
+    assert out != with_queries
+
+
+def test_drawn_queries_are_not_searched(files, run, monkeypatch):
+    """Whatever is drawn, items and queries together are the rows of the file, each once."""
+    seen = {}
+
+    def watched(model, items, queries, **options):
+        seen.update(items=items, queries=queries)
+        return evaluate(model, items, queries, **options)
+
+    monkeypatch.setattr(cli, "evaluate", watched)
+    run("evaluate", files.model, files.x, *NUMPY)
+    together = np.concatenate([np.asarray(seen["items"]), np.asarray(seen["queries"])])
+    assert len(seen["queries"]) == 150
+    assert_same_bits(together[np.lexsort(together.T)], np.load(files.x)[np.lexsort(np.load(files.x).T)])
+
+
+# -- inspect ----------------------------------------------------------------------------------------------------------
+
+
+def text_facts(out: str) -> dict[str, str]:
+    """The lines of the text form that stand at the left margin, as names and values."""
+    pairs = [re.split(r"\s{2,}|(?<=\S{30})\s", line, maxsplit=1) for line in out.splitlines() if line[:1] != " "]
+    return {name.strip(): value.strip() for name, value in (pair for pair in pairs if len(pair) == 2)}
+
+
+EXPECTED_FACTS = {
+    "model": {
+        "kind": "compressae-model",
+        "dense_dimension_d": D,
+        "latents_h": H,
+        "stored_entries_k": K,
+        "dtype": "float32",
+        "bytes_per_code": 8 * K,
+    },
+    "codes": {
+        "kind": "compressae-codes",
+        "rows_n": N,
+        "latents_h": H,
+        "stored_entries_k": K,
+        "dtype": "float32",
+        "bytes_per_code": 8 * K,
+        "rows_of_zeros": 0,
+    },
+    "x": {
+        "kind": "embeddings",
+        "rows_n": N,
+        "dense_dimension_d": D,
+        "dtype": "float32",
+        "bytes_per_row": 4 * D,
+        "rows_not_finite": 0,
+        "rows_of_zeros": 0,
+    },
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED_FACTS)
+def test_inspect_tells_the_facts(files, run, name):
+    path, expected = getattr(files, name), EXPECTED_FACTS[name]
+    out, err = run("inspect", path, "--json")
+    facts = read_json(out)
+    assert facts | expected == facts
+    assert facts["file"] == str(path)
+    assert err == ""
+    shown, _ = run("inspect", path)
+    assert text_facts(shown) | {key.replace("_", " "): str(value) for key, value in expected.items()} == text_facts(
+        shown
+    )
+
+
+def test_inspect_tells_what_only_the_content_knows(files, run):
+    model, codes, x = load_model(files.model), load_codes(files.codes), np.load(files.x)
+    facts = {name: read_json(run("inspect", getattr(files, name), "--json")[0]) for name in ("model", "codes", "x")}
+    assert facts["model"]["digest"] == facts["codes"]["made_by_model"] == model.digest
+    assert facts["model"]["training"] == dict(model.training)
+    assert facts["codes"]["latents_in_use"] == len(np.unique(codes.indices[codes.values != 0]))
+    assert facts["codes"]["share_of_negative_values"] == pytest.approx(np.mean(codes.values < 0))
+    norms = np.linalg.norm(x.astype(np.float64), axis=1)
+    assert (facts["x"]["smallest_norm"], facts["x"]["largest_norm"]) == pytest.approx((norms.min(), norms.max()))
+
+
+def test_inspect_counts_bad_rows_in_valid_json(files, tmp_path, run):
+    x = np.load(files.x)
+    x[17, 3], x[20, 0], x[30] = np.nan, np.inf, 0
+    np.save(tmp_path / "bad.npy", x)
+    facts = read_json(run("inspect", tmp_path / "bad.npy", "--json")[0])
+    assert (facts["rows_not_finite"], facts["rows_of_zeros"]) == (2, 1)
+
+
+def test_inspect_takes_embeddings_of_any_scale(files, tmp_path, run):
+    np.save(tmp_path / "large.npy", np.load(files.x).astype(np.float64) * 1e200)
+    out, err = run("inspect", tmp_path / "large.npy", "--json")
+    assert 1e200 < read_json(out)["largest_norm"] < 1e202
+    assert err == ""
+
+
+# -- wrong input ------------------------------------------------------------------------------------------------------
+
+
+def npy(array) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def npz(**arrays) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def with_header(header: str) -> bytes:
+    """A .npy of 160 numbers with any text as its header."""
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(640)
+
+
+def claiming(shape: str) -> bytes:
+    return with_header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}")
+
+
+def damaged(content: bytes) -> bytes:
+    return content[:2000] + b"\xff\x00\xff" + content[2003:]
+
+
+X = np.random.default_rng(5).standard_normal((N, D)).astype(np.float32)
+OBJECTS = np.array([[1.0, "a"], [None, 2.0]], object)
+
+NOT_EMBEDDINGS = {
+    "empty": (b"", []),
+    "text": (b"these are no numbers\n" * 9, []),
+    "truncated in the numbers": (npy(X)[:9000], []),
+    "truncated in the last number": (npy(X)[:-1], []),
+    "truncated in the header": (npy(X)[:60], []),
+    "truncated in the magic": (npy(X)[:5], []),
+    "pickled": (npy(OBJECTS), ["pickled objects"]),
+    "one-dimensional": (npy(X[0]), ["(n, d)", "got shape (16,)"]),
+    "three-dimensional": (npy(X[None]), ["(n, d)", "got shape (1, 300, 16)"]),
+    "a single number": (npy(np.float32(1)), ["(n, d)", "got shape ()"]),
+    "integers": (npy(X.astype(np.int64)), ["got int64"]),
+    "complex": (npy(X.astype(complex)), ["got complex128"]),
+    "text array": (npy(X.astype("U4")), ["got <U4"]),
+    "no rows": (npy(X[:0]), ["at least one row"]),
+    "claiming a large shape": (claiming("(1_000_000_000_000, 16)"), []),
+    "claiming a shape beyond 64 bits": (claiming("(100_000_000_000_000_000_000, 16)"), []),
+    "claiming a shape that overflows": (claiming(f"({2**62}, 16)"), []),
+    "claiming a negative shape": (claiming("(-10, 16)"), []),
+    "a header that does not end": (with_header("{'descr': ("), []),
+    "a header that is no mapping": (with_header("[1, 2]"), []),
+}
+NO_ARCHIVE_OF_EMBEDDINGS = {
+    "two arrays": (npz(a=X, b=X), ["'embeddings'", "a, b"]),
+    "no array": (zipped(), []),
+    "truncated": (npz(a=X)[:9000], []),
+    "damaged": (damaged(npz(a=X)), []),
+    "pickled": (npz(a=OBJECTS), ["pickled objects"]),
+    "integers": (npz(embeddings=X.astype(int)), ["got int64"]),
+    "a text file": (zipped(readme=b"hello"), []),
+    "a text file for embeddings": (zipped(embeddings=b"hello", other=npy(X)), []),
+    "claiming a large shape": (zipped(**{"a.npy": claiming("(1_000_000_000_000_000, 16)")}), []),
+}
+BAD_FILES = {f"{name}.npy": case for name, case in NOT_EMBEDDINGS.items()}
+BAD_FILES |= {f"{name}.npz": case for name, case in NO_ARCHIVE_OF_EMBEDDINGS.items()}
+
+
+def spoiled(row: int, value: float) -> bytes:
+    x = X.copy()
+    x[row, : 1 if value else None] = value
+    return npy(x)
+
+
+BAD_ROWS = {
+    "NaN in row 17": (spoiled(17, np.nan), ["finite", "row 17"]),
+    "infinity in row 17": (spoiled(17, -np.inf), ["finite", "row 17"]),
+    "zeros in row 5": (spoiled(5, 0), ["zero row", "row 5"]),
+    "zeros in row 299": (spoiled(299, 0), ["zero row", "row 299"]),
+    "no columns": (npy(X[:, :0]), [", 0)"]),
+}
+FORMS = {
+    "train": "train {bad} -o {out} --n-latents 64 --k 4 --steps 3 --backend numpy",
+    "encode": "encode {model} {bad} -o {out} --backend numpy",
+    "search": "search {model} {codes} {bad} --backend numpy",
+    "evaluate items": "evaluate {model} {bad} {queries} --backend numpy",
+    "evaluate items alone": "evaluate {model} {bad} --backend numpy",
+    "evaluate queries": "evaluate {model} {x} {bad} --backend numpy",
+    "inspect": "inspect {bad}",
+}
+
+
+@pytest.fixture
+def command(files, tmp_path):
+    """The arguments of a form with the names of the good files, and of others, put in."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def arguments(form: str, **names) -> list[str]:
+        places = vars(files) | {"out": out / "new.npz"} | names
+        return [word.format(**places) for word in form.split()]
+
+    return arguments
+
+
+@pytest.mark.parametrize(("form", "name"), [*product(FORMS, BAD_FILES)])
+def test_files_that_hold_no_embeddings_are_refused(command, assert_refused, tmp_path, form, name):
+    content, reasons = BAD_FILES[name]
+    bad = tmp_path / f"bad{name[-4:]}"
+    bad.write_bytes(content)
+    assert_refused(command(FORMS[form], bad=bad), [bad, *reasons])
+
+
+@pytest.mark.parametrize(("form", "name"), [*product([*FORMS][:-1], BAD_ROWS)])
+def test_bad_rows_are_refused_by_file_and_number(command, assert_refused, tmp_path, form, name):
+    content, reasons = BAD_ROWS[name]
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(content)
+    assert_refused(command(FORMS[form], bad=bad), [bad, *reasons])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_absent_files_are_refused(command, assert_refused, tmp_path, form):
+    assert_refused(command(FORMS[form], bad=tmp_path / "absent.npy"), [tmp_path / "absent.npy", "No such file"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_folders_are_refused(command, assert_refused, tmp_path, form):
+    assert_refused(command(FORMS[form], bad=tmp_path), [tmp_path, "directory"])
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in ("train", "inspect")])
+def test_embeddings_of_another_dimension_are_refused(files, command, assert_refused, form):
+    assert_refused(command(FORMS[form], bad=files.wide), [files.wide, "d = 16", "got 17"])
+
+
+@pytest.mark.parametrize("name", NOT_EMBEDDINGS)
+@pytest.mark.parametrize("form", ["train", "encode", "search"])
+def test_standard_input_that_holds_no_embeddings_is_refused(command, assert_refused, monkeypatch, form, name):
+    content, reasons = NOT_EMBEDDINGS[name]
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert_refused(command(FORMS[form], bad="-"), ["standard input", *reasons])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(spoiled(17, np.nan), "row 17"), (npz(a=X), "expected")], ids=["a bad row", "an .npz"]
+)
+def test_bad_rows_and_archives_on_standard_input_are_refused(command, assert_refused, monkeypatch, content, reason):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert_refused(command(FORMS["encode"], bad="-"), ["standard input", reason])
+
+
+WITH_MODEL = {
+    "encode": "encode {bad} {x} -o {out} --backend numpy",
+    "search": "search {bad} {codes} {queries} --backend numpy",
+    "evaluate": "evaluate {bad} {x} {queries} --backend numpy",
+}
+WITH_CODES = {"search": "search {model} {bad} {queries} --backend numpy"}
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "break_it"),
+    [(form, "model", how) for form in (*WITH_MODEL.values(), "inspect {bad}") for how in ("truncated", "damaged")]
+    + [(form, "codes", how) for form in (*WITH_CODES.values(), "inspect {bad}") for how in ("truncated", "damaged")],
+)
+def test_broken_models_and_codes_are_refused(files, command, assert_refused, tmp_path, form, kind, break_it):
+    content, bad = getattr(files, kind).read_bytes(), tmp_path / f"{kind}.npz"
+    bad.write_bytes(content[: len(content) // 2] if break_it == "truncated" else damaged(content))
+    assert_refused(command(form, bad=bad), [bad])
+
+
+@pytest.mark.parametrize("wrong", ["x", "codes", "absent"])
+@pytest.mark.parametrize("form", WITH_MODEL.values(), ids=WITH_MODEL)
+def test_what_is_no_model_is_refused(files, command, assert_refused, tmp_path, form, wrong):
+    bad = getattr(files, wrong, tmp_path / "absent.npz")
+    assert_refused(command(form, bad=bad), [bad])
+
+
+@pytest.mark.parametrize("wrong", ["x", "model", "absent"])
+def test_what_is_no_codes_file_is_refused(files, command, assert_refused, tmp_path, wrong):
+    bad = getattr(files, wrong, tmp_path / "absent.npz")
+    assert_refused(command(WITH_CODES["search"], bad=bad), [bad])
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_codes_of_another_model_are_refused(files, command, assert_refused, space):
+    ours, theirs = (load_model(path).digest[:12] for path in (files.model, files.other_model))
+    form = f"{WITH_CODES['search']} --space {space}"
+    assert_refused(command(form, bad=files.other_codes), [files.other_codes, ours, theirs])
+    assert_refused(command(form, bad=files.small_codes), [files.small_codes, "64", "32"])
+
+
+def test_inspect_tells_of_a_version_that_it_does_not_know(files, command, assert_refused, tmp_path):
+    with np.load(files.model) as archive:
+        arrays = dict(archive)
+    arrays["meta"] = np.array(json.dumps(json.loads(str(arrays["meta"])) | {"version": 2}))
+    np.savez(tmp_path / "future.npz", **arrays)
+    assert_refused(command("inspect {bad}", bad=tmp_path / "future.npz"), [tmp_path / "future.npz", "version 2"])
+
+
+WRONG_NUMBERS = {
+    "train": {
+        "--k 65": "n_latents = 64, got 65",
+        "--k 0": "got 0",
+        "--k -1": "got -1",
+        "--n-latents 3": "n_latents = 3, got 4",
+        "--n-latents 0": "n_latents",
+        "--n-latents 1000000000000000": "memory",
+        "--batch-size 0": "batch_size",
+        "--steps 0": "steps",
+        "--lr 0": "lr",
+        "--lr -1": "lr",
+        "--lr nan": "lr",
+        "--lr inf": "lr",
+        "--lr 1e30": "lr",
+        "--warmup-steps -1": "warmup_steps",
+        "--validation-rows -1": "validation_rows",
+        "--validation-rows 300": "validation_rows",
+        "--patience 0": "patience",
+        "--patience 1 --validation-rows 0": "patience",
+        "--seed -1": "seed",
+    },
+    "encode": {"--k 65": "n_latents = 64, got 65", "--k 0": "got 0", "--k -1": "got -1"},
+    "search": {"--top 0": "top", "--top -1": "top"},
+    "evaluate items": {
+        "--top 0": "top",
+        "--top 10 0": "top",
+        "--top -1": "top",
+        "--top 301": "301",
+        "--k 5": "k = 4",
+        "--k 4 0": "ks",
+        "--k -1": "ks",
+    },
+    "evaluate items alone": {"--top 0": "top", "--top 151": "151", "--k 5": "k = 4", "--seed -1": "seed"},
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "flags", "mention"),
+    [(form, flags, mention) for form, cases in WRONG_NUMBERS.items() for flags, mention in cases.items()],
+)
+def test_numbers_out_of_range_are_refused(files, command, assert_refused, form, flags, mention):
+    assert_refused(command(f"{FORMS[form]} {flags}", bad=files.x), [mention])
+
+
+def test_one_row_cannot_ask_itself(command, assert_refused, tmp_path):
+    np.save(tmp_path / "one.npy", X[:1])
+    assert_refused(command(FORMS["evaluate items alone"], bad=tmp_path / "one.npy"), ["at least 2 items"])
+
+
+# -- usage ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "no-such-command",
+        "train",
+        "train {x}",
+        "train {x} -o {out} --init random",
+        "train {x} -o {out} --decay step",
+        "train {x} -o {out} --dtype float16",
+        "train {x} -o {out} --preset huge",
+        "train {x} -o {out} --backend torch",
+        "train {x} -o {out} --steps many",
+        "train {x} -o {out} --steps 1.5",
+        "train {x} -o {out} --lr fast",
+        "train {x} -o {out} --no-such-setting 1",
+        "encode {model} {x}",
+        "encode {model} {x} -o {out} --zero-rows keep",
+        "encode {model} {x} -o {out} --k few",
+        "search {model} {codes}",
+        "search {model} {codes} {queries} --space dense",
+        "search {model} {codes} {queries} --top ten",
+        "evaluate {model}",
+        "evaluate {model} {x} --top",
+        "evaluate {model} {x} --backend cupy",
+        "inspect",
+        "inspect {x} --backend numpy",
+        "demo --backend torch",
+    ],
+)
+def test_wrong_usage_is_exit_code_2(command, capsys, tmp_path, line):
+    before = listing(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command(line))
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert out == ""
+    assert err.startswith("usage: compressae-ref")
+    assert "error: " in err.splitlines()[-1]
+    assert listing(tmp_path) == before
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"compressae-ref {compressae_ref.__version__}\n"
+
+
+# -- places that cannot be written to ---------------------------------------------------------------------------------
+
+
+def never(*arguments, **options):
+    pytest.fail("long work began although its result cannot be written")
+
+
+WRITERS = {
+    "train": "train {x} -o {bad} --n-latents 64 --k 4 --steps 3 --backend numpy",
+    "encode": "encode {model} {x} -o {bad} --backend numpy",
+    "demo": "demo --picture {bad} --backend numpy",
+}
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    monkeypatch.setattr(cli, "fit", never)
+    monkeypatch.setattr(demo_module, "fit", never)
+    monkeypatch.setattr(compressae_ref.Model, "encode", never)
+
+
+@pytest.mark.parametrize("form", WRITERS.values(), ids=WRITERS)
+@pytest.mark.usefixtures("no_work")
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, assert_refused, tmp_path, form):
+    (tmp_path / "file").write_text("no folder")
+    for bad in (tmp_path / "absent" / "new", tmp_path / "file" / "new"):
+        assert_refused(command(form, bad=bad), [bad.parent, "folder"])
+    assert_refused(command(form, bad=tmp_path / "out"), [tmp_path / "out", "folder"])
+
+
+@pytest.mark.parametrize("form", WRITERS.values(), ids=WRITERS)
+@pytest.mark.usefixtures("no_work")
+def test_a_folder_without_permission_is_refused_before_any_work(command, assert_refused, tmp_path, monkeypatch, form):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert_refused(command(form, bad=tmp_path / "new"), [tmp_path, "cannot be written"])
+
+
+@pytest.mark.parametrize("before", [None, b"what was there before"], ids=["new", "existing"])
+@pytest.mark.parametrize("form", ["train", "encode"])
+def test_a_full_disk_is_refused(command, assert_refused, tmp_path, monkeypatch, files, form, before):
+    arguments, out = command(FORMS[form], bad=files.x), tmp_path / "out" / "new.npz"
+    if before is not None:
+        out.write_bytes(before)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert_refused(arguments, [out, "No space left"])
+
+
+def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatch):
+    def exhausted(*arguments, **options):
+        raise MemoryError("Unable to allocate 1 TiB")
+
+    monkeypatch.setattr(cli, "fit", exhausted)
+    assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
+
+
+# -- as a process -----------------------------------------------------------------------------------------------------
+
+AS_MODULE = (sys.executable, "-m", "compressae_ref")
+
+
+def process(arguments, program=AS_MODULE, **options) -> subprocess.CompletedProcess:
+    options = {"capture_output": True, "timeout": 120} | options
+    return subprocess.run([*program, *words(arguments)], check=False, **options)
+
+
+@contextmanager
+def running(arguments, **options):
+    """A process that ends with the block at the latest."""
+    with subprocess.Popen(words(arguments), **options) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help(name):
+    done = process([*name.split(), "--help"], text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: compressae-ref {name}".rstrip())
+    expected = {
+        "": COMMANDS,
+        "demo": ["--picture", "--backend"],
+        "train": [
+            "EMBEDDINGS",
+            "--output",
+            "--preset",
+            f"(default: {TrainConfig().batch_size})",
+            *(f"--{name.replace('_', '-')}" for name in SETTINGS),
+        ],
+        "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--zero-rows"],
+        "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--json"],
+        "evaluate": ["MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"],
+        "inspect": ["FILE", "--json"],
+    }[name]
+    assert [each for each in expected if each not in done.stdout] == []
+
+
+def test_embeddings_from_a_pipe(files, tmp_path):
+    x, queries = files.x.read_bytes(), files.queries.read_bytes()
+    for arguments, stdin, expected in (
+        (["train", "-", "-o", tmp_path / "model.npz", *TRAIN], x, files.model),
+        (["encode", files.model, "-", "-o", tmp_path / "codes.npz", *NUMPY], x, files.codes),
+    ):
+        done = process(arguments, input=stdin)
+        assert (done.returncode, done.stdout) == (0, b""), done.stderr
+        assert (tmp_path / expected.name).read_bytes() == expected.read_bytes()
+    piped = process(["search", files.model, files.codes, "-", *NUMPY], input=queries)
+    named = process(["search", files.model, files.codes, files.queries, *NUMPY])
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert len(piped.stdout.splitlines()) == N_QUERIES
+    assert piped.stdout == named.stdout
+
+
+def test_evaluate_from_a_pipe(files, run, monkeypatch):
+    expected = run("evaluate", files.model, files.x, files.queries, *NUMPY)
+    for place, path in enumerate([files.x, files.queries]):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+        arguments = [files.x, files.queries]
+        arguments[place] = "-"
+        assert run("evaluate", files.model, *arguments, *NUMPY) == expected
+
+
+def test_a_wrong_input_as_a_process(files, tmp_path):
+    (tmp_path / "bad.npy").write_bytes(spoiled(17, np.nan))
+    done = process(["encode", files.model, tmp_path / "bad.npy", "-o", tmp_path / "c.npz", *NUMPY], text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr, tmp_path / "bad.npy", "row 17")
+    assert list(listing(tmp_path)) == ["bad.npy"]
+
+
+def test_a_reader_that_goes_away_is_no_error(files):
+    """As ``search ... | head -1``; the output is much more than a pipe holds."""
+    arguments = [*AS_MODULE, "search", files.model, files.codes, files.x, "--top", N, "--json", *NUMPY]
+    with running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as searching:
+        head = subprocess.run(["head", "-1"], stdin=searching.stdout, capture_output=True, timeout=120, check=True)
+        searching.stdout.close()
+        assert searching.stderr.read() == b""
+        assert searching.wait(timeout=120) == 0
+    assert read_json(head.stdout.decode())["query"] == 0
+    assert head.stdout.count(b"\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "search {model} {codes} {queries} --backend numpy",
+        "evaluate {model} {x} {queries} --backend numpy",
+        "inspect {x}",
+    ],
+)
+def test_results_that_do_not_fit_on_the_disk(command, line):
+    with Path("/dev/full").open("wb") as full:
+        done = process(command(line), capture_output=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert_one_line(done.stderr, "No space left")
+
+
+LIMITED = """
+import resource, sys
+from compressae_ref.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("form", ["train", "encode"])
+def test_a_disk_that_fills_up(files, command, tmp_path, form):
+    pytest.importorskip("resource")
+    assert min(len(path.read_bytes()) for path in (files.model, files.codes)) > 2000
+    done = process(command(FORMS[form], bad=files.x), (sys.executable, "-B", "-c", LIMITED), text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr, tmp_path / "out" / "new.npz", os.strerror(errno.EFBIG))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+LONG = ("--n-latents", H, "--k", K, "--steps", 10_000_000, "--backend", "numpy")
+WATCHED = """
+import sys
+from compressae_ref import cli
+
+class Bar(cli.TrainingBar):
+    def __call__(self, progress):
+        super().__call__(progress)
+        print(progress.step, flush=True)
+
+cli.TrainingBar = Bar
+sys.exit(cli.main())
+"""
+INTERRUPTED = "compressae-ref: interrupted; nothing was written"
+
+
+@pytest.fixture
+def interruptible():
+    """Processes that are started now heed Ctrl-C, even where the suite itself runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("before", [None, b"what was there before"], ids=["new", "existing"])
+def test_ctrl_c_in_training(files, tmp_path, before):
+    if before is not None:
+        (tmp_path / "m.npz").write_bytes(before)
+    arguments = [sys.executable, "-c", WATCHED, "train", files.x, "-o", tmp_path / "m.npz", *LONG]
+    with running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stdout.readline() == "1\n"
+        training.send_signal(signal.SIGINT)
+        _, err = training.communicate(timeout=60)
+    assert training.returncode == 1
+    assert err == f"{INTERRUPTED}\n"
+    assert listing(tmp_path) == ({"m.npz": before} if before else {})
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_in_training_on_a_terminal(files, tmp_path):
+    """On a terminal there is a progress bar; the message stands on a line of its own below it."""
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    arguments = [*AS_MODULE, "train", files.x, "-o", tmp_path / "m.npz", *LONG]
+    with running(arguments, stdout=subprocess.PIPE, stderr=theirs) as training:
+        os.close(theirs)
+        shown = read_until(ours, b"validation cosine")
+        training.send_signal(signal.SIGINT)
+        shown += read_until(ours, None)
+        assert training.wait(timeout=60) == 1
+        assert training.stdout.read() == b""
+    os.close(ours)
+    lines = shown.decode().replace("\r\n", "\n").split("\n")
+    assert lines[-2:] == [INTERRUPTED, ""]
+    assert "loss 0." in lines[-3]
+    assert "Traceback" not in shown.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def read_until(descriptor: int, wanted: bytes | None, seconds: float = 60) -> bytes:
+    """What a terminal shows until something wanted has come, or until it is closed."""
+    shown, until = b"", time.monotonic() + seconds
+    while wanted is None or wanted not in shown:
+        assert select.select([descriptor], [], [], max(until - time.monotonic(), 0))[0], shown[-500:]
+        try:
+            more = os.read(descriptor, 4096)
+        except OSError:  # on Linux: the other side is closed
+            more = b""
+        if not more:
+            assert wanted is None, shown
+            break
+        shown += more
+    return shown
+
+
+def test_there_is_no_bar_in_a_pipe(files, tmp_path):
+    done = process(["train", files.x, "-o", tmp_path / "m.npz", *TRAIN], text=True)
+    assert done.returncode == 0
+    assert done.stderr.startswith(str(tmp_path / "m.npz"))
+    assert done.stderr.count("\n") == 1
+    assert "\r" not in done.stderr
+
+
+# -- demo -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_demo(tmp_path, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    out, err = run("demo")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
+    head, _, dense, *others = lines
+    assert head[-2:] == ["recall@10", "recall@100"]
+    assert dense == ["dense vectors", "", "1536", "1.0×", "1.000", "1.000"]
+    assert [(line[1], line[2]) for line in others if line[0] == "codes, sparse space"] == [
+        ("64", "512"),
+        ("32", "256"),
+        ("16", "128"),
+        ("8", "64"),
+    ]
+    assert len(others) == 4 * 4
+    recalls = {(label, k): float(recall) for label, k, *_, recall in others if k}
+    for label in {label for label, _ in recalls}:
+        falling = [recalls[label, k] for k in ("64", "32", "16", "8")]
+        assert falling == sorted(falling, reverse=True)
+        assert falling[0] > 0.5
+    assert "All 4,010 codes at k = 32 take 1,026,560 bytes; the dense float32 vectors take 6,159,360." in out
+    assert err == ""
+    assert (tmp_path / "compressae_demo.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert list(listing(tmp_path)) == ["compressae_demo.png"]
+
+
+# -- outputs that are inputs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["embeddings", "model"])
+def test_an_output_must_not_be_an_input(files, tmp_path, capsys, place):
+    x, model = tmp_path / "x.npy", tmp_path / "model.npz"
+    x.write_bytes(files.x.read_bytes())
+    model.write_bytes(files.model.read_bytes())
+    before = listing(tmp_path)
+    commands = {"embeddings": ["train", x, "-o", x, *TRAIN], "model": ["encode", model, x, "-o", model, *NUMPY]}
+    assert cli.main(words(commands[place])) == 1
+    assert "expected an output that is not an input" in capsys.readouterr().err
+    assert listing(tmp_path) == before
