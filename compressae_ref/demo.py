@@ -23,7 +23,7 @@ from compressae_ref.similarity import SPACES, Space
 from compressae_ref.train import fit
 
 Say = Callable[[str], None]
-SHOWN_QUERIES = ("violin", "sonata", "glacier")
+SHOWN_QUERIES = ("butter", "osteosarcoma", "cowboy")
 """Words asked for at the end, each the first held-out name that contains it, else the next one."""
 K = 32
 KS = (32, 16, 8)

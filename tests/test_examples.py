@@ -1,0 +1,42 @@
+"""Every example runs as it stands, from any folder, and shows what it is there to show."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
+
+SHOWN = {
+    "01": ["Read back, they are the same", r"codes, k = 8 .* 64 .*24\.0×", r"SciPy alone reads the codes: .*\(4010, "],
+    "02": [r"held-out cosine", r"(?i)same"],
+    "03": [r"sparse", r"reconstructed", r"asymmetric"],
+    "04": [r"grad_W_enc .*finite difference", r"grad_b_enc .*finite difference", r"x_hat_aux +\(3, 5\)"],
+}
+
+
+def test_there_are_examples():
+    assert [path.name[:2] for path in EXAMPLES] == sorted(SHOWN)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_example_runs(path, tmp_path):
+    command = [sys.executable, "-W", "error", str(path)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    for shown in SHOWN[path.name[:2]]:
+        assert re.search(shown, run.stdout), f"{shown} is not in\n{run.stdout}"
+    assert "DIFFERENT" not in run.stdout
+    assert not list(tmp_path.iterdir()), "it left files behind"
+
+
+@pytest.mark.oracle
+def test_the_backward_pass_by_hand_stands_beside_autograd(tmp_path):
+    path = next(path for path in EXAMPLES if path.name.startswith("04"))
+    run = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    for name in ("grad_x_hat_k", "grad_x_hat_aux", "grad_values_k", "grad_values_rest", "grad_W_dec", "grad_W_enc"):
+        assert re.search(rf"^{name} .*autograd \S+ apart", run.stdout, re.M), name
