@@ -75,7 +75,7 @@ def as_positive(value: Any, name: str) -> int:
 
 
 def as_params(params: Params) -> Params:
-    """Params whose shapes and dtypes fit together, finite, with unit atoms; returned as C-order arrays.
+    """Params whose shapes and dtypes fit together, finite, with unit atoms; W_enc is returned by columns.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def as_params(params: Params) -> Params:
         )
     norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
     _reject(np.abs(norms - 1) > UNIT_TOLERANCE, "params: expected unit rows in W_dec, got another norm")
-    return Params(*(np.ascontiguousarray(array) for array in (W_enc, b_enc, W_dec)))
+    return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec))
 
 
 def _reject(bad: Any, message: str, first_row: int = 0) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref import ops
 from compressae_ref.checks import as_embeddings, as_k, as_positive, as_seed
 from compressae_ref.data import BUFFER_ROWS, RowSource
 from compressae_ref.errors import DomainError
@@ -118,8 +117,6 @@ def _check_numbers(config: TrainConfig) -> None:
         if getattr(config, name) is not None:
             as_positive(getattr(config, name), name)
     as_seed(config.seed)
-    if config.rows_per_block % ops.PRODUCT_ROWS:
-        raise DomainError(f"rows_per_block: expected a multiple of {ops.PRODUCT_ROWS}, got {config.rows_per_block}")
     for name, low, high in (("lr", 0, math.inf), ("beta1", 0, 1), ("beta2", 0, 1), ("eps", 0, 1)):
         if not low < getattr(config, name) < high and not (name == "beta1" and config.beta1 == 0):
             raise DomainError(f"{name}: expected a number between {low} and {high}, got {getattr(config, name)!r}")

@@ -72,20 +72,27 @@ def shuffled_batches(
 ) -> Iterator[Floats]:
     """Batches without end, each of ``batch_size`` rows, without loading the source.
 
-    In each epoch the source is read in blocks in random order; a buffer of blocks is shuffled row by row and given out
-    in batches; what is left of a buffer goes into the next. The same ``rng`` gives the same batches from any source.
+    In each epoch the source is read in blocks in random order. Blocks fill a buffer, a buffer is shuffled row by row,
+    and batches are cut from the sequence of buffers; so every row comes once in an epoch, give or take a buffer. The
+    same ``rng`` gives the same batches from any source.
     """
+    size = max(batch_size, min(buffer_rows, len(source) - len(held_out)))
+    blocks = _shuffled_blocks(source, rng, held_out, read_rows, checks)
     left: list[Floats] = []
-    for block in _shuffled_blocks(source, rng, held_out, read_rows, checks):
-        left.append(block)
-        if sum(map(len, left)) < max(batch_size, min(buffer_rows, len(source) - len(held_out))):
-            continue
-        buffer = np.concatenate(left)
-        order = rng.permutation(len(buffer))
-        full = len(buffer) - len(buffer) % batch_size
+    while True:
+        rows = np.concatenate([*left, _shuffled_buffer(blocks, size, rng)])
+        full = len(rows) - len(rows) % batch_size
         for start in range(0, full, batch_size):
-            yield buffer[order[start : start + batch_size]]
-        left = [buffer[order[full:]]]
+            yield rows[start : start + batch_size]
+        left = [rows[full:]]
+
+
+def _shuffled_buffer(blocks: Iterator[Floats], size: int, rng: np.random.Generator) -> Floats:
+    """The next blocks, as many as hold ``size`` rows, shuffled with each other."""
+    buffer: list[Floats] = []
+    while sum(map(len, buffer)) < size:
+        buffer.append(next(blocks))
+    return rng.permutation(np.concatenate(buffer))
 
 
 def _shuffled_blocks(

@@ -105,14 +105,14 @@ class Index:
         if self.space == "asymmetric":
             W_dec = _needed(self.model, self.space).params.W_dec
             x_unit = unit_rows(queries, W_dec.dtype)  # type: ignore[arg-type]
-            return ops.dense_product(x_unit, W_dec.T), np.ones(len(x_unit), W_dec.dtype)
+            return self.backend.pair_dots(x_unit, W_dec), np.ones(len(x_unit), W_dec.dtype)
         if not isinstance(queries, Codes):
             queries = _needed(self.model, "dense queries").encode(queries, self.codes.k, backend=self.backend)
         if self.space == "sparse":
             return queries.to_dense(), _finite(ops.code_norms(queries))
         W_dec = _needed(self.model, self.space).params.W_dec
         x_hat = self.backend.decode(queries, W_dec)
-        return ops.dense_product(x_hat, W_dec.T), _finite(ops.clamped_norms(x_hat))
+        return self.backend.pair_dots(x_hat, W_dec), _finite(ops.clamped_norms(x_hat))
 
     def _check_query_codes(self, queries: Codes) -> None:
         if self.space == "asymmetric":

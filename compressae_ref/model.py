@@ -26,8 +26,8 @@ from compressae_ref.params import Params
 AUX_WEIGHT = 1 / 8
 """Weight λ of the auxiliary loss in the original code."""
 
-ROWS_PER_BLOCK = 2 * ops.PRODUCT_ROWS
-"""Rows whose (rows, h) pre-activations are in memory at once; any multiple of `ops.PRODUCT_ROWS` gives equal bits."""
+ROWS_PER_BLOCK = 512
+"""Rows whose (rows, h) pre-activations are in memory at once; it changes no bit."""
 
 
 class Activations(NamedTuple):
@@ -69,7 +69,7 @@ def unit_rows(x: Floats, dtype: Any) -> Floats:
 
 def encode_unit(x_unit: Floats, params: Params, k: int, backend: Backend) -> Codes:
     """Codes of unit rows: the k largest pre-activations by magnitude.                                 (E4), (E5)"""
-    return backend.abs_topk(ops.pre_activations(x_unit, params.W_enc, params.b_enc), k)
+    return backend.encode(x_unit, params.W_enc, params.b_enc, k)
 
 
 def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activations:
@@ -123,11 +123,11 @@ def loss_and_grads(
     x : (n, d) checked embeddings, at any scale
     grads : arrays like ``params``, overwritten with the gradients of ``loss``
     usage : (h,) counts; each is raised by the number of rows that store the latent
-    rows_per_block : a multiple of `ops.PRODUCT_ROWS`
+    rows_per_block : rows whose (rows, h) pre-activations are in memory at once
 
     Notes
     -----
-    Sums over rows run in row order, and the BLAS product on a fixed grid of rows: the bits do not depend on the blocks.
+    Sums over rows run in row order: the bits do not depend on the blocks.
     The means of the losses are taken once, over all rows, in float64.
     """
     for array in grads.arrays().values():

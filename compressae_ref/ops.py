@@ -4,8 +4,8 @@ Each forward function is followed by its backward. Rows are embeddings. Shapes u
 dimensions, h latents, k stored entries per row. E# and R# are the equations and rules of ``spec/compressae.md``.
 
 Every sum has a defined order, so that a kernel can give the same bits: sums over d fold (`fold_sum`), sums over k
-run in stored order, sums over rows run in row order. The one product whose order NumPy's BLAS decides,
-`dense_product`, is shared by all backends.
+run in stored order, sums over rows run in row order. BLAS, whose order is its own, only says where `encode` need not
+look: no number of it is ever stored.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.order import by_magnitude, largest
 
+ENTRIES_PER_GATHER = 16_384
+"""Pre-activations that `encode` computes at a time: they bound its memory, and change no bit."""
+
 COSINE_EPS = 1e-8
 """Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
 
-PRODUCT_ROWS = 256
-"""Rows that one call of BLAS multiplies: block sizes are multiples of it, so that they cannot change a bit."""
-
-
 TransposeProduct = Callable[[Sequence[tuple[Codes, Floats]], Floats], None]
 """The type of `transpose_product`, which a backend may bring."""
+
+RowDots = Callable[[Floats, Floats], Floats]
+"""The type of `row_dots`, likewise."""
 
 
 # -- sums and products whose order matters ----------------------------------------------------------------------------
@@ -65,21 +67,15 @@ def row_norms(x: Floats) -> Floats:
     return np.sqrt(row_dots(x, x))
 
 
-def dense_product(a: Floats, b: Floats) -> Floats:
-    """a @ b by BLAS, in calls of `PRODUCT_ROWS` rows of a. (n, m), (m, p) → (n, p).                               (E2)
+def pair_dots(a: Floats, b: Floats) -> Floats:
+    """Dot products of all pairs of rows, ⟨a[i], b[j]⟩ by `fold_sum`. (n, d), (h, d) → (n, h).                     (E2)
 
-    The order of BLAS's sums is its own, and may depend on the shape of the call. Calls on a fixed grid of rows give the
-    same bits for every block size that is a multiple of the grid. A lone row is multiplied twice and kept once: BLAS
-    has another routine for one row, and a row's result should not depend on the rows that it came with.
+    Dense equivalent: ``a @ b.T``, in an order that no shape of a call and no processor can change.
     """
-    product = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
-    for start in range(0, a.shape[0], PRODUCT_ROWS):
-        rows = a[start : start + PRODUCT_ROWS]
-        if len(rows) == 1:
-            product[start:] = (np.repeat(rows, 2, axis=0) @ b)[:1]
-        else:
-            np.matmul(rows, b, out=product[start : start + PRODUCT_ROWS])
-    return product
+    dots = np.empty((len(a), len(b)), a.dtype)
+    for row in range(len(a)):
+        dots[row] = fold_sum(a[row] * b)
+    return dots
 
 
 # -- forward and backward, in the order in which data flows -----------------------------------------------------------
@@ -109,8 +105,11 @@ def normalize_rows(x: Floats) -> Floats:
 
 
 def pre_activations(x_unit: Floats, W_enc: Floats, b_enc: Floats) -> Floats:
-    """Pre-activations: aᵢ = x̄ᵢ W_enc + b_enc. (n, d), (d, h), (h,) → (n, h).                                    (E4)"""
-    return dense_product(x_unit, W_enc) + b_enc
+    """Pre-activations: aᵢ = x̄ᵢ W_enc + b_enc. (n, d), (d, h), (h,) → (n, h).                                    (E4)
+
+    They are what `encode` selects from; it does not need all of them.
+    """
+    return pair_dots(x_unit, W_enc.T) + b_enc
 
 
 def pre_activations_backward(
@@ -145,6 +144,40 @@ def abs_topk(pre: Floats, k: int) -> Codes:
     kept = largest(by_magnitude(pre), k)
     indices = np.nonzero(kept)[1].reshape(len(pre), k).astype(np.int32)
     return Codes.trusted(indices, pre[kept].reshape(len(pre), k) + pre.dtype.type(0), pre.shape[1])
+
+
+def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
+    """``abs_topk(pre_activations(x_unit, W_enc, b_enc), k)``, to the bit, and fast.                        (E4), (E5)
+
+    BLAS computes all pre-activations to within `pre_bound`. Whatever cannot be among the k largest is left there; the
+    few that can are computed again in the stated order. So the codes of a row depend on that row alone: not on the rows
+    that it came with, the library or the processor.
+    """
+    near = np.abs(x_unit @ W_enc + b_enc)
+    cut = np.partition(near, -k, axis=1)[:, -k, None] - 2 * pre_bound(W_enc, b_enc)
+    rows, latents = np.nonzero(~(near < cut))  # not ≥: NaN stays in sight
+    pre = np.zeros_like(near)
+    for start in range(0, len(rows), ENTRIES_PER_GATHER):
+        i, j = rows[start : start + ENTRIES_PER_GATHER], latents[start : start + ENTRIES_PER_GATHER]
+        pre[i, j] = row_dots(x_unit[i], W_enc.T[j]) + b_enc[j]
+    return abs_topk(pre, k)
+
+
+def pre_bound(W_enc: Floats, b_enc: Floats, dots: RowDots | None = None) -> Floats:
+    """How far apart two ways to add up one pre-activation of a unit row can be: 2 γ_{d+8} (maxⱼ ‖wⱼ‖ + maxⱼ |bⱼ|).
+
+    A sum of d products, in any order and fused or not, is within γ_d Σ_c |x̄_c w_cj| ≤ γ_d ‖x̄‖ ‖wⱼ‖ of the exact one
+    (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the 8 more roundings are those of the bias, of
+    ‖x̄‖ ≈ 1 and of this bound. Products that underflow, or are flushed to zero, add up to d times the smallest normal
+    number. Where squares overflow the bound is infinite: then all latents are looked at, and nothing is wrong.
+    """
+    info, columns = np.finfo(W_enc.dtype), W_enc.T
+    underflow = len(W_enc) * info.tiny
+    with np.errstate(over="ignore"):
+        size = np.sqrt((dots or row_dots)(columns, columns).max() + underflow) + np.abs(b_enc).max()
+    gamma = (len(W_enc) + 8) * info.eps  # generous: eps is twice the unit roundoff
+    bound: Floats = 2 * (gamma * size + underflow)
+    return bound
 
 
 def abs_topk_backward(grad_values: Floats, codes: Codes) -> Codes:

@@ -21,6 +21,7 @@ class Params:
 
     Notes
     -----
+    W_enc lies in memory by columns where this package makes it: what is computed with one latent reads one piece.
     The constructor checks nothing: `checks.as_params` does, at the public entries.
     """
 
@@ -89,7 +90,7 @@ def init_params(
     W_dec /= row_norms(W_dec)[:, None]
     W_enc = W_dec.T if W_enc is None else W_enc
     as_dtype = np.dtype(dtype)
-    return Params(np.array(W_enc, as_dtype, order="C"), np.zeros(n_latents, as_dtype), W_dec.astype(as_dtype))
+    return Params(np.array(W_enc, as_dtype, order="F"), np.zeros(n_latents, as_dtype), W_dec.astype(as_dtype))
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, int], bound: float) -> Floats:

@@ -53,7 +53,7 @@ def reconstructed_cosine(
     _same_latents(codes, len(W_dec))
     kernels = get_backend(backend)
     x_hat = kernels.decode(queries, W_dec)
-    dots = kernels.codes_dot(ops.dense_product(x_hat, W_dec.T), codes)
+    dots = kernels.codes_dot(kernels.pair_dots(x_hat, W_dec), codes)
     return scaled_dots(dots, ops.clamped_norms(x_hat), reconstruction_norms(codes, W_dec, kernels))
 
 
@@ -65,7 +65,7 @@ def asymmetric_cosine(queries: Floats, codes: Codes, W_dec: Floats, *, backend: 
     _same_latents(codes, len(W_dec))
     kernels = get_backend(backend)
     x_unit = unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), W_dec.dtype)
-    dots = kernels.codes_dot(ops.dense_product(x_unit, W_dec.T), codes)
+    dots = kernels.codes_dot(kernels.pair_dots(x_unit, W_dec), codes)
     return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
 
 

@@ -81,11 +81,8 @@ class TrainState:
 
 
 def init_state(params: Params) -> TrainState:
-    """A state with copies of the parameters and zero moments.
-
-    W_enc lies in memory by columns: its gradient is made as rows of its transpose, and Adam wants both alike.
-    """
-    own = Params(np.array(params.W_enc, order="F"), params.b_enc.copy(), params.W_dec.copy())
+    """A state with copies of the parameters and zero moments."""
+    own = params.copy()
     return TrainState(own, init_adam(own), own.zeros_like(), np.zeros(own.n_latents, np.int64))
 
 

@@ -79,6 +79,17 @@ def embeddings(draw, n, d, dtype="float64"):
 
 
 @st.composite
+def rounding_ties(draw):
+    """x_unit, W_enc and k where the pre-activations of a row are one real number, and differ by rounding alone."""
+    rng, dtype = draw(generators()), draw(st.sampled_from(DTYPES))
+    d, h = draw(st.integers(3, 60)), draw(st.integers(2, 60))
+    column = rng.standard_normal(d)
+    W_enc = np.stack([rng.permutation(column) for _ in range(h)], axis=1)
+    x_unit = np.full((draw(st.integers(1, 4)), d), 1 / np.sqrt(d))
+    return x_unit.astype(dtype), W_enc.astype(dtype), draw(st.integers(1, h))
+
+
+@st.composite
 def problems(draw, dtype="float64", n=st.integers(1, 12)):
     """A random model with random biases, tied at the start or not, and embeddings for it."""
     rng = draw(generators())

@@ -34,14 +34,35 @@ def assert_same_codes(a, b):
     assert a.n_latents == b.n_latents
 
 
+def encode_these(kernels, pre, k):
+    """Codes of rows whose pre-activations are ``pre``, exactly: unit vectors ask for the rows of W_enc."""
+    return kernels.encode(np.eye(len(pre), dtype=pre.dtype), pre, np.zeros(pre.shape[1], pre.dtype), k)
+
+
 @given(selection=draw.selections(), data=st.data())
 def test_selection(kernels, selection, data):
     pre, k = selection
     truth = ops.abs_topk(pre, k)
-    assert_same_codes(kernels.abs_topk(pre, k), truth)
+    assert_same_codes(encode_these(kernels, pre, k), truth)
+    assert_same_codes(encode_these(ops, pre, k), truth)
     smaller = data.draw(st.integers(1, k))
     for ours, true in zip(kernels.split_codes(truth, smaller), ops.split_codes(truth, smaller), strict=True):
         assert_same_codes(ours, true)
+
+
+@given(problem=st.sampled_from(draw.DTYPES).flatmap(lambda dtype: draw.problems(dtype=dtype)))
+def test_encoding(kernels, problem):
+    x_unit, (W_enc, b_enc, _) = ops.normalize_rows(problem.x), problem.params.arrays().values()
+    truth = ops.encode(x_unit, W_enc, b_enc, problem.k)
+    assert_same_codes(kernels.encode(x_unit, W_enc, b_enc, problem.k), truth)
+    assert_same_codes(kernels.encode(x_unit, np.asfortranarray(W_enc), b_enc, problem.k), truth)
+
+
+@given(problem=draw.rounding_ties())
+def test_encoding_where_latents_differ_by_rounding_alone(kernels, problem):
+    x_unit, W_enc, k = problem
+    b_enc = np.zeros(W_enc.shape[1], W_enc.dtype)
+    assert_same_codes(kernels.encode(x_unit, W_enc, b_enc, k), ops.encode(x_unit, W_enc, b_enc, k))
 
 
 @given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES))
@@ -51,13 +72,22 @@ def test_selection_among_numbers_that_differ_in_their_last_bits(kernels, rng, dt
     pre = (one + rng.integers(0, 4000, (5, 300)).astype(unsigned)).view(dtype) * rng.choice([-1, 1], (5, 300))
     pre = pre.astype(dtype)
     for k in (1, 150, 300):
-        assert_same_codes(kernels.abs_topk(pre, k), ops.abs_topk(pre, k))
+        assert_same_codes(encode_these(kernels, pre, k), ops.abs_topk(pre, k))
 
 
 def test_selection_of_not_a_number(kernels):
     pre = np.array([[np.nan, 1, -np.inf, 2, -0.0]], np.float32)
-    for k in range(1, 6):
-        np.testing.assert_array_equal(kernels.abs_topk(pre, k).indices, ops.abs_topk(pre, k).indices)
+    with np.errstate(invalid="ignore"):
+        for k in range(1, 6):
+            truth = ops.abs_topk(pre, k).indices
+            np.testing.assert_array_equal(encode_these(kernels, pre, k).indices, truth)
+            np.testing.assert_array_equal(encode_these(ops, pre, k).indices, truth)
+
+
+@given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), n=st.integers(0, 5), d=st.integers(1, 70))
+def test_dots_of_all_pairs(kernels, rng, dtype, n, d):
+    a, b = rng.standard_normal((n, d)).astype(dtype), rng.standard_normal((7, d)).astype(dtype)
+    assert_same_bits(kernels.pair_dots(a, b), ops.pair_dots(a, b))
 
 
 @given(codes=draw.codes(), rng=draw.generators(), d=st.integers(1, 70))

@@ -69,7 +69,7 @@ def test_block_sizes_change_no_bit(backend, dtype, n):
     x = rng.standard_normal((n, 20)).astype(dtype)
     params = init_params(20, 90, rng, dtype=dtype)
     results = []
-    for rows_per_block in (256, 512, 1024, 100 * 256):
+    for rows_per_block in (1, 100, 512, 5000):
         grads, usage = params.zeros_like(), np.zeros(90, np.int64)
         losses = loss_and_grads(x, params, 4, backend, grads, usage, rows_per_block)
         results.append((losses, grads, usage))

@@ -44,12 +44,12 @@ def test_fold_sum_is_the_sum_in_the_stated_order(terms):
     assert_within(ops.fold_sum(terms), exact, gamma(terms.shape[1], terms.dtype) * magnitude)
 
 
-@given(draw.generators(), st.integers(0, 600), st.sampled_from([256, 512, 768]))
-def test_dense_product_does_not_depend_on_blocks_of_rows(rng, n, block):
-    a, b = rng.standard_normal((n, 7)).astype("f4"), rng.standard_normal((7, 5)).astype("f4")
-    parts = [ops.dense_product(a[start : start + block], b) for start in range(0, n, block)]
-    assert_same_bits(ops.dense_product(a, b), np.concatenate([np.empty((0, 5), "f4"), *parts]))
-    assert_within(ops.dense_product(a, b), a.astype(float) @ b, gamma(7, "f4") * (np.abs(a) @ np.abs(b)) * (1 + 1e-6))
+@given(draw.generators(), st.sampled_from(draw.DTYPES), st.integers(0, 9), st.integers(1, 70))
+def test_pair_dots_are_the_dots_of_rows(rng, dtype, n, d):
+    a, b = rng.standard_normal((n, d)).astype(dtype), rng.standard_normal((5, d)).astype(dtype)
+    dots = ops.pair_dots(a, b)
+    assert_same_bits(dots, np.stack([ops.row_dots(a, np.tile(row, (n, 1))) for row in b], axis=1))
+    assert_within(dots, a.astype(float) @ b.T, gamma(d + 1, dtype) * (np.abs(a.astype(float)) @ np.abs(b.T)))
 
 
 # -- R3, R4 and unit rows ---------------------------------------------------------------------------------------------
@@ -156,6 +156,48 @@ def test_largest_marks_the_first_of_a_stable_sort(keys, data):
     expected = np.zeros(keys.shape, bool)
     np.put_along_axis(expected, np.argsort(-keys, axis=1, kind="stable")[:, :k], True, axis=1)
     np.testing.assert_array_equal(largest(keys, k), expected)
+
+
+# -- encode: the selection without all of the pre-activations ---------------------------------------------------------
+
+
+@given(draw.problems(dtype="float32"))
+def test_encode_selects_from_the_pre_activations_in_the_stated_order(problem):
+    x_unit = ops.normalize_rows(problem.x)
+    params = problem.params
+    codes = ops.encode(x_unit, params.W_enc, params.b_enc, problem.k)
+    truth = ops.abs_topk(ops.pre_activations(x_unit, params.W_enc, params.b_enc), problem.k)
+    assert_same_bits(codes.indices, truth.indices)
+    assert_same_bits(codes.values, truth.values)
+
+
+@given(draw.rounding_ties())
+def test_encode_is_exact_where_latents_differ_by_rounding_alone(problem):
+    x_unit, W_enc, k = problem
+    b_enc = np.zeros(W_enc.shape[1], W_enc.dtype)
+    truth = ops.abs_topk(ops.pre_activations(x_unit, W_enc, b_enc), k)
+    codes = ops.encode(x_unit, W_enc, b_enc, k)
+    assert_same_bits(codes.indices, truth.indices)
+    assert_same_bits(codes.values, truth.values)
+
+
+@given(draw.problems(dtype="float32", n=st.integers(2, 40)), draw.generators(), st.data())
+def test_the_code_of_a_row_depends_on_that_row_alone(problem, rng, data):
+    x_unit, (W_enc, b_enc, _) = ops.normalize_rows(problem.x), problem.params.arrays().values()
+    rows = rng.integers(0, len(x_unit), data.draw(st.integers(1, 2 * len(x_unit))))
+    whole, some = (ops.encode(x, W_enc, b_enc, problem.k) for x in (x_unit, x_unit[rows]))
+    assert_same_bits(whole.indices[rows], some.indices)
+    assert_same_bits(whole.values[rows], some.values)
+
+
+@given(draw.problems(dtype="float32"), st.integers(0, 3))
+def test_no_order_of_summation_is_further_away_than_the_bound(problem, seed):
+    x_unit, (W_enc, b_enc, _) = ops.normalize_rows(problem.x), problem.params.arrays().values()
+    bound = ops.pre_bound(W_enc, b_enc)
+    one_order = ops.pre_activations(x_unit, W_enc, b_enc)
+    order = np.random.default_rng(seed).permutation(len(W_enc))
+    for other in (x_unit @ W_enc + b_enc, ops.pre_activations(x_unit[:, order], W_enc[order], b_enc)):
+        assert_within(other, one_order, bound)
 
 
 def test_r7_the_gradient_passes_on_the_selected_entries_alone():

@@ -24,8 +24,8 @@ class Backend(Protocol):
 
     name: str
 
-    def abs_topk(self, pre: Floats, k: int) -> Codes:
-        """`ops.abs_topk`."""
+    def encode(self, x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
+        """`ops.encode`."""
 
     def split_codes(self, codes: Codes, k: int) -> tuple[Codes, Codes]:
         """`ops.split_codes`."""
@@ -41,6 +41,9 @@ class Backend(Protocol):
 
     def row_dots(self, a: Floats, b: Floats) -> Floats:
         """`ops.row_dots`."""
+
+    def pair_dots(self, a: Floats, b: Floats) -> Floats:
+        """`ops.pair_dots`."""
 
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`ops.codes_dot`."""

@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from compressae_ref import ops
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 
@@ -37,10 +38,14 @@ def _kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 # -- selection --------------------------------------------------------------------------------------------------------
 
 
-def abs_topk(pre: Floats, k: int) -> Codes:
-    indices, values = np.empty((len(pre), k), np.int32), np.empty((len(pre), k), pre.dtype)
-    _abs_topk(pre, *_ordered_bits(pre), indices, values)
-    return Codes.trusted(indices, values, pre.shape[1])
+def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
+    near = x_unit @ W_enc
+    near += b_enc
+    indices, values = np.empty((len(near), k), np.int32), np.empty((len(near), k), near.dtype)
+    columns = np.ascontiguousarray(W_enc.T)
+    margin = 2 * ops.pre_bound(W_enc, b_enc, row_dots)
+    _encode(near, *_ordered_bits(near), margin, x_unit, columns, b_enc, indices, values)
+    return Codes.trusted(indices, values, near.shape[1])
 
 
 def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
@@ -59,11 +64,37 @@ def _ordered_bits(values: Floats) -> tuple[Any, int]:
 
 
 @_kernel(parallel=True)
-def _abs_topk(pre, order, bits, indices, values):  # type: ignore[no-untyped-def]
-    for row in numba.prange(pre.shape[0]):
-        _largest(order[row], bits, indices[row])
-        for t in range(indices.shape[1]):
-            values[row, t] = pre[row, indices[row, t]] + pre.dtype.type(0)  # −0 becomes +0
+def _encode(near, order, bits, margin, x_unit, columns, b_enc, indices, values):  # type: ignore[no-untyped-def]
+    k = indices.shape[1]
+    for row in numba.prange(near.shape[0]):
+        possible = _not_below(near[row], _kth_magnitude(near[row], order[row], k, bits) - margin)
+        pre, terms = np.empty(possible.size, near.dtype), np.empty(x_unit.shape[1], near.dtype)
+        for i in range(possible.size):
+            # −0 becomes +0 (R2)
+            pre[i] = _dot(x_unit[row], columns[possible[i]], terms) + b_enc[possible[i]] + near.dtype.type(0)
+        kept = np.empty(k, np.int32)
+        _largest(pre.view(order.dtype), bits, kept)
+        for t in range(k):
+            indices[row, t], values[row, t] = possible[kept[t]], pre[kept[t]]
+
+
+@_kernel()
+def _kth_magnitude(near, order, k, bits):  # type: ignore[no-untyped-def]
+    """The k-th largest |value| of a row, as a float."""
+    key = np.empty(1, order.dtype)
+    key[0] = _kth_largest(_magnitudes(order, bits), k, bits)
+    return key.view(near.dtype)[0]
+
+
+@_kernel()
+def _not_below(near, cut):  # type: ignore[no-untyped-def]
+    """Positions whose magnitude is not below ``cut``; NaN never is."""
+    positions, found = np.empty(near.size, np.int32), 0
+    for j in range(near.size):
+        if not (abs(near[j]) < cut):
+            positions[found] = j
+            found += 1
+    return positions[:found]
 
 
 @_kernel(parallel=True)
@@ -86,9 +117,7 @@ def _split(  # type: ignore[no-untyped-def]
 @_kernel()
 def _largest(order, bits, positions):  # type: ignore[no-untyped-def]
     """Positions of the ``positions.size`` largest keys of a row, ascending; ties to the lower position."""
-    k = positions.size
-    sign_off = order.dtype.type((np.uint64(1) << np.uint64(bits)) - np.uint64(1))
-    keys = order & sign_off
+    k, keys = positions.size, _magnitudes(order, bits)
     threshold = _kth_largest(keys.copy(), k, bits)
     free = k
     for j in range(keys.size):
@@ -102,6 +131,12 @@ def _largest(order, bits, positions):  # type: ignore[no-untyped-def]
             positions[t] = j
             t += 1
             free -= 1
+
+
+@_kernel()
+def _magnitudes(order, bits):  # type: ignore[no-untyped-def]
+    """Keys that order like |value|: the bits without the sign."""
+    return order & order.dtype.type((np.uint64(1) << np.uint64(bits)) - np.uint64(1))
 
 
 @_kernel()
@@ -162,6 +197,20 @@ def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values):  # type: i
         terms = np.empty(W_dec.shape[1], W_dec.dtype)
         for t in range(indices.shape[1]):
             grad_values[row, t] = _dot(grad_x_hat[row], W_dec[indices[row, t]], terms)
+
+
+def pair_dots(a: Floats, b: Floats) -> Floats:
+    dots = np.empty((len(a), len(b)), a.dtype)
+    _pair_dots(a, b, dots)
+    return dots
+
+
+@_kernel(parallel=True)
+def _pair_dots(a, b, dots):  # type: ignore[no-untyped-def]
+    for j in numba.prange(b.shape[0]):
+        terms = np.empty(a.shape[1], a.dtype)
+        for i in range(a.shape[0]):
+            dots[i, j] = _dot(a[i], b[j], terms)
 
 
 def row_dots(a: Floats, b: Floats) -> Floats:

@@ -2,10 +2,11 @@
 
 from compressae_ref.adam import adam_update
 from compressae_ref.ops import (
-    abs_topk,
     codes_dot,
     decode,
     decode_backward_values,
+    encode,
+    pair_dots,
     row_dots,
     split_codes,
     transpose_product,
@@ -14,12 +15,13 @@ from compressae_ref.ops import (
 name = "numpy"
 
 __all__ = [
-    "abs_topk",
     "adam_update",
     "codes_dot",
     "decode",
     "decode_backward_values",
+    "encode",
     "name",
+    "pair_dots",
     "row_dots",
     "split_codes",
     "transpose_product",
