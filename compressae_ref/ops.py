@@ -167,7 +167,7 @@ def pre_bound(W_enc: Floats, b_enc: Floats, dots: RowDots | None = None) -> Floa
     """How far apart two ways to add up one pre-activation of a unit row can be: 2 γ_{d+8} (maxⱼ ‖wⱼ‖ + maxⱼ |bⱼ|).
 
     A sum of d products, in any order and fused or not, is within γ_d Σ_c |x̄_c w_cj| ≤ γ_d ‖x̄‖ ‖wⱼ‖ of the exact one
-    (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the 8 more roundings are those of the bias, of
+    (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the 8 more are the roundings of the bias, of
     ‖x̄‖ ≈ 1 and of this bound. Products that underflow, or are flushed to zero, add up to d times the smallest normal
     number. Where squares overflow the bound is infinite: then all latents are looked at, and nothing is wrong.
     """

@@ -34,7 +34,7 @@ def compare_recall(data: DemoData, codes: Codes, model: Model) -> None:
 def show_neighbours(data: DemoData, codes: Codes, model: Model) -> None:
     print("\n2. Three of the queries, and the five items nearest to each:")
     synonyms = [label.split(" (")[0].split(", ") for label in data.query_names]
-    for word in ("violin", "sonata", "glacier"):
+    for word in ("butter", "osteosarcoma", "cowboy"):
         row = next(row for row, words in enumerate(synonyms) if word in words)
         query = data.queries[row : row + 1]
         print(f"\n   {data.query_names[row]}")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,6 +147,44 @@ def test_a_whole_training_run_gives_the_same_file_from_either_backend(kernels, d
     for name in ("numpy", "numba"):
         save_model(tmp_path / f"{name}.npz", fit(x, backend=name, **settings).model)
     assert (tmp_path / "numpy.npz").read_bytes() == (tmp_path / "numba.npz").read_bytes()
+
+
+# -- other processors -------------------------------------------------------------------------------------------------
+
+FINGERPRINT = """
+import hashlib, sys, numpy as np
+from compressae_ref import fit, search
+x = np.random.default_rng(0).standard_normal((700, 48)).astype("f4")
+x[350:] = x[:350]
+model = fit(x, n_latents=200, k=7, batch_size=100, steps=40, backend=sys.argv[1]).model
+codes = model.encode(x, backend=sys.argv[1])
+sha = hashlib.sha256(codes.indices.tobytes() + codes.values.tobytes())
+for space in ("sparse", "reconstructed", "asymmetric"):
+    hits = search(x[:5] + 0.1, codes, 50, space=space, model=model, backend=sys.argv[1])
+    sha.update(hits.ids.tobytes() + hits.scores.tobytes())
+print(model.digest, sha.hexdigest())
+"""
+PROCESSORS = [
+    {"OPENBLAS_CORETYPE": "Prescott"},
+    {"OPENBLAS_CORETYPE": "Sandybridge", "OPENBLAS_NUM_THREADS": "1"},
+    {"OPENBLAS_CORETYPE": "Haswell"},
+    {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3 AVX512F AVX512CD AVX512_SKX AVX2 FMA3"},
+    {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "", "NUMBA_NUM_THREADS": "1"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names of processors are of this family")
+def test_other_processors_and_other_kernels_of_blas_change_no_bit(tmp_path):
+    def fingerprint(name, processor):
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)} | processor
+        command = [sys.executable, "-W", "ignore", "-c", FINGERPRINT, name]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    here = fingerprint("numba", {})
+    for processor in PROCESSORS:
+        name = "numba" if any("NUMBA" in variable for variable in processor) else "numpy"
+        assert fingerprint(name, processor) == here, processor
 
 
 # -- the choice of a backend ------------------------------------------------------------------------------------------

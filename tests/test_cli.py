@@ -994,15 +994,14 @@ def test_demo(tmp_path, run, monkeypatch):
     assert head[-2:] == ["recall@10", "recall@100"]
     assert dense == ["dense vectors", "", "1536", "1.0×", "1.000", "1.000"]
     assert [(line[1], line[2]) for line in others if line[0] == "codes, sparse space"] == [
-        ("64", "512"),
         ("32", "256"),
         ("16", "128"),
         ("8", "64"),
     ]
-    assert len(others) == 4 * 4
+    assert len(others) == 4 * 3
     recalls = {(label, k): float(recall) for label, k, *_, recall in others if k}
     for label in {label for label, _ in recalls}:
-        falling = [recalls[label, k] for k in ("64", "32", "16", "8")]
+        falling = [recalls[label, k] for k in ("32", "16", "8")]
         assert falling == sorted(falling, reverse=True)
         assert falling[0] > 0.5
     assert "All 4,010 codes at k = 32 take 1,026,560 bytes; the dense float32 vectors take 6,159,360." in out

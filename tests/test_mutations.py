@@ -36,4 +36,7 @@ def test_the_fault_is_caught(fault, tmp_path):
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{file}", *options]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_PROFILE": "dev"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 1, f"{fault.what}: not caught by {fault.tests}\n{result.stdout[-2000:]}"
+    # 1: tests failed. Below 0: the process was killed by what it did to its memory, which is no less red.
+    assert result.returncode == 1 or result.returncode < 0, (
+        f"{fault.what}: not caught by {fault.tests}\n{result.stdout[-2000:]}"
+    )
