@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
-from compressae_ref.ops import row_dots
 from compressae_ref.params import Params
+from compressae_ref.sums import row_dots
 
 AdamUpdate = Callable[[Floats, Floats, Floats, Floats, Floats], None]
 """The type of `adam_update`."""

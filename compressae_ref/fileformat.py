@@ -198,7 +198,7 @@ def replacing(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 def _write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays, and all or nothing."""
+    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays (R11), and all or nothing."""
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")

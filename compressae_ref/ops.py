@@ -3,8 +3,8 @@
 Each forward function is followed by its backward. Rows are embeddings. Shapes use one alphabet: n rows, d dense
 dimensions, h latents, k stored entries per row. E# and R# are the equations and rules of ``spec/compressae.md``.
 
-Every sum has a defined order, so that a kernel can give the same bits: sums over d fold (`fold_sum`), sums over k
-run in stored order, sums over rows run in row order. BLAS, whose order is its own, only says where `encode` need not
+Every sum has a defined order, so that a kernel can give the same bits: sums over d fold (`sums`), sums over k run in
+stored order, sums over rows run in row order. BLAS, whose order is its own, only says where `encode` need not
 look: no number of it is ever stored.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.order import by_magnitude, largest
+from compressae_ref.sums import pair_dots, row_dots, row_norms
 
 ENTRIES_PER_GATHER = 16_384
 """Pre-activations that `encode` computes at a time: they bound its memory, and change no bit."""
@@ -29,53 +30,6 @@ TransposeProduct = Callable[[Sequence[tuple[Codes, Floats]], Floats], None]
 
 RowDots = Callable[[Floats, Floats], Floats]
 """The type of `row_dots`, likewise."""
-
-
-# -- sums and products whose order matters ----------------------------------------------------------------------------
-
-
-def fold_sum(terms: Floats) -> Floats:
-    """Sum over the last axis, in a fixed order that vectorises.                                                  (E1)
-
-    While more than 16 terms are left and their number is even, the second half is added onto the first; what is left
-    is added up from left to right.
-
-    Parameters
-    ----------
-    terms : (..., d)
-
-    Returns
-    -------
-    (...) sums, in the dtype of ``terms``
-    """
-    while terms.shape[-1] > 16 and terms.shape[-1] % 2 == 0:
-        half = terms.shape[-1] // 2
-        terms = terms[..., :half] + terms[..., half:]
-    total = terms[..., 0].copy()
-    for column in range(1, terms.shape[-1]):
-        total += terms[..., column]
-    return total
-
-
-def row_dots(a: Floats, b: Floats) -> Floats:
-    """Dot products of rows: Σ_c a[i, c] · b[i, c], summed by `fold_sum`. (n, d), (n, d) → (n,)."""
-    return fold_sum(a * b)
-
-
-def row_norms(x: Floats) -> Floats:
-    """Euclidean norms of rows: √(Σ_c x[i, c]²), summed by `fold_sum`. (n, d) → (n,)."""
-    return np.sqrt(row_dots(x, x))
-
-
-def pair_dots(a: Floats, b: Floats) -> Floats:
-    """Dot products of all pairs of rows, ⟨a[i], b[j]⟩ by `fold_sum`. (n, d), (h, d) → (n, h).                     (E2)
-
-    Dense equivalent: ``a @ b.T``, in an order that no shape of a call and no processor can change.
-    """
-    dots = np.empty((len(a), len(b)), a.dtype)
-    for row in range(len(a)):
-        dots[row] = fold_sum(a[row] * b)
-    return dots
 
 
 # -- forward and backward, in the order in which data flows -----------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.errors import DomainError
-from compressae_ref.ops import row_norms
+from compressae_ref.sums import row_norms
 
 Init = Literal["tied", "original"]
 

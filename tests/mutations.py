@@ -36,7 +36,7 @@ FAULTS = [
     Fault("the clamp of norms is gone", OPS, "np.maximum(row_norms(x), x.dtype.type(COSINE_EPS))", "row_norms(x) + 0", "test_ops.py -k r6"),
     Fault("the gradient of the norm has the wrong sign", OPS, "x_unit - along", "x_unit + along", "test_gradients.py -k direction"),
     Fault("the gradient of a clamped norm is kept", OPS, "norm_hat > x_hat.dtype.type(COSINE_EPS), grad_cos", "norm_hat > 0, grad_cos", "test_ops.py -k clamped"),
-    Fault("the fold adds neighbours", OPS, "terms[..., :half] + terms[..., half:]", "terms[..., ::2] + terms[..., 1::2]", "test_ops.py -k fold"),
+    Fault("the fold adds neighbours", "sums.py", "terms[..., :half] + terms[..., half:]", "terms[..., ::2] + terms[..., 1::2]", "test_ops.py -k fold"),
     Fault("BLAS has the last word", OPS, " - 2 * pre_bound(W_enc, b_enc)", "", "test_ops.py -k rounding_alone"),
     Fault("the numbers of BLAS are stored", OPS, "row_dots(x_unit[i], W_enc.T[j]) + b_enc[j]", "(x_unit @ W_enc + b_enc)[i, j]", "test_ops.py -k encode"),
     Fault("the kernel trusts BLAS", KERNELS, "margin = 2 * ops.pre_bound(W_enc, b_enc, row_dots)", "margin = near.dtype.type(0)", "test_backends.py -k rounding_alone"),

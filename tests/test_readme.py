@@ -59,15 +59,12 @@ def test_the_equations_and_rules_that_the_code_cites_are_in_the_specification():
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "compressae_ref").rglob("*.py"))
     cited = set(re.findall(r"\(([ER]\d+'*)\)", code))
     assert cited <= stated, cited - stated
-    assert stated - cited <= {"R5", "R11"} | {f"E{i}" for i in ()} or not stated - cited, stated - cited
+    assert not stated - cited, stated - cited
 
 
 def test_the_mathematics_can_be_read_in_one_evening():
-    lines = {
-        name: len((ROOT / "compressae_ref" / name).read_text("utf-8").splitlines()) for name in ("ops.py", "adam.py")
-    }
-    assert lines["ops.py"] <= 260
-    assert lines["adam.py"] <= 120
+    for name, at_most in {"sums.py": 80, "ops.py": 250, "model.py": 230, "adam.py": 120}.items():
+        assert len((ROOT / "compressae_ref" / name).read_text("utf-8").splitlines()) <= at_most, name
 
 
 def test_nothing_uses_fastmath():

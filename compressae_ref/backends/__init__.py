@@ -40,10 +40,10 @@ class Backend(Protocol):
         """`ops.transpose_product`."""
 
     def row_dots(self, a: Floats, b: Floats) -> Floats:
-        """`ops.row_dots`."""
+        """`sums.row_dots`."""
 
     def pair_dots(self, a: Floats, b: Floats) -> Floats:
-        """`ops.pair_dots`."""
+        """`sums.pair_dots`."""
 
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`ops.codes_dot`."""

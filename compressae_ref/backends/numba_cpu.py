@@ -227,7 +227,7 @@ def _row_dots(a, b, dots):  # type: ignore[no-untyped-def]
 
 @_kernel()
 def _dot(a, b, terms):  # type: ignore[no-untyped-def]
-    """`ops.fold_sum` of a · b: the second half is added onto the first, so that every step vectorises."""
+    """`sums.fold_sum` of a · b: the second half is added onto the first, so that every step vectorises."""
     for c in range(a.size):
         terms[c] = a[c] * b[c]
     left = a.size

@@ -6,11 +6,10 @@ from compressae_ref.ops import (
     decode,
     decode_backward_values,
     encode,
-    pair_dots,
-    row_dots,
     split_codes,
     transpose_product,
 )
+from compressae_ref.sums import pair_dots, row_dots
 
 name = "numpy"
 

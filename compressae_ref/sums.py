@@ -1,0 +1,54 @@
+"""Floating-point sums over d in a stated order, so that every backend and every processor gives the same bits.
+
+Shapes use the alphabet of `compressae_ref.ops`: n rows, d dense dimensions, h latents.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+
+
+def fold_sum(terms: Floats) -> Floats:
+    """Sum over the last axis, in a fixed order that vectorises.                                                  (E1)
+
+    While more than 16 terms are left and their number is even, the second half is added onto the first; what is left
+    is added up from left to right.
+
+    Parameters
+    ----------
+    terms : (..., d)
+
+    Returns
+    -------
+    (...) sums, in the dtype of ``terms``
+    """
+    while terms.shape[-1] > 16 and terms.shape[-1] % 2 == 0:
+        half = terms.shape[-1] // 2
+        terms = terms[..., :half] + terms[..., half:]
+    total = terms[..., 0].copy()
+    for column in range(1, terms.shape[-1]):
+        total += terms[..., column]
+    return total
+
+
+def row_dots(a: Floats, b: Floats) -> Floats:
+    """Dot products of rows: Σ_c a[i, c] · b[i, c], summed by `fold_sum`. (n, d), (n, d) → (n,)."""
+    return fold_sum(a * b)
+
+
+def row_norms(x: Floats) -> Floats:
+    """Euclidean norms of rows: √(Σ_c x[i, c]²), summed by `fold_sum`. (n, d) → (n,)."""
+    return np.sqrt(row_dots(x, x))
+
+
+def pair_dots(a: Floats, b: Floats) -> Floats:
+    """Dot products of all pairs of rows, ⟨a[i], b[j]⟩ by `fold_sum`. (n, d), (h, d) → (n, h).                     (E2)
+
+    Dense equivalent: ``a @ b.T``, in an order that no shape of a call and no processor can change.
+    """
+    dots = np.empty((len(a), len(b)), a.dtype)
+    for row in range(len(a)):
+        dots[row] = fold_sum(a[row] * b)
+    return dots
