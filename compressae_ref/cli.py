@@ -91,7 +91,15 @@ def _search(options: argparse.Namespace) -> None:
         model.check_codes(codes)
     queries = open_embeddings(options.queries)
     with named(options.queries):
-        hits = search(queries, codes, options.top, space=options.space, model=model, backend=options.backend)
+        hits = search(
+            queries,
+            codes,
+            options.top,
+            space=options.space,
+            model=model,
+            query_k=options.query_k,
+            backend=options.backend,
+        )
     for query, (ids, scores) in enumerate(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)):
         if options.json:
             _say(json.dumps({"query": query, "ids": ids, "scores": scores}))
@@ -145,7 +153,7 @@ def _tell(line: str) -> None:
 
 
 class named:  # noqa: N801 - reads as a word in a with statement
-    """Put a file's name in front of the errors that its content causes."""
+    """Put a file's name in the place of the argument's in the errors that its content causes (settings are not)."""
 
     def __init__(self, path: str) -> None:
         self.path = "standard input" if path == "-" else path
@@ -155,8 +163,9 @@ class named:  # noqa: N801 - reads as a word in a with statement
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Raise the same error again with the name."""
-        if isinstance(error, CompressaeError):
-            raise type(error)(f"{self.path}: {error}") from error
+        argument, _, message = str(error).partition(": ")
+        if isinstance(error, CompressaeError) and argument in ("x", "items", "queries", "codes"):
+            raise type(error)(f"{self.path}: {message}") from error
 
 
 # -- the arguments ----------------------------------------------------------------------------------------------------
@@ -257,6 +266,8 @@ def _add_search(commands: Any) -> None:
         help="sparse: code against code; reconstructed: their reconstructions; "
         "asymmetric: the dense query against reconstructions (default: sparse)",
     )
+    text = "entries of a query's code; more find more, and nothing is stored for it (default: as the items)"
+    command.add_argument("--query-k", type=int, help=text)
     command.add_argument("--json", action="store_true", help="one JSON object per query")
 
 

@@ -70,9 +70,18 @@ CHOICES = {
 """What the settings that are words may be."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"n_latents": 4096, "k": 32, "batch_size": 100_000, "steps": 500, "init": "original"},
+    "paper": {
+        "n_latents": 4096,
+        "k": 32,
+        "batch_size": 100_000,
+        "steps": 500,
+        "init": "original",
+        "lr": 1e-2,
+        "decay": "none",
+    },
 }
-"""Named settings. "paper": the paper's and its poster's; its learning rate is nowhere published: this one is ours."""
+"""Named settings. "paper": the paper's and its poster's; its learning rate is nowhere published, this one is ours
+(``spec/evidence.md``)."""
 
 
 def make_config(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> TrainConfig:

@@ -106,6 +106,7 @@ def _show_code(data: DemoData, model: Model, say: Say, backend: Backend) -> None
 def _explain_rows(say: Say) -> None:
     say(
         "\n   sparse space: query and item are codes; plain cosine, as any vector database with sparse vectors does;\n"
+        "   a longer code of the query (query k) takes no storage and finds more;\n"
         "   reconstructed space: the cosine of what both decode to;\n"
         "   dense queries: the query stays as it is, only the items are compressed.\n"
         "   PCA keeps as many numbers per item as fit into the bytes of the code above it in size."
@@ -149,7 +150,8 @@ def _draw(rows: Sequence[Row], path: str) -> str:
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.subplots()
     for method, label in _CURVES.items():
-        points = sorted((row.bytes_per_item, row.recall[100]) for row in rows if row.method == method)
+        of_method = [row for row in rows if (row.method, row.query_k not in (None, row.k)) == method]
+        points = sorted((row.bytes_per_item, row.recall[100]) for row in of_method)
         axes.plot(*zip(*points, strict=True), marker="o", label=label)
     axes.set_xscale("log", base=2)
     ticks = sorted({row.bytes_per_item for row in rows[1:]})
@@ -164,9 +166,11 @@ def _draw(rows: Sequence[Row], path: str) -> str:
     return f"The table as a picture: {Path(path)}"
 
 
-_CURVES: dict[str | Space, str] = {
-    "asymmetric": "codes, dense queries",
-    "reconstructed": "codes, reconstructed space",
-    "sparse": "codes, sparse space",
-    "PCA": "PCA",
+_CURVES: dict[tuple[str | Space, bool], str] = {
+    ("asymmetric", False): "codes, dense queries",
+    ("reconstructed", False): "codes, reconstructed space",
+    ("sparse", True): "codes, sparse space, query k = 4k",
+    ("sparse", False): "codes, sparse space",
+    ("PCA", False): "PCA",
 }
+"""Method, whether its queries are longer than its items, and what the legend says."""

@@ -61,7 +61,10 @@ def _read(path: Path) -> NDArray[Any]:
 
 
 def _read_standard_input() -> NDArray[Any]:
-    return _array(np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False))
+    content = sys.stdin.buffer.read()
+    if not content.startswith((b"\x93NUMPY", b"PK\x03\x04")):  # NumPy would take it for a pickle
+        raise ValueError("neither .npy nor .npz")
+    return _array(np.load(io.BytesIO(content), allow_pickle=False))
 
 
 def _array(content: Any) -> NDArray[Any]:

@@ -15,8 +15,8 @@ from compressae_ref.data import RowSource, as_source, read_all
 from compressae_ref.errors import DomainError
 from compressae_ref.index import Hits, nearest_dense, search
 from compressae_ref.metrics import bytes_per_row, recall_at
-from compressae_ref.model import Model, unit_rows
-from compressae_ref.similarity import SPACES
+from compressae_ref.model import Model, aux_k, unit_rows
+from compressae_ref.similarity import Space
 
 TOPS = (10, 100)
 """Recall is reported among so many neighbours."""
@@ -30,6 +30,8 @@ class Row:
     """"dense", "PCA", or a space of the codes"""
     k: int | None
     """stored entries, for codes"""
+    query_k: int | None
+    """entries of a query's code, where queries are codes"""
     bytes_per_item: int
     compression: float
     """bytes of a dense float32 item divided by bytes_per_item"""
@@ -61,8 +63,9 @@ def evaluate(
 
     Notes
     -----
-    The truth is the exact dense neighbours by cosine, in float32. PCA keeps as many float32 components as fit into the
-    bytes of a code, of the items' uncentred second moments, and compares by cosine, as the codes are.
+    In sparse space each k is asked twice, with queries of k entries and of min(4k, h): a query's code is not stored,
+    and a longer one finds more. The truth is the exact dense neighbours by cosine, in float32. PCA keeps as many
+    float32 components as fit into the bytes of a code, of the uncentred second moments, and compares by cosine.
     """
     source, kernels = as_source(items, "items"), get_backend(backend)
     ks = sorted({model.k, max(model.k // 2, 1), max(model.k // 4, 1)} if ks is None else set(ks), reverse=True)
@@ -80,11 +83,11 @@ def _rows(
     dense = unit_rows(read_all(items, d=model.params.d), np.float32)
     truth = nearest_dense(queries, dense, max(tops))
 
-    def row(method: str, k: int | None, stored_bytes: int, hits: Hits) -> Row:
+    def row(method: str, hits: Hits, stored_bytes: int, k: int | None = None, query_k: int | None = None) -> Row:
         recall = {top: recall_at(hits.ids[:, :top], truth.ids[:, :top]) for top in tops}
-        return Row(method, k, stored_bytes, bytes_per_row(dense) / stored_bytes, recall)
+        return Row(method, k, query_k, stored_bytes, bytes_per_row(dense) / stored_bytes, recall)
 
-    yield row("dense", None, bytes_per_row(dense), truth)
+    yield row("dense", truth, bytes_per_row(dense))
     codes = model.encode(dense, backend=backend)
     components = principal_components(dense)
     for k in ks:
@@ -92,11 +95,16 @@ def _rows(
         stored_bytes = bytes_per_row(kept)
         m = min(stored_bytes // dense.itemsize, len(components))
         projected = [unit_rows(x, np.float32) @ components[:m].T for x in (queries, dense)]
-        yield row("PCA", None, m * dense.itemsize, nearest_dense(projected[0], projected[1], max(tops)))
-        for space in SPACES:
-            yield row(
-                space, k, stored_bytes, search(queries, kept, max(tops), space=space, model=model, backend=backend)
-            )
+        yield row("PCA", nearest_dense(projected[0], projected[1], max(tops)), m * dense.itemsize)
+        for space, query_k in _ways_to_ask(k, codes.n_latents):
+            hits = search(queries, kept, max(tops), space=space, model=model, query_k=query_k, backend=backend)
+            yield row(space, hits, stored_bytes, k, query_k)
+
+
+def _ways_to_ask(k: int, n_latents: int) -> list[tuple[Space, int | None]]:
+    """Spaces, and how long the code of a query is in them."""
+    in_sparse: list[tuple[Space, int | None]] = [("sparse", query_k) for query_k in sorted({k, aux_k(k, n_latents)})]
+    return [*in_sparse, ("reconstructed", k), ("asymmetric", None)]
 
 
 def principal_components(x_unit: Floats) -> Floats:
@@ -109,14 +117,14 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table, dense first."""
     tops = list(rows[0].recall)
     lines = [
-        ["items stored as", "k", "bytes/item", "smaller by", *(f"recall@{top}" for top in tops)],
-        ["---", "---:", "---:", "---:", *("---:" for _ in tops)],
+        ["items stored as", "k", "query k", "bytes/item", "smaller by", *(f"recall@{top}" for top in tops)],
+        ["---", "---:", "---:", "---:", "---:", *("---:" for _ in tops)],
     ]
     for row in rows:
-        k = "" if row.k is None else str(row.k)
+        ks = ["" if k is None else str(k) for k in (row.k, row.query_k)]
         recalls = (f"{row.recall[top]:.3f}" for top in tops)
         lines.append(
-            [_LABELS.get(row.method, row.method), k, str(row.bytes_per_item), f"{row.compression:.1f}×", *recalls]
+            [_LABELS.get(row.method, row.method), *ks, str(row.bytes_per_item), f"{row.compression:.1f}×", *recalls]
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(_aligned(line, widths) for line in lines)

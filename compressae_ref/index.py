@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compressae_ref import ops
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_positive
+from compressae_ref.checks import as_embeddings, as_k, as_positive
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import Model, unit_rows
@@ -73,26 +73,34 @@ class Index:
         norms = reconstruction_norms(codes, _needed(model, space).params.W_dec, kernels)
         return cls(codes, _finite(norms), space, model, kernels)
 
-    def search(self, queries: Codes | Any, top: int = 100) -> Hits:
+    def search(self, queries: Codes | Any, top: int = 100, *, query_k: int | None = None) -> Hits:
         """The ``top`` items (all, if there are fewer) with the highest cosine to each query, exactly.
 
         Parameters
         ----------
-        queries : dense embeddings (n_q, d), which are encoded with the k of the items where the space needs codes; or
-            codes, in all but the asymmetric space
+        queries : dense embeddings (n_q, d), which are encoded where the space needs codes; or codes, in all but the
+            asymmetric space
+        query_k : entries of the codes that dense queries get; None: as many as the items have. A longer code of the
+            query takes no storage, and in sparse space finds more
         """
         top = min(as_positive(top, "top"), len(self.codes))
+        query_k = self.codes.k if query_k is None else self._as_query_k(query_k, queries)
         if isinstance(queries, Codes):
             self._check_query_codes(queries)
         else:
             queries = as_embeddings(queries, name="queries", d=_needed(self.model, "dense queries").params.d)
         starts = range(0, len(queries), QUERIES_PER_BLOCK)
-        found = [self._search_block(queries[start : start + QUERIES_PER_BLOCK], top) for start in starts]
+        found = [self._search_block(queries[start : start + QUERIES_PER_BLOCK], top, query_k) for start in starts]
         empty = Hits(np.empty((0, top), np.int64), np.empty((0, top), self.norms.dtype))
         return Hits(*(np.concatenate(columns) for columns in zip(empty, *found, strict=True)))
 
-    def _search_block(self, queries: Codes | Floats, top: int) -> Hits:
-        u, norms = self._query_vectors(queries)
+    def _as_query_k(self, query_k: int, queries: Codes | Any) -> int:
+        if isinstance(queries, Codes) or self.space == "asymmetric":
+            raise DomainError("query_k: expected it only with dense queries that are to be encoded")
+        return as_k(query_k, self.codes.n_latents, name="query_k")
+
+    def _search_block(self, queries: Codes | Floats, top: int, query_k: int) -> Hits:
+        u, norms = self._query_vectors(queries, query_k)
         best = Hits(np.empty((len(u), 0), np.int64), np.empty((len(u), 0), u.dtype))
         for start in range(0, len(self.codes), ITEMS_PER_BLOCK):
             rows = slice(start, start + ITEMS_PER_BLOCK)
@@ -100,14 +108,14 @@ class Index:
             best = _merged(best, scaled_dots(dots, norms, self.norms[rows]), start, top)
         return _sorted(best)
 
-    def _query_vectors(self, queries: Codes | Floats) -> tuple[Floats, Floats]:
+    def _query_vectors(self, queries: Codes | Floats, query_k: int) -> tuple[Floats, Floats]:
         """u over the latents (n_q, h) and the norm that belongs to each query (`similarity`)."""
         if self.space == "asymmetric":
             W_dec = _needed(self.model, self.space).params.W_dec
             x_unit = unit_rows(queries, W_dec.dtype)  # type: ignore[arg-type]
             return self.backend.pair_dots(x_unit, W_dec), np.ones(len(x_unit), W_dec.dtype)
         if not isinstance(queries, Codes):
-            queries = _needed(self.model, "dense queries").encode(queries, self.codes.k, backend=self.backend)
+            queries = _needed(self.model, "dense queries").encode(queries, query_k, backend=self.backend)
         if self.space == "sparse":
             return queries.to_dense(), _finite(ops.code_norms(queries))
         W_dec = _needed(self.model, self.space).params.W_dec
@@ -135,10 +143,11 @@ def search(
     *,
     space: Space = "sparse",
     model: Model | None = None,
+    query_k: int | None = None,
     backend: str | Backend | None = None,
 ) -> Hits:
     """The ``top`` rows of ``codes`` with the highest cosine to each query: `Index.build` and `Index.search` in one."""
-    return Index.build(codes, space=space, model=model, backend=backend).search(queries, top)
+    return Index.build(codes, space=space, model=model, backend=backend).search(queries, top, query_k=query_k)
 
 
 def nearest_dense(queries: Floats, items: Any, top: int) -> Hits:

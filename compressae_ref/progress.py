@@ -27,6 +27,8 @@ class TrainingBar:
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
+        elif self.shown:
+            print(end="\r\x1b[K", file=sys.stderr, flush=True)  # nothing came of it: take the line back
 
     def __call__(self, progress: Progress) -> None:
         """Show one more step."""

@@ -263,7 +263,10 @@ def test_evaluate_prints_the_table_of_the_library(files, run):
     assert out == table(rows) + "\n"
     assert err == ""
     head, rule, dense, *others = out.splitlines()
-    assert [cell.strip() for cell in head.strip("|").split("|")][2:] == [
+    assert [cell.strip() for cell in head.strip("|").split("|")] == [
+        "items stored as",
+        "k",
+        "query k",
         "bytes/item",
         "smaller by",
         "recall@10",
@@ -273,12 +276,13 @@ def test_evaluate_prints_the_table_of_the_library(files, run):
     assert [cell.strip() for cell in dense.strip("|").split("|")] == [
         "dense vectors",
         "",
+        "",
         str(4 * D),
         "1.0×",
         "1.000",
         "1.000",
     ]
-    assert len(others) == 3 * 4
+    assert len(others) == 3 * 5
     assert {len(line) for line in out.splitlines()} == {len(head)}
 
 
@@ -288,9 +292,18 @@ def test_evaluate_prints_json(files, run):
     )
     out, _ = run("evaluate", files.model, files.x, files.queries, "--k", 1, 4, "--top", 3, 20, "--json", *NUMPY)
     assert read_json(out) == [row.as_json() for row in rows]
-    assert [(row["method"], row["k"], row["bytes_per_item"]) for row in read_json(out)] == [
-        ("dense", None, 64),
-        *(("PCA" if space is None else space, space and k, 8 * k) for k in (4, 1) for space in (None, *SPACES)),
+    assert [(row["method"], row["k"], row["query_k"], row["bytes_per_item"]) for row in read_json(out)] == [
+        ("dense", None, None, 64),
+        ("PCA", None, None, 32),
+        ("sparse", 4, 4, 32),
+        ("sparse", 4, 16, 32),
+        ("reconstructed", 4, 4, 32),
+        ("asymmetric", 4, None, 32),
+        ("PCA", None, None, 8),
+        ("sparse", 1, 1, 8),
+        ("sparse", 1, 4, 8),
+        ("reconstructed", 1, 1, 8),
+        ("asymmetric", 1, None, 8),
     ]
     assert all(set(row["recall"]) == {"3", "20"} for row in read_json(out))
 
@@ -830,6 +843,12 @@ def test_embeddings_from_a_pipe(files, tmp_path):
     assert piped.stdout == named.stdout
 
 
+def test_text_from_a_pipe_is_not_called_a_pickle(files):
+    done = process(["encode", files.model, "-", "-o", "never.npz", *NUMPY], input=b"a,b\n1,2\n")
+    assert done.returncode == 1
+    assert b"got something else" in done.stderr
+
+
 def test_evaluate_from_a_pipe(files, run, monkeypatch):
     expected = run("evaluate", files.model, files.x, files.queries, *NUMPY)
     for place, path in enumerate([files.x, files.queries]):
@@ -992,16 +1011,21 @@ def test_demo(tmp_path, run, monkeypatch):
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     head, _, dense, *others = lines
     assert head[-2:] == ["recall@10", "recall@100"]
-    assert dense == ["dense vectors", "", "1536", "1.0×", "1.000", "1.000"]
-    assert [(line[1], line[2]) for line in others if line[0] == "codes, sparse space"] == [
-        ("32", "256"),
-        ("16", "128"),
-        ("8", "64"),
+    assert dense == ["dense vectors", "", "", "1536", "1.0×", "1.000", "1.000"]
+    assert [line[1:4] for line in others if line[0] == "codes, sparse space"] == [
+        ["32", "32", "256"],
+        ["32", "128", "256"],
+        ["16", "16", "128"],
+        ["16", "64", "128"],
+        ["8", "8", "64"],
+        ["8", "32", "64"],
     ]
-    assert len(others) == 4 * 3
-    recalls = {(label, k): float(recall) for label, k, *_, recall in others if k}
-    for label in {label for label, _ in recalls}:
-        falling = [recalls[label, k] for k in ("32", "16", "8")]
+    assert len(others) == 5 * 3
+    ks = ("32", "16", "8")
+    recalls = {(label, query_k not in ("", k), k): float(recall) for label, k, query_k, *_, recall in others if k}
+    assert all(recalls["codes, sparse space", True, k] > recalls["codes, sparse space", False, k] for k in ks)
+    for label, longer in {case[:2] for case in recalls}:
+        falling = [recalls[label, longer, k] for k in ks]
         assert falling == sorted(falling, reverse=True)
         assert falling[0] > 0.5
     assert "All 4,010 codes at k = 32 take 1,026,560 bytes; the dense float32 vectors take 6,159,360." in out

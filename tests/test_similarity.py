@@ -129,6 +129,17 @@ def test_dense_queries_are_encoded_with_the_k_of_the_items(small):
     assert_same_bits(search(queries, codes, 5, model=model).scores, by_hand.scores)
 
 
+@pytest.mark.parametrize("space", ["sparse", "reconstructed"])
+def test_the_code_of_a_query_may_be_longer_or_shorter_than_those_of_the_items(small, backend, space):
+    model, x, queries = small
+    codes = model.encode(x)
+    for query_k in (1, 4, 17, 40):
+        by_hand = search(model.encode(queries, query_k), codes, 9, space=space, model=model, backend=backend)
+        hits = search(queries, codes, 9, space=space, model=model, query_k=query_k, backend=backend)
+        assert_same_bits(hits.ids, by_hand.ids)
+        assert_same_bits(hits.scores, by_hand.scores)
+
+
 def test_no_items_and_no_queries(small):
     model, x, _ = small
     codes = model.encode(x)
@@ -145,6 +156,17 @@ def test_what_search_refuses(small):
         (lambda: search(queries, codes, space="asymmetric"), DomainError, "expected the model.*asymmetric"),
         (lambda: search(queries, codes, space="dense", model=model), DomainError, "space: expected one of sparse"),
         (lambda: search(queries, codes, 0, model=model), DomainError, "top: expected a whole number of at least 1"),
+        (
+            lambda: search(queries, codes, query_k=41, model=model),
+            DomainError,
+            "query_k: expected query_k from 1 to .* 40",
+        ),
+        (lambda: search(codes, codes, query_k=4), DomainError, "query_k: expected it only with dense queries"),
+        (
+            lambda: search(queries, codes, space="asymmetric", query_k=4, model=model),
+            DomainError,
+            "query_k: expected it",
+        ),
         (lambda: search(queries[:, :5], codes, model=model), ShapeError, "queries: expected d = 12.*got 5"),
         (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),
         (lambda: search(other.encode(queries), codes), DomainError, "queries: expected codes of model"),
