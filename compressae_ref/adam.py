@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.params import Params
-from compressae_ref.sums import row_dots
+from compressae_ref.sums import RowDots, row_dots
 
 AdamUpdate = Callable[[Floats, Floats, Floats, Floats, Floats], None]
 """The type of `adam_update`."""
@@ -20,7 +20,7 @@ AdamUpdate = Callable[[Floats, Floats, Floats, Floats, Floats], None]
 class AdamConfig:
     """Learning rate α, decay rates β₁ and β₂ of the two moments, and ε, which is added outside the corrected root."""
 
-    lr: float = 1e-3
+    lr: float
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -48,7 +48,7 @@ def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Fl
     Parameters
     ----------
     param, grad, m, v : arrays of one shape and memory order; all but ``grad`` are changed
-    constants : (6,) α, β₁, β₂, ε, 1 − β₁ᵗ, 1 − β₂ᵗ in the dtype of ``param`` (`adam_constants`)
+    constants : (8,) α, β₁, β₂, 1 − β₁, 1 − β₂, ε, 1 − β₁ᵗ, 1 − β₂ᵗ in the dtype of ``param`` (`adam_constants`)
 
     Notes
     -----
@@ -58,10 +58,9 @@ def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Fl
     for ever (0.9 times 4 ulp rounds to 4 ulp), and arithmetic on subnormals is up to a hundred times slower. That moves
     a parameter by less than α · 1e-30.
     """
-    lr, beta1, beta2, eps, correction1, correction2 = constants
-    one = param.dtype.type(1)
-    m[...] = _flushed(beta1 * m + (one - beta1) * grad)
-    v[...] = _flushed(beta2 * v + (one - beta2) * (grad * grad))
+    lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = constants
+    m[...] = _flushed(beta1 * m + rest1 * grad)
+    v[...] = _flushed(beta2 * v + rest2 * (grad * grad))
     param -= lr * (m / correction1) / (np.sqrt(v / correction2) + eps)
 
 
@@ -72,8 +71,9 @@ def _flushed(moment: Floats) -> Floats:
 
 def adam_constants(config: AdamConfig, step: int, dtype: np.dtype[Any]) -> Floats:
     """The numbers of one step, computed in float64 and rounded once."""
-    corrections = (1 - config.beta1**step, 1 - config.beta2**step)
-    return np.array([config.lr, config.beta1, config.beta2, config.eps, *corrections], dtype)
+    beta1, beta2 = config.beta1, config.beta2
+    corrections = (1 - beta1**step, 1 - beta2**step)
+    return np.array([config.lr, beta1, beta2, 1 - beta1, 1 - beta2, config.eps, *corrections], dtype)
 
 
 def adam_step(
@@ -87,7 +87,7 @@ def adam_step(
         update(param, grad, m, v, constants)
 
 
-def renormalize_decoder(W_dec: Floats, dots: Callable[[Floats, Floats], Floats] = row_dots) -> None:
+def renormalize_decoder(W_dec: Floats, dots: RowDots = row_dots) -> None:
     """Make the rows of W_dec (the atoms) unit rows again, in place: W_dec[j] ← W_dec[j] / ‖W_dec[j]‖ (R8).       (E12)
 
     Done after the step. The original's projection of the gradient after its step changes nothing and is not done.

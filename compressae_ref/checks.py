@@ -45,33 +45,42 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
     if d is not None and array.shape[1] != d:
         raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {array.shape[1]}")
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
-    _reject(~np.isfinite(block).all(axis=1), f"{name}: expected finite numbers, got NaN or infinity", first_row)
+    reject(~np.isfinite(block).all(axis=1), f"{name}: expected finite numbers, got NaN or infinity", first_row)
     if not zeros:
-        _reject(~block.any(axis=1), f"{name}: expected rows that are not zero, got a zero row", first_row)
+        reject(~block.any(axis=1), f"{name}: expected rows that are not zero, got a zero row", first_row)
     return block
 
 
 def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
     """k as an int from 1 to h."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise DTypeError(f"{name}: expected a whole number, got {k!r}")
+        raise DTypeError(f"{name}: expected a whole number, got {shown(k)}")
     if not 1 <= k <= n_latents:
-        raise DomainError(f"{name}: expected {name} from 1 to n_latents = {n_latents}, got {k}")
+        raise DomainError(f"{name}: expected {name} from 1 to n_latents = {n_latents}, got {shown(k)}")
     return int(k)
 
 
-def as_seed(seed: Any) -> int:
-    """A whole number of at least 0."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise DomainError(f"seed: expected a whole number of at least 0, got {seed!r}")
-    return int(seed)
-
-
-def as_positive(value: Any, name: str) -> int:
-    """A whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise DomainError(f"{name}: expected a whole number of at least 1, got {value!r}")
+def as_whole(value: Any, name: str, least: int = 1) -> int:
+    """A whole number from ``least`` to 2³¹ − 1, as an int."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DomainError(f"{name}: expected a whole number of at least {least}, got {shown(value)}")
+    if value > np.iinfo(np.int32).max:
+        raise DomainError(f"{name}: expected a whole number of at most {np.iinfo(np.int32).max}, got {shown(value)}")
     return int(value)
+
+
+def as_real(value: Any, name: str, below: float, *, zero_too: bool = False) -> float:
+    """A number from 0 (without it, unless ``zero_too``) to below ``below``, as a float."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not (0 < value < below or (zero_too and value == 0)):
+        raise DomainError(f"{name}: expected a number between 0 and {below:g}, got {shown(value)}")
+    return float(value)
+
+
+def shown(value: Any) -> str:
+    """A value for a message of one line."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 40 else text[:36] + " ..."
 
 
 def as_params(params: Params) -> Params:
@@ -90,15 +99,16 @@ def as_params(params: Params) -> Params:
     if len(dtypes) != 1 or W_dec.dtype not in (np.float32, np.float64):
         raise DTypeError(f"params: expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}")
     for name, array in params.arrays().items():
-        _reject(
+        reject(
             ~np.isfinite(np.atleast_2d(array)).all(axis=1),
             f"params: expected finite numbers in {name}, got NaN or infinity",
         )
     norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
-    _reject(np.abs(norms - 1) > UNIT_TOLERANCE, "params: expected unit rows in W_dec, got another norm")
+    reject(np.abs(norms - 1) > UNIT_TOLERANCE, "params: expected unit rows in W_dec, got another norm")
     return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec))
 
 
-def _reject(bad: Any, message: str, first_row: int = 0) -> None:
+def reject(bad: Any, message: str, first_row: int = 0) -> None:
+    """Raise with the number of the first row that is bad, if one is."""
     if bad.any():
         raise DomainError(f"{message} in row {first_row + int(np.argmax(bad))}")

@@ -78,6 +78,10 @@ class Codes:
         model = "" if self.model is None else f", model {self.model[:12]}"
         return f"Codes({len(self)} rows, k {self.k} of {self.n_latents} latents, {self.values.dtype}{model})"
 
+    def astype(self, dtype: Any) -> Codes:
+        """The same codes with values of another dtype; themselves, if it is the same."""
+        return self if self.values.dtype == dtype else self._like(self.indices, self.values.astype(dtype))
+
     def truncate(self, k: int) -> Codes:
         """The k largest stored entries of each row by |value|, ties to the lower index (R2).
 
@@ -155,9 +159,9 @@ def _as_indices(indices: Any) -> Indices:
 
 def _as_values(values: Any) -> Floats:
     array = np.asarray(values)
-    if array.dtype.kind != "f":
-        raise DTypeError(f"codes: expected floating-point values, got {array.dtype}")
-    return np.ascontiguousarray(array, np.float64 if array.dtype == np.float64 else np.float32)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise DTypeError(f"codes: expected float16, float32 or float64 values, got {array.dtype}")
+    return np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
 
 
 def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.checks import as_embeddings, as_k, as_positive, as_seed
+from compressae_ref.checks import as_embeddings, as_k, as_real, as_whole
 from compressae_ref.data import BUFFER_ROWS, RowSource
 from compressae_ref.errors import DomainError
 from compressae_ref.model import AUX_WEIGHT, ROWS_PER_BLOCK
@@ -51,8 +51,8 @@ class TrainConfig:
     """entries of the history, evenly spaced over the steps"""
     patience: int | None = None
     """stop when the validation cosine has not risen for so many records, and return the best; None: never"""
-    seed: int = 0
-    """of the random generator, where none is passed in"""
+    seed: int | None = 0
+    """of the random generator; None where a generator was passed in"""
     dtype: Literal["float32", "float64"] | None = None
     """of the model; None: float64 for float64 data, else float32"""
     buffer_rows: int = BUFFER_ROWS
@@ -99,7 +99,7 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
     """The configuration with everything checked and every None decided for these data (``patience`` stays)."""
     n = len(source)
     config = replace(config, n_latents=default_latents(n) if config.n_latents is None else config.n_latents)
-    _check_numbers(config)
+    config = _with_plain_numbers(config)
     for name, choices in CHOICES.items():
         if getattr(config, name) not in choices:
             raise DomainError(f"{name}: expected one of {choices}, got {getattr(config, name)!r}")
@@ -120,20 +120,27 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
     )
 
 
-def _check_numbers(config: TrainConfig) -> None:
-    as_k(config.k, as_positive(config.n_latents, "n_latents"))
-    for name in ("batch_size", "records", "buffer_rows", "rows_per_block", "steps", "patience"):
-        if getattr(config, name) is not None:
-            as_positive(getattr(config, name), name)
-    as_seed(config.seed)
-    for name, low, high in (("lr", 0, math.inf), ("beta1", 0, 1), ("beta2", 0, 1), ("eps", 0, 1)):
-        if not low < getattr(config, name) < high and not (name == "beta1" and config.beta1 == 0):
-            raise DomainError(f"{name}: expected a number between {low} and {high}, got {getattr(config, name)!r}")
-    if not 0 <= config.aux_weight < math.inf or config.warmup_steps < 0:
-        raise DomainError(
-            "aux_weight and warmup_steps: expected numbers of at least 0, "
-            f"got {config.aux_weight!r} and {config.warmup_steps!r}"
-        )
+_WHOLE = {
+    **dict.fromkeys(("n_latents", "batch_size", "records", "buffer_rows", "rows_per_block", "steps", "patience"), 1),
+    **dict.fromkeys(("warmup_steps", "validation_rows", "seed"), 0),
+}
+"""Settings that are whole numbers, and the least that each may be."""
+
+_REAL = {"lr": math.inf, "beta1": 1.0, "beta2": 1.0, "eps": 1.0, "aux_weight": math.inf}
+"""Settings that are numbers from 0, and what each must be below."""
+
+
+def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
+    """The same settings as Python's own numbers, each within its range: a model file remembers them."""
+    plain: dict[str, Any] = {
+        name: as_whole(value, name, least)
+        for name, least in _WHOLE.items()
+        if (value := getattr(config, name)) is not None
+    }
+    for name, below in _REAL.items():
+        zero_too = name in ("beta1", "aux_weight")
+        plain[name] = as_real(getattr(config, name), name, below, zero_too=zero_too)
+    return replace(config, **plain, k=as_k(config.k, plain["n_latents"]))
 
 
 def described(config: TrainConfig) -> dict[str, Any]:

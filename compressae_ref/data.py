@@ -12,7 +12,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.checks import as_embeddings
 from compressae_ref.errors import DTypeError, ShapeError
 
-READ_ROWS = 1024
+BLOCK_ROWS = 1024
 """Rows that are read at a time, and that stay neighbours until they are shuffled in the buffer."""
 
 BUFFER_ROWS = 65_536
@@ -67,7 +67,7 @@ def shuffled_batches(
     *,
     held_out: NDArray[np.int64],
     buffer_rows: int = BUFFER_ROWS,
-    read_rows: int = READ_ROWS,
+    block_rows: int = BLOCK_ROWS,
     **checks: Any,
 ) -> Iterator[Floats]:
     """Batches without end, each of ``batch_size`` rows, without loading the source.
@@ -77,22 +77,25 @@ def shuffled_batches(
     same ``rng`` gives the same batches from any source.
     """
     size = max(batch_size, min(buffer_rows, len(source) - len(held_out)))
-    blocks = _shuffled_blocks(source, rng, held_out, read_rows, checks)
+    blocks = _shuffled_blocks(source, rng, held_out, block_rows, checks)
     left: list[Floats] = []
     while True:
-        rows = np.concatenate([*left, _shuffled_buffer(blocks, size, rng)])
-        full = len(rows) - len(rows) % batch_size
+        n_left = sum(map(len, left))
+        buffer = _next_buffer(left, blocks, n_left + size)
+        order = np.concatenate([np.arange(n_left), n_left + rng.permutation(len(buffer) - n_left)])
+        full = len(buffer) - len(buffer) % batch_size
         for start in range(0, full, batch_size):
-            yield rows[start : start + batch_size]
-        left = [rows[full:]]
+            yield buffer[order[start : start + batch_size]]
+        left = [buffer[order[full:]]]
+        del buffer  # before the next one is filled: it may be most of the memory
 
 
-def _shuffled_buffer(blocks: Iterator[Floats], size: int, rng: np.random.Generator) -> Floats:
-    """The next blocks, as many as hold ``size`` rows, shuffled with each other."""
-    buffer: list[Floats] = []
+def _next_buffer(left: list[Floats], blocks: Iterator[Floats], size: int) -> Floats:
+    """What is left, and the next blocks: as many as make it ``size`` rows or more."""
+    buffer = [*left]
     while sum(map(len, buffer)) < size:
         buffer.append(next(blocks))
-    return rng.permutation(np.concatenate(buffer))
+    return np.concatenate(buffer)
 
 
 def _shuffled_blocks(
@@ -107,6 +110,6 @@ def _shuffled_blocks(
             yield np.delete(block, here, axis=0) if len(here) else block
 
 
-def read_all(source: RowSource, rows: int = 8 * READ_ROWS, **checks: Any) -> Floats:
+def read_all(source: RowSource, rows: int = 8 * BLOCK_ROWS, **checks: Any) -> Floats:
     """The whole source as one checked array, read in blocks."""
     return np.concatenate(list(read_blocks(source, rows, **checks)))

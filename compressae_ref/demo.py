@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.archive import replacing, require_writable
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
+from compressae_ref.codes import Codes
 from compressae_ref.evaluate import Row, evaluate, table
-from compressae_ref.fileformat import replacing, require_writable
 from compressae_ref.index import nearest_dense, search
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model
@@ -73,7 +74,7 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
     _explain_rows(say)
     say("\n4. Three of the queries, before and after:")
     for query in _shown(data.query_names):
-        _show_neighbours(data, query, model, say, kernels)
+        _show_neighbours(data, query, codes, model, say)
     say(
         f"\nAll {len(codes):,} codes at k = {K} take {len(codes) * bytes_per_row(codes):,} bytes;"
         f" the dense float32 vectors take {n * d * 4:,}."
@@ -109,7 +110,7 @@ def _explain_rows(say: Say) -> None:
         "   a longer code of the query (query k) takes no storage and finds more;\n"
         "   reconstructed space: the cosine of what both decode to;\n"
         "   dense queries: the query stays as it is, only the items are compressed.\n"
-        "   PCA keeps as many numbers per item as fit into the bytes of the code above it in size."
+        "   PCA keeps as many numbers per item as fit into the bytes of the codes in the rows below it."
     )
 
 
@@ -122,14 +123,13 @@ def _shown(names: Sequence[str]) -> list[int]:
     return [fallback if place is None else place for fallback, place in enumerate(found)]
 
 
-def _show_neighbours(data: DemoData, query: int, model: Model, say: Say, backend: Backend) -> None:
+def _show_neighbours(data: DemoData, query: int, codes: Codes, model: Model, say: Say) -> None:
     asked = data.queries[query : query + 1]
-    codes = model.encode(data.items, backend=backend)
     say(f"\n   {_short(data.query_names[query], 76)}")
     before = nearest_dense(asked, data.items, 5).ids[0]
     say(f"     dense         {_names(data, before)}")
     for space in SPACES:
-        after = search(asked, codes, 5, space=space, model=model, backend=backend).ids[0]
+        after = search(asked, codes, 5, space=space, model=model).ids[0]
         say(f"     {space:<14}{_names(data, after)}")
 
 

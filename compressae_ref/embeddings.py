@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.archive import DAMAGE
 from compressae_ref.data import as_source
 from compressae_ref.errors import FormatError, ShapeError
-from compressae_ref.fileformat import DAMAGE
 
 EMBEDDINGS_KEY = "embeddings"
 """The array that is read from an ``.npz`` that holds several."""
@@ -49,7 +49,7 @@ def _read(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"
     if not is_zip:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise"):  # a header that lies about its shape: its product of sizes must not wrap
             return np.lib.format.open_memmap(path, mode="r")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = archive.files

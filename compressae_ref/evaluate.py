@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_positive
+from compressae_ref.checks import as_embeddings, as_whole
 from compressae_ref.data import RowSource, as_source, read_all
 from compressae_ref.errors import DomainError
 from compressae_ref.index import Hits, nearest_dense, search
@@ -70,10 +70,10 @@ def evaluate(
     source, kernels = as_source(items, "items"), get_backend(backend)
     ks = sorted({model.k, max(model.k // 2, 1), max(model.k // 4, 1)} if ks is None else set(ks), reverse=True)
     if not ks or ks[0] > model.k or ks[-1] < 1:
-        raise DomainError(f"ks: expected numbers from 1 to the model's k = {model.k}, got {ks}")
-    tops = [as_positive(top, "top") for top in tops]
+        raise DomainError(f"k: expected numbers from 1 to the model's k = {model.k}, got {ks}")
+    tops = [as_whole(top, "top") for top in tops]
     if max(tops) > len(source):
-        raise DomainError(f"tops: expected at most as many neighbours as the {len(source)} items, got {max(tops)}")
+        raise DomainError(f"top: expected at most as many neighbours as the {len(source)} items, got {max(tops)}")
     return list(_rows(model, source, as_embeddings(queries, name="queries", d=model.params.d), ks, tops, kernels))
 
 

@@ -1,27 +1,20 @@
 """Model and codes files: ``.npz`` without pickle, which NumPy reads everywhere; the same content gives the same bytes.
 
 A model file holds ``W_enc``, ``b_enc``, ``W_dec`` and ``meta``; a codes file holds what ``scipy.sparse.load_npz`` opens
-as CSR, and ``meta``. ``meta`` is one JSON text. Files are written under a temporary name, flushed and renamed: there
-never is a half-written one.
+as CSR, and ``meta``. ``meta`` is one JSON text. There never is a half-written file (`archive`).
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import lzma
-import os
-import tokenize
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.archive import DAMAGE, PathLike, read_npz, write_npz
 from compressae_ref.checks import as_k, as_params
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, FormatError
@@ -32,24 +25,7 @@ VERSION = 1
 MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
 
-PathLike = str | os.PathLike[str]
 Loaded = TypeVar("Loaded")
-
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    tokenize.TokenError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    RuntimeError,
-    OSError,
-)
-"""What zipfile, its decompressors, NumPy's headers and json raise for bytes that are not what they expect."""
 
 
 def save_model(path: PathLike, model: Model) -> None:
@@ -68,10 +44,10 @@ def save_model(path: PathLike, model: Model) -> None:
         "n_latents": params.n_latents,
         "k": as_k(model.k, params.n_latents),
         "dtype": params.dtype.name,
-        "digest": model.digest,
+        "digest": params.digest(),
         "training": dict(model.training),
     }
-    _write_npz(path, {**params.arrays(), "meta": _json(meta)})
+    write_npz(path, {**params.arrays(), "meta": _json(meta)})
 
 
 def load_model(path: PathLike) -> Model:
@@ -79,7 +55,7 @@ def load_model(path: PathLike) -> Model:
 
     Raises
     ------
-     FormatError
+    FormatError
         Naming the file and the reason: not an ``.npz``, truncated, pickled, an unknown version, wrong shapes, numbers
         that are not finite, atoms that are not unit rows, another digest than the one written down.
     """
@@ -120,7 +96,7 @@ def save_codes(path: PathLike, codes: Codes) -> None:
         "_is_array": np.array(True),
         "meta": _json(meta),
     }
-    _write_npz(path, arrays)
+    write_npz(path, arrays)
 
 
 def load_codes(path: PathLike) -> Codes:
@@ -149,74 +125,30 @@ def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
 
 
 def is_ours(path: PathLike) -> bool:
-    """Whether a file is an ``.npz`` with an entry ``meta``: a model or codes file, whole or not."""
+    """Whether a file is an ``.npz`` with all entries of a model or of a codes file, whole or not."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return "meta.npy" in archive.namelist()
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
     except DAMAGE as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         return False
+    return "meta" in names and ("W_dec" in names or "indptr" in names)
 
 
 def describe(path: PathLike) -> dict[str, Any]:
     """The ``meta`` of a model or codes file; FormatError for any other file."""
-    _, meta = _read_npz(path)
+    _, meta = _read(path)
     return meta
-
-
-# -- writing ----------------------------------------------------------------------------------------------------------
-
-
-def require_writable(path: PathLike) -> None:
-    """Raise OSError now, not after long work, where a file at ``path`` could not be written."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(path.parent))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(path))
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, "the output folder cannot be written to", str(path.parent))
-
-
-@contextmanager
-def replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
-    require_writable(path)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays (R11), and all or nothing."""
-    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            with archive.open(entry, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, little, version=(1, 0), allow_pickle=False)
 
 
 def _json(meta: Mapping[str, Any]) -> NDArray[Any]:
     return np.array(json.dumps(meta, sort_keys=True, allow_nan=False))
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------
-
-
 def _load(path: PathLike, kind: str, build: Callable[[dict[str, NDArray[Any]], dict[str, Any]], Loaded]) -> Loaded:
     """Read a file of one kind; every way in which it can be wrong becomes a FormatError that names it."""
-    arrays, meta = _read_npz(path)
+    arrays, meta = _read(path)
     if meta["format"] != kind:
         raise FormatError(f"{path}: expected a {kind} file, got a {meta['format']} file")
     try:
@@ -227,10 +159,9 @@ def _load(path: PathLike, kind: str, build: Callable[[dict[str, NDArray[Any]], d
         raise FormatError(f"{path}: {error}") from error
 
 
-def _read_npz(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _read(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
+        arrays = read_npz(path)
         meta = json.loads(str(arrays.pop("meta")[()]))
         kind, version = meta["format"], meta["version"]
     except FormatError as error:
@@ -246,20 +177,3 @@ def _read_npz(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
         )
     return arrays, meta
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """One array; its header must fit the size of the entry, so that a lying header allocates nothing."""
-    with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = header(member)
-        if dtype.hasobject:
-            raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
-        expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if expected != info.file_size - member.tell():
-            raise FormatError(
-                f"{info.filename}: expected {expected} bytes after the header, got {info.file_size - member.tell()}"
-            )
-        array = np.frombuffer(member.read(), dtype)
-    return array.reshape(shape, order="F" if by_columns else "C").copy()

@@ -1,4 +1,4 @@
-"""Exact search over codes. `Index` is the seam: a faster index keeps its three methods and its results, to the bit."""
+"""Exact search over codes. `Index` is the seam: a faster index keeps its two methods and its results, to the bit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from compressae_ref import ops
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_k, as_positive
+from compressae_ref.checks import as_embeddings, as_k, as_whole
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.errors import DomainError
 from compressae_ref.model import Model, unit_rows
 from compressae_ref.order import largest
-from compressae_ref.similarity import SPACES, Space, reconstruction_norms, scaled_dots
+from compressae_ref.similarity import SPACES, Space, check_pair, reconstruction_norms, scaled_dots
 
 QUERIES_PER_BLOCK = 256
 ITEMS_PER_BLOCK = 8192
@@ -68,10 +68,13 @@ class Index:
             raise DomainError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
         if model is not None:
             model.check_codes(codes)
-        if space == "sparse":
-            return cls(codes, _finite(ops.code_norms(codes)), space, model, kernels)
-        norms = reconstruction_norms(codes, _needed(model, space).params.W_dec, kernels)
-        return cls(codes, _finite(norms), space, model, kernels)
+            codes = codes.astype(model.params.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at by _finite
+            if space == "sparse":
+                norms = ops.code_norms(codes)
+            else:
+                norms = reconstruction_norms(codes, _needed(model, space).params.W_dec, kernels)
+        return cls(codes, _finite(norms, "codes"), space, model, kernels)
 
     def search(self, queries: Codes | Any, top: int = 100, *, query_k: int | None = None) -> Hits:
         """The ``top`` items (all, if there are fewer) with the highest cosine to each query, exactly.
@@ -83,10 +86,10 @@ class Index:
         query_k : entries of the codes that dense queries get; None: as many as the items have. A longer code of the
             query takes no storage, and in sparse space finds more
         """
-        top = min(as_positive(top, "top"), len(self.codes))
+        top = min(as_whole(top, "top"), len(self.codes))
         query_k = self.codes.k if query_k is None else self._as_query_k(query_k, queries)
         if isinstance(queries, Codes):
-            self._check_query_codes(queries)
+            queries = self._as_query_codes(queries)
         else:
             queries = as_embeddings(queries, name="queries", d=_needed(self.model, "dense queries").params.d)
         starts = range(0, len(queries), QUERIES_PER_BLOCK)
@@ -95,8 +98,10 @@ class Index:
         return Hits(*(np.concatenate(columns) for columns in zip(empty, *found, strict=True)))
 
     def _as_query_k(self, query_k: int, queries: Codes | Any) -> int:
-        if isinstance(queries, Codes) or self.space == "asymmetric":
-            raise DomainError("query_k: expected it only with dense queries that are to be encoded")
+        if isinstance(queries, Codes):
+            raise DomainError("query_k: expected dense queries to encode, got codes")
+        if self.space == "asymmetric":
+            raise DomainError("query_k: expected a space in which queries are encoded, got 'asymmetric'")
         return as_k(query_k, self.codes.n_latents, name="query_k")
 
     def _search_block(self, queries: Codes | Floats, top: int, query_k: int) -> Hits:
@@ -117,23 +122,21 @@ class Index:
         if not isinstance(queries, Codes):
             queries = _needed(self.model, "dense queries").encode(queries, query_k, backend=self.backend)
         if self.space == "sparse":
-            return queries.to_dense(), _finite(ops.code_norms(queries))
+            return queries.to_dense(), ops.code_norms(queries)
         W_dec = _needed(self.model, self.space).params.W_dec
         x_hat = self.backend.decode(queries, W_dec)
-        return self.backend.pair_dots(x_hat, W_dec), _finite(ops.clamped_norms(x_hat))
+        return self.backend.pair_dots(x_hat, W_dec), ops.clamped_norms(x_hat)
 
-    def _check_query_codes(self, queries: Codes) -> None:
+    def _as_query_codes(self, queries: Codes) -> Codes:
         if self.space == "asymmetric":
             raise DomainError("queries: expected dense embeddings for the asymmetric space, got codes")
-        if queries.n_latents != self.codes.n_latents:
-            raise ShapeError(
-                f"queries: expected n_latents = {self.codes.n_latents} as in the items, got {queries.n_latents}"
-            )
-        if None not in (queries.model, self.codes.model) and queries.model != self.codes.model:
-            raise DomainError(
-                f"queries: expected codes of model {str(self.codes.model)[:12]} as the items, "
-                f"got codes of model {str(queries.model)[:12]}"
-            )
+        check_pair(queries, self.codes)
+        if self.model is not None:
+            self.model.check_codes(queries, "queries")
+        queries = queries.astype(self.codes.values.dtype)
+        with np.errstate(over="ignore"):
+            _finite(ops.code_norms(queries), "queries")
+        return queries
 
 
 def search(
@@ -151,13 +154,31 @@ def search(
 
 
 def nearest_dense(queries: Floats, items: Any, top: int) -> Hits:
-    """Exact neighbours of dense rows by cosine, in blocks of items: the truth that compression is measured by."""
-    x_q = unit_rows(as_embeddings(queries, name="queries"), np.float32)
+    """Exact neighbours of dense rows by cosine, in blocks: the truth that compression is measured by.
+
+    Parameters
+    ----------
+    queries, items : (n_q, d) array and (n, d) source of rows; a row of zeros has cosine 0 with everything
+    top : neighbours per query; all, if there are fewer
+    """
+    x_q = _unit_or_zero(as_embeddings(queries, name="queries", zeros=True))
+    starts = range(0, len(x_q), QUERIES_PER_BLOCK)
+    found = [_nearest_dense(x_q[start : start + QUERIES_PER_BLOCK], items, min(top, len(items))) for start in starts]
+    return Hits(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+
+def _nearest_dense(x_q: Floats, items: Any, top: int) -> Hits:
     best = Hits(np.empty((len(x_q), 0), np.int64), np.empty((len(x_q), 0), np.float32))
     for start in range(0, len(items), ITEMS_PER_BLOCK):
-        block = as_embeddings(items[start : start + ITEMS_PER_BLOCK], name="items", d=x_q.shape[1], first_row=start)
-        best = _merged(best, x_q @ unit_rows(block, np.float32).T, start, min(top, len(items)))
+        rows = items[start : start + ITEMS_PER_BLOCK]
+        block = as_embeddings(rows, name="items", d=x_q.shape[1], first_row=start, zeros=True)
+        best = _merged(best, x_q @ _unit_or_zero(block).T, start, top)
     return _sorted(best)
+
+
+def _unit_or_zero(x: Floats) -> Floats:
+    zero = ~x.any(axis=1, keepdims=True)
+    return np.where(zero, 0, unit_rows(np.where(zero, 1, x), np.float32)).astype(np.float32)
 
 
 def _merged(best: Hits, scores: Floats, first_id: int, top: int) -> Hits:
@@ -180,10 +201,10 @@ def _needed(model: Model | None, what: str) -> Model:
     return model
 
 
-def _finite(norms: Floats) -> Floats:
+def _finite(norms: Floats, name: str) -> Floats:
     if not np.isfinite(norms).all():
         row = int(np.argmax(~np.isfinite(norms)))
         raise DomainError(
-            f"codes: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}"
+            f"{name}: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}"
         )
     return norms

@@ -16,7 +16,7 @@ from compressae_ref.model import Model
 
 def inspect_file(path: str) -> dict[str, Any]:
     """Facts about a model, codes or embeddings file; FormatError if it is none of them or is damaged."""
-    if not is_ours(path):
+    if path == "-" or not is_ours(path):
         return _embeddings_facts(path)
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:

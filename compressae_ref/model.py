@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from compressae_ref import ops
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import ZeroRows, as_embeddings, as_k
+from compressae_ref.checks import ZeroRows, as_embeddings, as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source
 from compressae_ref.errors import DomainError, ShapeError
@@ -194,23 +194,24 @@ class Model:
         block = as_embeddings(x, d=self.params.d, first_row=first_row, zeros=zero_rows == "empty")
         zero: Bools = ~np.any(block, axis=1)
         block = np.where(zero[:, None], 1, block)  # any direction will do: what comes of it is overwritten
-        codes = encode_unit(unit_rows(block, self.params.dtype), self.params, k, backend)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
+            codes = encode_unit(unit_rows(block, self.params.dtype), self.params, k, backend)
+        reject(~np.isfinite(codes.values).all(axis=1), "encode: expected finite codes, got NaN or infinity", first_row)
         codes.indices[zero], codes.values[zero] = np.arange(k), 0
         return Codes.trusted(codes.indices, codes.values, codes.n_latents, self.digest)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
         """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""
         self.check_codes(codes)
-        values = codes.values.astype(self.params.dtype, copy=False)
-        return get_backend(backend).decode(Codes.trusted(codes.indices, values, codes.n_latents), self.params.W_dec)
+        return get_backend(backend).decode(codes.astype(self.params.dtype), self.params.W_dec)
 
-    def check_codes(self, codes: Codes) -> None:
+    def check_codes(self, codes: Codes, name: str = "codes") -> None:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""
         if codes.n_latents != self.params.n_latents:
             raise ShapeError(
-                f"codes: expected n_latents = {self.params.n_latents} as in the model, got {codes.n_latents}"
+                f"{name}: expected n_latents = {self.params.n_latents} as in the model, got {codes.n_latents}"
             )
         if codes.model not in (None, self.digest):
             raise DomainError(
-                f"codes: expected codes of model {self.digest[:12]}, got codes of model {codes.model[:12]}"
+                f"{name}: expected codes of model {self.digest[:12]}, got codes of model {codes.model[:12]}"
             )

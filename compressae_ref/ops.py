@@ -17,7 +17,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.order import by_magnitude, largest
-from compressae_ref.sums import pair_dots, row_dots, row_norms
+from compressae_ref.sums import RowDots, pair_dots, row_dots, row_norms
 
 ENTRIES_PER_GATHER = 16_384
 """Pre-activations that `encode` computes at a time: they bound its memory, and change no bit."""
@@ -27,9 +27,6 @@ COSINE_EPS = 1e-8
 
 TransposeProduct = Callable[[Sequence[tuple[Codes, Floats]], Floats], None]
 """The type of `transpose_product`, which a backend may bring."""
-
-RowDots = Callable[[Floats, Floats], Floats]
-"""The type of `row_dots`, likewise."""
 
 
 # -- forward and backward, in the order in which data flows -----------------------------------------------------------

@@ -22,7 +22,7 @@ class Params:
     Notes
     -----
     W_enc lies in memory by columns where this package makes it: what is computed with one latent reads one piece.
-    The constructor checks nothing: `checks.as_params` does, at the public entries.
+    The constructor checks nothing: `checks.as_params` does, after training and when files are written or read.
     """
 
     W_enc: Floats
@@ -66,9 +66,7 @@ class Params:
         return sha.hexdigest()
 
 
-def init_params(
-    d: int, n_latents: int, rng: np.random.Generator, *, init: Init = "original", dtype: str = "float32"
-) -> Params:
+def init_params(d: int, n_latents: int, rng: np.random.Generator, *, init: Init = "tied", dtype: str = "float32") -> Params:
     """Initial values (R9).
 
     Parameters
@@ -94,4 +92,5 @@ def init_params(
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, int], bound: float) -> Floats:
-    return rng.uniform(-bound, bound, shape)
+    uniform: Floats = (2 * rng.random(shape) - 1) * bound  # rng.uniform leaves it to the compiler to fuse or not
+    return uniform

@@ -24,7 +24,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_embeddings
 from compressae_ref.codes import Codes
-from compressae_ref.errors import ShapeError
+from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, unit_rows
 from compressae_ref.params import Params
 
@@ -37,7 +37,8 @@ def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None
 
     Norms are clamped below at 1e-8 (R6), so a code of zeros has cosine 0 with everything.
     """
-    _same_latents(queries, codes.n_latents)
+    check_pair(queries, codes)
+    queries, codes = (each.astype(np.result_type(queries.values, codes.values)) for each in (queries, codes))
     dots = get_backend(backend).codes_dot(queries.to_dense(), codes)
     return scaled_dots(dots, ops.code_norms(queries), ops.code_norms(codes))
 
@@ -49,8 +50,8 @@ def reconstructed_cosine(
 
     Equal to the cosine of the decoded rows.
     """
-    _same_latents(queries, len(W_dec))
-    _same_latents(codes, len(W_dec))
+    check_pair(queries, codes)
+    queries, codes = (_like_atoms(each, W_dec) for each in (queries, codes))
     kernels = get_backend(backend)
     x_hat = kernels.decode(queries, W_dec)
     dots = kernels.codes_dot(kernels.pair_dots(x_hat, W_dec), codes)
@@ -62,8 +63,7 @@ def asymmetric_cosine(queries: Floats, codes: Codes, W_dec: Floats, *, backend: 
 
     The query is not compressed. With u = W_dec x̄_q once per query, the dot with an item is Σ_t u[j_t] v_t.
     """
-    _same_latents(codes, len(W_dec))
-    kernels = get_backend(backend)
+    codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
     x_unit = unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), W_dec.dtype)
     dots = kernels.codes_dot(kernels.pair_dots(x_unit, W_dec), codes)
     return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
@@ -86,6 +86,18 @@ def scaled_dots(dots: Floats, query_norms: Floats, norms: Floats) -> Floats:
     return dots / (query_norms[:, None] * norms)
 
 
-def _same_latents(codes: Codes, n_latents: int) -> None:
-    if codes.n_latents != n_latents:
-        raise ShapeError(f"codes: expected n_latents = {n_latents}, got {codes.n_latents}")
+def check_pair(queries: Codes, codes: Codes) -> None:
+    """Raise where codes of queries and of items cannot come from one model."""
+    if queries.n_latents != codes.n_latents:
+        raise ShapeError(f"queries: expected n_latents = {codes.n_latents} as in the items, got {queries.n_latents}")
+    if None not in (queries.model, codes.model) and queries.model != codes.model:
+        raise DomainError(
+            f"queries: expected codes of model {str(codes.model)[:12]} as the items, "
+            f"got codes of model {str(queries.model)[:12]}"
+        )
+
+
+def _like_atoms(codes: Codes, W_dec: Floats) -> Codes:
+    if codes.n_latents != len(W_dec):
+        raise ShapeError(f"codes: expected n_latents = {len(W_dec)}, got {codes.n_latents}")
+    return codes.astype(W_dec.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained `Model`, and the history of its training."""
+    """A trained `Model`, and how it came about."""
 
     model: Model
     history: list[Record]
+    record: Record
+    """the entry of the history that is about this model: the last one, or with ``patience`` the best"""
 
 
 @dataclass
@@ -118,8 +120,9 @@ def fit(
     ----------
     x : (n, d) array or memory-mapped array, or any object with a length that gives slices of rows; float16, float32 or
         float64, at any scale. It is read in blocks and never loaded whole.
-    config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings; the later overrides the
-    earlier rng : the only source of randomness; None makes one from ``config.seed``
+    config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings: the later one overrides the
+        earlier
+    rng : the only source of randomness; None makes one from ``config.seed``
     backend : "numpy" or "numba": the model is the same, byte for byte
     callback : called with a `Progress` after every step; an exception that it raises ends the training
 
@@ -134,14 +137,14 @@ def fit(
     """
     source = as_source(x)
     config = resolve(make_config(config, preset, settings), source)
-    rng = np.random.default_rng(config.seed) if rng is None else rng
+    config, rng = (config, np.random.default_rng(config.seed)) if rng is None else (replace(config, seed=None), rng)
     held_out = held_out_rows(len(source), config.validation_rows or 0, rng)
     d, h = as_embeddings(source[0:1]).shape[1], config.n_latents or 0
     state = init_state(init_params(d, h, rng, init=config.init, dtype=config.dtype or "float32"))
     history = _History(config, get_backend(backend), _validation_rows(source, held_out, state.params))
     batches = shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
-    params = _run(state, batches, config, history, callback)
-    return FitResult(Model(as_params(params), config.k, described(config)), history.records)
+    params, record = _run(state, batches, config, history, callback)
+    return FitResult(Model(as_params(params), config.k, described(config)), history.records, record)
 
 
 def _run(
@@ -150,8 +153,8 @@ def _run(
     config: TrainConfig,
     history: _History,
     callback: Callable[[Progress], None] | None,
-) -> Params:
-    """All steps; returns the last parameters or, with ``patience``, those of the best record."""
+) -> tuple[Params, Record]:
+    """All steps; returns the last parameters or, with ``patience``, those of the best record; and that record."""
     steps = config.steps or 0
     record_at = set(np.linspace(0, steps, min(config.records, steps) + 1).round().astype(int).tolist())
     for step in range(1, steps + 1):
@@ -168,9 +171,9 @@ def _run(
             callback(Progress(step, steps, losses, record))
         if history.stale >= (config.patience or math.inf):
             break
-    params = state.params if config.patience is None else history.best
+    params, kept = history.best or (state.params, history.records[-1])
     renormalize_decoder(params.W_dec)  # "before_step" leaves them a step away from unit
-    return params
+    return params, kept
 
 
 class _History:
@@ -182,7 +185,7 @@ class _History:
         self.losses: list[Losses] = []
         self.started = time.perf_counter()
         self.best_cosine, self.stale = -math.inf, 0
-        self.best: Params
+        self.best: tuple[Params, Record] | None = None
 
     def record(self, state: TrainState, step: int, lr: float) -> Record:
         """Add a record about the steps since the last one, and start anew."""
@@ -194,15 +197,15 @@ class _History:
         )
         dead, top = int((state.usage == 0).sum()), float(state.usage.max() / rows)
         self.records.append(Record(step, loss_k, loss_aux, cosine, dead, top, rows / max(seconds, 1e-9), lr))
-        self._keep_best(state.params, cosine)
+        self._keep_best(state.params, self.records[-1])
         self.losses, self.started = [], time.perf_counter()
         state.usage[:] = 0
         return self.records[-1]
 
-    def _keep_best(self, params: Params, cosine: float) -> None:
+    def _keep_best(self, params: Params, record: Record) -> None:
         self.stale += 1
-        if self.config.patience is not None and cosine > self.best_cosine:
-            self.best_cosine, self.stale, self.best = cosine, 0, params.copy()
+        if self.config.patience is not None and record.validation_cosine > self.best_cosine:
+            self.best_cosine, self.stale, self.best = record.validation_cosine, 0, (params.copy(), record)
 
     def _validation_cosine(self, params: Params) -> float:
         cosines = []

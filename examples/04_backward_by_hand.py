@@ -94,7 +94,7 @@ def differences(name: str, x: np.ndarray, p: Params, steps: dict, theirs: dict) 
 def main() -> None:
     np.set_printoptions(precision=4, suppress=True, linewidth=118)
     rng = np.random.default_rng(0)
-    x, p = rng.standard_normal((n, d)), init_params(d, h, rng, dtype="float64")
+    x, p = rng.standard_normal((n, d)), init_params(d, h, rng, init="original", dtype="float64")
     p = replace(p, b_enc=0.1 * rng.standard_normal(h))
     steps, theirs = walk(x, p), autograd(x, p) if torch else {}
     print(f"n = {n}, d = {d}, h = {h}, k = {k}, k_aux = min(4k, h) = {k_aux}, aux_weight = {aux_weight}, float64.")

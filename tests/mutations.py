@@ -20,7 +20,7 @@ class Fault(NamedTuple):
 
 
 OPS, MODEL, ADAM, INDEX = "ops.py", "model.py", "adam.py", "index.py"
-KERNELS = "backends/numba_cpu.py"
+KERNELS, SELECT, SUMS = "backends/numba_cpu.py", "backends/numba_select.py", "backends/numba_sums.py"
 
 FAULTS = [
     # selection
@@ -39,7 +39,7 @@ FAULTS = [
     Fault("the fold adds neighbours", "sums.py", "terms[..., :half] + terms[..., half:]", "terms[..., ::2] + terms[..., 1::2]", "test_ops.py -k fold"),
     Fault("BLAS has the last word", OPS, " - 2 * pre_bound(W_enc, b_enc)", "", "test_ops.py -k rounding_alone"),
     Fault("the numbers of BLAS are stored", OPS, "row_dots(x_unit[i], W_enc.T[j]) + b_enc[j]", "(x_unit @ W_enc + b_enc)[i, j]", "test_ops.py -k encode"),
-    Fault("the kernel trusts BLAS", KERNELS, "margin = 2 * ops.pre_bound(W_enc, b_enc, row_dots)", "margin = near.dtype.type(0)", "test_backends.py -k rounding_alone"),
+    Fault("the kernel trusts BLAS", SELECT, "margin = 2 * ops.pre_bound(W_enc, b_enc, row_dots)", "margin = near.dtype.type(0)", "test_backends.py -k rounding_alone"),
     Fault("the auxiliary loss has weight one", MODEL, "AUX_WEIGHT = 1 / 8", "AUX_WEIGHT = 1.0", "test_oracle.py -k losses"),
     Fault("k_aux is twice k", MODEL, "min(4 * k, n_latents)", "min(2 * k, n_latents)", "test_gradients.py -k r5"),
     Fault("k_aux may exceed h", MODEL, "return min(4 * k, n_latents)", "return 4 * k", "test_gradients.py -k r5"),
@@ -64,9 +64,9 @@ FAULTS = [
     Fault("codes of another model pass", MODEL, "if codes.model not in (None, self.digest):", "if False:", "test_similarity.py -k refuses"),
     # kernels
     Fault("the kernel adds up rows in another order", KERNELS, "for entry in range(starts[latent], starts[latent + 1]):", "for entry in range(starts[latent + 1] - 1, starts[latent] - 1, -1):", "test_backends.py -k add_up"),
-    Fault("the kernel's threshold takes ties first", KERNELS, "elif keys[j] == threshold and free > 0:", "elif keys[j] == threshold and free > 0 and j > 0:", "test_backends.py -k selection"),
-    Fault("the kernel looks at the top digit alone", KERNELS, "if shift == 0 or m == 1:", "if True:", "test_backends.py -k last_bits"),
-    Fault("the kernel adds from left to right", KERNELS, "while left > 16 and left % 2 == 0:", "while left > 64 and left % 2 == 0:", "test_backends.py -k decoding"),
+    Fault("the kernel's threshold takes ties first", SELECT, "elif keys[j] == threshold and free > 0:", "elif keys[j] == threshold and free > 0 and j > 0:", "test_backends.py -k selection"),
+    Fault("the kernel looks at the top digit alone", SELECT, "if shift == 0 or m == 1:", "if True:", "test_backends.py -k last_bits"),
+    Fault("the kernel adds from left to right", SUMS, "while left > 16 and left % 2 == 0:", "while left > 64 and left % 2 == 0:", "test_backends.py -k decoding"),
     # files
     Fault("the digest is not looked at", "fileformat.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),
     Fault("the version is not looked at", "fileformat.py", " or version != VERSION:", ":", "test_files.py"),

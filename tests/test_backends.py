@@ -132,7 +132,7 @@ def test_adam(kernels, rng, dtype, order, step):
     arrays[3] = np.abs(arrays[3])
     for array in arrays[1:]:
         array *= rng.choice([1, 0, np.finfo(dtype).tiny, np.sqrt(np.finfo(dtype).tiny)], array.shape)
-    constants = adam.adam_constants(adam.AdamConfig(), step, np.dtype(dtype))
+    constants = adam.adam_constants(adam.AdamConfig(1e-3), step, np.dtype(dtype))
     ours, truth = [array.copy("K") for array in arrays], [array.copy("K") for array in arrays]
     kernels.adam_update(*ours, constants)
     adam.adam_update(*truth, constants)

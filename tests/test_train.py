@@ -99,7 +99,7 @@ def test_every_row_comes_once_per_epoch_and_held_out_rows_never(rng, n, batch, b
     rows = np.arange(1, n + 1, dtype="f4")[:, None]
     held_out = held_out_rows(n, data.draw(st.integers(0, n - 1)), rng)
     kept = np.delete(rows, held_out, axis=0)[:, 0]
-    batches = shuffled_batches(rows, batch, rng, held_out=held_out, buffer_rows=buffer, read_rows=block)
+    batches = shuffled_batches(rows, batch, rng, held_out=held_out, buffer_rows=buffer, block_rows=block)
     seen = np.concatenate([next(batches)[:, 0] for _ in range(-(-3 * len(kept) // batch))])
     assert set(seen) <= set(kept)
     # Whole buffers hold whole blocks, so up to the last of them all counts are within 1. What comes of that last buffer
@@ -115,7 +115,7 @@ def test_every_row_comes_once_per_epoch_and_held_out_rows_never(rng, n, batch, b
 
 def test_rows_of_one_buffer_are_mixed():
     rows = np.arange(1, 2001, dtype="f4")[:, None]
-    batches = shuffled_batches(rows, 100, np.random.default_rng(0), held_out=np.empty(0, np.int64), read_rows=50)
+    batches = shuffled_batches(rows, 100, np.random.default_rng(0), held_out=np.empty(0, np.int64), block_rows=50)
     first = next(batches)[:, 0]
     assert np.unique(first // 500).size >= 4
     assert (np.diff(first) != 1).mean() > 0.8
@@ -303,7 +303,7 @@ def test_r3_rows_are_counted_over_all_blocks(x):
 
 
 def test_r9_the_original_start():
-    params = init_params(200, 3000, np.random.default_rng(0))
+    params = init_params(200, 3000, np.random.default_rng(0), init="original")
     bound = math.sqrt(6 / 3000)
     assert 0.999 * bound < np.abs(params.W_enc).max() <= bound
     assert params.W_enc.std() == pytest.approx(bound / math.sqrt(3), rel=0.01)

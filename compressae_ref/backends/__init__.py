@@ -8,6 +8,7 @@ in the contract is NumPy in every backend.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Protocol
@@ -63,14 +64,28 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
         If there is no such backend, or numba is not installed; the message says what to install.
     """
     if backend is None:
-        backend = "numba" if _numba_is_installed() else "numpy"
+        return _default()
     if not isinstance(backend, str):
         return backend
     if backend not in BACKENDS:
         raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "numba" and not _numba_is_installed():
         raise BackendError("backend 'numba' needs the package numba: pip install 'compressae-ref[numba]'")
-    return _load(backend)
+    try:
+        return _load(backend)
+    except ImportError as error:
+        raise BackendError(f"backend {backend!r} is installed, but cannot be imported: {error}") from error
+
+
+@cache
+def _default() -> Backend:
+    """Numba where it works: a NumPy that is newer than Numba supports makes its import fail."""
+    if _numba_is_installed():
+        try:
+            return _load("numba")
+        except ImportError as error:
+            warnings.warn(f"Numba is installed, but cannot be imported; using NumPy alone: {error}", stacklevel=3)
+    return _load("numpy")
 
 
 def _numba_is_installed() -> bool:

@@ -1,0 +1,109 @@
+"""Files that are written whole or not at all, and ``.npz`` archives without pickle: same content, same bytes."""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import os
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.errors import FormatError
+
+PathLike = str | os.PathLike[str]
+
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    RuntimeError,
+    OSError,
+)
+"""What zipfile, its decompressors, NumPy's headers and json raise for bytes that are not what they expect."""
+
+
+def require_writable(path: PathLike) -> None:
+    """Raise OSError now, not after long work, where a file at ``path`` could not be written."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(path.parent))
+    if str(path) == "-":
+        raise OSError(errno.EINVAL, "expected the name of a file to write: a file is written whole, not to a pipe", "-")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(path))
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "expected the name of a file to write, got a device or a pipe", str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "the output folder cannot be written to", str(path.parent))
+
+
+@contextmanager
+def replacing(path: PathLike) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
+    require_writable(path)
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays (R11), and all or nothing."""
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, little, version=(1, 0), allow_pickle=False)
+
+
+def read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive.
+
+    Raises
+    ------
+    FormatError
+        Naming the entry that is not what its header says, or that holds objects; any of `DAMAGE` for other damage.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array; its header must fit the size of the entry, so that a lying header allocates nothing."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = header(member)
+        if dtype.hasobject:
+            raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
+        expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if expected != info.file_size - member.tell():
+            raise FormatError(
+                f"{info.filename}: expected {expected} bytes after the header, got {info.file_size - member.tell()}"
+            )
+        array = np.frombuffer(member.read(), dtype)
+    return array.reshape(shape, order="F" if by_columns else "C").copy()

@@ -1,0 +1,136 @@
+"""The arguments of the command ``compressae-ref``, and what its ``--help`` says."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from compressae_ref import __version__
+from compressae_ref.backends import BACKENDS
+from compressae_ref.config import CHOICES, PRESETS, TrainConfig
+from compressae_ref.similarity import SPACES
+
+SETTINGS = {
+    "n_latents": (int, "latents h, the length of a code written out; default: 4096, or fewer for few rows"),
+    "k": (int, "entries stored per code"),
+    "init": (str, "initial values"),
+    "batch_size": (int, "rows per step"),
+    "steps": (int, "Adam steps; default: from the number of rows"),
+    "lr": (float, "learning rate at its height"),
+    "warmup_steps": (int, "steps over which the learning rate rises"),
+    "decay": (str, "how the learning rate falls"),
+    "validation_rows": (int, "rows held out; default: one in twenty, at most 2,000"),
+    "patience": (int, "stop after so many records (of 20) without a better validation cosine"),
+    "seed": (int, "of the random generator"),
+    "dtype": (str, "of the model; default: that of the data"),
+}
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The parser; ``options.command`` is the name of the command."""
+    parser = argparse.ArgumentParser(
+        prog="compressae-ref",
+        description="Compress embeddings into sparse codes (CompresSAE) and search them by cosine.",
+        epilog="Start with: compressae-ref demo. Every command explains itself: compressae-ref COMMAND --help",
+    )
+    parser.add_argument("--version", action="version", version=f"compressae-ref {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_demo(commands)
+    _add_train(commands)
+    _add_encode(commands)
+    _add_search(commands)
+    _add_evaluate(commands)
+    _add_inspect(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, help_line: str, *, backend: bool = True) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help_line, description=help_line)
+    command.set_defaults(command=name)
+    if backend:
+        text = "where the kernels run; the results are the same to the bit (default: numba where it is installed)"
+        command.add_argument("--backend", choices=BACKENDS, help=text)
+    return command
+
+
+_EMBEDDINGS = (
+    ".npy, or .npz with the array 'embeddings' (or only one): one embedding per row; - reads a .npy from a pipe"
+)
+
+
+def _add_demo(commands: Any) -> None:
+    text = "Train on 4,010 real embeddings that come with the package, compress them, and show what it cost."
+    command = _add(commands, "demo", text)
+    default = "compressae_demo.png"
+    command.add_argument(
+        "--picture",
+        metavar="PNG",
+        default=default,
+        help=f"recall against bytes, where matplotlib is installed ({default})",
+    )
+
+
+def _add_train(commands: Any) -> None:
+    command = _add(commands, "train", "Train a model on embeddings.")
+    command.add_argument("embeddings", metavar="EMBEDDINGS", help=_EMBEDDINGS)
+    command.add_argument("-o", "--output", metavar="MODEL", required=True, help="model file to write (.npz)")
+    command.add_argument("--preset", choices=sorted(PRESETS), help="named settings; single ones below override them")
+    for name, (kind, text) in SETTINGS.items():
+        default = getattr(TrainConfig, name)
+        shown = text if default is None or "default" in text else f"{text} (default: {default})"
+        choices = [choice for choice in CHOICES[name] if choice] if name in CHOICES else None
+        command.add_argument(f"--{name.replace('_', '-')}", type=kind, choices=choices, help=shown)
+
+
+def _add_encode(commands: Any) -> None:
+    command = _add(commands, "encode", "Encode embeddings into sparse codes.")
+    command.add_argument("model", metavar="MODEL", help="model file")
+    command.add_argument("embeddings", metavar="EMBEDDINGS", help=_EMBEDDINGS)
+    command.add_argument(
+        "-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz, CSR for SciPy)"
+    )
+    command.add_argument("--k", type=int, help="entries stored per code (default: the model's own k)")
+    text = "what to do with rows of zeros: stop, or give them codes of zeros (default: error)"
+    command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)
+
+
+def _add_search(commands: Any) -> None:
+    command = _add(commands, "search", "Find the nearest items to each query, exactly, by cosine.")
+    command.add_argument("model", metavar="MODEL", help="model file")
+    command.add_argument("codes", metavar="CODES", help="codes file of the items")
+    command.add_argument("queries", metavar="QUERIES", help=f"embeddings to ask with: {_EMBEDDINGS}")
+    command.add_argument("--top", type=int, default=10, help="neighbours per query (default: 10)")
+    command.add_argument(
+        "--space",
+        choices=SPACES,
+        default="sparse",
+        help="sparse: code against code; reconstructed: their reconstructions; "
+        "asymmetric: the dense query against reconstructions (default: sparse)",
+    )
+    text = "entries of a query's code; more find more, and nothing is stored for it (default: as the items)"
+    command.add_argument("--query-k", type=int, help=text)
+    command.add_argument("--json", action="store_true", help="one JSON object per query")
+
+
+def _add_evaluate(commands: Any) -> None:
+    text = "Show what compression costs on your data: recall of the dense neighbours beside bytes per item."
+    command = _add(commands, "evaluate", text)
+    command.add_argument("model", metavar="MODEL", help="model file")
+    command.add_argument("embeddings", metavar="EMBEDDINGS", help=_EMBEDDINGS)
+    command.add_argument(
+        "queries", metavar="QUERIES", nargs="?", help="embeddings to ask with (default: 500 drawn rows)"
+    )
+    command.add_argument(
+        "--k", type=int, nargs="+", help="entries per code to compare (default: the model's k, 1/2, 1/4 of it)"
+    )
+    command.add_argument(
+        "--top", type=int, nargs="+", help="neighbours that count (default: 10 100, or fewer for fewer items)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="for drawing queries (default: 0)")
+    command.add_argument("--json", action="store_true", help="the table as JSON")
+
+
+def _add_inspect(commands: Any) -> None:
+    command = _add(commands, "inspect", "Explain a model file, a codes file or a file of embeddings.", backend=False)
+    command.add_argument("file", metavar="FILE", help="any file that this package writes or reads")
+    command.add_argument("--json", action="store_true", help="the facts as JSON")
