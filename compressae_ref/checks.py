@@ -60,12 +60,12 @@ def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
     return int(k)
 
 
-def as_whole(value: Any, name: str, least: int = 1) -> int:
-    """A whole number from ``least`` to 2³¹ − 1, as an int."""
+def as_whole(value: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
+    """A whole number from ``least`` to ``most``, as an int."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise DomainError(f"{name}: expected a whole number of at least {least}, got {shown(value)}")
-    if value > np.iinfo(np.int32).max:
-        raise DomainError(f"{name}: expected a whole number of at most {np.iinfo(np.int32).max}, got {shown(value)}")
+    if value > most:
+        raise DomainError(f"{name}: expected a whole number of at most {most}, got {shown(value)}")
     return int(value)
 
 

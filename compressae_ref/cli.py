@@ -22,6 +22,7 @@ import numpy as np
 from compressae_ref.archive import require_writable
 from compressae_ref.arguments import SETTINGS, command_line
 from compressae_ref.checks import as_whole
+from compressae_ref.config import MOST_SEED
 from compressae_ref.data import held_out_rows, read_all
 from compressae_ref.demo import run_demo
 from compressae_ref.embeddings import open_embeddings
@@ -123,7 +124,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _drawn_queries(items: Any, seed: int) -> tuple[Any, Any]:
     if len(items) < 2:
         raise DomainError(f"evaluate: expected QUERIES or at least 2 items to draw them from, got {len(items)}")
-    rng = np.random.default_rng(as_whole(seed, "seed", 0))
+    rng = np.random.default_rng(as_whole(seed, "seed", 0, MOST_SEED))
     drawn = held_out_rows(len(items), min(500, len(items) // 2), rng)
     return np.delete(items, drawn, axis=0), items[drawn]
 

@@ -120,9 +120,11 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
     )
 
 
+MOST_SEED = 2**64 - 1
+
 _WHOLE = {
     **dict.fromkeys(("n_latents", "batch_size", "records", "buffer_rows", "rows_per_block", "steps", "patience"), 1),
-    **dict.fromkeys(("warmup_steps", "validation_rows", "seed"), 0),
+    **dict.fromkeys(("warmup_steps", "validation_rows"), 0),
 }
 """Settings that are whole numbers, and the least that each may be."""
 
@@ -140,6 +142,8 @@ def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
     for name, below in _REAL.items():
         zero_too = name in ("beta1", "aux_weight")
         plain[name] = as_real(getattr(config, name), name, below, zero_too=zero_too)
+    if config.seed is not None:
+        plain["seed"] = as_whole(config.seed, "seed", 0, MOST_SEED)
     return replace(config, **plain, k=as_k(config.k, plain["n_latents"]))
 
 

@@ -66,7 +66,9 @@ class Params:
         return sha.hexdigest()
 
 
-def init_params(d: int, n_latents: int, rng: np.random.Generator, *, init: Init = "tied", dtype: str = "float32") -> Params:
+def init_params(
+    d: int, n_latents: int, rng: np.random.Generator, *, init: Init = "tied", dtype: str = "float32"
+) -> Params:
     """Initial values (R9).
 
     Parameters

@@ -208,6 +208,10 @@ class _History:
             self.best_cosine, self.stale, self.best = record.validation_cosine, 0, (params.copy(), record)
 
     def _validation_cosine(self, params: Params) -> float:
+        with np.errstate(all="ignore"):  # NaN where the last step went wrong: that is said when the model is made
+            return self._mean_cosine(params)
+
+    def _mean_cosine(self, params: Params) -> float:
         cosines = []
         for start in range(0, len(self.validation), self.config.rows_per_block):
             x_unit = self.validation[start : start + self.config.rows_per_block]

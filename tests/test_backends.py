@@ -190,10 +190,34 @@ def test_other_processors_and_other_kernels_of_blas_change_no_bit(tmp_path):
 # -- the choice of a backend ------------------------------------------------------------------------------------------
 
 
-def test_numba_is_the_default_where_it_is_installed(monkeypatch):
+@pytest.fixture
+def fresh_choice():
+    """The choice of the default is made once; here it is made anew."""
+    backends_module._default.cache_clear()
+    yield
+    backends_module._default.cache_clear()
+
+
+def test_numba_is_the_default_where_it_is_installed(monkeypatch, fresh_choice):
     assert get_backend().name == "numba"
+    backends_module._default.cache_clear()
     monkeypatch.setattr(backends_module, "_numba_is_installed", lambda: False)
     assert get_backend().name == "numpy"
+
+
+def test_a_numba_that_cannot_be_imported_is_said_and_not_needed(monkeypatch, fresh_choice):
+    load = backends_module._load
+
+    def failing(name):
+        if name == "numba":
+            raise ImportError("Numba needs NumPy 2.4 or less")
+        return load(name)
+
+    monkeypatch.setattr(backends_module, "_load", failing)
+    with pytest.warns(UserWarning, match="using NumPy alone: Numba needs NumPy 2.4 or less"):
+        assert get_backend().name == "numpy"
+    with pytest.raises(BackendError, match="'numba' is installed, but cannot be imported: Numba needs"):
+        get_backend("numba")
 
 
 def test_an_absent_or_unknown_backend_says_what_to_do(monkeypatch):

@@ -9,6 +9,7 @@ import os
 import re
 import select
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 
 import compressae_ref
-from compressae_ref import cli, load_codes, load_model, save_model, search
+from compressae_ref import cli, fit, load_codes, load_model, save_codes, save_model, search
 from compressae_ref import demo as demo_module
 from compressae_ref.config import TrainConfig
 from compressae_ref.evaluate import evaluate, table
@@ -630,7 +631,9 @@ WRONG_NUMBERS = {
         "--k -1": "got -1",
         "--n-latents 3": "n_latents = 3, got 4",
         "--n-latents 0": "n_latents",
-        "--n-latents 1000000000000000": "memory",
+        "--n-latents 2000000000": "memory",
+        "--n-latents 1000000000000000": "at most 2147483647",
+        f"--warmup-steps {'9' * 401}": "999 ...",
         "--batch-size 0": "batch_size",
         "--steps 0": "steps",
         "--lr 0": "lr",
@@ -653,8 +656,8 @@ WRONG_NUMBERS = {
         "--top -1": "top",
         "--top 301": "301",
         "--k 5": "k = 4",
-        "--k 4 0": "ks",
-        "--k -1": "ks",
+        "--k 4 0": "k: expected",
+        "--k -1": "k: expected",
     },
     "evaluate items alone": {"--top 0": "top", "--top 151": "151", "--k 5": "k = 4", "--seed -1": "seed"},
 }
@@ -1032,6 +1035,74 @@ def test_demo(tmp_path, run, monkeypatch):
     assert err == ""
     assert (tmp_path / "compressae_demo.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert list(listing(tmp_path)) == ["compressae_demo.png"]
+
+
+# -- outputs that are no files ----------------------------------------------------------------------------------------
+
+
+def test_a_device_a_pipe_and_a_dash_are_no_outputs(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for output, said in (
+        (tmp_path / "pipe", "a device or a pipe"),
+        ("/dev/null", "a device or a pipe"),
+        ("-", "-: exp"),
+    ):
+        assert cli.main(words(["encode", files.model, files.x, "-o", output, *NUMPY])) == 1
+        assert said in capsys.readouterr().err
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_terminal_that_has_no_multiplication_sign_gets_another(files):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = process(["evaluate", files.model, files.x, files.queries, *NUMPY], env=environment, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1.0?" in done.stdout
+
+
+def test_embeddings_from_a_pipe_are_explained(files):
+    piped = process(["inspect", "-", "--json"], input=files.x.read_bytes())
+    named = process(["inspect", files.x, "--json"])
+    assert piped.returncode == 0
+    assert read_json(piped.stdout.decode()) | {"file": ""} == read_json(named.stdout.decode()) | {"file": ""}
+
+
+def test_few_items_are_evaluated_with_fewer_neighbours(files, run, tmp_path):
+    np.save(tmp_path / "few.npy", X[:30])
+    out, _ = run("evaluate", files.model, tmp_path / "few.npy", *NUMPY)
+    assert [cell.strip() for cell in out.splitlines()[0].strip("|").split("|")][-2:] == ["smaller by", "recall@10"]
+    np.save(tmp_path / "few.npy", X[:8])
+    out, _ = run("evaluate", files.model, tmp_path / "few.npy", *NUMPY)
+    assert "recall@4" in out
+
+
+def test_an_archive_of_embeddings_with_an_entry_meta_is_not_taken_for_a_model(files, run, tmp_path):
+    np.savez(tmp_path / "x.npz", embeddings=X, meta=np.arange(3))
+    out, _ = run("inspect", tmp_path / "x.npz", "--json")
+    assert read_json(out)["kind"] == "embeddings"
+
+
+def test_the_file_whose_content_is_wrong_is_named(files, tmp_path, capsys):
+    codes = load_codes(files.codes)
+    codes.values[7] = 1e30
+    save_codes(tmp_path / "large.npz", codes)
+    assert cli.main(words(["search", files.model, tmp_path / "large.npz", files.queries, *NUMPY])) == 1
+    assert capsys.readouterr().err == (
+        f"compressae-ref: {tmp_path / 'large.npz'}: expected values whose squares can be added up in float32, "
+        "got infinity in row 7\n"
+    )
+
+
+def test_train_reports_the_model_that_it_saves(files, tmp_path, capsys):
+    settings = ["--lr", 3, "--decay", "none", "--patience", 2, "--n-latents", 64, "--k", 4, "--steps", 40]
+    assert cli.main(words(["train", files.x, "-o", tmp_path / "m.npz", *settings, *NUMPY])) == 0
+    said = float(re.search(r"validation cosine ([\d.]+)", capsys.readouterr().err)[1])
+    best = fit(np.load(files.x), lr=3.0, decay="none", patience=2, n_latents=64, k=4, steps=40, backend="numpy")
+    assert load_model(tmp_path / "m.npz").digest == best.model.digest
+    assert said == pytest.approx(best.record.validation_cosine, abs=1e-4)
+    assert best.record != best.history[-1], "the last was the best, so the test shows nothing"
 
 
 # -- outputs that are inputs ------------------------------------------------------------------------------------------

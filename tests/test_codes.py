@@ -108,7 +108,7 @@ def test_codes_that_do_not_fit_are_not_put_together():
         ([0, 1], [1.0, 2.0], 3, ShapeError, r"one shape \(n, k\)"),
         ([[0, 1]], [[1.0, 2]], 1, ShapeError, "k at most n_latents = 1"),
         ([[0.0]], [[1.0]], 1, DTypeError, "integer indices, got float64"),
-        ([[0]], [[1]], 1, DTypeError, "floating-point values, got int64"),
+        ([[0]], [[1]], 1, DTypeError, "float64 values, got int64"),
     ],
 )
 def test_what_codes_refuse(indices, values, n_latents, error, message):

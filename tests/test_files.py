@@ -529,7 +529,7 @@ irregular[2] += 1
         ({"indices": C.indices.ravel()[:-1]}, ""),
         ({"data": C.values.ravel()[:-1]}, ""),
         ({"data": np.where(np.arange(N * K) == 4 * K, np.nan, C.values.ravel())}, "finite values"),
-        ({"data": np.arange(N * K)}, "floating-point values, got int64"),
+        ({"data": np.arange(N * K)}, "float64 values, got int64"),
         ({"shape": np.array([N + 1, H])}, "expected 6 rows"),
         ({"shape": np.array([N, H + 1])}, f"over {H} latents"),
         ({"shape": np.array([N])}, ""),

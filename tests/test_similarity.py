@@ -12,6 +12,7 @@ from compressae_ref import (
     DomainError,
     Index,
     Model,
+    Params,
     ShapeError,
     asymmetric_cosine,
     gram,
@@ -111,6 +112,22 @@ def test_both_backends_find_the_same_with_the_same_scores(small, space):
     assert_same_bits(a.scores, b.scores)
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4"), ("f4", "f4")])
+@pytest.mark.parametrize("space", SPACES)
+def test_both_backends_agree_where_codes_and_model_differ_in_dtype(small, space, dtypes):
+    pytest.importorskip("numba")
+    model, x, queries = small
+    params = Params(*(array.astype(dtypes[0]) for array in model.params.arrays().values()))
+    model = Model(params, 4)
+    codes = Codes(model.encode(x).indices, model.encode(x).values.astype(dtypes[1]) * (1 / 3), 40)
+    found = [search(queries, codes, 20, space=space, model=model, backend=name) for name in ("numpy", "numba")]
+    scores = [full_scores(space, model, queries, codes, name) for name in ("numpy", "numba")]
+    for a, b in (found[0], found[1]), (scores[:1], scores[1:]):
+        for ours, theirs in zip(a, b, strict=True):
+            assert_same_bits(ours, theirs)
+    assert found[0].scores.dtype == dtypes[0]
+
+
 def test_queries_may_be_codes_and_then_need_no_model(small):
     model, x, queries = small
     codes, asked = model.encode(x), model.encode(queries)
@@ -151,6 +168,7 @@ def test_what_search_refuses(small):
     model, x, queries = small
     codes = model.encode(x)
     other = Model(init_params(12, 40, np.random.default_rng(9)), 4)
+    anonymous = Codes(codes.indices, codes.values, codes.n_latents)
     cases = [
         (lambda: search(queries, codes), DomainError, "expected the model.*for dense queries"),
         (lambda: search(queries, codes, space="asymmetric"), DomainError, "expected the model.*asymmetric"),
@@ -161,17 +179,33 @@ def test_what_search_refuses(small):
             DomainError,
             "query_k: expected query_k from 1 to .* 40",
         ),
-        (lambda: search(codes, codes, query_k=4), DomainError, "query_k: expected it only with dense queries"),
+        (lambda: search(codes, codes, query_k=4), DomainError, "query_k: expected dense queries to encode, got codes"),
         (
             lambda: search(queries, codes, space="asymmetric", query_k=4, model=model),
             DomainError,
-            "query_k: expected it",
+            "query_k: expected a space in which queries are encoded",
         ),
         (lambda: search(queries[:, :5], codes, model=model), ShapeError, "queries: expected d = 12.*got 5"),
         (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),
         (lambda: search(other.encode(queries), codes), DomainError, "queries: expected codes of model"),
         (lambda: search(codes, codes, space="asymmetric", model=model), DomainError, "dense embeddings.*got codes"),
         (lambda: search(Codes([[0]], [[1.0]], 3), codes), ShapeError, "n_latents = 40 as in the items, got 3"),
+        (
+            lambda: search(other.encode(queries), anonymous, space="reconstructed", model=model),
+            DomainError,
+            "queries: exp",
+        ),
+        (lambda: sparse_cosine(other.encode(queries), codes), DomainError, "queries: expected codes of model"),
+        (
+            lambda: reconstructed_cosine(other.encode(x), codes, model.params.W_dec),
+            DomainError,
+            "queries: expected codes",
+        ),
+        (
+            lambda: asymmetric_cosine(queries, codes, model.params.W_dec[:30]),
+            ShapeError,
+            "codes: expected n_latents = 30",
+        ),
         (lambda: Index.build(codes, model=model).search([[np.nan] * 12]), DomainError, "NaN or infinity in row 0"),
     ]
     for call, error, message in cases:
@@ -189,5 +223,10 @@ def test_nearest_dense_is_a_plain_sort(monkeypatch):
     rng = np.random.default_rng(1)
     items, queries = rng.standard_normal((50, 6)).astype("f2"), rng.standard_normal((3, 6))
     monkeypatch.setattr(index_module, "ITEMS_PER_BLOCK", 16)
+    monkeypatch.setattr(index_module, "QUERIES_PER_BLOCK", 2)
     expected = np.argsort(-cosine(queries, items.astype(float)), axis=1)[:, :10]
     np.testing.assert_array_equal(nearest_dense(queries, items, 10).ids, expected)
+    items[7] = 0
+    hits = nearest_dense(np.vstack([queries, np.zeros((1, 6))]), items, 50)
+    assert (hits.scores[hits.ids == 7] == 0).all()
+    assert hits.ids[3].tolist() == list(range(50))

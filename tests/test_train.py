@@ -54,6 +54,19 @@ def test_any_source_of_the_same_rows_gives_the_same_model(x, tmp_path):
     assert fit(half, **SMALL).model.digest == fit(half.astype("f4"), **SMALL).model.digest
 
 
+def test_settings_may_be_numpy_numbers_and_the_model_can_be_saved(x, tmp_path):
+    plain = fit(x, seed=3, lr=float(np.float32(1e-3)), **SMALL).model
+    numpy = fit(x, seed=np.int64(3), lr=np.float32(1e-3), **{name: np.int32(v) for name, v in SMALL.items()}).model
+    for name, model in (("plain", plain), ("numpy", numpy)):
+        save_model(tmp_path / name, model)
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "numpy").read_bytes()
+
+
+def test_a_model_does_not_name_a_seed_that_was_not_used(x):
+    assert fit(x, rng=np.random.default_rng(3), **SMALL).model.training["seed"] is None
+    assert fit(x, seed=3, **SMALL).model.training["seed"] == 3
+
+
 def test_the_seed_decides_and_global_state_does_not(x):
     np.random.seed(1)  # noqa: NPY002
     first = fit(x, seed=3, **SMALL).model.digest
@@ -172,6 +185,13 @@ def test_early_stopping_returns_the_best(x):
     x_hat = result.model.decode(result.model.encode(held_out))
     cos = (x_hat * held_out).sum(1) / np.linalg.norm(x_hat, axis=1) / np.linalg.norm(held_out, axis=1)
     assert cos.mean() == pytest.approx(max(cosines), abs=1e-5)
+    assert result.record == result.history[cosines.index(max(cosines))]
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_early_stopping_with_a_validation_cosine_that_is_no_number(x):
+    with pytest.raises(DomainError, match="params: expected"):
+        fit(x, lr=1e39, steps=1, patience=1, **{name: v for name, v in SMALL.items() if name != "steps"})
 
 
 def test_no_validation_rows(x):
@@ -249,7 +269,11 @@ def test_presets_configs_and_single_settings_override_each_other_in_this_order(x
         ({"rows_per_block": 0}, "rows_per_block: expected a whole number of at least 1, got 0"),
         ({"validation_rows": 400}, "validation_rows: expected from 0 to less than the 400 rows of the data, got 400"),
         ({"patience": 1, "validation_rows": 0}, "patience: expected validation rows"),
-        ({"warmup_steps": -1}, "warmup_steps: expected numbers of at least 0"),
+        ({"warmup_steps": -1}, "warmup_steps: expected a whole number of at least 0, got -1"),
+        ({"warmup_steps": 1.5}, "warmup_steps: expected a whole number of at least 0, got 1.5"),
+        ({"validation_rows": 10.5}, "validation_rows: expected a whole number"),
+        ({"lr": "0.1"}, "lr: expected a number between 0 and inf, got '0.1'"),
+        ({"n_latents": 2**62}, "n_latents: expected a whole number of at most 2147483647"),
         ({"preset": "thesis"}, "preset: expected one of paper, got 'thesis'"),
         ({"learning_rate": 1}, "fit: expected settings out of n_latents, .*, got 'learning_rate'"),
     ],
