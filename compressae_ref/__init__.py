@@ -16,7 +16,7 @@ from compressae_ref.errors import (
 )
 from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
 from compressae_ref.index import Hits, Index, search
-from compressae_ref.metrics import bytes_per_row, dead_latents, mean_cosine, recall_at
+from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
 from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
 from compressae_ref.similarity import asymmetric_cosine, gram, reconstructed_cosine, sparse_cosine
@@ -44,6 +44,7 @@ __all__ = [
     "recall_at",
     "mean_cosine",
     "dead_latents",
+    "effective_latents",
     "bytes_per_row",
     "save_model",
     "load_model",

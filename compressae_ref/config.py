@@ -25,11 +25,11 @@ class TrainConfig:
     """stored entries per code"""
     init: Init = "tied"
     """initial values: "original" or "tied" (R9)"""
-    batch_size: int = 512
+    batch_size: int = 128
     """rows per step (all there are, if that is fewer)"""
     steps: int | None = None
     """Adam steps; None: `default_steps`"""
-    lr: float = 1e-2
+    lr: float = 3e-2
     """learning rate of Adam, at its height"""
     warmup_steps: int = 0
     """steps over which the learning rate rises from zero in a straight line"""

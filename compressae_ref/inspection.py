@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compressae_ref.codes import Codes
 from compressae_ref.embeddings import open_embeddings
 from compressae_ref.fileformat import CODES_FORMAT, MODEL_FORMAT, describe, is_ours, load_codes, load_model
-from compressae_ref.metrics import bytes_per_row, latent_usage
+from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
 from compressae_ref.model import Model
 
 
@@ -67,6 +67,7 @@ def _codes_facts(codes: Codes) -> dict[str, Any]:
         "bytes_per_code": bytes_per_row(codes),
         "made_by_model": codes.model,
         "latents_in_use": int((usage > 0).sum()),
+        "effective_latents": effective_latents(codes),
         "share_of_rows_with_the_most_used_latent": float(usage.max() / max(len(codes), 1)),
         "share_of_negative_values": float((codes.values < 0).mean()) if codes.values.size else 0.0,
         "median_magnitude": float(np.median(magnitudes)) if magnitudes.size else 0.0,

@@ -42,6 +42,18 @@ def dead_latents(codes: Codes) -> int:
     return int((latent_usage(codes) == 0).sum())
 
 
+def effective_latents(codes: Codes) -> float:
+    """How many latents carry the codes: exp(−Σ_j p_j log p_j), p_j the share of latent j in all non-zero entries.
+
+    From 0 (no entries at all) and 1 (all in one latent) to h (each latent in as many rows).
+    """
+    usage = latent_usage(codes)
+    if not usage.any():
+        return 0.0
+    share = usage[usage > 0] / usage.sum()
+    return float(np.exp(-np.sum(share * np.log(share))))
+
+
 def bytes_per_row(stored: Codes | Any) -> int:
     """Bytes of one stored row: 4 + the value's size per entry for codes, d times the item size for a dense array."""
     if isinstance(stored, Codes):

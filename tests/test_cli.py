@@ -395,6 +395,7 @@ def test_inspect_tells_what_only_the_content_knows(files, run):
     assert facts["model"]["digest"] == facts["codes"]["made_by_model"] == model.digest
     assert facts["model"]["training"] == dict(model.training)
     assert facts["codes"]["latents_in_use"] == len(np.unique(codes.indices[codes.values != 0]))
+    assert facts["codes"]["effective_latents"] == compressae_ref.effective_latents(codes)
     assert facts["codes"]["share_of_negative_values"] == pytest.approx(np.mean(codes.values < 0))
     norms = np.linalg.norm(x.astype(np.float64), axis=1)
     assert (facts["x"]["smallest_norm"], facts["x"]["largest_norm"]) == pytest.approx((norms.min(), norms.max()))

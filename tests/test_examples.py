@@ -20,6 +20,7 @@ SHOWN = {
         r"grad_b_enc .*finite difference: \S+ \(bound",
         r"x_hat_aux +\(3, 5\)",
     ],
+    "05": [r"sparse, 4k \| reconstructed \| asymmetric", r"(?m)^\| 256 \| 0\.", r"(?m)^\| 2048 \| 0\.", r"recall@100"],
 }
 
 

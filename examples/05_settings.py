@@ -1,0 +1,112 @@
+"""What a setting of training is worth on your data: train with each of several values, and see what each space makes of it.
+
+Run it with ``python examples/05_settings.py``: it compares dictionaries of different sizes on the embeddings that come with
+the package, and takes seconds. The tables of ``spec/evidence.md`` come from longer runs of it, like this one:
+
+    python examples/05_settings.py items.npy queries.npy --set steps=600 --vary init=tied,original lr=0.001,0.01
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from compressae_ref import Codes, TrainConfig, dead_latents, effective_latents, fit
+from compressae_ref.demo import load_demo_data
+from compressae_ref.embeddings import open_embeddings
+from compressae_ref.evaluate import evaluate
+from compressae_ref.index import nearest_dense
+
+TOP = 100
+COLUMNS = ["cosine", "dead", "effective", "shared", "sparse", "sparse, 4k", "reconstructed", "asymmetric"]
+LEGEND = f"""
+cosine          of held-out rows with their reconstructions, on average
+dead            latents that no item stores
+effective       latents in use: exp of the entropy of how often each is stored
+shared          latents that the code of a query has in common with that of one of its {TOP} nearest dense vectors
+sparse ...      recall@{TOP} against the dense neighbours in each space; 4k: the query's code has four times the entries"""
+
+
+def main() -> None:
+    options = arguments()
+    if options.items is None:
+        data = load_demo_data()
+        items, queries = data.items, data.queries
+    else:
+        items, queries = open_embeddings(options.items), open_embeddings(options.queries)
+    fixed, varied = dict(options.set), dict(options.vary)
+    print(f"{len(items):,} items and {len(queries):,} queries of d = {items.shape[1]}", end="")
+    print("".join(f"; {name} {value[0]}" for name, value in fixed.items()) + "\n")
+    print(line([*varied, *COLUMNS]))
+    print(line(["---:"] * (len(varied) + len(COLUMNS))))
+    for values in product(*varied.values()):
+        settings = {name: value[0] for name, value in fixed.items()} | dict(zip(varied, values, strict=True))
+        print(line([*map(str, values), *measure(items, queries, settings)]), flush=True)
+    print(LEGEND)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("items", nargs="?", metavar="ITEMS", help=".npy or .npz: rows to train on and to search")
+    parser.add_argument("queries", nargs="?", metavar="QUERIES", help="rows to ask with, none of them in ITEMS")
+    fixed = [setting("k=16"), setting("steps=150"), setting("batch_size=256")]
+    parser.add_argument("--set", nargs="+", type=setting, default=fixed, metavar="NAME=VALUE", help="for all trainings")
+    varied = [setting("n_latents=256,512,1024,2048")]
+    parser.add_argument("--vary", nargs="+", type=setting, default=varied, metavar="NAME=VALUE,...", help="to compare")
+    options = parser.parse_args()
+    if options.items is not None and options.queries is None:
+        parser.error("expected QUERIES beside ITEMS")
+    return options
+
+
+def setting(text: str) -> tuple[str, list[Any]]:
+    """The name of a setting and its values: numbers where they look like numbers."""
+    name, _, values = text.partition("=")
+    if name not in TrainConfig.__dataclass_fields__ or not values:
+        raise argparse.ArgumentTypeError(f"expected a setting of TrainConfig, '=' and values, got {text!r}")
+    return name, [number(value) for value in values.split(",")]
+
+
+def number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def measure(items: Any, queries: Any, settings: dict[str, Any]) -> Sequence[str]:
+    result = fit(items, **settings)
+    model = result.model
+    codes = model.encode(items)
+    truth = nearest_dense(queries, items, TOP).ids
+    recall = {
+        (row.method, row.query_k): row.recall[TOP] for row in evaluate(model, items, queries, ks=[model.k], tops=[TOP])
+    }
+    longer = min(4 * model.k, codes.n_latents)
+    spaces = [("sparse", model.k), ("sparse", longer), ("reconstructed", model.k), ("asymmetric", None)]
+    return [
+        f"{result.record.validation_cosine:.4f}",
+        str(dead_latents(codes)),
+        f"{effective_latents(codes):.0f}",
+        f"{shared_latents(model.encode(queries), codes, truth):.1f}",
+        *(f"{recall[space]:.3f}" for space in spaces),
+    ]
+
+
+def shared_latents(queries: Codes, items: Codes, neighbours: np.ndarray) -> float:
+    """Latents that the code of a query and that of one of its neighbours both store, on average."""
+    stored = queries.to_dense() != 0
+    return float(np.mean([stored[q][items.indices[ids]].sum(axis=1).mean() for q, ids in enumerate(neighbours)]))
+
+
+def line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
