@@ -72,8 +72,19 @@ def _flushed(moment: Floats) -> Floats:
 def adam_constants(config: AdamConfig, step: int, dtype: np.dtype[Any]) -> Floats:
     """The numbers of one step, computed in float64 and rounded once."""
     beta1, beta2 = config.beta1, config.beta2
-    corrections = (1 - beta1**step, 1 - beta2**step)
+    corrections = (1 - power(beta1, step), 1 - power(beta2, step))
     return np.array([config.lr, beta1, beta2, 1 - beta1, 1 - beta2, config.eps, *corrections], dtype)
+
+
+def power(base: float, exponent: int) -> float:
+    """baseⁿ by repeated squaring, from the lowest bit of n: ``**`` leaves its last bit to the C library."""
+    result = 1.0
+    while exponent > 0:
+        if exponent % 2 == 1:
+            result *= base
+        base *= base
+        exponent //= 2
+    return result
 
 
 def adam_step(

@@ -53,9 +53,7 @@ def _add(commands: Any, name: str, help_line: str, *, backend: bool = True) -> a
     return command
 
 
-_EMBEDDINGS = (
-    ".npy, or .npz with the array 'embeddings' (or only one): one embedding per row; - reads a .npy from a pipe"
-)
+_EMBEDDINGS = ".npy, or .npz with the array 'embeddings' (or only one): one embedding per row; - reads it from a pipe"
 
 
 def _add_demo(commands: Any) -> None:

@@ -31,17 +31,20 @@ from compressae_ref.evaluate import TOPS, evaluate, table
 from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
 from compressae_ref.index import Index
 from compressae_ref.inspection import explain, inspect_file
+from compressae_ref.interrupts import kept_interrupts
 from compressae_ref.progress import TrainingBar
 from compressae_ref.train import fit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every expected failure becomes one line on standard error and exit code 1."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without "×" gets a "?", not an error
     options = command_line().parse_args(arguments)
     try:
-        _COMMANDS[options.command](options)
+        with kept_interrupts():
+            _COMMANDS[options.command](options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _failed("interrupted; nothing was written")
@@ -55,6 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _failed(f"not enough memory: {error}")
     return 0
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that the caller closed; what goes there is lost, and that is no error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  it stays open
 
 
 def _failed(message: str) -> int:

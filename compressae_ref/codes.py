@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressae_ref.arrays import Bools, Floats, Indices
+from compressae_ref.checks import as_whole
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.order import by_magnitude, largest
 
@@ -43,6 +44,7 @@ class Codes:
     model: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "n_latents", as_whole(self.n_latents, "n_latents", most=2**63 - 1))
         object.__setattr__(self, "indices", _as_indices(self.indices))
         object.__setattr__(self, "values", _as_values(self.values))
         _check_invariants(self.indices, self.values, self.n_latents)
@@ -72,6 +74,8 @@ class Codes:
         """The codes of some rows: a slice, an array of row numbers or a mask; one number gives one row."""
         if isinstance(rows, (int, np.integer)):
             rows = [range(len(self))[rows]]
+        elif not isinstance(rows, slice) and (isinstance(rows, tuple) or np.ndim(rows) != 1):
+            raise ShapeError(f"codes: expected a slice, an array of row numbers or a mask, got {type(rows).__name__}")
         return self._like(self.indices[rows], self.values[rows])
 
     def __repr__(self) -> str:
@@ -87,7 +91,7 @@ class Codes:
 
         Equal to encoding with that k in the first place, since the selection is a total order.
         """
-        if not 1 <= k <= self.k:
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= self.k:
             raise DomainError(f"truncate: expected k from 1 to {self.k} (the stored entries), got {k}")
         return self.entries(largest(by_magnitude(self.values), k), k)
 
@@ -161,13 +165,14 @@ def _as_values(values: Any) -> Floats:
     array = np.asarray(values)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise DTypeError(f"codes: expected float16, float32 or float64 values, got {array.dtype}")
-    return np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
+    floats: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
+    return floats + floats.dtype.type(0)  # −0 becomes +0 (R2)
 
 
 def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
-    if indices.ndim != 2 or indices.shape != values.shape or indices.shape[1] > n_latents:
+    if indices.ndim != 2 or indices.shape != values.shape or not 1 <= indices.shape[1] <= n_latents:
         raise ShapeError(
-            f"codes: expected indices and values of one shape (n, k) with k at most n_latents = {n_latents}, "
+            f"codes: expected indices and values of one shape (n, k) with k from 1 to n_latents = {n_latents}, "
             f"got {indices.shape} and {values.shape}"
         )
     for bad, what in (

@@ -47,7 +47,22 @@ def as_source(x: Any, name: str = "x") -> RowSource:
 def read_blocks(source: RowSource, rows: int, **checks: Any) -> Iterator[Floats]:
     """Checked blocks of rows in order (`checks.as_embeddings`)."""
     for start in range(0, len(source), rows):
-        yield as_embeddings(source[start : start + rows], first_row=start, **checks)
+        yield read_block(source, start, rows, **checks)
+
+
+def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Floats:
+    """Checked rows from ``start``, ``rows`` of them or as many as there are; ShapeError for another number."""
+    block = as_embeddings(source[start : start + rows], first_row=start, **checks)
+    expected = min(rows, len(source) - start)
+    if len(block) != expected:
+        raise ShapeError(f"x: expected {expected} rows from row {start} of {len(source)}, got {len(block)}")
+    return block
+
+
+def check_rows(source: RowSource, **checks: Any) -> None:
+    """Read everything once: a bad row is an error now, not when training comes to it, if it ever does (R3)."""
+    for _ in read_blocks(source, 8 * BLOCK_ROWS, **checks):
+        pass
 
 
 def read_rows(source: RowSource, rows: NDArray[np.int64], **checks: Any) -> Floats:
@@ -105,7 +120,7 @@ def _shuffled_blocks(
     starts = np.arange(0, len(source), rows)
     while True:
         for start in rng.permutation(starts).tolist():
-            block = as_embeddings(source[start : start + rows], first_row=start, **checks)
+            block = read_block(source, start, rows, **checks)
             here = held_out[slice(*np.searchsorted(held_out, (start, start + rows)))] - start
             yield np.delete(block, here, axis=0) if len(here) else block
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ EMBEDDINGS_KEY = "embeddings"
 
 
 def open_embeddings(path: str) -> NDArray[Any]:
-    """The two-dimensional float array in a file; ``-`` reads a ``.npy`` from standard input.
+    """The two-dimensional float array in a file; ``-`` reads either from standard input.
 
     A ``.npy`` is mapped, not loaded. From an ``.npz`` the entry "embeddings" is taken, or the only one there is.
 
@@ -51,18 +51,25 @@ def _read(path: Path) -> NDArray[Any]:
     if not is_zip:
         with np.errstate(over="raise"):  # a header that lies about its shape: its product of sizes must not wrap
             return np.lib.format.open_memmap(path, mode="r")
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with path.open("rb") as file:
+        return _from_archive(file, str(path))
+
+
+def _from_archive(file: IO[bytes], shown: str) -> NDArray[Any]:
+    with np.load(file, allow_pickle=False) as archive:
         names = archive.files
         if EMBEDDINGS_KEY not in names and len(names) != 1:
             raise FormatError(
-                f"{path}: expected an entry {EMBEDDINGS_KEY!r} or only one entry, got {', '.join(names) or 'none'}"
+                f"{shown}: expected an entry {EMBEDDINGS_KEY!r} or only one entry, got {', '.join(names) or 'none'}"
             )
         return _array(archive[EMBEDDINGS_KEY if EMBEDDINGS_KEY in names else names[0]])
 
 
 def _read_standard_input() -> NDArray[Any]:
-    content = sys.stdin.buffer.read()
-    if not content.startswith((b"\x93NUMPY", b"PK\x03\x04")):  # NumPy would take it for a pickle
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    if content.startswith(b"PK\x03\x04"):
+        return _from_archive(io.BytesIO(content), _shown("-"))
+    if not content.startswith(b"\x93NUMPY"):  # NumPy would take it for a pickle
         raise ValueError("neither .npy nor .npz")
     return _array(np.load(io.BytesIO(content), allow_pickle=False))
 

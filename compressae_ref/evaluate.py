@@ -72,9 +72,10 @@ def evaluate(
     if not ks or ks[0] > model.k or ks[-1] < 1:
         raise DomainError(f"k: expected numbers from 1 to the model's k = {model.k}, got {ks}")
     tops = [as_whole(top, "top") for top in tops]
-    if max(tops) > len(source):
-        raise DomainError(f"top: expected at most as many neighbours as the {len(source)} items, got {max(tops)}")
-    return list(_rows(model, source, as_embeddings(queries, name="queries", d=model.params.d), ks, tops, kernels))
+    if not tops or max(tops) > len(source):
+        raise DomainError(f"top: expected at most as many neighbours as the {len(source)} items, got {tops}")
+    queries = as_embeddings(as_source(queries, "queries"), name="queries", d=model.params.d)
+    return list(_rows(model, source, queries, ks, tops, kernels))
 
 
 def _rows(

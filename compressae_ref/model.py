@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from compressae_ref import ops
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import ZeroRows, as_embeddings, as_k, reject
+from compressae_ref.checks import ZeroRows, as_k, reject
 from compressae_ref.codes import Codes
-from compressae_ref.data import RowSource, as_source
+from compressae_ref.data import RowSource, as_source, read_block
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.params import Params
 
@@ -183,15 +183,14 @@ class Model:
         source, k = as_source(x), as_k(self.k if k is None else k, self.params.n_latents)
         kernels = get_backend(backend)
         blocks = (
-            self._encode_block(source[start : start + ROWS_PER_BLOCK], k, start, zero_rows, kernels)
-            for start in range(0, len(source), ROWS_PER_BLOCK)
+            self._encode_block(source, k, start, zero_rows, kernels) for start in range(0, len(source), ROWS_PER_BLOCK)
         )
         return Codes.concatenate(list(blocks))
 
-    def _encode_block(self, x: Any, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
+    def _encode_block(self, source: RowSource, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
         if zero_rows not in ("error", "empty"):
             raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
-        block = as_embeddings(x, d=self.params.d, first_row=first_row, zeros=zero_rows == "empty")
+        block = read_block(source, first_row, ROWS_PER_BLOCK, d=self.params.d, zeros=zero_rows == "empty")
         zero: Bools = ~np.any(block, axis=1)
         block = np.where(zero[:, None], 1, block)  # any direction will do: what comes of it is overwritten
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import io
 import json
 import os
 import re
 import select
+import shlex
 import signal
 import stat
 import struct
@@ -28,6 +30,7 @@ from compressae_ref import cli, fit, load_codes, load_model, save_codes, save_mo
 from compressae_ref import demo as demo_module
 from compressae_ref.config import TrainConfig
 from compressae_ref.evaluate import evaluate, table
+from compressae_ref.interrupts import kept_interrupts
 from compressae_ref.similarity import SPACES
 from tests.bounds import assert_same_bits
 
@@ -570,9 +573,11 @@ def test_standard_input_that_holds_no_embeddings_is_refused(command, assert_refu
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(spoiled(17, np.nan), "row 17"), (npz(a=X), "expected")], ids=["a bad row", "an .npz"]
+    ("content", "reason"),
+    [(spoiled(17, np.nan), "row 17"), (npz(a=X, b=X), "got a, b")],
+    ids=["a bad row", "two arrays"],
 )
-def test_bad_rows_and_archives_on_standard_input_are_refused(command, assert_refused, monkeypatch, content, reason):
+def test_bad_content_on_standard_input_is_refused(command, assert_refused, monkeypatch, content, reason):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert_refused(command(FORMS["encode"], bad="-"), ["standard input", reason])
 
@@ -959,6 +964,24 @@ def test_ctrl_c_in_training(files, tmp_path, before):
 
 
 @pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_that_a_callback_swallows_arrives_all_the_same(capsys):
+    """So it happens while Numba compiles: LLVM calls back into Python, and drops what is raised there."""
+
+    @ctypes.CFUNCTYPE(None)
+    def callback():
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with kept_interrupts():
+            callback()
+            time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_training_on_a_terminal(files, tmp_path):
     """On a terminal there is a progress bar; the message stands on a line of its own below it."""
     pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
@@ -1119,3 +1142,25 @@ def test_an_output_must_not_be_an_input(files, tmp_path, capsys, place):
     assert cli.main(words(commands[place])) == 1
     assert "expected an output that is not an input" in capsys.readouterr().err
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_closed_outputs_are_no_error(files, closed):
+    line = f"{shlex.join(words([*AS_MODULE, 'inspect', files.model]))} {closed}"
+    assert subprocess.run(["sh", "-c", line], capture_output=True, check=False).returncode == 0
+
+
+def test_a_closed_input_is_an_empty_one(files, tmp_path):
+    line = shlex.join(words([*AS_MODULE, "encode", files.model, "-", "-o", tmp_path / "c.npz"])) + " <&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
+    assert_one_line(done.stderr, "standard input", "expected a .npy or .npz file")
+
+
+def test_an_archive_from_a_pipe(files, tmp_path, run, monkeypatch):
+    np.savez(tmp_path / "x.npz", embeddings=np.load(files.x), other=np.ones(3))
+    content = io.BytesIO((tmp_path / "x.npz").read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+    run("encode", files.model, "-", "-o", tmp_path / "piped.npz")
+    run("encode", files.model, files.x, "-o", tmp_path / "named.npz")
+    assert (tmp_path / "piped.npz").read_bytes() == (tmp_path / "named.npz").read_bytes()

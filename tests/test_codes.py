@@ -106,9 +106,12 @@ def test_codes_that_do_not_fit_are_not_put_together():
         ([[0, 1]], [[1.0, np.nan]], 3, DomainError, "finite values.*row 0"),
         ([[0, 1]], [[1.0]], 3, ShapeError, r"one shape \(n, k\)"),
         ([0, 1], [1.0, 2.0], 3, ShapeError, r"one shape \(n, k\)"),
-        ([[0, 1]], [[1.0, 2]], 1, ShapeError, "k at most n_latents = 1"),
+        ([[0, 1]], [[1.0, 2]], 1, ShapeError, "k from 1 to n_latents = 1"),
         ([[0.0]], [[1.0]], 1, DTypeError, "integer indices, got float64"),
         ([[0]], [[1]], 1, DTypeError, "float64 values, got int64"),
+        ([[], []], [[], []], 3, DTypeError, "integer indices"),
+        (np.zeros((2, 0), int), np.zeros((2, 0)), 3, ShapeError, "k from 1 to n_latents = 3"),
+        ([[0]], [[1.0]], 1.0, DomainError, "n_latents: expected a whole number"),
     ],
 )
 def test_what_codes_refuse(indices, values, n_latents, error, message):
@@ -118,3 +121,24 @@ def test_what_codes_refuse(indices, values, n_latents, error, message):
 
 def test_half_precision_values_become_single():
     assert Codes(np.array([[0]]), np.array([[1]], np.float16), 1).values.dtype == np.float32
+
+
+def test_minus_zero_is_stored_as_plus_zero():
+    values = Codes(np.array([[0, 1]]), np.array([[-0.0, 1]]), 4).values
+    assert not np.signbit(values).any()
+
+
+def test_n_latents_becomes_a_plain_number():
+    assert type(Codes(np.array([[0]]), np.array([[1.0]]), np.int64(4)).n_latents) is int
+
+
+@pytest.mark.parametrize("rows", [(slice(None), slice(2)), None, (slice(2), 1), np.array([[0, 1]])])
+def test_slicing_is_by_rows_alone(rows):
+    with pytest.raises(ShapeError, match="a slice, an array of row numbers or a mask"):
+        Codes(np.array([[0, 1]] * 3), np.ones((3, 2)), 4)[rows]
+
+
+@pytest.mark.parametrize("k", [2.5, True, "1"])
+def test_truncation_needs_a_whole_number(k):
+    with pytest.raises(DomainError, match="truncate: expected k from 1 to 2"):
+        Codes(np.array([[0, 1]]), np.ones((1, 2)), 4).truncate(k)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from compressae_ref import Model, asymmetric_cosine, reconstructed_cosine, search, sparse_cosine  # noqa: E402
-from compressae_ref.adam import AdamConfig, adam_constants, adam_step, init_adam, renormalize_decoder  # noqa: E402
+from compressae_ref.adam import AdamConfig, adam_constants, adam_step, init_adam, power, renormalize_decoder  # noqa: E402
 from compressae_ref.backends import get_backend  # noqa: E402
 from compressae_ref.config import TrainConfig  # noqa: E402
 from compressae_ref.model import aux_k, encode_unit, forward, loss_and_grads, unit_rows  # noqa: E402
@@ -131,6 +131,11 @@ def test_r8_adam_is_that_of_pytorch(rng, lr, eps, steps):
         theirs.grad = torch.tensor(grad)
         optimizer.step()
     assert_within(params.W_enc, theirs.detach().numpy(), 1e-11 * (1 + lr * steps))
+
+
+@given(st.sampled_from([0.0, 0.9, 0.999]), st.integers(1, 100_000))
+def test_powers_by_repeated_squaring(base, exponent):
+    assert power(base, exponent) == pytest.approx(base**exponent, rel=1e-11)
 
 
 def test_r8_the_first_step_tells_where_epsilon_stands():

@@ -146,6 +146,12 @@ def test_learning_rates():
     assert [round(learning_rate(cosine, step, 4), 6) for step in range(4)] == [2, 1.707107, 1, 0.292893]
 
 
+def test_the_half_cosine_is_one_and_needs_no_library():
+    config = TrainConfig(lr=1.0, decay="cosine")
+    for step in range(101):
+        assert learning_rate(config, step, 100) == pytest.approx((1 + math.cos(math.pi * step / 100)) / 2, abs=1e-14)
+
+
 def test_the_history(x):
     seen = []
     result = fit(x, records=4, callback=seen.append, **SMALL)
@@ -321,6 +327,24 @@ def test_r3_rows_are_counted_over_all_blocks(x):
         fit(many, **{**SMALL, "steps": 400})
     with pytest.raises(DomainError, match="NaN or infinity in row 3777"):
         fit(x, **SMALL).model.encode(many)
+
+
+def test_r3_a_bad_row_is_found_even_where_training_would_not_come_to_it(x):
+    many = with_row(np.tile(x, (10, 1)), 3777, np.nan)
+    with pytest.raises(DomainError, match="NaN or infinity in row 3777"):
+        fit(many, **{**SMALL, "steps": 1}, buffer_rows=32)
+
+
+def test_a_source_that_gives_fewer_rows_than_it_says_is_refused(x):
+    class Short(Slices):
+        def __len__(self):
+            return 1000
+
+    with pytest.raises(ShapeError, match="expected 1000 rows from row 0 of 1000, got 400"):
+        fit(Short(x), **SMALL)
+    model = fit(x, **SMALL).model
+    with pytest.raises(ShapeError, match="expected 512 rows from row 0 of 1000, got 400"):
+        model.encode(Short(x))
 
 
 # -- initial values ---------------------------------------------------------------------------------------------------
