@@ -54,11 +54,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("items", nargs="?", metavar="ITEMS", help=".npy or .npz: rows to train on and to search")
     parser.add_argument("queries", nargs="?", metavar="QUERIES", help="rows to ask with, none of them in ITEMS")
-    fixed = [setting("k=16"), setting("steps=150"), setting("batch_size=256")]
-    parser.add_argument("--set", nargs="+", type=setting, default=fixed, metavar="NAME=VALUE", help="for all trainings")
+    parser.add_argument("--set", nargs="+", type=setting, metavar="NAME=VALUE", help="for all trainings")
     varied = [setting("n_latents=256,512,1024,2048")]
     parser.add_argument("--vary", nargs="+", type=setting, default=varied, metavar="NAME=VALUE,...", help="to compare")
     options = parser.parse_args()
+    if options.set is None:  # a short look without arguments, the defaults of training on your own data
+        options.set = [] if options.items else [setting("k=16"), setting("steps=150"), setting("batch_size=256")]
     if options.items is not None and options.queries is None:
         parser.error("expected QUERIES beside ITEMS")
     return options
