@@ -30,6 +30,7 @@ FAULTS = [
     Fault("−0 is stored", OPS, " + pre.dtype.type(0), pre.shape[1]", ", pre.shape[1]", "test_ops.py -k r2"),
     Fault("the rest holds the largest", OPS, "codes.entries(~kept, codes.k - k)", "codes.entries(kept, k)", "test_ops.py -k k_largest"),
     Fault("truncation by value", "codes.py", "largest(by_magnitude(self.values), k), k)", "largest(self.values, k), k)", "test_codes.py -k trunc"),
+    Fault("codes from elsewhere keep −0", "codes.py", "return floats + floats.dtype.type(0)", "return floats", "test_codes.py -k minus_zero"),
     # forward and backward
     Fault("the bias is forgotten", OPS, "W_enc.T[j]) + b_enc[j]", "W_enc.T[j])", "test_oracle.py -k losses"),
     Fault("rows are not scaled before the norm", OPS, "np.ldexp(x, -exponent)", "x", "test_ops.py -k unit"),
@@ -55,6 +56,7 @@ FAULTS = [
     # data
     Fault("held-out rows are trained on", "data.py", "yield np.delete(block, here, axis=0) if len(here) else block", "yield block", "test_train.py -k epoch"),
     Fault("nothing is shuffled", "data.py", "n_left + rng.permutation(len(buffer) - n_left)", "np.arange(n_left, len(buffer))", "test_train.py -k mixed"),
+    Fault("rows that training does not come to are not checked", "train.py", "check_rows(source, d=d)", "pass", "test_train.py -k come_to_it"),
     Fault("NaN passes", "checks.py", "reject(~np.isfinite(block).all(axis=1)", "reject(np.isinf(block).all(axis=1)", "test_train.py -k r3"),
     Fault("the row of an error counts from the block", "checks.py", "first_row + int(np.argmax(bad))", "int(np.argmax(bad))", "test_train.py -k r3"),
     # retrieval
