@@ -14,12 +14,15 @@ from compressae_ref.archive import DAMAGE
 from compressae_ref.data import as_source
 from compressae_ref.errors import FormatError, ShapeError
 
+ZIP_MAGIC = b"PK\x03\x04"
+"""The first bytes of an ``.npz``."""
+
 EMBEDDINGS_KEY = "embeddings"
 """The array that is read from an ``.npz`` that holds several."""
 
 
 def open_embeddings(path: str) -> NDArray[Any]:
-    """The two-dimensional float array in a file; ``-`` reads either from standard input.
+    """The two-dimensional float array in a ``.npy`` or ``.npz`` file; ``-`` reads one from standard input.
 
     A ``.npy`` is mapped, not loaded. From an ``.npz`` the entry "embeddings" is taken, or the only one there is.
 
@@ -47,7 +50,7 @@ def open_embeddings(path: str) -> NDArray[Any]:
 
 def _read(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\x03\x04"
+        is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     if not is_zip:
         with np.errstate(over="raise"):  # a header that lies about its shape: its product of sizes must not wrap
             return np.lib.format.open_memmap(path, mode="r")
@@ -67,7 +70,7 @@ def _from_archive(file: IO[bytes], shown: str) -> NDArray[Any]:
 
 def _read_standard_input() -> NDArray[Any]:
     content = b"" if sys.stdin is None else sys.stdin.buffer.read()
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith(ZIP_MAGIC):
         return _from_archive(io.BytesIO(content), _shown("-"))
     if not content.startswith(b"\x93NUMPY"):  # NumPy would take it for a pickle
         raise ValueError("neither .npy nor .npz")

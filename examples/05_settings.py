@@ -21,6 +21,7 @@ from compressae_ref.demo import load_demo_data
 from compressae_ref.embeddings import open_embeddings
 from compressae_ref.evaluate import evaluate
 from compressae_ref.index import nearest_dense
+from compressae_ref.model import aux_k
 
 TOP = 100
 COLUMNS = ["cosine", "dead", "effective", "shared", "sparse", "sparse, 4k", "reconstructed", "asymmetric"]
@@ -88,7 +89,7 @@ def measure(items: Any, queries: Any, settings: dict[str, Any]) -> Sequence[str]
     recall = {
         (row.method, row.query_k): row.recall[TOP] for row in evaluate(model, items, queries, ks=[model.k], tops=[TOP])
     }
-    longer = min(4 * model.k, codes.n_latents)
+    longer = aux_k(model.k, codes.n_latents)
     spaces = [("sparse", model.k), ("sparse", longer), ("reconstructed", model.k), ("asymmetric", None)]
     return [
         f"{result.record.validation_cosine:.4f}",
