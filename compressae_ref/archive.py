@@ -20,6 +20,9 @@ from compressae_ref.errors import FormatError
 
 PathLike = str | os.PathLike[str]
 
+UNIX = 3
+"""What zip archives call the system that they were made on; it goes into the bytes."""
+
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -76,7 +79,9 @@ def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name, array in arrays.items():
             little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            with archive.open(entry, "w", force_zip64=True) as member:
+            entry.create_system = UNIX  # zipfile writes down the machine's own
+            entry.file_size = little.nbytes  # so that zip64 is used where it is needed, and only there
+            with archive.open(entry, "w") as member:
                 np.lib.format.write_array(member, little, version=(1, 0), allow_pickle=False)
 
 

@@ -2,6 +2,9 @@
 
 A model file holds ``W_enc``, ``b_enc``, ``W_dec`` and ``meta``; a codes file holds what ``scipy.sparse.load_npz`` opens
 as CSR, and ``meta``. ``meta`` is one JSON text. There never is a half-written file (`archive`).
+
+``spec/file-format.md`` is normative: numbers are little-endian and in C order (R11), a file is used whole or not at all
+(R12), and codes carry the digest of the model that made them (R13).
 """
 
 from __future__ import annotations
@@ -77,6 +80,10 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
     return model
 
 
+_CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
+"""What a codes file holds, and as what (R11)."""
+
+
 def save_codes(path: PathLike, codes: Codes) -> None:
     """Write a codes file: CSR for ``scipy.sparse.load_npz``, and which model made the codes."""
     meta = {
@@ -111,6 +118,10 @@ def load_codes(path: PathLike) -> Codes:
 
 
 def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
+    for name, kinds in _CODES_ARRAYS.items():
+        if arrays[name].dtype.str not in kinds or arrays[name].ndim != 1:
+            found = f"{arrays[name].dtype.str} of shape {arrays[name].shape}"
+            raise FormatError(f"expected {name} as a list of {' or '.join(kinds)}, got {found}")
     k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
     as_k(k, n_latents)
     if not isinstance(meta["model"], str | None):

@@ -81,29 +81,37 @@ def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activat
     return Activations(x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux)
 
 
+def loss_backward(acts: Activations, n_batch: int, aux_weight: float = AUX_WEIGHT) -> tuple[Floats, Floats]:
+    """∂L/∂x̂_k and ∂L/∂x̂_aux, each (n, d), for rows of a batch of ``n_batch``: the loss is its mean.           (E13')
+
+    The first has the second in it, because x̂_k is a term of x̂_aux.
+    """
+    x_unit, x_hat_k, x_hat_aux = acts.x_unit, acts.x_hat_k, acts.x_hat_aux
+    toward_minus_one = np.full(len(x_unit), -1 / n_batch, x_unit.dtype)
+    grad_x_hat_aux = ops.cosines_backward(toward_minus_one * x_unit.dtype.type(aux_weight), x_unit, x_hat_aux)
+    grad_x_hat_k = ops.cosines_backward(toward_minus_one, x_unit, x_hat_k) + grad_x_hat_aux
+    return grad_x_hat_k, grad_x_hat_aux
+
+
 def backward(
     acts: Activations, params: Params, grads: Params, n_batch: int, backend: Backend, aux_weight: float = AUX_WEIGHT
 ) -> None:
-    """Add the gradients of the loss over a block of rows to ``grads``, the forward pass in reverse.             (E13')
+    """Add the gradients of the loss over a block of rows to ``grads``, the forward pass in reverse.      (E7'), (E4')
 
     Parameters
     ----------
     acts : what `forward` returned for the block
     grads : arrays like ``params``, changed in place
-    n_batch : rows of the whole batch: the loss is a mean over all of them
+    n_batch : rows of the whole batch
     """
-    x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux = acts
-    toward_minus_one = np.full(len(x_unit), -1 / n_batch, x_unit.dtype)
-    grad_x_hat_aux = ops.cosines_backward(toward_minus_one * x_unit.dtype.type(aux_weight), x_unit, x_hat_aux)
-    grad_x_hat_k = ops.cosines_backward(toward_minus_one, x_unit, x_hat_k) + grad_x_hat_aux
+    grad_x_hat_k, grad_x_hat_aux = loss_backward(acts, n_batch, aux_weight)
+    parts = [(acts.codes_k, grad_x_hat_k), (acts.codes_rest, grad_x_hat_aux)]
     grad_pre = [
         ops.abs_topk_backward(backend.decode_backward_values(grad_x_hat, codes, params.W_dec), codes)
-        for codes, grad_x_hat in ((codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux))
+        for codes, grad_x_hat in parts
     ]
-    ops.decode_backward_weights(
-        [(codes_k, grad_x_hat_k), (codes_rest, grad_x_hat_aux)], grads.W_dec, backend.transpose_product
-    )
-    ops.pre_activations_backward(grad_pre, x_unit, grads.W_enc, grads.b_enc, backend.transpose_product)
+    ops.decode_backward_weights(parts, grads.W_dec, backend.transpose_product)
+    ops.pre_activations_backward(grad_pre, acts.x_unit, grads.W_enc, grads.b_enc, backend.transpose_product)
 
 
 def loss_and_grads(

@@ -57,7 +57,7 @@ class Params:
         return Params(**{name: array.copy(order="K") for name, array in self.arrays().items()})
 
     def digest(self) -> str:
-        """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model."""
+        """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model.     (E18)"""
         sha = hashlib.sha256()
         for name, array in self.arrays().items():
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -85,14 +85,20 @@ def init_params(
     """
     if init not in ("tied", "original"):
         raise DomainError(f"init: expected 'tied' or 'original', got {init!r}")
-    W_enc = _uniform(rng, (d, n_latents), np.sqrt(6 / n_latents)) if init == "original" else None
-    W_dec = _uniform(rng, (n_latents, d), np.sqrt(6 / d))
+    u_enc = rng.random((d, n_latents)) if init == "original" else None
+    return initial_params(u_enc, rng.random((n_latents, d)), dtype)
+
+
+def initial_params(u_enc: Floats | None, u_dec: Floats, dtype: str) -> Params:
+    """Initial values from numbers u uniform in [0, 1), in float64 and rounded once; without ``u_enc``, tied.    (R9)"""
+    n_latents, d = u_dec.shape
+    W_dec = _within(np.sqrt(6 / d), u_dec)
     W_dec /= row_norms(W_dec)[:, None]
-    W_enc = W_dec.T if W_enc is None else W_enc
+    W_enc = W_dec.T if u_enc is None else _within(np.sqrt(6 / n_latents), u_enc)
     as_dtype = np.dtype(dtype)
     return Params(np.array(W_enc, as_dtype, order="F"), np.zeros(n_latents, as_dtype), W_dec.astype(as_dtype))
 
 
-def _uniform(rng: np.random.Generator, shape: tuple[int, int], bound: float) -> Floats:
-    uniform: Floats = (2 * rng.random(shape) - 1) * bound  # rng.uniform leaves it to the compiler to fuse or not
-    return uniform
+def _within(bound: float, u: Floats) -> Floats:
+    spread: Floats = (2 * u - 1) * bound  # rng.uniform leaves it to the compiler to fuse or not
+    return spread
