@@ -9,6 +9,8 @@ from compressae_ref import __version__
 from compressae_ref.backends import BACKENDS
 from compressae_ref.config import CHOICES, PRESETS, TrainConfig
 from compressae_ref.similarity import SPACES
+from compressae_ref.verify.accumulated import CASES
+from compressae_ref.verify.operations import LEVELS
 
 SETTINGS = {
     "n_latents": (int, "latents h, the length of a code written out; default: 4096, or fewer for few rows"),
@@ -41,6 +43,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_evaluate(commands)
     _add_inspect(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -132,3 +135,50 @@ def _add_inspect(commands: Any) -> None:
     command = _add(commands, "inspect", "Explain a model file, a codes file or a file of embeddings.", backend=False)
     command.add_argument("file", metavar="FILE", help="any file that this package writes or reads")
     command.add_argument("--json", action="store_true", help="the facts as JSON")
+
+
+def _add_verify(commands: Any) -> None:
+    text = (
+        "Judge an implementation by the specification's test vectors: a program that answers JSON lines, answers in a "
+        "file, or this installation. With three files, judge codes that some other system made: is each row what this "
+        "model makes of it?"
+    )
+    command = _add(commands, "verify", text)
+    command.add_argument("model", metavar="MODEL", nargs="?", help="model file of the system to audit")
+    command.add_argument("embeddings", metavar="EMBEDDINGS", nargs="?", help=f"what it encoded: {_EMBEDDINGS}")
+    command.add_argument(
+        "codes",
+        metavar="CODES",
+        nargs="?",
+        help="what it stored: a codes file, SciPy's .npz of a CSR matrix, or a dense .npy",
+    )
+    command.add_argument("--k", type=int, help="audit: entries stored per code (default: as the longest row of CODES)")
+    command.add_argument(
+        "--strict", action="store_true", help="audit: the same bits, ties by R1; no rounding is excused"
+    )
+    source = command.add_mutually_exclusive_group()
+    source.add_argument(
+        "--program", metavar="COMMAND", help="program to ask: one JSON request a line in, one answer a line out"
+    )
+    source.add_argument(
+        "--requests", metavar="FILE", help="write all requests to a file, one a line, and judge nothing"
+    )
+    source.add_argument(
+        "--answers", metavar="FILE", help="judge answers in a file, one a line, to the requests of --requests"
+    )
+    command.add_argument(
+        "--level",
+        choices=tuple(LEVELS),
+        default="L3",
+        help="; ".join(f"{name} {what}" for name, what in LEVELS.items()) + " (default: L3, all)",
+    )
+    command.add_argument(
+        "--bits", action="store_true", help="sums in the stated order: nothing within a bound is excused"
+    )
+    command.add_argument("--without", choices=("float64",), action="append", default=[], help="leave these tests out")
+    command.add_argument(
+        "--cases", type=int, choices=CASES, default=CASES[1], help="accumulated cases (default: 10000)"
+    )
+    command.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for an answer (default: 60)")
+    command.add_argument("--vectors", metavar="FOLDER", help="folder of test vectors (default: those of this package)")
+    command.add_argument("--json", action="store_true", help="the whole report as JSON")

@@ -21,7 +21,8 @@ import numpy as np
 
 from compressae_ref.archive import require_writable
 from compressae_ref.arguments import SETTINGS, command_line
-from compressae_ref.checks import as_whole
+from compressae_ref.backends import get_backend
+from compressae_ref.checks import as_real, as_whole
 from compressae_ref.config import MOST_SEED
 from compressae_ref.data import held_out_rows, read_all
 from compressae_ref.demo import run_demo
@@ -34,6 +35,10 @@ from compressae_ref.inspection import explain, inspect_file
 from compressae_ref.interrupts import kept_interrupts
 from compressae_ref.progress import TrainingBar
 from compressae_ref.train import fit
+from compressae_ref.verify import audit, report
+from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, write_requests
+from compressae_ref.verify.report import Suite, levels_up_to, run
+from compressae_ref.verify.vectors import default_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command_line().parse_args(arguments)
     try:
         with kept_interrupts():
-            _COMMANDS[options.command](options)
+            failed = _COMMANDS[options.command](options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _failed("interrupted; nothing was written")
@@ -57,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except MemoryError as error:
         return _failed(f"not enough memory: {error}")
-    return 0
+    return int(failed or False)
 
 
 def _open_closed_streams() -> None:
@@ -144,6 +149,44 @@ def _inspect(options: argparse.Namespace) -> None:
     _say(json.dumps(facts) if options.json else explain(facts))
 
 
+def _verify(options: argparse.Namespace) -> bool:
+    """Whether something was not passed: exit code 1, though nothing went wrong."""
+    if options.model is not None:
+        return _audit(options)
+    folder = Path(options.vectors) if options.vectors else default_folder()
+    suite, levels = Suite(folder, cases=options.cases, without=options.without), levels_up_to(options.level)
+    if options.requests:
+        count = write_requests(options.requests, suite.tests(levels))
+        _tell(f"{options.requests}: {count} requests")
+        return False
+    with _asked(options) as ask:
+        results = run(suite, ask, levels, bits=options.bits)
+    _say(json.dumps(report.as_json(results, suite)) if options.json else report.as_text(results, suite))
+    return not all(result.full for result in results)
+
+
+@contextmanager
+def _asked(options: argparse.Namespace) -> Iterator[Ask]:
+    if options.program is None:
+        yield ask_file(options.answers) if options.answers else ask_package(get_backend(options.backend))
+        return
+    with Program(options.program, as_real(options.timeout, "timeout", 1e9)) as program:
+        yield program
+
+
+def _audit(options: argparse.Namespace) -> bool:
+    if options.codes is None:
+        raise DomainError("verify: expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer")
+    model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
+    codes = audit.load_any_codes(options.codes, options.k)
+    with _named(options.embeddings, "x"), _named(options.codes, "codes"):
+        result = audit.audit(model, embeddings, codes, options.backend)
+    as_shown = audit.as_json if options.json else audit.as_text
+    shown = as_shown(result, strict=options.strict)
+    _say(shown if isinstance(shown, str) else json.dumps(shown))
+    return not result.passed(strict=options.strict)
+
+
 def _require_output(output: str, *inputs: str) -> None:
     """Refuse an output that cannot be written, or that would take the place of an input."""
     require_writable(output)
@@ -161,13 +204,13 @@ def _tell(line: str) -> None:
 
 
 @contextmanager
-def _named(path: str) -> Iterator[None]:
+def _named(path: str, *arguments: str) -> Iterator[None]:
     """Put a file's name in the place of the argument's in the errors that its content causes (settings are not)."""
     try:
         yield
     except CompressaeError as error:
         argument, _, message = str(error).partition(": ")
-        if argument not in ("x", "items", "queries", "codes", "encode"):
+        if argument not in (arguments or ("x", "items", "queries", "codes", "encode")):
             raise
         raise type(error)(f"{'standard input' if path == '-' else path}: {message}") from error
 
@@ -179,4 +222,5 @@ _COMMANDS = {
     "search": _search,
     "evaluate": _evaluate,
     "inspect": _inspect,
+    "verify": _verify,
 }

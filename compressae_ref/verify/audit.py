@@ -1,0 +1,294 @@
+"""The audit of a deployed encoder: a model, embeddings, and the codes that it says it made of them, row by row.
+
+A row is *equal* if it stores the same values at the same latents, to the bit (a stored zero counts as absent: not every
+format keeps it); off by *rounding* if its selection and values are what sums in another order could have given; a *tie*
+if of latents of equal magnitude it kept another than R1 says; and *wrong* otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref import ops
+from compressae_ref.archive import DAMAGE
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend, get_backend
+from compressae_ref.codes import Codes
+from compressae_ref.data import RowSource, as_source, read_block
+from compressae_ref.errors import CompressaeError, FormatError, ShapeError
+from compressae_ref.fileformat import is_ours, load_codes
+from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
+from compressae_ref.verify.diagnose import broken_rule
+
+ROWS_KEPT = 1000
+"""Rows that are not equal and are written down one by one."""
+
+
+@dataclass
+class Row:
+    """A row that is not equal to the reference's."""
+
+    row: int
+    kind: str
+    """rounding, tie or wrong"""
+    value_error: float
+    """largest distance of a stored value from its pre-activation"""
+    selection_error: float
+    """by how much the largest magnitude left out exceeds the smallest one kept; 0 where it does not"""
+    words: str = ""
+
+
+@dataclass
+class Audit:
+    """What came out."""
+
+    k: int
+    rows: int = 0
+    equal: int = 0
+    rounding: int = 0
+    tie: int = 0
+    wrong: int = 0
+    value_error: float = 0.0
+    selection_error: float = 0.0
+    differing: list[Row] = field(default_factory=list)
+    cause: str = ""
+    """what explains the wrong rows, where something known does"""
+
+    def passed(self, *, strict: bool) -> bool:
+        """No row is wrong; with ``strict`` every row is equal."""
+        return self.rows == self.equal if strict else self.wrong == 0
+
+    def add(self, row: Row) -> None:
+        """Count a row that is not equal."""
+        setattr(self, row.kind, getattr(self, row.kind) + 1)
+        self.value_error = max(self.value_error, row.value_error)
+        self.selection_error = max(self.selection_error, row.selection_error)
+        if len(self.differing) < ROWS_KEPT:
+            self.differing.append(row)
+
+
+def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | None = None) -> Audit:
+    """Hold codes against what the model makes of the embeddings.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+        If codes and embeddings differ in rows, or codes and model in latents or digest; for embeddings that cannot be
+        encoded. A zero row has to have a code of zeros.
+    """
+    source, kernels = as_source(x), get_backend(backend)
+    model.check_codes(codes)
+    if len(source) != len(codes):
+        raise ShapeError(f"codes: expected {len(source)} rows as in the embeddings, got {len(codes)}")
+    result, bounds, wrong = Audit(codes.k), rounding_bounds(model), []
+    codes = codes.astype(model.params.dtype)
+    for start in range(0, len(source), ROWS_PER_BLOCK):
+        block = read_block(source, start, ROWS_PER_BLOCK, d=model.params.d, zeros=True)
+        stored = codes[start : start + len(block)]
+        right = model.encode(block, codes.k, zero_rows="empty", backend=kernels)
+        result.rows += len(block)
+        different = ~_same_rows(right, stored)
+        result.equal += int(len(block) - different.sum())
+        for row in _rows(model, block[different], right[different], stored[different], bounds):
+            place = np.flatnonzero(different)[row.row]
+            if row.kind == "wrong":
+                wrong.append((block[place], stored[int(place)]))
+            result.add(Row(start + int(place), *list(asdict(row).values())[1:]))
+    result.cause = _cause(model, wrong[:ROWS_KEPT])
+    return result
+
+
+def rounding_bounds(model: Model) -> Floats:
+    """(h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): how far rounding, in any order of sums, moves a pre-activation."""
+    W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
+    terms = (2 * len(W_enc) + 16) * float(np.finfo(model.params.dtype).eps) / 2
+    bounds: Floats = terms / (1 - terms) * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
+    return bounds
+
+
+def _same_rows(a: Codes, b: Codes) -> NDArray[np.bool_]:
+    """Whether rows store the same values that are not zero, at the same latents."""
+    if len(a) == 0:
+        return np.zeros(0, np.bool_)
+    same: NDArray[np.bool_] = (a.to_dense() == b.to_dense()).all(axis=1)
+    return same
+
+
+def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) -> Iterator[Row]:
+    """What is different about rows that differ, numbered from 0."""
+    if len(x) == 0:
+        return
+    zero = ~x.any(axis=1, keepdims=True)
+    x = np.where(zero, 1, x)
+    exact = np.where(zero, 0, _pre(model, x.astype(np.float64)))
+    params = model.params
+    pre = np.where(zero, 0, ops.pre_activations(unit_rows(x, params.dtype), params.W_enc, params.b_enc))
+    for i in range(len(x)):
+        yield _row(i, exact[i], pre[i], right[i], stored[i], bounds)
+
+
+def _row(number: int, exact: Floats, pre: Floats, right: Codes, stored: Codes, bounds: Floats) -> Row:
+    """One row: ``exact`` are its pre-activations in float64, ``pre`` those of the reference."""
+    indices, values = stored.indices[0], stored.values[0]
+    kept, magnitude = indices[values != 0], np.abs(exact)
+    errors = np.abs(values - exact[indices])[values != 0]
+    left_out = np.delete(np.arange(len(exact)), kept)
+    full = len(kept) == stored.k
+    selection_error = max(
+        magnitude[left_out].max(initial=0) - (magnitude[kept].min(initial=np.inf) if full else 0), 0.0
+    )
+    least = (magnitude + bounds)[kept].min(initial=np.inf) if full else 0.0
+    measured = float(errors.max(initial=0)), float(selection_error)
+    if (errors > bounds[kept]).any() or ((magnitude - bounds)[left_out] > least).any():
+        return Row(number, "wrong", *measured, broken_rule(pre, right.indices[0], right.values[0], indices, values))
+    return Row(number, "tie" if _is_tie(pre, kept, right, values[values != 0]) else "rounding", *measured)
+
+
+def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) -> bool:
+    """Whether all that differs is which latents of one magnitude, in the reference's bits, were kept."""
+    exchanged = np.setxor1d(kept, right.indices[0][right.values[0] != 0])
+    return len(exchanged) > 0 and bool(np.ptp(np.abs(pre[exchanged])) == 0) and bool((values == pre[kept]).all())
+
+
+# -- what known mistakes would have made of the same rows -------------------------------------------------------------
+
+
+def _cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
+    """The mistake that explains nine in ten of the wrong rows, if one does."""
+    if not wrong:
+        return ""
+    x, stored = np.stack([row for row, _ in wrong]), Codes.concatenate([code for _, code in wrong])
+    dense = stored.to_dense().astype(np.float64)
+    for what, mistake in MISTAKES.items():
+        with np.errstate(all="ignore"):
+            made = mistake(model, x.astype(np.float64), stored)
+        explained = _close(made, dense).sum()
+        if explained >= 0.9 * len(wrong):
+            return f"{explained} of {len(wrong)} wrong rows looked at are what comes of it if {what}"
+    return ""
+
+
+def _close(made: Floats, dense: Floats) -> NDArray[np.bool_]:
+    scale = np.abs(dense).max(axis=1, keepdims=True)
+    close: NDArray[np.bool_] = (np.abs(made - dense) <= 1e-4 * scale).all(axis=1)
+    return close
+
+
+def _pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) -> Floats:
+    params = model.params
+    rows = x / np.linalg.norm(x, axis=1, keepdims=True) if unit else x
+    pre: Floats = rows @ params.W_enc.astype(np.float64) + (params.b_enc if bias else 0)
+    return pre
+
+
+def _selected(pre: Floats, k: int, by: Floats | None = None) -> Floats:
+    """``pre`` where ``by`` (the magnitude, if it is not given) is among the k largest, zero elsewhere."""
+    order = np.argsort(-(np.abs(pre) if by is None else by), axis=1, kind="stable")[:, :k]
+    dense = np.zeros_like(pre)
+    np.put_along_axis(dense, order, np.take_along_axis(pre, order, axis=1), axis=1)
+    return dense
+
+
+def _signed(model: Model, x: Floats, stored: Codes) -> Floats:
+    pre = _pre(model, x)
+    return _selected(pre, stored.k, by=pre)
+
+
+def _unit_codes(model: Model, x: Floats, stored: Codes) -> Floats:
+    dense = _selected(_pre(model, x), stored.k)
+    unit: Floats = dense / np.linalg.norm(dense, axis=1, keepdims=True)
+    return unit
+
+
+Mistake = Callable[[Model, Floats, Codes], Floats]
+MISTAKES: dict[str, Mistake] = {
+    "the largest values are kept, not the largest magnitudes (R1)": _signed,
+    "negative pre-activations count as zero (R1)": lambda *given: np.maximum(_signed(*given), 0),
+    "values lose their sign (E5)": lambda model, x, stored: np.abs(_selected(_pre(model, x), stored.k)),
+    "the bias is left out (E4)": lambda model, x, stored: _selected(_pre(model, x, bias=False), stored.k),
+    "rows are not made unit rows (E3)": lambda model, x, stored: _selected(_pre(model, x, unit=False), stored.k),
+    "codes are divided by their norm (E5)": _unit_codes,
+    "values are rounded to float16 (R11)": lambda model, x, stored: _rounded(_selected(_pre(model, x), stored.k)),
+}
+"""Mistakes that are known from real encoders, and the dense codes that they make."""
+
+
+def _rounded(dense: Floats) -> Floats:
+    return dense.astype(np.float16).astype(np.float64)
+
+
+# -- codes from anywhere ----------------------------------------------------------------------------------------------
+
+
+def load_any_codes(path: str, k: int | None = None) -> Codes:
+    """Codes from a codes file, from SciPy's ``.npz`` of a sparse matrix, or from a dense ``.npy`` (n, h).
+
+    Raises
+    ------
+    FormatError, ShapeError, DomainError
+        Naming the file; OSError if it is not there.
+    """
+    try:
+        if is_ours(path):
+            codes = load_codes(path)
+            return codes if k is None or k == codes.k else codes.truncate(k)
+        return Codes.from_csr(_matrix(Path(path)), k)
+    except CompressaeError as error:
+        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise FormatError(
+            f"{path}: expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else"
+        ) from error
+
+
+def _matrix(path: Path) -> Any:
+    from scipy import sparse
+
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    if is_zip:
+        return sparse.load_npz(path)
+    dense = np.load(path, mmap_mode="r", allow_pickle=False)
+    if dense.ndim != 2 or dense.dtype.kind != "f":
+        raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")
+    starts = range(0, len(dense), ROWS_PER_BLOCK)
+    return sparse.vstack([sparse.csr_array(dense[start : start + ROWS_PER_BLOCK]) for start in starts], format="csr")
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
+def as_json(result: Audit, *, strict: bool) -> dict[str, Any]:
+    """All of it for machines."""
+    return {"passed": result.passed(strict=strict), "strict": strict, **asdict(result)}
+
+
+def as_text(result: Audit, *, strict: bool) -> str:
+    """The same to read."""
+    lines = [
+        f"{result.rows} rows, k {result.k}",
+        f"  {result.equal:10} equal, to the bit",
+        f"  {result.rounding:10} off by rounding: what sums in another order can give",
+        f"  {result.tie:10} ties: of equal magnitudes another was kept than R1 says",
+        f"  {result.wrong:10} wrong",
+    ]
+    shown = [row for row in result.differing if row.kind == "wrong"][:5]
+    for row in shown:
+        lines.append(f"    row {row.row} {row.words}")
+        lines.append(f"      values off by up to {row.value_error:.2e}, selection by {row.selection_error:.2e}")
+    if result.cause:
+        lines.append(f"    {result.cause}")
+    if result.equal < result.rows:
+        lines.append(
+            f"largest difference of a value {result.value_error:.2e}, of a selection {result.selection_error:.2e}"
+        )
+    lines.append(f"{'passes' if result.passed(strict=strict) else 'does not pass'}{', strictly' if strict else ''}")
+    return "\n".join(lines)

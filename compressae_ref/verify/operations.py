@@ -1,0 +1,193 @@
+"""What a program can be asked: every operation with its level, its section, and names and shapes of inputs and outputs.
+
+One letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries, m of
+them before a selection and e after it, q queries, r results, s steps, b bytes, i entries of any array.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LEVELS = {
+    "L0": "selection and files",
+    "L1": "encode and decode",
+    "L2": "retrieval in each space",
+    "L3": "training",
+}
+"""Each level takes in the ones before it."""
+
+F = "F32|F64"
+"""Floats in the precision of the test."""
+
+
+class Operation(NamedTuple):
+    """Inputs and outputs map a name to ``int``, ``str``, ``str?`` (or null) or to ``dtype (sizes)``."""
+
+    level: str
+    section: str
+    what: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+_CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
+_MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
+_GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
+_FILE = {"file": "U8 (b)"}
+
+OPERATIONS = {
+    "abs_topk": Operation(
+        "L0",
+        "3. Encoding",
+        "the code that R1 and R2 make of pre-activations",
+        {"pre": f"{F} (n, h)", "k": "int"},
+        _CODES,
+    ),
+    "truncate": Operation(
+        "L0",
+        "3. Encoding",
+        "the code for a smaller k: the first part of `split_code`",
+        {"indices": "I32 (n, m)", "values": f"{F} (n, m)", "k": "int"},
+        _CODES,
+    ),
+    "read_model": Operation(
+        "L0", "3. The model file", "what a model file holds", _FILE, {**_MODEL, "k": "int", "digest": "str"}
+    ),
+    "read_codes": Operation(
+        "L0", "4. The codes file", "what a codes file holds", _FILE, {**_CODES, "n_latents": "int", "model": "str?"}
+    ),
+    "write_codes": Operation(
+        "L0",
+        "4. The codes file",
+        "a codes file; it is read, and must hold what was given",
+        {**_CODES, "n_latents": "int", "model": "str?"},
+        _FILE,
+    ),
+    "normalize_rows": Operation("L1", "2. Unit rows", "unit rows", {"x": f"{F} (n, d)"}, {"x_unit": f"{F} (n, d)"}),
+    "encode": Operation(
+        "L1",
+        "3. Encoding",
+        "codes of embeddings at any scale, in the precision of the model",
+        {
+            "x": f"{F} (n, d)",
+            "W_enc": _MODEL["W_enc"],
+            "b_enc": _MODEL["b_enc"],
+            "k": "int",
+            "zero_rows": "str",
+        },
+        _CODES,
+    ),
+    "decode": Operation(
+        "L1", "4. Decoding", "reconstructions", {**_CODES, "W_dec": _MODEL["W_dec"]}, {"x_hat": f"{F} (n, d)"}
+    ),
+    "search": Operation(
+        "L2",
+        "8. Similarity and search",
+        "the best `top` items (all, if there are fewer) for each query, by `space`: sparse, reconstructed or "
+        "asymmetric. Queries are codes, or in asymmetric space dense embeddings; `W_dec` comes where it is needed",
+        {
+            "space": "str",
+            "top": "int",
+            "n_latents": "int",
+            **_CODES,
+            "W_dec": f"{_MODEL['W_dec']}?",
+            "query_indices": "I32 (q, m)?",
+            "query_values": f"{F} (q, m)?",
+            "queries": f"{F} (q, d)?",
+            "model": "str?",
+            "query_model": "str?",
+        },
+        {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
+    ),
+    "split_codes": Operation(
+        "L3",
+        "3. Encoding",
+        "the k largest entries and the rest",
+        {"indices": "I32 (n, m)", "values": f"{F} (n, m)", "k": "int"},
+        {
+            "indices_k": "I32 (n, k)",
+            "values_k": f"{F} (n, k)",
+            "indices_rest": "I32 (n, e)",
+            "values_rest": f"{F} (n, e)",
+        },
+    ),
+    "cosine": Operation(
+        "L3",
+        "5. The loss",
+        "the cosine of rows and, for its gradient `grad_cos`, that of `x_hat`",
+        {"x_unit": f"{F} (n, d)", "x_hat": f"{F} (n, d)", "grad_cos": f"{F} (n)"},
+        {"cos": f"{F} (n)", "grad_x_hat": f"{F} (n, d)"},
+    ),
+    "gradients": Operation(
+        "L3",
+        "6. Gradients",
+        "losses and gradients of a batch",
+        {"x": f"{F} (n, d)", **_MODEL, "k": "int"},
+        {"loss_k": "F64 ()", "loss_aux": "F64 ()", "loss": "F64 ()", **_GRADS},
+    ),
+    "adam": Operation(
+        "L3",
+        "7. The step",
+        "step number `step` on an array, with the usual β₁, β₂ and ε",
+        dict.fromkeys(("param", "grad", "m", "v"), f"{F} (i)") | {"step": "int", "lr": "F64 ()"},
+        dict.fromkeys(("param", "m", "v"), f"{F} (i)"),
+    ),
+    "renormalize": Operation("L3", "7. The step", "unit atoms", {"W_dec": _MODEL["W_dec"]}, {"W_dec": _MODEL["W_dec"]}),
+    "project": Operation(
+        "L3",
+        "7. The step",
+        "the gradient without its part along the unit atoms",
+        {"grad_W_dec": _MODEL["W_dec"], "W_dec": _MODEL["W_dec"]},
+        {"grad_W_dec": _MODEL["W_dec"]},
+    ),
+    "init_params": Operation(
+        "L3",
+        "7. The step",
+        "initial values in float32 from uniform numbers; `init` is tied or original",
+        {"u_enc": "F64 (d, h)", "u_dec": "F64 (h, d)", "init": "str"},
+        _MODEL,
+    ),
+    "train_steps": Operation(
+        "L3",
+        "7. The step",
+        "one step on each of the batches, in order; `renormalize` is after_step or before_step (the order of May 2025)",
+        {"batches": f"{F} (s, n, d)", **_MODEL, "k": "int", "lr": "F64 ()", "renormalize": "str"},
+        {},
+    ),
+    "write_model": Operation(
+        "L3",
+        "3. The model file",
+        "a model file; it is read, and must hold what was given",
+        {**_MODEL, "k": "int"},
+        _FILE,
+    ),
+}
+
+STEP_OUTPUTS = {
+    "x_unit": f"{F} (n, d)",
+    "indices_k": "I32 (n, k)",
+    "values_k": f"{F} (n, k)",
+    "indices_rest": "I32 (n, e)",
+    "values_rest": f"{F} (n, e)",
+    "x_hat_k": f"{F} (n, d)",
+    "x_hat_aux": f"{F} (n, d)",
+    "cos_k": f"{F} (n)",
+    "cos_aux": f"{F} (n)",
+    "loss_k": "F64 ()",
+    "loss_aux": "F64 ()",
+    "loss": "F64 ()",
+    "grad_x_hat_aux": f"{F} (n, d)",
+    "grad_x_hat_k": f"{F} (n, d)",
+    "grad_values_k": f"{F} (n, k)",
+    "grad_values_rest": f"{F} (n, e)",
+    **_GRADS,
+    **{f"{moment}_{name}": kind for name, kind in _MODEL.items() for moment in ("m", "v")},
+    "W_enc": _MODEL["W_enc"],
+    "b_enc": _MODEL["b_enc"],
+    "W_dec_stepped": _MODEL["W_dec"],
+    "W_dec": _MODEL["W_dec"],
+}
+"""Every intermediate value of a training step, in the order in which they arise."""
+
+STEP_REQUIRED = ("loss", "W_enc", "b_enc", "W_dec")
+"""The outputs of a step that every program has to give."""

@@ -1,0 +1,188 @@
+"""How an implementation is asked: one request and one answer a line, as JSON; or all of them from files.
+
+``spec/vectors/README.md`` states the protocol for whoever writes a program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from compressae_ref.archive import PathLike, replacing
+from compressae_ref.backends import Backend
+from compressae_ref.errors import BackendError, CompressaeError, FormatError
+from compressae_ref.verify import own
+from compressae_ref.verify.vectors import Test, compact, values_from_json, values_to_json
+
+Ask = Callable[[Test], dict[str, Any]]
+"""Gives the answer to a test: ``{"outputs": …}``, ``{"error": …}``, ``{"unsupported": …}`` or ``{"failed": words}``."""
+
+
+def request(test: Test) -> str:
+    """The question, as one line of JSON."""
+    return compact({"id": test.id, "operation": test.operation, "inputs": values_to_json(test.inputs)})
+
+
+def decoded(line: str, test: Test) -> dict[str, Any]:
+    """An answer with its arrays decoded; ``{"failed": …}`` for a line that is not an answer to the test."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return {"failed": f"expected an answer as one line of JSON, got {line.strip()[:60]!r}"}
+    if not isinstance(answer, dict) or answer.get("id") != test.id:
+        got = answer.get("id") if isinstance(answer, dict) else answer
+        return {"failed": f"expected an answer with the id {test.id!r}, got {str(got)[:60]!r}"}
+    kinds = set(answer) & {"outputs", "error", "unsupported"}
+    if len(kinds) != 1 or set(answer) - {"id", "outputs", "error", "row", "unsupported", "message"}:
+        got = ", ".join(sorted(set(answer) - {"id"})) or "nothing"
+        return {"failed": f"expected outputs, error or unsupported, got {got}"}
+    if "outputs" in answer:
+        return _with_arrays(answer)
+    return answer
+
+
+def _with_arrays(answer: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(answer["outputs"], dict):
+        return {"failed": "expected outputs by name, got something else"}
+    try:
+        return {"outputs": values_from_json(answer["outputs"])}
+    except CompressaeError as error:
+        return {"failed": str(error)}
+
+
+def ask_package(backend: Backend) -> Ask:
+    """The package itself."""
+    return lambda test: own.answer(test.operation, test.inputs, backend)
+
+
+class Program:
+    """A program that answers on its standard output; it is started again when it ends or does not answer in time."""
+
+    def __init__(self, command: str, timeout: float) -> None:
+        self.command, self.timeout = shlex.split(command), timeout
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def __enter__(self) -> Program:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def __call__(self, test: Test) -> dict[str, Any]:
+        """Ask it one thing."""
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+        try:
+            self._send(request(test))
+            line = self.lines.get(timeout=self.timeout)
+        except queue.Empty:
+            self._stop(patience=0)
+            return {"failed": f"no answer within {self.timeout:g} s"}
+        except OSError:
+            line = ""
+        return decoded(line, test) if line else {"failed": f"the program ended{self._how()}"}
+
+    def _send(self, line: str) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def _start(self) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        try:
+            self.process = subprocess.Popen(self.command, text=True, encoding="utf-8", errors="replace", **pipes)  # type: ignore[call-overload]
+        except (OSError, IndexError) as error:
+            reason = getattr(error, "strerror", None) or "no command"
+            raise BackendError(
+                f"verify: expected a program to start, got {' '.join(self.command)!r}: {reason}"
+            ) from error
+        self.lines = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(self.process.stdout, self.lines), daemon=True).start()
+
+    def _stop(self, patience: float = 2) -> None:
+        """Close its input, which should end it, and wait for so many seconds before it is killed."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        with suppress(OSError):  # it may have gone already
+            process.stdin.close()
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _how(self) -> str:
+        assert self.process is not None
+        try:
+            code = self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._stop()
+            return " its output"
+        return f" with exit code {code}" if code >= 0 else f" by signal {-code}"
+
+
+def _read(stream: Any, lines: queue.SimpleQueue[str]) -> None:
+    """Hand on every line, and an empty one at the end."""
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+    stream.close()
+
+
+def write_requests(path: PathLike, tests: Iterable[Test]) -> int:
+    """Write all questions to a file, one a line; returns how many."""
+    count = 0
+    with replacing(path) as file:
+        for count, test in enumerate(tests, start=1):  # noqa: B007  the count is the result
+            file.write((request(test) + "\n").encode())
+    return count
+
+
+def ask_file(path: PathLike) -> Ask:
+    """Answers that a program wrote to a file, in any order.
+
+    Raises
+    ------
+    FormatError
+        For a line that is not a JSON object with an id, naming the line.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    with Path(path).open("rb") as file:
+        start = 0
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                places[_id_of(path, number, line)] = (start, len(line))
+            start += len(line)
+
+    def ask(test: Test) -> dict[str, Any]:
+        if test.id not in places:
+            return {"failed": "no answer in the file"}
+        start, length = places[test.id]
+        with Path(path).open("rb") as file:
+            file.seek(start, os.SEEK_SET)
+            return decoded(file.read(length).decode("utf-8", "replace"), test)
+
+    return ask
+
+
+def _id_of(path: PathLike, number: int, line: bytes) -> str:
+    try:
+        answer = json.loads(line)
+    except ValueError as error:
+        raise FormatError(f"{path}: expected an answer as JSON in line {number}, got something else") from error
+    if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
+        raise FormatError(f"{path}: expected an object with an id in line {number}, got something else")
+    return str(answer["id"])

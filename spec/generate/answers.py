@@ -1,0 +1,373 @@
+"""Every operation of `compressae_ref.verify.operations`, answered by the text of the specification."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from spec.generate.program import Edit, program
+
+Values = dict[str, Any]
+
+LARGE = 100_000
+"""Weights beyond which the blocks, scalar by scalar, are too slow."""
+
+FORMATS = {"<f4": np.float32, "<f8": np.float64}
+
+
+class Spec:
+    """The specification as it stands, or with edits."""
+
+    def __init__(self, *edits: Edit) -> None:
+        self.edits = edits
+
+    def program(self, dtype: Any) -> Any:
+        """The blocks in float32 or float64."""
+        return program(np.dtype(dtype).name, self.edits)
+
+    def answer(self, operation: str, inputs: Values) -> Values:
+        """The outputs; AssertionError where the specification forbids the inputs."""
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs: Values = ANSWERS[operation](self, **inputs)
+        return outputs
+
+
+def listed(array: Any) -> Any:
+    """An array as lists of scalars of its own format."""
+    if array.dtype == np.float32:
+        return list(array) if array.ndim == 1 else [listed(row) for row in array]
+    return array.tolist()
+
+
+def _pairs(codes: list[tuple[list[int], list[Any]]], dtype: Any, suffix: str = "") -> Values:
+    indices = np.array([row[0] for row in codes], np.int32).reshape(len(codes), -1)
+    values = np.array([row[1] for row in codes], dtype).reshape(len(codes), -1)
+    return {f"indices{suffix}": indices, f"values{suffix}": values}
+
+
+def _rows(indices: Any, values: Any) -> list[tuple[list[int], list[Any]]]:
+    return list(zip(indices.tolist(), listed(values), strict=True))
+
+
+def _abs_topk(spec: Spec, pre: Any, k: int) -> Values:
+    run = spec.program(pre.dtype)
+    return _pairs([run.abs_topk(row, k) for row in listed(pre)], pre.dtype)
+
+
+def _split_codes(spec: Spec, indices: Any, values: Any, k: int) -> Values:
+    run = spec.program(values.dtype)
+    split = [run.split_code(*row, k) for row in _rows(indices, values)]
+    kept, rest = [each[0] for each in split], [each[1] for each in split]
+    return _pairs(kept, values.dtype, "_k") | _pairs(rest, values.dtype, "_rest")
+
+
+def _truncate(spec: Spec, indices: Any, values: Any, k: int) -> Values:
+    assert 1 <= k <= indices.shape[1]
+    split = _split_codes(spec, indices, values, k)
+    return {"indices": split["indices_k"], "values": split["values_k"]}
+
+
+def _normalize_rows(spec: Spec, x: Any) -> Values:
+    run = spec.program(x.dtype)
+    return {"x_unit": np.array([run.unit_row(row) for row in listed(x)], x.dtype)}
+
+
+def _encode(spec: Spec, x: Any, W_enc: Any, b_enc: Any, k: int, zero_rows: str) -> Values:
+    assert x.shape[1] == len(W_enc)
+    run, wide = spec.program(W_enc.dtype), spec.program(np.result_type(x, W_enc))
+    if W_enc.size > LARGE:
+        return _encode_exactly(run, x, W_enc, b_enc, k)
+    codes = []
+    for row in listed(x.astype(np.result_type(x, W_enc))):
+        if zero_rows == "empty" and not any(row):
+            codes.append(run.encode_row(row, listed(W_enc), listed(b_enc), k, zero_rows))
+        else:
+            x_unit = listed(np.array(wide.unit_row(row)).astype(W_enc.dtype))
+            codes.append(run.encode(x_unit, listed(W_enc), listed(b_enc), k))
+    return _pairs(codes, W_enc.dtype)
+
+
+def _encode_exactly(run: Any, x: Any, W_enc: Any, b_enc: Any, k: int) -> Values:
+    """Where every sum is exact in float32, whatever its order, the product of a library gives the bits of the blocks.
+
+    The blocks would take minutes. An edit shows here if it touches the rows, the bias or the selection.
+    """
+    x_unit = np.array([run.unit_row(row) for row in listed(x)], x.dtype)
+    product = x_unit.astype(np.float64) @ W_enc
+    bias = run.pre_activations([0.0], [[0.0] * len(b_enc)], listed(b_enc))
+    pre = (product + np.array(bias, np.float64)).astype(np.float32)
+    return _pairs([run.abs_topk(row, k) for row in listed(pre)], x.dtype)
+
+
+def _decode(spec: Spec, indices: Any, values: Any, W_dec: Any) -> Values:
+    run = spec.program(values.dtype)
+    return {"x_hat": np.array([run.decode(*row, listed(W_dec)) for row in _rows(indices, values)], values.dtype)}
+
+
+def _search(
+    spec: Spec,
+    space: str,
+    top: int,
+    n_latents: int,
+    indices: Any,
+    values: Any,
+    W_dec: Any = None,
+    queries: Any = None,
+    query_indices: Any = None,
+    query_values: Any = None,
+    model: str | None = None,
+    query_model: str | None = None,
+) -> Values:
+    assert top >= 1
+    assert indices.max() < n_latents
+    assert None in (model, query_model) or model == query_model
+    run, items = spec.program(values.dtype), _rows(indices, values)
+    asked = listed(queries) if space == "asymmetric" else _rows(query_indices, query_values)
+    atoms = None if W_dec is None else listed(W_dec)
+    cosines: dict[str, Callable[[Any, Any], Any]] = {
+        "sparse": lambda query, item: run.sparse_cosine(query, item, n_latents),
+        "reconstructed": lambda query, item: run.reconstructed_cosine(query, item, atoms),
+        "asymmetric": lambda query, item: run.asymmetric_cosine(run.unit_row(query), item, atoms),
+    }
+    scores = [[cosines[space](query, item) for item in items] for query in asked]
+    ids = [run.best(row, top) for row in scores]
+    best = [[row[i] for i in found] for row, found in zip(scores, ids, strict=True)]
+    return {"ids": np.array(ids, np.int64), "scores": np.array(best, values.dtype)}
+
+
+def _cosine(spec: Spec, x_unit: Any, x_hat: Any, grad_cos: Any) -> Values:
+    run = spec.program(x_unit.dtype)
+    rows = list(zip(listed(x_unit), listed(x_hat), listed(grad_cos), strict=True))
+    return {
+        "cos": np.array([run.cosine(a, b) for a, b, _ in rows], x_unit.dtype),
+        "grad_x_hat": np.array([run.cosine_backward(grad, a, b) for a, b, grad in rows], x_unit.dtype),
+    }
+
+
+def _losses(run: Any, x: Any, arrays: list[Any], k: int) -> tuple[Values, Values]:
+    """The losses in float64, and the cosines."""
+    params = [listed(array) for array in arrays]
+    cos_k, cos_aux = [], []
+    for row in listed(x):
+        x_unit = run.unit_row(row)
+        _, _, x_hat_k, x_hat_aux = run.forward(x_unit, *params, k)
+        cos_k.append(run.cosine(x_unit, x_hat_k))
+        cos_aux.append(run.cosine(x_unit, x_hat_aux))
+    losses = [(1 - np.array(cos, np.float64)).mean() for cos in (cos_k, cos_aux)]
+    named = dict(zip(("loss_k", "loss_aux", "loss"), (*losses, losses[0] + losses[1] / 8), strict=True))
+    cosines = {"cos_k": np.array(cos_k, x.dtype), "cos_aux": np.array(cos_aux, x.dtype)}
+    return {name: np.array(value, np.float64) for name, value in named.items()}, cosines
+
+
+def _gradients(spec: Spec, x: Any, W_enc: Any, b_enc: Any, W_dec: Any, k: int) -> Values:
+    run = spec.program(W_enc.dtype)
+    assert 1 <= k <= len(b_enc)
+    grads = run.gradients(listed(x), listed(W_enc), listed(b_enc), listed(W_dec), k)
+    names = ("grad_W_enc", "grad_b_enc", "grad_W_dec")
+    losses, _ = _losses(run, x, [W_enc, b_enc, W_dec], k)
+    return losses | {name: np.array(grad, W_enc.dtype) for name, grad in zip(names, grads, strict=True)}
+
+
+def _adam(spec: Spec, param: Any, grad: Any, m: Any, v: Any, step: int, lr: Any) -> Values:
+    run = spec.program(param.dtype)
+    entries = zip(*(listed(array) for array in (param, grad, m, v)), strict=True)
+    moved = [run.adam(*entry, step, float(lr)) for entry in entries]
+    columns = zip(("param", "m", "v"), zip(*moved, strict=True), strict=True)
+    return {name: np.array(column, param.dtype) for name, column in columns}
+
+
+def _renormalize(spec: Spec, W_dec: Any) -> Values:
+    return {"W_dec": np.array(spec.program(W_dec.dtype).renormalize(listed(W_dec)), W_dec.dtype)}
+
+
+def _project(spec: Spec, grad_W_dec: Any, W_dec: Any) -> Values:
+    projected = spec.program(W_dec.dtype).project(listed(grad_W_dec), listed(W_dec))
+    return {"grad_W_dec": np.array(projected, W_dec.dtype)}
+
+
+def _init_params(spec: Spec, u_enc: Any, u_dec: Any, init: str) -> Values:
+    arrays = spec.program(np.float64).initial(u_enc.tolist(), u_dec.tolist(), init == "tied")
+    return {
+        name: np.array(array, np.float64).astype(np.float32)
+        for name, array in zip(("W_enc", "b_enc", "W_dec"), arrays, strict=True)
+    }
+
+
+def _train_steps(
+    spec: Spec, batches: Any, W_enc: Any, b_enc: Any, W_dec: Any, k: int, lr: Any, renormalize: str
+) -> Values:
+    run, dtype = spec.program(W_enc.dtype), W_enc.dtype
+    params = [listed(array) for array in (W_enc, b_enc, W_dec)]
+    m, v = ([np.zeros_like(array) for array in (W_enc, b_enc, W_dec)] for _ in range(2))
+    m, v = ([listed(array) for array in moments] for moments in (m, v))
+    outputs: Values = {}
+    for step, batch in enumerate(batches, start=1):
+        before = [np.array(array, dtype) for array in params]
+        inner = _intermediates(run, batch, before, k)
+        recorded: dict[str, Any] = {}
+        run_with_hook = _recording(run, recorded)
+        params = list(run_with_hook(listed(batch), params, m, v, step, k, float(lr), renormalize == "before_step"))
+        inner |= {name: np.array(value, dtype) for name, value in recorded.items()}
+        for name, moments in (("m", m), ("v", v), ("", params)):
+            for which, array in zip(("W_enc", "b_enc", "W_dec"), moments, strict=True):
+                inner[f"{name}_{which}" if name else which] = np.array(array, dtype)
+        outputs |= {f"{step}.{name}": value for name, value in inner.items()}
+    return outputs
+
+
+def _recording(run: Any, recorded: dict[str, Any]) -> Callable[..., Any]:
+    """``run.train_step`` that writes down the gradients that it moves by, and the atoms before they are unit rows."""
+    names, move = dict(vars(run)), run.move
+
+    def recording_move(p: Any, g: Any, *rest: Any) -> None:
+        name = ("grad_W_enc", "grad_b_enc", "grad_W_dec")[len([key for key in recorded if key.startswith("grad_")])]
+        recorded[name] = np.array(g[0] if name == "grad_b_enc" else g)
+        move(p, g, *rest)
+        if name == "grad_W_dec":
+            recorded["W_dec_stepped"] = np.array(p)
+
+    names["move"] = recording_move
+    function = run.train_step
+    recording: Callable[..., Any] = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    return recording
+
+
+def _intermediates(run: Any, batch: Any, arrays: list[Any], k: int) -> Values:
+    """What arises between a batch and its gradients, by the same functions as in the block ``gradients``."""
+    params, dtype = [listed(array) for array in arrays], arrays[0].dtype
+    columns: dict[str, list[Any]] = {}
+
+    def keep(name: str, value: Any) -> None:
+        columns.setdefault(name, []).append(value)
+
+    for row in listed(batch):
+        x_unit = run.unit_row(row)
+        code_k, code_rest, x_hat_k, x_hat_aux = run.forward(x_unit, *params, k)
+        grad_k, grad_aux = run.loss_backward(x_unit, x_hat_k, x_hat_aux, len(batch))
+        for name, value in (
+            ("x_unit", x_unit),
+            ("indices_k", code_k[0]),
+            ("values_k", code_k[1]),
+            ("indices_rest", code_rest[0]),
+            ("values_rest", code_rest[1]),
+            ("x_hat_k", x_hat_k),
+            ("x_hat_aux", x_hat_aux),
+            ("grad_x_hat_k", grad_k),
+            ("grad_x_hat_aux", grad_aux),
+            ("grad_values_k", run.decode_backward_values(grad_k, code_k[0], params[2])),
+            ("grad_values_rest", run.decode_backward_values(grad_aux, code_rest[0], params[2])),
+        ):
+            keep(name, value)
+    losses, cosines = _losses(run, batch, arrays, k)
+    rows = {
+        name: np.array(column, np.int32 if name.startswith("indices") else dtype).reshape(len(batch), -1)
+        for name, column in columns.items()
+    }
+    return rows | cosines | losses
+
+
+def _bytes(file: Any) -> bytes:
+    return bytes(file.tobytes())
+
+
+def _read_model(spec: Spec, file: Any) -> Values:
+    arrays, k, digest = spec.program(np.float64).read_model(_bytes(file))
+    outputs: Values = {
+        name: np.frombuffer(raw, descr).reshape(shape).astype(FORMATS[descr])
+        for name, (descr, shape, raw) in arrays.items()
+    }
+    return outputs | {"k": k, "digest": digest}
+
+
+def _read_codes(spec: Spec, file: Any) -> Values:
+    run = spec.program(np.float64)
+    rows, n_latents, model = run.read_codes(_bytes(file))
+    dtype = FORMATS[run.array(run.members(_bytes(file))["data"])[0]]
+    return _pairs(rows, dtype) | {"n_latents": n_latents, "model": model}
+
+
+def _meta(run: Any, meta: dict[str, Any]) -> bytes:
+    text = json.dumps(meta, sort_keys=True)
+    return bytes(run.npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
+
+
+def codes_file(spec: Spec, indices: Any, values: Any, n_latents: int, model: str | None) -> bytes:
+    """The bytes of a codes file, by the blocks of section 5."""
+    run = spec.program(np.float64)
+    (n, k), raw = indices.shape, {4: "<f4", 8: "<f8"}[values.itemsize]
+    meta = {"format": "compressae-codes", "version": 1, "k": k, "n_latents": n_latents, "model": model}
+    files = [
+        ("data", run.npy(raw, [n * k], values.astype(raw).tobytes())),
+        ("indices", run.npy("<i4", [n * k], indices.astype("<i4").tobytes())),
+        ("indptr", run.npy("<i4", [n + 1], (np.arange(n + 1) * k).astype("<i4").tobytes())),
+        ("shape", run.npy("<i8", [2], np.array([n, n_latents], "<i8").tobytes())),
+        ("format", run.npy("|S3", [], b"csr")),
+        ("_is_array", run.npy("|b1", [], b"\x01")),
+        ("meta", _meta(run, meta)),
+    ]
+    return bytes(run.archive(files))
+
+
+def model_arrays(W_enc: Any, b_enc: Any, W_dec: Any) -> dict[str, tuple[str, list[int], bytes]]:
+    """The arrays of a model as the blocks have them."""
+    descr = {4: "<f4", 8: "<f8"}[W_dec.itemsize]
+    named = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec}
+    return {name: (descr, list(array.shape), array.astype(descr).tobytes()) for name, array in named.items()}
+
+
+def model_meta(spec: Spec, arrays: dict[str, tuple[str, list[int], bytes]], k: int) -> dict[str, Any]:
+    """The meta of a model file."""
+    h, d = arrays["W_dec"][1]
+    return {
+        "format": "compressae-model",
+        "version": 1,
+        "d": d,
+        "n_latents": h,
+        "k": k,
+        "dtype": {"<f4": "float32", "<f8": "float64"}[arrays["W_dec"][0]],
+        "digest": spec.program(np.float64).digest_of(arrays),
+        "training": {},
+    }
+
+
+def model_file(spec: Spec, W_enc: Any, b_enc: Any, W_dec: Any, k: int) -> bytes:
+    """The bytes of a model file, by the blocks of section 5."""
+    run, arrays = spec.program(np.float64), model_arrays(W_enc, b_enc, W_dec)
+    files = [(name, run.npy(*array)) for name, array in arrays.items()]
+    return bytes(run.archive([*files, ("meta", _meta(run, model_meta(spec, arrays, k)))]))
+
+
+def _write_codes(spec: Spec, indices: Any, values: Any, n_latents: int, model: str | None) -> Values:
+    return {"file": np.frombuffer(codes_file(spec, indices, values, n_latents, model), np.uint8)}
+
+
+def _write_model(spec: Spec, W_enc: Any, b_enc: Any, W_dec: Any, k: int) -> Values:
+    return {"file": np.frombuffer(model_file(spec, W_enc, b_enc, W_dec, k), np.uint8)}
+
+
+ANSWERS: dict[str, Callable[..., Values]] = {
+    "abs_topk": _abs_topk,
+    "truncate": _truncate,
+    "split_codes": _split_codes,
+    "normalize_rows": _normalize_rows,
+    "encode": _encode,
+    "decode": _decode,
+    "search": _search,
+    "cosine": _cosine,
+    "gradients": _gradients,
+    "adam": _adam,
+    "renormalize": _renormalize,
+    "project": _project,
+    "init_params": _init_params,
+    "train_steps": _train_steps,
+    "read_model": _read_model,
+    "read_codes": _read_codes,
+    "write_codes": _write_codes,
+    "write_model": _write_model,
+}

@@ -1,0 +1,253 @@
+"""Tests, flags and their bugs; every claim that a vector makes is tried out here before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compressae_ref.backends import get_backend
+from compressae_ref.verify import own
+from compressae_ref.verify.judge import judge
+from compressae_ref.verify.operations import OPERATIONS
+from compressae_ref.verify.vectors import SPEC_VERSION, Test, values_to_json
+from spec.generate.answers import Spec, Values
+from spec.generate.program import Edit
+
+Answer = dict[str, Any]
+Bug = tuple[Edit, ...] | Callable[[Values, Values], Answer]
+"""An edit of the specification's blocks; or what a wrong program answers, from the inputs and the right outputs."""
+
+
+class Flag(NamedTuple):
+    """What a test is there to catch."""
+
+    why: str
+    """goes on from "fails if" """
+    cites: tuple[str, ...]
+    bug: Bug
+    bits: bool = False
+    """whether only the bits show it: who sums in another order is excused"""
+
+
+@dataclass
+class Case:
+    """One test to be; its outputs are the specification's."""
+
+    comment: str
+    flags: tuple[str, ...]
+    inputs: Values
+    error: str | None = None
+    row: int | None = None
+    bounds: Callable[[Values, Values], dict[str, float]] | None = None
+    """of the outputs whose sums may run in another order; without it any order must give the same bits"""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """what the file says in the place of an input: where it is drawn from, or which file it is"""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class Group:
+    """One file of tests."""
+
+    name: str
+    operation: str
+    header: Sequence[str]
+    flags: Mapping[str, Flag]
+    cases: Sequence[Case]
+
+
+class BrokenVectorError(AssertionError):
+    """A vector that does not do what it says."""
+
+
+def _shuffled(seed: int) -> tuple[Edit, ...]:
+    """All sums in another order: products over d, stored entries and rows."""
+
+    def shuffled(size: str) -> str:
+        return f"sorted(range({size}), key=lambda c: (c + {seed}) * 2654435761 % 4294967291)"
+
+    first, entries = "    total = terms[0]\n", "for t in range(len(indices)):"
+    start, gathered = "    x_hat = [0.0] * len(W_dec[0])\n    ", "    total = 0.0\n    "
+    other_entries = f"for t in {shuffled('len(indices)')}:"
+    return (
+        (first, f"    terms = [terms[c] for c in {shuffled('len(terms)')}]\n{first}"),
+        ("while len(terms) > 16", f"while {seed % 2} and len(terms) > 16"),
+        (start + entries, start + other_entries),
+        (gathered + entries, gathered + other_entries),
+        ("for value in values:\n", f"for value in [values[c] for c in {shuffled('len(values)')}]:\n"),
+        ("for x in batch:  # in row order", f"for x in [batch[c] for c in {shuffled('n')}]:"),
+    )
+
+
+OTHER_ORDERS = tuple(Spec(*_shuffled(seed)) for seed in range(12))
+"""The specification with every sum in another order."""
+
+
+def spread(operation: str, inputs: Values, outputs: Values) -> dict[str, float]:
+    """How far the outputs move, at the most, when all sums run in other orders: float outputs by name."""
+    others = [spec.answer(operation, inputs) for spec in OTHER_ORDERS]
+    floats = [name for name, value in outputs.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
+    return {name: max(_apart(other[name], outputs[name]) for other in others) for name in floats}
+
+
+def _apart(a: Any, b: Any) -> float:
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0))
+
+
+def built(group: Group) -> dict[str, Any]:
+    """The file as JSON; BrokenVectorError if anything in it is not as it says."""
+    used = {name for case in group.cases for name in case.flags}
+    if used != set(group.flags):
+        raise BrokenVectorError(f"{group.name}: flags {sorted(used ^ set(group.flags))} are not both declared and used")
+    cites = sorted({cite for flag in group.flags.values() for cite in flag.cites}, key=_by_number)
+    operation = OPERATIONS[group.operation]
+    return {
+        "spec": SPEC_VERSION,
+        "operation": group.operation,
+        "level": operation.level,
+        "section": operation.section,
+        "equations": [cite for cite in cites if cite[0] == "E"],
+        "rules": [cite for cite in cites if cite[0] == "R"],
+        "header": list(group.header),
+        "flags": {
+            name: {"why": f"fails if {flag.why}", "cites": list(flag.cites)} | ({"bits": True} if flag.bits else {})
+            for name, flag in group.flags.items()
+        },
+        "tests": [_built(group, number, case) for number, case in enumerate(group.cases, start=1)],
+    }
+
+
+def _by_number(cite: str) -> tuple[str, int, str]:
+    return cite[0], int(cite[1:].rstrip("'")), cite
+
+
+def _built(group: Group, number: int, case: Case) -> dict[str, Any]:
+    test = _tried(group, f"{group.name}-{number}", case)
+    for name in case.flags:
+        _catches(group, test, group.flags[name], name)
+    result = {"result": "valid"} if case.error is None else {"result": "invalid", "error": case.error}
+    if case.row is not None:
+        result["row"] = case.row  # type: ignore[assignment]
+    return {
+        "id": test.id,
+        "comment": case.comment,
+        "flags": list(case.flags),
+        **result,
+        **({"needs": list(case.needs)} if case.needs else {}),
+        "inputs": values_to_json(case.inputs) | dict(case.stated),
+        **({"outputs": values_to_json(test.outputs)} if case.error is None else {}),
+        **({"bounds": dict(test.bounds)} if test.bounds else {}),
+    }
+
+
+def _tried(group: Group, name: str, case: Case) -> Test:
+    """The test with the outputs of the specification, which the package must give, too, and other orders of sums."""
+    asked = Test(name, group.operation, case.flags, case.comment, case.inputs)
+    if case.error is not None:
+        test = replace(asked, error=case.error, row=case.row)
+        if not _forbidden(Spec(), test):
+            raise BrokenVectorError(f"{name}: the specification allows what is called invalid")
+    else:
+        outputs = Spec().answer(group.operation, case.inputs)
+        bounds = case.bounds(case.inputs, outputs) if case.bounds else {}
+        test = replace(asked, outputs=outputs, bounds={key: _rounded_up(bound) for key, bound in bounds.items()})
+        for spec in OTHER_ORDERS:
+            verdict = judge(test, {"outputs": spec.answer(group.operation, case.inputs)})
+            if not verdict.passed or (not bounds and not verdict.bits):
+                raise BrokenVectorError(f"{name}: another order of sums is refused: {verdict.words}")
+    for backend in ("numpy", "numba"):
+        verdict = judge(test, own.answer(group.operation, case.inputs, get_backend(backend)))
+        if not verdict.bits:
+            raise BrokenVectorError(f"{name}: {backend} differs from the specification: {verdict.words}")
+    return test
+
+
+def _rounded_up(bound: float) -> float:
+    return float(f"{bound * 1.05:.1e}")
+
+
+def _forbidden(spec: Spec, test: Test) -> bool:
+    try:
+        spec.answer(test.operation, test.inputs)
+    except (AssertionError, ValueError):  # a ValueError is json's
+        return True
+    return False
+
+
+def _catches(group: Group, test: Test, flag: Flag, name: str) -> None:
+    wrong = _wrong_answer(test, flag.bug)
+    verdict = judge(test, wrong)
+    caught = not verdict.bits if flag.bits else not verdict.passed
+    if not caught:
+        raise BrokenVectorError(f"{test.id}: does not catch {name}: passes although it {flag.why}")
+    if test.error is not None and wrong.get("error") == test.error and "row" not in wrong:
+        raise BrokenVectorError(f"{test.id}: the bug {name} is refused for another reason, too: one scenario each")
+
+
+def _wrong_answer(test: Test, bug: Bug) -> Answer:
+    if callable(bug):
+        return bug(test.inputs, test.outputs)
+    try:
+        return {"outputs": Spec(*bug).answer(test.operation, test.inputs)}
+    except AssertionError:
+        return {"error": test.error or "DomainError"}
+    except (ValueError, LookupError, TypeError, ZeroDivisionError, OverflowError):
+        return {"error": "crash"}
+
+
+# -- bounds and data that several files use ---------------------------------------------------------------------------
+
+
+def gamma(n: int, dtype: Any) -> float:
+    """γ_n = n·u / (1 − n·u): the relative error of a sum of n products, in any order."""
+    u = float(np.finfo(dtype).eps) / 2
+    return n * u / (1 - n * u)
+
+
+def accepts(inputs: Values, outputs: Values) -> Answer:
+    """The bug of a program that does not refuse."""
+    return {"outputs": outputs}
+
+
+def names_row(row: int, error: str = "DomainError") -> Callable[[Values, Values], Answer]:
+    """The bug of a program that names another row."""
+    return lambda inputs, outputs: {"error": error, "row": row}
+
+
+def f32(values: Any) -> Any:
+    """float32, in C order."""
+    return np.array(values, np.float32)
+
+
+def exact_rows(rng: np.random.Generator, n: int, d: int, ones: int) -> Any:
+    """Rows with ``ones`` entries of ±1, a power of four, and so a norm that is a power of two."""
+    x = np.zeros((n, d), np.float32)
+    for row in x:
+        row[rng.permutation(d)[:ones]] = rng.choice([-1.0, 1.0], ones)
+    return x
+
+
+def dyadic(rng: np.random.Generator, shape: tuple[int, ...], most: int = 8, unit: float = 1 / 16) -> Any:
+    """Whole multiples of ``unit``: few distinct magnitudes, and sums that are exact in any order."""
+    return (rng.integers(-most, most + 1, shape) * unit).astype(np.float32)
+
+
+def codes(rng: np.random.Generator, n: int, h: int, k: int) -> tuple[Any, Any]:
+    """Indices and dyadic values, none of them zero."""
+    indices = np.sort(rng.random((n, h)).argsort(axis=1)[:, :k], axis=1).astype(np.int32)
+    values = f32(rng.integers(1, 9, (n, k)) / 8 * rng.choice([-1, 1], (n, k)))
+    return indices, values
+
+
+def unit_atoms(rng: np.random.Generator, h: int, d: int) -> Any:
+    """Exact atoms that overlap: four entries of ±1/2 each."""
+    return exact_rows(rng, h, d, 4) / 2
+
+
+def random_atoms(rng: np.random.Generator, h: int, d: int, dtype: Any = np.float32) -> Any:
+    """Unit rows in any direction."""
+    W_dec = rng.standard_normal((h, d))
+    return (W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)).astype(dtype)

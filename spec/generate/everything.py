@@ -1,0 +1,69 @@
+"""Every file below ``spec/vectors``, and the pages that speak of them, as bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spec.generate import accumulated, coding, files, pages, retrieval, schema, selection, training
+from spec.generate.build import built
+
+FOLDER = Path(__file__).parent.parent
+
+
+def all_files(fresh: bool = False) -> dict[str, bytes]:
+    """By name; ``fresh`` computes the digest of a million cases again, which takes a minute."""
+    groups = {}
+    for module in (selection, coding, retrieval, training, files):
+        for make in module.GROUPS:
+            group = make()
+            groups[group.name] = built(group)
+    made = {f"vectors/{name}": content for name, content in _vectors(groups, fresh).items()}
+    return made | pages.pages(groups)
+
+
+def _vectors(groups: dict[str, dict[str, Any]], fresh: bool) -> dict[str, bytes]:
+    made = {f"{name}.json": _lines(content) for name, content in groups.items()}
+    made |= {name: _json(content) for name, content in schema.schemas().items()}
+    made["accumulated.json"] = _json(accumulated.made(None if fresh else _known()))
+    return made | files.bytes_of_files()
+
+
+def _known() -> dict[str, Any] | None:
+    path = FOLDER / "vectors" / "accumulated.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _lines(content: dict[str, Any]) -> bytes:
+    """A file of tests, one line for each flag and each part of a test: people and diffs can read it."""
+    return ("\n".join(_part(content)) + "\n").encode()
+
+
+def _part(content: dict[str, Any]) -> Iterator[str]:
+    def short(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    yield "{"
+    for name, value in content.items():
+        if name == "flags":
+            rows = [f"  {short(flag)}: {short(what)}" for flag, what in value.items()]
+            yield f' "flags": {{\n{_joined(rows)}\n }},'
+        elif name == "tests":
+            tests = [
+                "  {\n" + _joined([f"   {short(key)}: {short(part)}" for key, part in test.items()]) + "\n  }"
+                for test in value
+            ]
+            yield f' "tests": [\n{_joined(tests)}\n ]'
+        else:
+            yield f" {short(name)}: {short(value)},"
+    yield "}"
+
+
+def _joined(rows: list[str]) -> str:
+    return ",\n".join(rows)

@@ -1,0 +1,278 @@
+"""Vectors of files: valid and invalid model and codes files, one scenario each, and the bytes of each as a file of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spec.generate.answers import Spec, Values, codes_file, model_file
+from spec.generate.build import Bug, Case, Flag, Group, accepts, codes, dyadic, f32, unit_atoms
+from spec.generate.program import program
+
+RUN = program()
+HEADER = [
+    "A valid file gives these contents; an invalid one is refused with a FormatError. Each invalid file has one fault."
+]
+
+Members = dict[str, bytes]
+
+
+class Scenario(NamedTuple):
+    """One file."""
+
+    name: str
+    flag: str
+    why: str
+    cites: tuple[str, ...]
+    file: bytes
+    valid: bool
+    bug: Bug
+    needs: tuple[str, ...] = ()
+
+
+def _group(name: str, operation: str, folder: str, scenarios: list[Scenario]) -> Group:
+    flags = {each.flag: Flag(each.why, each.cites, each.bug) for each in scenarios}
+    cases = [
+        Case(
+            each.name,
+            (each.flag,),
+            {"file": np.frombuffer(each.file, np.uint8)},
+            error=None if each.valid else "FormatError",
+            stated={"file": {"path": file_name(folder, each)}},
+            needs=each.needs,
+        )
+        for each in scenarios
+    ]
+    return Group(name, operation, HEADER, flags, cases)
+
+
+def file_name(folder: str, scenario: Scenario) -> str:
+    """Where the bytes of a scenario are kept, below the vectors."""
+    return f"files/{folder}-{scenario.name.replace(' ', '-').replace('|', '').replace('<', '').lower()}.npz"
+
+
+def _changed(file: bytes, change: Callable[[Members, dict[str, Any]], None], redo: bool = False) -> bytes:
+    """The file with its members and its meta changed, whole again as an archive; ``redo``: with the right digest."""
+    found: Members = RUN.members(file)
+    meta = json.loads(RUN.array(found["meta"])[2].decode("utf-32-le"))
+    change(found, meta)
+    if redo:
+        meta["digest"] = RUN.digest_of({name: RUN.array(found[name]) for name in ("W_enc", "b_enc", "W_dec")})
+    if "meta" in found:
+        found["meta"] = _text(json.dumps(meta, sort_keys=True))
+    return bytes(RUN.archive(list(found.items())))
+
+
+def _text(text: str) -> bytes:
+    return bytes(RUN.npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
+
+
+def _npy(array: Any) -> bytes:
+    return bytes(RUN.npy(array.dtype.str, list(array.shape), array.tobytes()))
+
+
+def _meta(**values: Any) -> Callable[[Members, dict[str, Any]], None]:
+    return lambda found, meta: meta.update(values)
+
+
+def _member(name: str, content: bytes) -> Callable[[Members, dict[str, Any]], None]:
+    return lambda found, meta: found.update({name: content})
+
+
+def _without(name: str) -> Callable[[Members, dict[str, Any]], None]:
+    def change(found: Members, meta: dict[str, Any]) -> None:
+        del found[name]
+
+    return change
+
+
+def _flipped(file: bytes, at: int) -> bytes:
+    return file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :]
+
+
+def _skip(check: str) -> Bug:
+    return ((check, "assert True"),)
+
+
+KIND = 'assert meta.get("format") == kind'
+VERSION = 'assert meta.get("version") == 1'
+
+
+def _model_parts() -> tuple[Any, Any, Any, bytes]:
+    rng = np.random.default_rng(41)
+    W_enc, b_enc, W_dec = dyadic(rng, (4, 6)), dyadic(rng, (6,)), unit_atoms(rng, 6, 4)
+    file = model_file(Spec(), W_enc, b_enc, W_dec, 2)
+    return W_enc, b_enc, W_dec, _changed(file, _meta(training={"k": 5, "steps": 100, "n_latents": None}))
+
+
+def _codes_parts() -> tuple[Any, Any, bytes]:
+    indices, values = codes(np.random.default_rng(42), 3, 9, 2)
+    return indices, values, codes_file(Spec(), indices, values, 9, "5e" * 32)
+
+
+def model_scenarios() -> list[Scenario]:
+    """Model files."""
+    W_enc, b_enc, W_dec, good = _model_parts()
+    wide = model_file(Spec(), W_enc.astype(np.float64), b_enc.astype(np.float64), W_dec.astype(np.float64), 2)
+    short = _npy(b_enc)[:-4]
+    half = W_dec.copy()
+    half[3] *= f32(1.25)
+    finite = ("assert all(math.isfinite(value) for value in numbers(arrays[name][0], arrays[name][2]))", "assert True")
+    one_more = np.append(b_enc, f32([0]))
+    altered = W_enc.copy()
+    altered[2, 3] += f32(1)
+    in_training = good.find("training".encode("utf-32-le")) + 4 * len('training": {"k": ')
+    crash: Bug = lambda *_: {"error": "FormatError"}  # noqa: E731
+
+    def nested_k(given: Values, right: Values) -> dict[str, Any]:
+        return {"outputs": right | {"k": 5}}
+
+    def swapped(given: Values, right: Values) -> dict[str, Any]:
+        return {"outputs": right | {"b_enc": right["b_enc"].byteswap()}} if right else {"outputs": {}}
+
+    def bits(name: str, array: Any) -> Any:
+        return _changed(good, _member(name, _npy(array)), redo=True)
+
+    nan, infinite = b_enc.copy(), W_enc.copy()
+    nan[1], infinite[0, 0] = np.nan, np.inf
+    both = ("R11", "R12")
+    return [
+        Scenario("float32", "NestedNames", "the first k in the text of the meta is taken: there is another one in training", ("R12", "E18"), good, True, nested_k),
+        Scenario("float64", "Float64", "numbers are taken for float32", ("R11",), wide, True, crash, ("float64",)),
+        Scenario("unknown member", "UnknownMember", "a member that is not known is refused", ("R12",), _changed(good, _member("notes", _text("made by hand"))), True, crash),
+        Scenario("cut off", "CutOff", "a file without its end is read", ("R12",), good[:-30], False, accepts),
+        Scenario("empty", "Empty", "an empty file is read", ("R12",), b"", False, accepts),
+        Scenario("no archive", "NoArchive", "another kind of file is read", ("R12",), _npy(W_enc), False, accepts),
+        Scenario("altered byte", "AlteredByte", "the CRC of a member is not looked at", ("R12",), _flipped(good, in_training), False, _skip("assert zlib.crc32(content) == number(data, at + 16, 4)")),
+        Scenario("altered weights", "Digest", "the digest is not looked at", ("E18", "R12"), _changed(good, _member("W_enc", _npy(altered))), False, _skip('assert meta.get("digest") == digest_of(arrays)')),
+        Scenario("codes format", "Kind", "a file of another kind is read as a model", ("R12",), _changed(good, _meta(format="compressae-codes")), False, _skip(KIND)),
+        Scenario("version 2", "Version", "a file of an unknown version is read", ("R12",), _changed(good, _meta(version=2)), False, _skip(VERSION)),
+        Scenario("no meta", "NoMeta", "a file without meta is read", ("R12",), _changed(good, _without("meta")), False, accepts),
+        Scenario("meta is not JSON", "MetaJson", "a meta that is not JSON is read", ("R12",), bytes(RUN.archive([*list(RUN.members(good).items())[:-1], ("meta", _text("{format: model}"))])), False, accepts),
+        Scenario("no bias", "MissingMember", "a missing array is made up", ("R12",), _changed(good, _without("b_enc")), False, accepts),
+        Scenario("pickled bias", "Pickled", "pickled objects are loaded", ("R12",), _changed(good, _member("b_enc", bytes(RUN.npy("|O", [6], b"\x80\x04N.")))), False, accepts),
+        Scenario("lying header", "LyingHeader", "the header of an array is believed, though there are fewer bytes", ("R12",), _lying(good, short), False, (("assert len(raw) == math.prod(shape) * sizes[descr]", "assert True"),)),
+        Scenario("one bias too many", "Shape", "shapes are not held against each other", ("R12",), _changed_shape(good, one_more), False, _skip("assert arrays[name][1] == shape")),
+        Scenario("mixed precision", "MixedPrecision", "one array may be float64 where the others are float32", both, _mixed(good, b_enc), False, (('assert {"<f4": "float32", "<f8": "float64"}.get(arrays[name][0]) == meta.get("dtype")', "assert True"),)),
+        Scenario("big-endian", "BigEndian", "big-endian numbers are read, the wrong way round or at all", ("R11",), _changed(good, _member("b_enc", _npy(b_enc.astype(">f4")))), False, swapped),
+        Scenario("NaN in the bias", "NotFinite", "numbers that are not finite are read", ("R3", "R12"), bits("b_enc", nan), False, (finite,)),
+        Scenario("infinity in the encoder", "NotFinite", "numbers that are not finite are read", ("R3", "R12"), bits("W_enc", infinite), False, (finite,)),
+        Scenario("atom of norm 1.25", "UnitAtoms", "atoms that are not unit rows are read", ("E12", "R12"), bits("W_dec", half), False, _skip("assert abs(math.sqrt(sum(value * value for value in atom)) - 1) <= 1e-3")),
+        Scenario("k larger than h", "KTooLarge", "k > h is read", ("R12",), _changed(good, _meta(k=7)), False, (("    assert 1 <= k <= h\n    assert isinstance", "    assert isinstance"),)),
+        Scenario("k is not whole", "KWhole", "a k of 2.5 is read", ("R12",), _changed(good, _meta(k=2.5)), False, _skip("assert type(meta.get(name)) is int")),
+        Scenario("training is not an object", "Training", "training settings may be anything", ("R12",), _changed(good, _meta(training="long")), False, _skip('assert isinstance(meta.get("training"), dict)')),
+    ]  # fmt: skip
+
+
+def _lying(good: bytes, short: bytes) -> bytes:
+    """A bias of 5 numbers whose header says 6; the digest is that of what is there, under the shape that is said."""
+    found = RUN.members(good)
+    start = 10 + int.from_bytes(short[8:10], "little")
+    arrays = {name: RUN.array(found[name]) for name in ("W_enc", "W_dec")} | {"b_enc": ("<f4", [6], short[start:])}
+
+    def change(members: Members, meta: dict[str, Any]) -> None:
+        members["b_enc"] = short
+        meta["digest"] = RUN.digest_of(arrays)
+
+    return _changed(good, change)
+
+
+def _changed_shape(good: bytes, bias: Any) -> bytes:
+    return _changed(good, _member("b_enc", _npy(bias)), redo=True)
+
+
+def _mixed(good: bytes, bias: Any) -> bytes:
+    return _changed(good, _member("b_enc", _npy(bias.astype("<f8"))), redo=True)
+
+
+def codes_scenarios() -> list[Scenario]:
+    """Codes files."""
+    indices, values, good = _codes_parts()
+    spec = Spec()
+    zero = values.copy()
+    zero[1] = [-0.0, 0.0]
+    nan = values.copy()
+    nan[2, 0] = np.nan
+
+    def with_indices(row: list[int]) -> bytes:
+        changed = indices.copy()
+        changed[1] = row
+        return _changed(good, _member("indices", _npy(changed.ravel())))
+
+    ascends = "assert all(indices[t] < indices[t + 1] for t in range(k - 1))"
+    inside = "assert all(0 <= j < h for j in indices)"
+    return [
+        Scenario("float32", "Model", "the digest of the model is lost", ("R13",), good, True, lambda _, right: {"outputs": right | {"model": None}}),
+        Scenario("float64", "Float64", "numbers are taken for float32", ("R11",), codes_file(spec, indices, values.astype(np.float64), 9, None), True, lambda *_: {"error": "FormatError"}, ("float64",)),
+        Scenario("no model", "NoModel", "codes without a model's digest are refused", ("R13",), codes_file(spec, indices, values, 9, None), True, lambda *_: {"error": "FormatError"}),
+        Scenario("zeros", "MinusZero", "−0 stays −0, or stored zeros are dropped", ("R2",), codes_file(spec, indices, zero, 9, None), True, (('[value + 0.0 for value in arrays["data"]', '[value for value in arrays["data"]'),)),
+        Scenario("cut off", "CutOff", "a file without its end is read", ("R12",), good[:-30], False, accepts),
+        Scenario("model format", "Kind", "a file of another kind is read as codes", ("R12",), _changed(good, _meta(format="compressae-model")), False, _skip(KIND)),
+        Scenario("version 2", "Version", "a file of an unknown version is read", ("R12",), _changed(good, _meta(version=2)), False, _skip(VERSION)),
+        Scenario("indices descend", "Ascending", "indices that do not ascend are read", ("R2", "R12"), with_indices([7, 3]), False, _skip(ascends)),
+        Scenario("repeated index", "Repeated", "a latent may be stored twice", ("R2", "R12"), with_indices([4, 4]), False, ((ascends, ascends.replace("<", "<=")),)),
+        Scenario("index too large", "IndexTooLarge", "an index of h or more is read", ("R12",), with_indices([3, 9]), False, ((inside, inside.replace("0 <= j < h", "0 <= j")),)),
+        Scenario("negative index", "IndexNegative", "a negative index is read", ("R12",), with_indices([-1, 3]), False, ((inside, inside.replace("0 <= j < h", "j < h")),)),
+        Scenario("ragged rows", "Ragged", "rows with more or fewer than k entries are read", ("R2", "R12"), _changed(good, _member("indptr", _npy(np.array([0, 1, 4, 6], "<i4")))), False, (('assert arrays["indptr"] == [i * k for i in range(n + 1)]', "assert True"),)),
+        Scenario("a value too few", "Lengths", "values and indices are not held against each other", ("R12",), _changed(good, _member("data", _npy(values.ravel()[:-1]))), False, accepts),
+        Scenario("NaN", "NotFinite", "values that are not finite are read", ("R3", "R12"), _changed(good, _member("data", _npy(nan.ravel()))), False, _skip('assert all(math.isfinite(value) for value in arrays["data"])')),
+        Scenario("other n_latents", "LatentsAgree", "n_latents in the meta and in the shape may differ", ("R12",), _changed(good, _meta(n_latents=12)), False, _skip('assert meta.get("n_latents") == h')),
+        Scenario("model is a number", "ModelText", "the model may be anything", ("R13",), _changed(good, _meta(model=5)), False, _skip('assert "model" in meta and isinstance(meta["model"], (str, type(None)))')),
+        Scenario("big-endian", "BigEndian", "big-endian numbers are read", ("R11",), _changed(good, _member("data", _npy(values.ravel().astype(">f4")))), False, accepts),
+    ]  # fmt: skip
+
+
+def model_files() -> Group:
+    """`read_model`."""
+    return _group("model_files", "read_model", "model", model_scenarios())
+
+
+def codes_files() -> Group:
+    """`read_codes`."""
+    return _group("codes_files", "read_codes", "codes", codes_scenarios())
+
+
+def _cut(given: Values, right: Values) -> dict[str, Any]:
+    return {"outputs": {"file": right["file"][:-5]}}
+
+
+def write_codes() -> Group:
+    """A file that is written is read, and must hold what was given."""
+    lost = lambda given, _: {"outputs": Spec().answer("write_codes", given | {"model": None})}  # noqa: E731
+    flags = {
+        "Whole": Flag("the file is not whole", ("R12",), _cut),
+        "ModelWritten": Flag("the digest of the model is not written", ("R13",), lost),
+    }
+    indices, values, _ = _codes_parts()
+    inputs = {"indices": indices, "values": values, "n_latents": 9}
+    cases = [
+        Case("codes of a model", ("Whole", "ModelWritten"), inputs | {"model": "5e" * 32}),
+        Case("codes of no known model", ("Whole",), inputs | {"model": None}),
+    ]
+    header = ["The file is read by the rules of file-format.md, and what it holds is compared; its bytes are free."]
+    return Group("write_codes", "write_codes", header, flags, cases)
+
+
+def write_model() -> Group:
+    """The same for a model."""
+    flags = {
+        "Whole": Flag("the file is not whole", ("R12",), _cut),
+        "DigestWritten": Flag("the digest leaves out the names and shapes", ("E18",), (('sha.update(f"{name} {descr} ({sizes}{comma})\\n".encode())', "pass"),)),
+    }  # fmt: skip
+    W_enc, b_enc, W_dec, _ = _model_parts()
+    inputs = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "k": 2}
+    cases = [Case("a model", ("Whole", "DigestWritten"), inputs)]
+    header = ["The file is read by the rules of file-format.md, and what it holds is compared; its bytes are free."]
+    return Group("write_model", "write_model", header, flags, cases)
+
+
+def bytes_of_files() -> dict[str, bytes]:
+    """Every file by its name below the vectors."""
+    both = (("model", model_scenarios()), ("codes", codes_scenarios()))
+    return {file_name(folder, each): each.file for folder, scenarios in both for each in scenarios}
+
+
+GROUPS = (model_files, codes_files, write_codes, write_model)

@@ -1,0 +1,87 @@
+"""The parts of the pages that say which vectors there are, between ``<!-- name -->`` and ``<!-- end -->``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from compressae_ref.verify.operations import LEVELS, OPERATIONS, STEP_OUTPUTS
+from spec.generate.program import SPEC
+
+PAGES = ("compressae.md", "file-format.md", "vectors/README.md")
+
+Groups = Mapping[str, dict[str, Any]]
+"""The files of tests by name."""
+
+
+def pages(groups: Groups) -> dict[str, bytes]:
+    """Each page with its parts made anew, by its name below the folder of the specification."""
+    return {name: _filled((SPEC / name).read_text(encoding="utf-8"), name, groups).encode() for name in PAGES}
+
+
+def _filled(text: str, page: str, groups: Groups) -> str:
+    """Section by section: what stands between the markers depends on the section that they stand in."""
+    sections = re.split(r"(?m)^(?=## )", text)
+    return "".join(_filled_section(section, page, groups) for section in sections)
+
+
+def _filled_section(section: str, page: str, groups: Groups) -> str:
+    def part(match: re.Match[str]) -> str:
+        made = PARTS[match[1]](section, page, groups)
+        return f"<!-- {match[1]} -->\n{made}\n<!-- end -->"
+
+    return re.sub(r"(?s)<!-- (\w+) -->\n(?:.*?\n)??<!-- end -->", part, section)
+
+
+def _stated(section: str) -> set[str]:
+    """The equations and rules that a section states."""
+    return set(re.findall(r"\*\*([ER]\d+'*)\*\*", section))
+
+
+def _vectors(section: str, page: str, groups: Groups) -> str:
+    """The flags of the tests of this section's operations, and of others that exercise its equations."""
+    heading, stated = section.splitlines()[0].removeprefix("## "), _stated(section)
+    lines = []
+    for name, group in groups.items():
+        flags = [
+            flag for flag, what in group["flags"].items() if group["section"] == heading or stated & set(what["cites"])
+        ]
+        if flags:
+            lines.append(f"[{name}](vectors/{name}.json) ({', '.join(flags)})")
+    return f"Vectors: {'; '.join(lines)}."
+
+
+def _rules(section: str, page: str, groups: Groups) -> str:
+    """Which flags show each rule that the section states."""
+    rows = ["| rule | vectors that show it |", "|---|---|"]
+    for rule in sorted((cite for cite in _stated(section) if cite[0] == "R"), key=lambda cite: int(cite[1:])):
+        shown = [
+            f"{name}: {', '.join(flags)}"
+            for name, group in groups.items()
+            if (flags := [flag for flag, what in group["flags"].items() if rule in what["cites"]])
+        ]
+        rows.append(f"| {rule} | {'; '.join(shown)} |")
+    return "\n".join(rows)
+
+
+def _operations(section: str, page: str, groups: Groups) -> str:
+    rows = []
+    for level in LEVELS:
+        for name, each in OPERATIONS.items():
+            if each.level == level:
+                outputs = _kinds(each.outputs) or "see below"
+                rows.append(f"| {level} | `{name}` | {each.what} | {_kinds(each.inputs)} | {outputs} |")
+    head = "| level | operation | what it gives | inputs | outputs |\n|---|---|---|---|---|\n"
+    return head + "\n".join(rows)
+
+
+def _kinds(kinds: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}` {kind.replace('F32|F64 ', '')}" for name, kind in kinds.items())
+
+
+def _steps(section: str, page: str, groups: Groups) -> str:
+    return _kinds(STEP_OUTPUTS) + "."
+
+
+PARTS = {"vectors": _vectors, "rules": _rules, "operations": _operations, "steps": _steps}
