@@ -66,11 +66,13 @@ def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Fl
 
 def _flushed(moment: Floats) -> Floats:
     """Subnormal numbers as zeros."""
+    # spec: "A moment below the smallest normal number of the format becomes zero"
     return np.where(np.abs(moment) < np.finfo(moment.dtype).tiny, moment.dtype.type(0), moment)
 
 
 def adam_constants(config: AdamConfig, step: int, dtype: np.dtype[Any]) -> Floats:
     """The numbers of one step, computed in float64 and rounded once."""
+    # spec: "are computed in float64, powers by repeated squaring, and rounded once"
     beta1, beta2 = config.beta1, config.beta2
     corrections = (1 - power(beta1, step), 1 - power(beta2, step))
     return np.array([config.lr, beta1, beta2, 1 - beta1, 1 - beta2, config.eps, *corrections], dtype)

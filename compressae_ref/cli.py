@@ -177,6 +177,8 @@ def _asked(options: argparse.Namespace) -> Iterator[Ask]:
 def _audit(options: argparse.Namespace) -> bool:
     if options.codes is None:
         raise DomainError("verify: expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer")
+    if options.program or options.requests or options.answers:
+        raise DomainError("verify: expected files to audit, or a program or answers to judge, got both")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     codes = audit.load_any_codes(options.codes, options.k)
     with _named(options.embeddings, "x"), _named(options.codes, "codes"):

@@ -166,7 +166,7 @@ def _as_values(values: Any) -> Floats:
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise DTypeError(f"codes: expected float16, float32 or float64 values, got {array.dtype}")
     floats: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
-    return floats + floats.dtype.type(0)  # −0 becomes +0 (R2)
+    return floats + floats.dtype.type(0)  # spec: "−0 is stored as +0"
 
 
 def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:

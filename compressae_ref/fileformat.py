@@ -122,6 +122,7 @@ def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
         if arrays[name].dtype.str not in kinds or arrays[name].ndim != 1:
             found = f"{arrays[name].dtype.str} of shape {arrays[name].shape}"
             raise FormatError(f"expected {name} as a list of {' or '.join(kinds)}, got {found}")
+    # spec: "every row stores exactly k entries (R2)"
     k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
     as_k(k, n_latents)
     if not isinstance(meta["model"], str | None):

@@ -191,6 +191,7 @@ def _merged(best: Hits, scores: Floats, first_id: int, top: int) -> Hits:
 
 def _sorted(best: Hits) -> Hits:
     """Descending score; the sort is stable, and ids came ascending (R10)."""
+    # spec: "by descending score, ties by ascending id"
     order = np.argsort(-best.scores, axis=1, kind="stable")
     return Hits(np.take_along_axis(best.ids, order, axis=1), np.take_along_axis(best.scores, order, axis=1))
 

@@ -58,6 +58,7 @@ class Losses(NamedTuple):
 
 def aux_k(k: int, n_latents: int) -> int:
     """k_aux = min(4k, h) (R5)."""
+    # spec: "k_aux = min(4k, h)."
     return min(4 * k, n_latents)
 
 
@@ -204,6 +205,7 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
             codes = encode_unit(unit_rows(block, self.params.dtype), self.params, k, backend)
         reject(~np.isfinite(codes.values).all(axis=1), "encode: expected finite codes, got NaN or infinity", first_row)
+        # spec: "on request it gets a code of zeros at the indices 0 to k − 1"
         codes.indices[zero], codes.values[zero] = np.arange(k), 0
         return Codes.trusted(codes.indices, codes.values, codes.n_latents, self.digest)
 

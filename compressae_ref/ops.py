@@ -49,6 +49,7 @@ def normalize_rows(x: Floats) -> Floats:
     of squares can neither overflow nor vanish at any scale. So c·x has the same unit rows as x, to the bit, for every
     power of two c. No gradient is taken: x is data.
     """
+    # spec: "the power of two that brings its largest magnitude into [1/2, 1)"
     exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True))[1]
     scaled = np.ldexp(x, -exponent)
     x_unit: Floats = scaled / row_norms(scaled)[:, None]

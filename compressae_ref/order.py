@@ -32,6 +32,7 @@ def largest(keys: Any, k: int) -> Bools:
     m = keys.shape[1]
     if k == 0:
         return np.zeros(keys.shape, np.bool_)
+    # spec: "Selection keeps the k largest |pre|, ties to the lower index."
     threshold = np.partition(keys, m - k, axis=1)[:, m - k, None]
     above, tied = keys > threshold, keys == threshold
     free = k - above.sum(axis=1, keepdims=True)

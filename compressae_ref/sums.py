@@ -29,6 +29,8 @@ def fold_sum(terms: Floats) -> Floats:
     -------
     (...) sums, in the dtype of ``terms``
     """
+    # spec: "While more than 16 terms are left and their number is even, add the second half onto the first; then add
+    # from left to right."
     while terms.shape[-1] > 16 and terms.shape[-1] % 2 == 0:
         half = terms.shape[-1] // 2
         terms = terms[..., :half] + terms[..., half:]

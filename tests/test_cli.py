@@ -37,7 +37,7 @@ from tests.bounds import assert_same_bits
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
 NUMPY = ("--backend", "numpy")
 TRAIN = (*NUMPY, "--n-latents", H, "--k", K, "--steps", 20)
-COMMANDS = ("demo", "train", "encode", "search", "evaluate", "inspect")
+COMMANDS = ("demo", "train", "encode", "search", "evaluate", "inspect", "verify")
 
 
 def words(arguments) -> list[str]:
@@ -516,6 +516,7 @@ FORMS = {
     "evaluate items": "evaluate {model} {bad} {queries} --backend numpy",
     "evaluate items alone": "evaluate {model} {bad} --backend numpy",
     "evaluate queries": "evaluate {model} {x} {bad} --backend numpy",
+    "verify": "verify {model} {bad} {codes} --backend numpy",
     "inspect": "inspect {bad}",
 }
 
@@ -541,7 +542,12 @@ def test_files_that_hold_no_embeddings_are_refused(command, assert_refused, tmp_
     assert_refused(command(FORMS[form], bad=bad), [bad, *reasons])
 
 
-@pytest.mark.parametrize(("form", "name"), [*product([*FORMS][:-1], BAD_ROWS)])
+def judges_rows(form, name):
+    """Every command but one that explains, and one that holds zero rows against codes of zeros."""
+    return form != "inspect" and not (form == "verify" and name.startswith("zeros"))
+
+
+@pytest.mark.parametrize(("form", "name"), [pair for pair in product(FORMS, BAD_ROWS) if judges_rows(*pair)])
 def test_bad_rows_are_refused_by_file_and_number(command, assert_refused, tmp_path, form, name):
     content, reasons = BAD_ROWS[name]
     bad = tmp_path / "bad.npy"
@@ -586,8 +592,12 @@ WITH_MODEL = {
     "encode": "encode {bad} {x} -o {out} --backend numpy",
     "search": "search {bad} {codes} {queries} --backend numpy",
     "evaluate": "evaluate {bad} {x} {queries} --backend numpy",
+    "verify": "verify {bad} {x} {codes} --backend numpy",
 }
-WITH_CODES = {"search": "search {model} {bad} {queries} --backend numpy"}
+WITH_CODES = {
+    "search": "search {model} {bad} {queries} --backend numpy",
+    "verify": "verify {model} {x} {bad} --backend numpy",
+}
 
 
 @pytest.mark.parametrize(
@@ -712,6 +722,11 @@ def test_one_row_cannot_ask_itself(command, assert_refused, tmp_path):
         "evaluate {model} {x} --backend cupy",
         "inspect",
         "inspect {x} --backend numpy",
+        "verify --level L4",
+        "verify --cases 7",
+        "verify --without float32",
+        "verify --program a --answers b",
+        "verify --timeout soon",
         "demo --backend torch",
     ],
 )
@@ -832,6 +847,17 @@ def test_help(name):
         "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--json"],
         "evaluate": ["MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"],
         "inspect": ["FILE", "--json"],
+        "verify": [
+            "MODEL",
+            "EMBEDDINGS",
+            "CODES",
+            "--program",
+            "--requests",
+            "--answers",
+            "--level",
+            "--bits",
+            "--cases",
+        ],
     }[name]
     assert [each for each in expected if each not in done.stdout] == []
 

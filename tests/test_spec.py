@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Model, asymmetric_cosine, ops, reconstructed_cosine, search, sparse_cosine, sums
+from compressae_ref import Model, Params, asymmetric_cosine, ops, reconstructed_cosine, search, sparse_cosine, sums
 from compressae_ref.adam import AdamConfig, adam_constants, project_decoder_gradient, renormalize_decoder
 from compressae_ref.backends import get_backend
 from compressae_ref.codes import Codes
-from compressae_ref.model import forward, loss_and_grads, unit_rows
+from compressae_ref.fileformat import VERSION, save_codes, save_model
+from compressae_ref.model import AUX_WEIGHT, forward, loss_and_grads, unit_rows
+from compressae_ref.verify import own
+from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS
+from compressae_ref.verify.vectors import SPEC_VERSION
+from spec.generate.answers import Spec
+from spec.generate.program import SPEC, blocks, program
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 
-SPEC = Path(__file__).parent.parent / "spec"
-TEXT = (SPEC / "compressae.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+PAGES = {name: (SPEC / name).read_text(encoding="utf-8") for name in ("compressae.md", "file-format.md")}
+BLOCKS = {page: blocks(page) for page in PAGES}
 NUMPY = get_backend("numpy")
-
-
-def extracted() -> SimpleNamespace:
-    names: dict = {"math": math}
-    for block in BLOCKS:
-        exec(compile(block, "spec/compressae.md", "exec"), names)
-    return SimpleNamespace(**names)
-
-
-spec = extracted()
+spec = program()
 
 
 def rows(codes):
@@ -158,24 +155,207 @@ def test_similarity_in_every_space_and_search(problem, data):
         assert hits.ids[0].tolist() == spec.best(ours, len(stored))
 
 
+# -- the whole program in both formats, by the operations of `verify` -------------------------------------------------
+
+
+def assert_same_answer(operation, inputs, backend=NUMPY):
+    """The text of the specification and the package: the same bits, or both refuse."""
+    theirs = own.answer(operation, inputs, backend)
+    try:
+        ours = Spec().answer(operation, inputs)
+    except AssertionError:
+        assert "error" in theirs
+        return None
+    assert "outputs" in theirs, theirs
+    for name, value in ours.items():
+        if isinstance(value, np.ndarray):
+            assert_same_bits(theirs["outputs"][name], value)
+        else:
+            assert theirs["outputs"][name] == value
+    return ours
+
+
+float32 = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="the specification runs in float32 with NumPy 2"
+)
+
+
+@float32
+@given(draw.problems(dtype="float32", n=st.integers(1, 5)))
+def test_in_float32_encoding_decoding_and_gradients(problem):
+    W_enc, b_enc, W_dec = problem.params.arrays().values()
+    encoded = {"W_enc": W_enc, "b_enc": b_enc, "k": problem.k, "zero_rows": "error"}
+    codes = assert_same_answer("encode", {"x": problem.x, **encoded})
+    assert_same_answer("decode", {**codes, "W_dec": W_dec})
+    assert_same_answer("gradients", {"x": problem.x, "W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "k": problem.k})
+
+
+@float32
+@given(draw.problems(dtype="float32", n=st.integers(1, 5)), st.sampled_from(["sparse", "reconstructed", "asymmetric"]))
+def test_in_float32_search(problem, space):
+    model = Model(problem.params, problem.k)
+    items = model.encode(problem.x)
+    inputs = {"space": space, "top": 3, "n_latents": items.n_latents, "indices": items.indices, "values": items.values}
+    inputs |= {} if space == "sparse" else {"W_dec": problem.params.W_dec}
+    queries = {"query_indices": items.indices[:2], "query_values": items.values[:2]}
+    assert_same_answer("search", inputs | ({"queries": problem.x[:2]} if space == "asymmetric" else queries))
+
+
+@given(draw.problems(n=st.integers(1, 4)), draw.generators(), st.sampled_from(["after_step", "before_step"]))
+def test_training_steps_with_all_that_is_in_them(problem, rng, renormalize):
+    batches = problem.x + rng.standard_normal((2, *problem.x.shape)) * np.abs(problem.x).max(axis=1, keepdims=True)
+    inputs = {"batches": batches, **problem.params.arrays(), "k": problem.k, "lr": np.array(0.01)}
+    outputs = assert_same_answer("train_steps", inputs | {"renormalize": renormalize})
+    assert {name.split(".")[1] for name in outputs} == set(STEP_OUTPUTS)
+
+
+@given(draw.generators(), st.integers(1, 9), st.integers(1, 9), st.sampled_from(["tied", "original"]))
+def test_the_start(rng, d, h, init):
+    assert_same_answer("init_params", {"u_enc": rng.random((d, h)), "u_dec": rng.random((h, d)), "init": init})
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def saved(save, *content) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.npz"
+        save(path, *content)
+        return path.read_bytes()
+
+
+def unit_params(rng, d, h, dtype):
+    W_dec = rng.standard_normal((h, d))
+    W_dec /= np.linalg.norm(W_dec, axis=1, keepdims=True)
+    return Params(*(array.astype(dtype) for array in (rng.standard_normal((d, h)), rng.standard_normal(h), W_dec)))
+
+
+@given(draw.generators(), st.integers(1, 6), st.integers(1, 9), st.sampled_from(draw.DTYPES))
+def test_a_model_file_byte_by_byte(rng, d, h, dtype):
+    params = unit_params(rng, d, h, dtype)
+    k = int(rng.integers(1, h + 1))
+    file = saved(save_model, Model(params, k))
+    assert bytes(Spec().answer("write_model", {**params.arrays(), "k": k})["file"]) == file
+    assert_same_answer("read_model", {"file": np.frombuffer(file, np.uint8)})
+
+
+@given(draw.codes(), st.sampled_from([None, "0" * 64]))
+def test_a_codes_file_byte_by_byte(codes, model):
+    inputs = {"indices": codes.indices, "values": codes.values, "n_latents": codes.n_latents, "model": model}
+    file = saved(save_codes, Codes(**inputs))
+    assert bytes(Spec().answer("write_codes", inputs)["file"]) == file
+    assert_same_answer("read_codes", {"file": np.frombuffer(file, np.uint8)})
+
+
+@given(draw.generators(), st.booleans())
+def test_of_damaged_files_the_package_takes_no_more_than_the_specification(rng, is_model):
+    """Some bytes changed, some cut off or put in: what the text refuses, the package does not make another thing of."""
+    if is_model:
+        file = saved(save_model, Model(unit_params(rng, 3, 5, "float32"), 2))
+    else:
+        file = saved(save_codes, Codes(np.array([[0, 2], [1, 3]]), np.float32([[1, -2], [3, 4]]), 5, "0" * 64))
+    damaged = bytearray(file)
+    for _ in range(rng.integers(1, 3)):
+        at = int(rng.integers(len(damaged)))
+        damaged[at : at + int(rng.integers(2))] = rng.integers(0, 256, int(rng.integers(1, 3)), np.uint8).tobytes()
+    operation = "read_model" if is_model else "read_codes"
+    inputs = {"file": np.frombuffer(bytes(damaged), np.uint8)}
+    theirs = own.answer(operation, inputs, NUMPY)
+    if "outputs" in theirs:
+        ours = own.answer(operation, {"file": np.frombuffer(file, np.uint8)}, NUMPY)["outputs"]
+        for name, value in theirs["outputs"].items():
+            assert np.array_equal(value, ours[name]), "a damaged file gives other contents"
+    else:
+        assert theirs["error"] == "FormatError"
+
+
 # -- the blocks themselves --------------------------------------------------------------------------------------------
 
 
 def test_every_equation_has_its_place_once():
-    stated = re.findall(r"\*\*([ER]\d+'*)\*\*", TEXT)
+    stated = re.findall(r"\*\*([ER]\d+'*)\*\*", "".join(PAGES.values()))
     assert len(stated) == len(set(stated)), sorted(name for name in stated if stated.count(name) > 1)
+    numbers = [{int(name[1:].rstrip("'")) for name in stated if name[0] == kind} for kind in "ER"]
+    assert numbers == [set(range(1, 19)), set(range(1, 14))]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("(")[0].removeprefix("def "))
-def test_blocks_need_nothing_but_math(block):
-    assert not re.search(r"\b(import|numpy|np|class|yield|async|map|filter|reduce)\b", block)
-    assert max(map(len, block.splitlines())) <= 120
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [(page, block) for page, texts in BLOCKS.items() for block in texts],
+    ids=lambda text: text.split("(")[0].removeprefix("def ").strip(),
+)
+def test_blocks_are_plain(page, block):
+    assert not re.search(r"\b(import|numpy|np|class|yield|async|map|filter|reduce|lambda \*)\b", block)
+    modules = set(re.findall(r"\b(math|json|hashlib|zlib|struct|re|os)\.", block))
+    assert modules <= ({"math"} if page == "compressae.md" else {"math", "json", "hashlib", "zlib"})
+    assert max(map(len, block.splitlines())) <= 125
+
+
+def test_the_blocks_pass_the_linter(tmp_path):
+    """Under the rules of the project, but for docstrings, which stand in the text around them."""
+    header = "import hashlib\nimport json\nimport math\nimport zlib\n\n\n"
+    file = tmp_path / "blocks.py"
+    file.write_text(header + "\n\n".join(block for texts in BLOCKS.values() for block in texts), encoding="utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,B,PLE", "--line-length", "125"]
+    run = subprocess.run([*command, "--ignore", "B905", str(file)], capture_output=True, text=True, check=False)
+    if "No module named ruff" in run.stderr:
+        pytest.skip("needs ruff")
+    assert run.returncode == 0, run.stdout
+
+
+# -- names, shapes, quotes and numbers --------------------------------------------------------------------------------
+
+NOTATION = (SPEC / "notation.md").read_text("utf-8")
+CODE = {path: path.read_text("utf-8") for path in sorted((SPEC.parent / "compressae_ref").rglob("*.py"))}
+
+
+def notation() -> dict[str, str]:
+    """Name → shape."""
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (\([^|]+\)) \|$", NOTATION, re.M)
+    return {name: shape for cell, shape in rows for name in re.findall(r"`(\w+)`", cell)}
+
+
+def shapes_in_docstrings() -> list[tuple[str, str, str]]:
+    """(file, name, shape): ``name : (n, d)``, ``name (n, d)``, or a field with ``(n, d)`` first in its text."""
+    found = []
+    for path, text in CODE.items():
+        for pattern in (r"\b(\w+)`* (\([nhdk_q]+, ?[nhdk]?\))", r'^    (\w+): \w+\n    """(\([nhdk, ]+\)) '):
+            found += [(path.name, name, shape) for name, shape in re.findall(pattern, text, re.M)]
+        for names, shape in re.findall(r"^ +([\w, ]+) : (\([nhdkmq_, ]+\))", text, re.M):
+            found += [(path.name, name.strip(), shape) for name in names.split(",")]
+    return found
+
+
+def test_shapes_in_docstrings_are_those_of_the_notation():
+    table, seen = notation(), set()
+    assert len(table) >= 12
+    for file, name, shape in shapes_in_docstrings():
+        if name in table:
+            assert shape == table[name], f"{file}: {name} is {shape}, and {table[name]} in the notation"
+            seen.add(name)
+    assert {"x", "x_unit", "W_enc", "b_enc", "W_dec", "x_hat_k", "x_hat_aux", "indices", "values"} <= seen
+
+
+def test_shapes_of_operations_are_those_of_the_notation():
+    table = notation()
+    kinds = [item for each in OPERATIONS.values() for item in (*each.inputs.items(), *each.outputs.items())]
+    seen = {name for name, kind in [*kinds, *STEP_OUTPUTS.items()] if _checked(name, kind, table)}
+    assert {"W_enc", "b_enc", "W_dec", "pre", "x_unit", "x_hat", "x_hat_k", "x_hat_aux"} <= seen
+
+
+def _checked(name, kind, table):
+    """Whether a name stands in the notation; its shape must be the same, or that of a selection's input (n, m)."""
+    if name not in table or " (" not in kind:
+        return False
+    shape = "(" + kind.rstrip("?").split(" (")[1]
+    assert shape.replace("m", "k") == table[name].replace("(h,)", "(h)"), f"{name}: {kind}"
+    return True
 
 
 def test_every_name_of_the_notation_is_used_in_the_code():
-    rows_of_table = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \|$", (SPEC / "notation.md").read_text("utf-8"), re.M)
+    rows_of_table = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \|$", NOTATION, re.M)
     names = [name for cell, _ in rows_of_table for name in re.findall(r"`(\w+)`", cell)]
-    code = "".join(path.read_text("utf-8") for path in (SPEC.parent / "compressae_ref").rglob("*.py"))
+    code = "".join(CODE.values())
     assert len(names) > 10
     assert [name for name in names if name != "grad_y" and not re.search(rf"\b{name}\b", code)] == []
 
@@ -184,3 +364,46 @@ def test_codes_of_the_specification_are_codes_of_the_package():
     indices, values = spec.abs_topk([0.0, -3.0, 2.0, -0.0], 3)
     code = Codes(np.array([indices]), np.array([values]), 4)
     assert (code.indices.tolist(), code.values.tolist()) == ([[0, 1, 2]], [[0, -3, 2]])
+
+
+def plain(text):
+    """Without line breaks, comment signs and repeated spaces."""
+    return " ".join(text.replace("#", " ").split())
+
+
+def test_quotes_in_comments_occur_verbatim():
+    pages = plain("".join(PAGES.values()).replace("**", ""))
+    quotes = [
+        (path.name, plain(quote))
+        for path, text in CODE.items()
+        for quote in re.findall(r'# spec: "([^"]+)"', text, re.S)
+    ]
+    assert len(quotes) >= 8
+    for name, quote in quotes:
+        assert quote in pages, f"{name}: {quote!r} is not in the specification"
+
+
+def test_stated_values_are_what_they_are():
+    """`expression` (= value), anywhere in the pages: the value is that of the expression, to the digits it has."""
+    names = {"sqrt": np.sqrt, "beta1": 0.9, "beta2": 0.999}
+    found = 0
+    for page in (*(SPEC.glob("*.md")), SPEC / "vectors" / "README.md", SPEC.parent / "README.md"):
+        for expression, value in re.findall(r"`([^`]+)` \(= ([^)]+)\)", page.read_text("utf-8")):
+            digits = len(re.sub(r"e.*|[^0-9]", "", value).lstrip("0"))
+            actual = eval(expression.replace("^", "**"), {"__builtins__": {}}, names)
+            assert f"{actual:.{digits}g}" == f"{float(value.replace(',', '')):.{digits}g}", f"{page.name}: {expression}"
+            found += 1
+    assert found >= 6
+
+
+def test_constants_of_the_text_are_those_of_the_code():
+    text = PAGES["compressae.md"]
+    adam = AdamConfig(0.1)
+    assert f"β₁ = {adam.beta1}, β₂ = {adam.beta2} and ε = 1e-8" in text
+    assert adam.eps == ops.COSINE_EPS == 1e-8
+    assert "clamped below at 1e-8" in text
+    assert AUX_WEIGHT == 1 / 8
+    assert "loss = loss_k + loss_aux / 8" in text
+    assert f"version {SPEC_VERSION}" in (SPEC / "README.md").read_text("utf-8")
+    assert f"## {SPEC_VERSION}" in (SPEC / "CHANGELOG.md").read_text("utf-8")
+    assert f'"version") == {VERSION}' in PAGES["file-format.md"]

@@ -254,8 +254,9 @@ def _matrix(path: Path) -> Any:
 
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
-    if is_zip:
-        return sparse.load_npz(path)
+        file.seek(0)
+        if is_zip:
+            return sparse.load_npz(file)
     dense = np.load(path, mmap_mode="r", allow_pickle=False)
     if dense.ndim != 2 or dense.dtype.kind != "f":
         raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")

@@ -9,16 +9,16 @@ import numpy as np
 from compressae_ref.arrays import Floats
 
 
-def broken_rule(pre: Floats, expected: Any, values: Any, indices: Any, got: Any) -> str:
+def broken_rule(pre_row: Floats, expected: Any, values: Any, indices: Any, got: Any) -> str:
     """One sentence about the first thing that is wrong with a code, or nothing.
 
     Parameters
     ----------
-    pre : (h,) what was selected from
-    expected, values : (k,) the right code
+    pre_row : (h,) what was selected from
+    expected, values : the right code, k entries each
     indices, got : the code in question
     """
-    k, h = len(expected), len(pre)
+    k, h = len(expected), len(pre_row)
     if len(indices) != k:
         return f"stores {len(indices)} entries, not k = {k} (R2)"
     if indices.min() < 0 or indices.max() >= h:
@@ -26,20 +26,20 @@ def broken_rule(pre: Floats, expected: Any, values: Any, indices: Any, got: Any)
     if len(set(indices.tolist())) < k:
         return "stores a latent twice (R2)"
     if not np.array_equal(np.sort(indices), np.sort(expected)):
-        return _wrong_choice(pre, expected, indices)
+        return _wrong_choice(pre_row, expected, indices)
     if not np.array_equal(indices, expected):
         return f"stores indices {shortened(indices)}, which do not ascend (R2)"
     return _wrong_value(indices, values, got)
 
 
-def _wrong_choice(pre: Floats, expected: Any, indices: Any) -> str:
+def _wrong_choice(pre_row: Floats, expected: Any, indices: Any) -> str:
     """About the largest latent that is left out, and the least of those kept in its place."""
-    out = max(set(expected.tolist()) - set(indices.tolist()), key=lambda j: (abs(pre[j]), -j))
-    kept = min(set(indices.tolist()) - set(expected.tolist()), key=lambda j: (abs(pre[j]), -j))
-    said = f"keeps latent {kept} ({pre[kept]:.9g}) and leaves out {out} ({pre[out]:.9g})"
-    if abs(pre[kept]) == abs(pre[out]):
+    out = max(set(expected.tolist()) - set(indices.tolist()), key=lambda j: (abs(pre_row[j]), -j))
+    kept = min(set(indices.tolist()) - set(expected.tolist()), key=lambda j: (abs(pre_row[j]), -j))
+    said = f"keeps latent {kept} ({pre_row[kept]:.9g}) and leaves out {out} ({pre_row[out]:.9g})"
+    if abs(pre_row[kept]) == abs(pre_row[out]):
         return f"{said}: of equal magnitudes the lower index is kept (R1)"
-    if pre[kept] > pre[out] and abs(pre[kept]) < abs(pre[out]):
+    if pre_row[kept] > pre_row[out] and abs(pre_row[kept]) < abs(pre_row[out]):
         return f"{said}: the magnitude decides, not the value (R1)"
     return f"{said}: the largest magnitudes are kept (R1)"
 

@@ -134,7 +134,7 @@ def _explained(test: Test, name: str, outputs: Values, words: str) -> str:
     suffix = name.removeprefix("indices").removeprefix("values")
     codes: list[Any] = [outputs.get(f"{part}{suffix}") for part in ("indices", "values")]
     expected = [test.outputs[f"{part}{suffix}"] for part in ("indices", "values")]
-    if any(not isinstance(array, np.ndarray) or array.ndim != 2 for array in codes) or suffix == "_rest":
+    if any(not _alike(*pair) for pair in zip(codes, expected, strict=True)) or suffix == "_rest":
         return said
     for row, pre in enumerate(selected["pre"]):
         if row < min(map(len, codes)) and (
@@ -142,6 +142,11 @@ def _explained(test: Test, name: str, outputs: Values, words: str) -> str:
         ):
             return f"row {row} {rule}"
     return said
+
+
+def _alike(got: Any, expected: NDArray[Any]) -> bool:
+    """Whether an array can be looked at row by row: its numbers of rows and of columns may be wrong."""
+    return isinstance(got, np.ndarray) and (got.ndim, got.dtype) == (2, expected.dtype)
 
 
 def selected_from(test: Test) -> Values:

@@ -152,7 +152,13 @@ def _train_steps(
     outputs: Values = {}
     for step, batch in enumerate(batches, start=1):
         inner = _intermediates(batch, params, k, backend)
+        before = {"param": params.W_dec, "m": state.adam.m.W_dec, "v": state.adam.v.W_dec}
+        before = {name: array.copy() for name, array in before.items()}
         losses = train_step(state, batch, config, backend, float(lr))
+        stepped = params.W_dec.copy()
+        if renormalize == "after_step":
+            stepped = _adam(backend, grad=state.grads.W_dec, step=step, lr=lr, **before)["param"]
+        inner |= {"W_dec_stepped": stepped}
         inner |= _losses(losses) | _named("grad_", state.grads)
         inner |= _named("m_", state.adam.m) | _named("v_", state.adam.v) | _named("", params)
         outputs |= {f"{step}.{name}": value for name, value in inner.items()}

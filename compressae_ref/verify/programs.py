@@ -99,6 +99,7 @@ class Program:
         self.process.stdin.flush()
 
     def _start(self) -> None:
+        self._stop()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         try:
             self.process = subprocess.Popen(self.command, text=True, encoding="utf-8", errors="replace", **pipes)  # type: ignore[call-overload]
@@ -136,10 +137,10 @@ class Program:
 
 def _read(stream: Any, lines: queue.SimpleQueue[str]) -> None:
     """Hand on every line, and an empty one at the end."""
-    for line in stream:
-        lines.put(line)
+    with stream:
+        for line in stream:
+            lines.put(line)
     lines.put("")
-    stream.close()
 
 
 def write_requests(path: PathLike, tests: Iterable[Test]) -> int:

@@ -1,0 +1,235 @@
+"""A mutation run over the truth: every small change must be noticed. ``python -m tests.mutate`` prints the score.
+
+Each mutant changes one comparison, operator, number, condition or call in a function of the files below. It runs in a
+process forked from one that has imported everything, where the code of that one function is exchanged: first against
+the test vectors, then, if it is still alive, against the tests of the mathematics. All of it is NumPy: the kernels are
+held against the truth elsewhere. Survivors must be explained in ``EXPLAINED``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+sys.modules["numba"] = None  # type: ignore[assignment]  # before anything imports it: the truth alone
+
+import ast
+import contextlib
+import copy
+import importlib
+import io
+import os
+import signal
+import time
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import compressae_ref
+from compressae_ref.backends import get_backend
+from compressae_ref.verify.programs import ask_package
+from compressae_ref.verify.report import Suite, levels_up_to, run
+from compressae_ref.verify.vectors import default_folder
+
+PACKAGE = Path(compressae_ref.__file__).parent
+FILES = ("ops", "model", "adam", "codes", "similarity")
+TESTS = ("ops", "gradients", "codes", "similarity", "spec", "metrics", "files", "train")
+AIM = 0.95
+SECONDS = 30
+"""After so long a mutant counts as noticed: it does not end."""
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.LShift: ast.RShift, ast.RShift: ast.LShift,
+}  # fmt: skip
+
+EXPLAINED: dict[str, str] = {}
+"""``file:function: before → after`` of each survivor that may live, and why."""
+
+
+class Mutant(NamedTuple):
+    """One change, and the code that it makes."""
+
+    module: str
+    function: str
+    line: int
+    before: str
+    after: str
+    code: types.CodeType
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.function}: {self.before} → {self.after}"
+
+
+# -- the mutants ------------------------------------------------------------------------------------------------------
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of a file."""
+    path = PACKAGE / f"{module}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for name, function in functions(tree):
+        for node in list(ast.walk(function)):
+            for change in changes(node):
+                mutated, undo = change()
+                if mutated is None:
+                    continue
+                before, after = mutated
+                code = compile(ast.fix_missing_locations(copy.deepcopy(tree)), str(path), "exec")
+                undo()
+                yield Mutant(module, name, getattr(node, "lineno", function.lineno), before, after, code_of(code, name))
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Functions and methods with their dotted names, without docstrings and annotations, which nothing runs."""
+    for node in tree.body:
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        for function in inside:
+            if isinstance(function, ast.FunctionDef):
+                _strip(function)
+                yield prefix + function.name, function
+
+
+def _strip(function: ast.FunctionDef) -> None:
+    """Leave only what runs when the function is called."""
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:] or [ast.Pass()]
+    function.returns = None
+    for argument in (*function.args.args, *function.args.kwonlyargs):
+        argument.annotation = None
+
+
+Change = Callable[[], tuple[tuple[str, str] | None, Callable[[], None]]]
+
+
+def changes(node: ast.AST) -> Iterator[Change]:
+    """The ways in which one node is changed, each with its undoing."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+        yield _set(node, "ops", [COMPARISONS[type(node.ops[0])](), *node.ops[1:]])
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in OPERATORS and not _is_text(node):
+        yield _set(node, "op", OPERATORS[type(node.op)]())
+    if isinstance(node, ast.BoolOp):
+        yield _set(node, "op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
+    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
+        yield _set(node, "value", _other(node.value))
+    if isinstance(node, (ast.If, ast.IfExp)):
+        yield _set(node, "test", ast.UnaryOp(ast.Not(), node.test))
+    if isinstance(node, ast.UnaryOp):
+        yield _set(node, "op", ast.UAdd() if isinstance(node.op, ast.USub) else ast.USub())
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield _set(node, "value", ast.Constant(None))
+
+
+def _is_text(node: ast.BinOp | ast.AugAssign) -> bool:
+    return any(isinstance(each, ast.JoinedStr) for each in ast.walk(node))
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return 0 if value == 1 else value + 1
+
+
+def _set(node: ast.AST, field: str, value: Any) -> Change:
+    def change() -> tuple[tuple[str, str] | None, Callable[[], None]]:
+        before, old = ast.unparse(node), getattr(node, field)
+        setattr(node, field, value)
+        after = ast.unparse(ast.fix_missing_locations(copy.deepcopy(node)))
+        shown = (_first_line(before), _first_line(after))
+        return (shown if before != after else None), lambda: setattr(node, field, old)
+
+    return change
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0]
+
+
+def code_of(module: types.CodeType, name: str) -> types.CodeType:
+    """The code of a function in that of its module."""
+    code = module
+    for part in name.split("."):
+        code = next(each for each in code.co_consts if isinstance(each, types.CodeType) and each.co_name == part)
+    return code
+
+
+def live_function(mutant: Mutant) -> types.FunctionType:
+    """The function that runs, under its descriptors."""
+    found: Any = importlib.import_module(f"compressae_ref.{mutant.module}")
+    for part in mutant.function.split("."):
+        found = vars(found)[part] if isinstance(found, (type, types.ModuleType)) else getattr(found, part)
+    for inside in ("__func__", "fget", "func", "__wrapped__"):
+        found = getattr(found, inside, found)
+    assert isinstance(found, types.FunctionType), mutant
+    return found
+
+
+# -- running them -----------------------------------------------------------------------------------------------------
+
+
+def vectors_notice() -> bool:
+    """Whether the test vectors turn red."""
+    suite = Suite(default_folder(), cases=100)
+    try:
+        return not all(each.full for each in run(suite, ask_package(get_backend("numpy")), levels_up_to("L3")))
+    except Exception:
+        return True
+
+
+def tests_notice() -> bool:
+    """Whether the tests of the mathematics turn red."""
+    os.environ["HYPOTHESIS_PROFILE"] = "dev"
+    chosen = [f"tests/test_{name}.py" for name in TESTS]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return pytest.main(["-x", "-q", "-p", "no:cacheprovider", *chosen]) != 0
+
+
+def noticed_by(mutant: Mutant) -> str:
+    """``vectors``, ``tests`` or ``nothing``, found out in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(SECONDS)
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        live_function(mutant).__code__ = mutant.code
+        os._exit(1 if vectors_notice() else 2 if tests_notice() else 0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return "tests"
+    return {1: "vectors", 2: "tests", 0: "nothing"}[os.WEXITSTATUS(status)]
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 1 if the score is below the aim, or a survivor is not explained."""
+    chosen = [mutant for module in FILES for mutant in mutants(module)]
+    if arguments:
+        chosen = [mutant for mutant in chosen if any(text in str(mutant) for text in arguments)]
+    unchanged = chosen[0]._replace(code=live_function(chosen[0]).__code__)
+    assert noticed_by(unchanged) == "nothing", "red before anything is changed"
+    started = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(zip(chosen, pool.map(noticed_by, chosen), strict=True))
+    survivors = [mutant for mutant, by in results if by == "nothing"]
+    by_vectors = sum(by == "vectors" for _, by in results)
+    for mutant in survivors:
+        print(f"survives, line {mutant.line}: {mutant}: {EXPLAINED.get(str(mutant), 'NOT EXPLAINED')}")
+    score = 1 - len(survivors) / len(results)
+    print(
+        f"mutation score {score:.1%}: of {len(results)} mutants {by_vectors} noticed by the vectors, "
+        f"{len(results) - by_vectors - len(survivors)} by the tests, {len(survivors)} survive "
+        f"({time.perf_counter() - started:.0f} s)"
+    )
+    return int(score < AIM or any(str(mutant) not in EXPLAINED for mutant in survivors))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,534 @@
+"""`verify`: what it passes and what not, and whether it says why; the protocol; the audit of codes from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import Codes, Model, ShapeError, init_params, save_codes, save_model
+from compressae_ref.backends import get_backend
+from compressae_ref.cli import main
+from compressae_ref.errors import DomainError
+from compressae_ref.verify import audit as auditing
+from compressae_ref.verify.judge import judge
+from compressae_ref.verify.operations import STEP_OUTPUTS, STEP_REQUIRED
+from compressae_ref.verify.own import answer
+from compressae_ref.verify.programs import ask_package
+from compressae_ref.verify.report import Suite, run
+from compressae_ref.verify.vectors import default_folder
+from tests import strategies as draw
+
+ROOT = Path(__file__).parent.parent
+SUITE = Suite(default_folder(), cases=100)
+TESTS = {test.id: test for test in SUITE.tests(["L0", "L1", "L2", "L3"])}
+NUMPY = get_backend("numpy")
+PORT = f"{shlex.quote(sys.executable)} -m tests.port_program"
+
+
+def right(test):
+    return answer(test.operation, test.inputs, NUMPY)
+
+
+def judged(test, **changes):
+    """The verdict on the right answer with some outputs changed."""
+    return judge(test, {"outputs": right(test)["outputs"] | changes})
+
+
+# -- judging ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, test in TESTS.items() if test.error is None])
+def test_any_changed_output_is_noticed(name):
+    """Each output of each test: another number, another shape, another dtype, none at all."""
+    test = TESTS[name]
+    outputs = right(test)["outputs"]
+    assert judge(test, {"outputs": outputs}).bits
+    if test.operation.startswith("write_"):
+        return
+    needed = [key for key in test.outputs if test.operation != "train_steps" or key.split(".")[1] in STEP_REQUIRED]
+    for key in needed:
+        missing = {other: value for other, value in outputs.items() if other != key}
+        assert "got none" in judge(test, {"outputs": missing}).words
+    for key, value in test.outputs.items():
+        if not isinstance(value, np.ndarray):
+            assert not judged(test, **{key: [value]}).passed
+            continue
+        if value.size:
+            changed = value.copy()
+            changed.flat[-1] = changed.flat[-1] + abs(changed.flat[-1]) + 1
+            assert not judged(test, **{key: changed}).passed, key
+        assert not judged(test, **{key: value[None]}).passed
+        assert not judged(test, **{key: value.astype(np.complex64)}).passed
+        assert not judged(test, **{key: None}).passed
+        if value.dtype.kind == "f" and value.size:
+            nan = value.copy()
+            nan.flat[0] = np.nan
+            assert not judged(test, **{key: nan}).passed
+
+
+@pytest.mark.parametrize("name", [name for name, test in TESTS.items() if test.error is not None])
+def test_errors_are_compared_by_name_and_row(name):
+    test = TESTS[name]
+    assert judge(test, {"error": test.error, "row": test.row}).passed
+    assert not judge(test, {"error": "OtherError", "row": test.row}).passed
+    assert not judge(test, {"outputs": {}}).passed
+    if test.row is not None:
+        assert not judge(test, {"error": test.error}).passed
+        assert f"in row {test.row + 1}" in judge(test, {"error": test.error, "row": test.row + 1}).words
+
+
+def test_a_bound_excuses_another_order_of_sums_and_not_more():
+    test = next(test for test in TESTS.values() if test.bounds and test.operation == "decode")
+    x_hat, bound = right(test)["outputs"]["x_hat"], test.bounds["x_hat"]
+    within, beyond = x_hat.copy(), x_hat.copy()
+    within[0, 0] += np.float32(bound / 2)
+    beyond[0, 0] += np.float32(bound * 2)
+    assert judged(test, x_hat=within)[:2] == (True, False)
+    verdict = judged(test, x_hat=beyond)
+    assert not verdict.passed
+    assert "at [0, 0]" in verdict.words
+
+
+def test_minus_zero_is_not_zero_where_bits_are_compared():
+    test = next(test for test in TESTS.values() if test.operation == "abs_topk" and "MinusZero" in test.flags)
+    values = right(test)["outputs"]["values"]
+    verdict = judged(test, values=np.where(values == 0, np.float32(-0.0), values))
+    assert "−0 is stored as +0 (R2)" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda i, v: (i[:, ::-1].copy(), v[:, ::-1].copy()), "do not ascend (R2)"),
+        (lambda i, v: (i, np.abs(v)), "a value keeps its sign (E5)"),
+        (lambda i, v: (np.tile(np.int32([1, 1]), (2, 1)), v), "a latent twice (R2)"),
+        (lambda i, v: (np.tile(np.int32([0, 9]), (2, 1)), v), "latent 9 of 4 (R2)"),
+        (lambda i, v: (i[:, :1].copy(), v[:, :1].copy()), "1 entries, not k = 2 (R2)"),
+        (lambda i, v: (np.tile(np.int32([0, 2]), (2, 1)), np.float32([[0.5, 1], [-1, -3]])), "not the value (R1)"),
+    ],
+)
+def test_a_wrong_selection_is_said_in_words(change, words):
+    test = next(test for test in TESTS.values() if test.comment == "the largest magnitude is negative")
+    outputs = right(test)["outputs"]
+    indices, values = change(outputs["indices"], outputs["values"])
+    verdict = judge(test, {"outputs": {"indices": indices, "values": values}})
+    assert words in verdict.words
+
+
+def test_a_wrong_tie_is_said_in_words():
+    test = next(test for test in TESTS.values() if test.comment == "all magnitudes equal")
+    indices = np.tile(np.int32([5, 6, 7]), (2, 1))
+    values = np.float32([[1, 1, 1], [-1, -1, -1]])
+    words = judged(test, indices=indices, values=values).words
+    assert words.startswith("row 0 keeps latent 7 (1) and leaves out 0 (1)")
+    assert "the lower index is kept (R1)" in words
+
+
+def test_encoding_has_its_selections_explained_too():
+    test = TESTS["encode-1"]
+    values = right(test)["outputs"]["values"].copy()
+    values[2, 1] += 1
+    assert judged(test, values=values).words.startswith("row 2 stores ")
+
+
+def test_the_first_intermediate_value_that_differs_is_named():
+    test = next(test for test in TESTS.values() if test.operation == "train_steps")
+    for step, name in ((1, "x_unit"), (2, "grad_values_rest"), (3, "W_dec_stepped")):
+        outputs = dict(right(test)["outputs"])
+        after = list(STEP_OUTPUTS)[list(STEP_OUTPUTS).index(name) :]
+        for later in (f"{number}.{each}" for number in range(step, 4) for each in STEP_OUTPUTS):
+            number, each = later.split(".")
+            if int(number) > step or each in after:
+                outputs[later] = outputs[later] + 1
+        verdict = judge(test, {"outputs": outputs})
+        assert verdict.words.startswith(f"step {step}, first difference in {name}:")
+    few = {name: value for name, value in right(test)["outputs"].items() if name.split(".")[1] in STEP_REQUIRED}
+    assert judge(test, {"outputs": few}).passed
+
+
+def test_a_file_that_is_not_one_is_not_passed():
+    test = next(test for test in TESTS.values() if test.operation == "write_codes")
+    assert "not one by file-format.md" in judged(test, file=np.uint8([1, 2, 3])).words
+    assert "got none" in judged(test, file=None).words
+    other = answer("write_codes", test.inputs | {"n_latents": 10}, NUMPY)["outputs"]
+    assert "n_latents" in judge(test, {"outputs": other}).words
+
+
+def test_with_bits_nothing_is_excused():
+    def nearly(test):
+        told = right(test)
+        for name in test.bounds:
+            told["outputs"][name] = told["outputs"][name] * (1 + np.finfo(told["outputs"][name].dtype).eps)
+        return told
+
+    (excused,) = run(SUITE, nearly, ["L1"])
+    assert excused.full
+    assert excused.bits < excused.passed
+    (strict,) = run(SUITE, nearly, ["L1"], bits=True)
+    assert not strict.full
+    assert "stated order" in strict.failures[0].words
+
+
+def test_a_reference_that_has_changed_is_noticed(monkeypatch):
+    """The digest of the accumulated cases stands beside the vectors: who computes otherwise is told."""
+    from compressae_ref import ops
+    from compressae_ref.errors import FormatError
+
+    whole = ops.abs_topk
+    monkeypatch.setattr(ops, "abs_topk", lambda pre, k: whole(-pre, k))
+    with pytest.raises(FormatError, match="digest"):
+        list(SUITE.tests(["L0"]))
+
+
+# -- programs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def verify(*arguments):
+    return main(["verify", *arguments])
+
+
+def test_a_right_program_passes(in_root, capsys):
+    assert verify("--program", PORT, "--cases", "100") == 0
+    out = capsys.readouterr().out
+    assert out.count("to the bit") == 4
+    assert "passes L3 (specification 1.0, vectors " in out
+
+
+def test_a_program_for_inference_passes_its_level_and_no_more(in_root, capsys):
+    port = f"{PORT} unsupported"
+    assert verify("--program", port, "--cases", "100", "--level", "L2") == 0
+    assert verify("--program", port, "--cases", "100", "--level", "L3") == 1
+    out = capsys.readouterr().out
+    assert "not supported by the program: split_codes, cosine, gradients" in out
+    assert "does not pass L3" in out
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("exits", "ended with exit code 7"),
+        ("hangs", "no answer within 3 s"),
+        ("not JSON", "expected an answer as one line of JSON, got 'hello'"),
+        ("a list", "expected an answer with the id"),
+        ("another id", "got 'abs_topk-99'"),
+        ("two kinds", "got error, outputs"),
+        ("nothing", "got nothing"),
+        ("no outputs", "expected an output indices, got none"),
+        ("outputs are a list", "expected outputs by name"),
+        ("bad hex", "expected 4 bytes for I32 of shape [1], got 1"),
+        ("error", "expected outputs, got DomainError in row 3"),
+    ],
+)
+def test_a_fault_of_a_program_fails_one_test_and_is_told(fault, words, in_root, capsys):
+    port = f"{PORT} {shlex.quote(fault)}"
+    code = verify("--program", port, "--cases", "100", "--level", "L0", "--timeout", "3", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert code == 1
+    (failure,) = report["levels"]["L0"]["failures"]
+    assert failure["test"] == "abs_topk-3"
+    assert words in failure["words"]
+    assert report["levels"]["L0"]["tests_passed"] == report["levels"]["L0"]["tests"] - 1
+    assert not report["passed"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("float64", "expected float32 (1, 3), got float64 (1, 3)"), ("extra", "got 'more', too")]
+)
+def test_outputs_of_another_form_are_refused(fault, words, in_root, capsys):
+    assert verify("--program", f"{PORT} {fault}", "--cases", "100", "--level", "L0") == 1
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", ["./no_such_program", "", "/"])
+def test_a_program_that_cannot_be_started_is_one_line(program, capsys):
+    assert verify("--program", program) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("compressae-ref: verify: expected a program to start")
+    assert err.count("\n") == 1
+
+
+def test_requests_and_answers_in_files(in_root, tmp_path, capsys):
+    import subprocess
+
+    requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    assert verify("--requests", str(requests), "--cases", "100", "--level", "L1") == 0
+    with requests.open() as given, answers.open("w") as told:
+        subprocess.run(shlex.split(PORT), stdin=given, stdout=told, check=True)
+    lines = answers.read_text().splitlines()
+    answers.write_text("\n".join(reversed(lines)) + "\n\n")
+    assert verify("--answers", str(answers), "--cases", "100", "--level", "L1") == 0
+    answers.write_text("\n".join(lines[1:]))
+    assert verify("--answers", str(answers), "--cases", "100", "--level", "L1") == 1
+    assert "no answer in the file" in capsys.readouterr().out
+    for bad in ("{", "[]", '{"id": 3}'):
+        answers.write_text(lines[0] + "\n" + bad)
+        assert verify("--answers", str(answers)) == 1
+        assert f"{answers}: expected" in (err := capsys.readouterr().err)
+        assert "in line 2" in err
+
+
+def test_without_float64(in_root, capsys):
+    needing = [test.id for test in TESTS.values() if test.needs_float64]
+    assert len(needing) == 3
+    kept = Suite(default_folder(), cases=100, without=["float64"])
+    assert not {test.id for test in kept.tests(["L0", "L1"])} & set(needing)
+    assert verify("--without", "float64", "--level", "L0", "--cases", "100", "--backend", "numpy") == 0
+    assert "passes L0, without float64" in capsys.readouterr().out
+
+
+def test_the_package_passes_as_it_is_installed(capsys):
+    assert verify("--cases", "100", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"]
+    assert set(report["levels"]) == {"L0", "L1", "L2", "L3"}
+    assert all(level["tests"] == level["tests_to_the_bit"] for level in report["levels"].values())
+
+
+def test_other_vectors_can_be_given(tmp_path, capsys):
+    assert verify("--vectors", str(tmp_path)) == 1
+    assert "expected files of test vectors" in capsys.readouterr().err
+    assert verify("--timeout", "-1", "--program", "x") == 1
+
+
+# -- the audit --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A model with a bias, and embeddings of many scales."""
+    rng = np.random.default_rng(5)
+    params = init_params(24, 60, rng, init="original")
+    params.b_enc[:] = rng.standard_normal(60) * 0.2
+    x = (rng.standard_normal((700, 24)) * 10.0 ** rng.integers(-3, 4, (700, 1))).astype(np.float32)
+    return Model(params, 6), x
+
+
+def in_another_order(model, x, k):
+    """The codes that a product of a library gives, in float32."""
+    x_unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    pre = x_unit @ model.params.W_enc + model.params.b_enc
+    order = np.sort(np.argsort(-np.abs(pre), axis=1, kind="stable")[:, :k], axis=1)
+    return Codes(order, np.take_along_axis(pre, order, axis=1), pre.shape[1])
+
+
+def test_codes_of_the_package_are_equal(problem, backend):
+    model, x = problem
+    result = auditing.audit(model, x, model.encode(x), backend)
+    assert (result.rows, result.equal, result.differing) == (700, 700, [])
+    assert result.passed(strict=True)
+    assert auditing.audit(model, x, model.encode(x).truncate(3), backend).equal == 700
+
+
+def test_rounding_is_told_from_mistakes(problem):
+    model, x = problem
+    result = auditing.audit(model, x, in_another_order(model, x, 6))
+    assert result.rounding > 100
+    assert (result.tie, result.wrong) == (0, 0)
+    assert result.equal + result.rounding == 700
+    assert 0 < result.value_error < 1e-5
+    assert result.passed(strict=False)
+    assert not result.passed(strict=True)
+
+
+def test_a_single_wrong_row_is_found_and_measured(problem):
+    model, x = problem
+    codes = model.encode(x)
+    values, indices = codes.values.copy(), codes.indices.copy()
+    values[555, 2] += 0.25
+    indices[601], values[601] = codes.indices[600], codes.values[600]
+    result = auditing.audit(model, x, Codes(indices, values, 60))
+    assert [row.row for row in result.differing] == [555, 601]
+    assert result.wrong == 2
+    assert result.differing[0].value_error == pytest.approx(0.25, rel=1e-5)
+    assert result.differing[0].selection_error == 0
+    assert result.differing[1].selection_error > 0
+    assert not result.passed(strict=False)
+
+
+def test_another_choice_among_equal_latents_is_a_tie(problem):
+    model, x = problem
+    model = Model(replace(model.params), 1)
+    twice = [np.concatenate([array, array], axis=-1) for array in (model.params.W_enc, model.params.b_enc)]
+    params = replace(model.params, W_enc=twice[0], b_enc=twice[1], W_dec=np.concatenate([model.params.W_dec] * 2))
+    model = Model(params, 1)
+    right = model.encode(x)
+    result = auditing.audit(model, x, Codes(right.indices + 60, right.values, 120))
+    assert (result.equal, result.rounding, result.tie, result.wrong) == (0, 0, 700, 0)
+    assert result.passed(strict=False)
+    assert not result.passed(strict=True)
+
+
+@pytest.mark.parametrize(
+    ("what", "make"),
+    [
+        ("largest values", lambda pre, raw, bias: top(pre, pre)),
+        ("lose their sign", lambda pre, raw, bias: np.abs(top(pre, np.abs(pre)))),
+        ("bias", lambda pre, raw, bias: top(pre - bias, np.abs(pre - bias))),
+        ("unit rows", lambda pre, raw, bias: top(raw, np.abs(raw))),
+        ("norm", lambda pre, raw, bias: unit(top(pre, np.abs(pre)))),
+        ("float16", lambda pre, raw, bias: top(pre, np.abs(pre)).astype(np.float16).astype(np.float32)),
+    ],
+)
+def test_known_mistakes_are_recognised(problem, what, make):
+    model, x = problem
+    x_unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    W_enc, b_enc = model.params.W_enc, model.params.b_enc
+    dense = make(x_unit @ W_enc + b_enc, x @ W_enc + b_enc, b_enc)
+    codes = Codes.from_csr(__import__("scipy.sparse").sparse.csr_array(dense), 6)
+    result = auditing.audit(model, x, codes)
+    assert result.wrong > 600
+    assert what in result.cause
+
+
+def top(pre, by, k=6):
+    kept = np.argsort(-by, axis=1, kind="stable")[:, :k]
+    dense = np.zeros_like(pre)
+    np.put_along_axis(dense, kept, np.take_along_axis(pre, kept, axis=1), axis=1)
+    return dense
+
+
+def unit(dense):
+    return dense / np.linalg.norm(dense, axis=1, keepdims=True)
+
+
+def test_a_mistake_that_nobody_knows_has_no_cause(problem):
+    model, x = problem
+    codes = model.encode(x)
+    result = auditing.audit(model, x, Codes(codes.indices, codes.values * np.float32(1.7), 60))
+    assert result.wrong == 700
+    assert result.cause == ""
+
+
+def test_a_zero_row_has_a_code_of_zeros(problem):
+    model, x = problem
+    x = x.copy()
+    x[3] = 0
+    codes = model.encode(x, zero_rows="empty")
+    assert auditing.audit(model, x, codes).equal == 700
+    values = codes.values.copy()
+    values[3, 0] = 0.5
+    assert [row.row for row in auditing.audit(model, x, Codes(codes.indices, values, 60)).differing] == [3]
+
+
+def test_what_does_not_belong_together_is_refused(problem):
+    model, x = problem
+    codes = model.encode(x)
+    with pytest.raises(ShapeError, match="expected 700 rows"):
+        auditing.audit(model, x, codes[:699])
+    with pytest.raises(ShapeError, match="n_latents"):
+        auditing.audit(model, x, Codes(codes.indices, codes.values, 61))
+    with pytest.raises(DomainError, match="of model"):
+        auditing.audit(model, x, Codes(codes.indices, codes.values, 60, "0" * 64))
+
+
+@given(draw.problems(dtype="float32"))
+def test_no_order_of_sums_is_called_wrong(problem):
+    model = Model(problem.params, problem.k)
+    result = auditing.audit(model, problem.x, in_another_order(model, problem.x.astype(np.float64), problem.k), "numpy")
+    assert result.wrong == 0
+
+
+@given(draw.problems(dtype="float32"), st.data())
+def test_a_wrong_value_is_never_called_rounding(problem, data):
+    model = Model(problem.params, problem.k)
+    codes = model.encode(problem.x, backend="numpy")
+    row, t = data.draw(st.integers(0, len(codes) - 1)), data.draw(st.integers(0, codes.k - 1))
+    values = codes.values.copy()
+    values[row, t] += np.float32(data.draw(st.sampled_from([-0.01, 0.01, 1.0])))
+    result = auditing.audit(model, problem.x, Codes(codes.indices, values, codes.n_latents), "numpy")
+    assert [each.row for each in result.differing if each.kind == "wrong"] == [row]
+
+
+@pytest.fixture
+def files(problem, tmp_path):
+    model, x = problem
+    save_model(tmp_path / "model.npz", model)
+    np.save(tmp_path / "x.npy", x)
+    return tmp_path
+
+
+def audited(files, codes, *options):
+    return verify(str(files / "model.npz"), str(files / "x.npy"), str(files / codes), *options)
+
+
+def test_codes_come_as_codes_as_csr_and_dense(problem, files, capsys):
+    sparse = pytest.importorskip("scipy.sparse")
+    model, x = problem
+    codes = model.encode(x)
+    save_codes(files / "codes.npz", codes)
+    sparse.save_npz(files / "csr.npz", sparse.csr_array(codes.to_dense()))
+    np.save(files / "dense.npy", codes.to_dense())
+    for name in ("codes.npz", "csr.npz", "dense.npy"):
+        assert audited(files, name, "--strict") == 0, name
+        assert "700 equal, to the bit" in capsys.readouterr().out
+    assert audited(files, "codes.npz", "--k", "4") == 0
+    assert "700 rows, k 4" in capsys.readouterr().out
+
+
+def test_a_failed_audit_lists_rows_and_has_exit_code_1(problem, files, capsys):
+    model, x = problem
+    codes = model.encode(x)
+    save_codes(files / "codes.npz", Codes(codes.indices, np.abs(codes.values), 60))
+    assert audited(files, "codes.npz") == 1
+    out = capsys.readouterr().out
+    assert "a value keeps its sign (E5)" in out
+    assert "if values lose their sign (E5)" in out
+    assert "does not pass" in out
+    assert audited(files, "codes.npz", "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["wrong"] == sum(row["kind"] == "wrong" for row in report["differing"])
+    assert not report["passed"]
+
+
+def save(path, array):
+    """As .npy under a name that does not say so."""
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b"hello"), "expected a codes file, a sparse matrix"),
+        (lambda path: path.write_bytes(b""), "expected a codes file, a sparse matrix"),
+        (lambda path: np.savez(path, a=np.zeros(3)), "expected a codes file, a sparse matrix"),
+        (lambda path: save(path, np.zeros(3)), "expected a dense array (n, h)"),
+        (lambda path: save(path, np.zeros((3, 60), int)), "expected a dense array (n, h)"),
+        (lambda path: save(path, np.ones((3, 60), "f4")), "expected 700 rows"),
+        (lambda path: save(path, np.ones((700, 61), "f4")), "n_latents"),
+        (lambda path: save(path, np.full((700, 60), np.nan)), "finite"),
+        (lambda path: None, "No such file"),
+    ],
+)
+def test_codes_that_cannot_be_read_are_one_line_with_the_file(files, make, message, capsys):
+    make(files / "bad.npz")
+    assert audited(files, "bad.npz") == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert "bad.npz" in err
+    assert err.count("\n") == 1
+
+
+def test_an_audit_needs_three_files(files, capsys):
+    assert verify(str(files / "model.npz")) == 1
+    assert "expected MODEL EMBEDDINGS CODES" in capsys.readouterr().err
+    assert audited(files, "codes.npz", "--program", "x") == 1
+    assert "got both" in capsys.readouterr().err
+
+
+def test_asking_the_package_is_asking_its_functions(backend):
+    test = TESTS["abs_topk-1"]
+    assert judge(test, ask_package(backend)(test)).bits
