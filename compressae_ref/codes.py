@@ -122,7 +122,7 @@ class Codes:
         csr = matrix.tocsr(copy=True)
         csr.sum_duplicates()
         lengths = np.diff(csr.indptr)
-        longest = max(int(lengths.max(initial=0)), 1)
+        longest = int(lengths.max(initial=1))
         k = longest if k is None else k
         if longest > k:
             row = int(np.argmax(lengths > k))

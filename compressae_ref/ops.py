@@ -120,15 +120,15 @@ def pre_bound(W_enc: Floats, b_enc: Floats, dots: RowDots | None = None) -> Floa
 
     A sum of d products, in any order and fused or not, is within γ_d Σ_c |x̄_c w_cj| ≤ γ_d ‖x̄‖ ‖wⱼ‖ of the exact one
     (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); the 8 more are the roundings of the bias, of
-    ‖x̄‖ ≈ 1 and of this bound. Products that underflow, or are flushed to zero, add up to d times the smallest normal
-    number. Where squares overflow the bound is infinite: then all latents are looked at, and nothing is wrong.
+    ‖x̄‖ ≈ 1 and of this bound. Products that underflow, or are flushed to zero, add up to at most d times the smallest
+    normal number: far below γ times its root, which stands in the norm. Where squares overflow the bound is infinite:
+    then all latents are looked at, and nothing is wrong.
     """
     info, columns = np.finfo(W_enc.dtype), W_enc.T
-    underflow = len(W_enc) * info.tiny
     with np.errstate(over="ignore"):
-        size = np.sqrt((dots or row_dots)(columns, columns).max() + underflow) + np.abs(b_enc).max()
+        size = np.sqrt((dots or row_dots)(columns, columns).max() + len(W_enc) * info.tiny) + np.abs(b_enc).max()
     gamma = (len(W_enc) + 8) * info.eps  # generous: eps is twice the unit roundoff
-    bound: Floats = 2 * (gamma * size + underflow)
+    bound: Floats = 2 * gamma * size
     return bound
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,16 +17,24 @@ settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 HAS = {name: importlib.util.find_spec(name) is not None for name in ("numba", "torch", "scipy", "matplotlib")}
+HAS |= {name: shutil.which(name) is not None for name in ("cc", "node")}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests and the mutations too")
+    parser.addoption("--need", default="", help="fail where one of these is not there: " + ",".join(HAS))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    missing = [name for name in config.getoption("--need").split(",") if name and not HAS[name]]
+    if missing:
+        raise pytest.UsageError(f"these tests need {', '.join(missing)}")
 
 
 def pytest_report_header() -> str:
     found = ", ".join(f"{name} {'yes' if here else 'NO'}" for name, here in HAS.items())
-    return f"backends: {', '.join(AVAILABLE_BACKENDS)}; optional packages: {found}"
+    return f"backends: {', '.join(AVAILABLE_BACKENDS)}; optional packages and programs: {found}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

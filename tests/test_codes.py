@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Codes, DomainError, DTypeError, ShapeError
+from compressae_ref import Codes, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.ops import abs_topk
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
@@ -142,3 +142,46 @@ def test_slicing_is_by_rows_alone(rows):
 def test_truncation_needs_a_whole_number(k):
     with pytest.raises(DomainError, match="truncate: expected k from 1 to 2"):
         Codes(np.array([[0, 1]]), np.ones((1, 2)), 4).truncate(k)
+
+
+def test_from_csr_adds_up_repeated_entries_and_leaves_its_argument_alone():
+    repeated = sparse.csr_array((np.array([1.0, 2.0, 5.0]), np.array([3, 3, 0]), np.array([0, 3])), shape=(1, 4))
+    codes = Codes.from_csr(repeated)
+    assert (codes.indices.tolist(), codes.values.tolist()) == ([[0, 3]], [[5, 3]])
+    assert repeated.data.tolist() == [1, 2, 5]
+    assert repeated.indices.tolist() == [3, 3, 0]
+
+
+def test_from_csr_of_no_entries_stores_one_zero_a_row():
+    assert Codes.from_csr(sparse.csr_array((2, 3), dtype=np.float32)).indices.tolist() == [[0], [0]]
+    assert Codes.from_csr(sparse.csr_array((0, 3), dtype=np.float32)).shape == (0, 3)
+
+
+def test_from_csr_refuses_latents_and_k_beyond_the_columns_not_the_rows():
+    beyond = sparse.csr_array((np.array([1.0]), np.array([2]), np.array([0, 1, 1, 1])), shape=(3, 2))
+    with pytest.raises(FormatError, match="expected indices below 2, got 2"):
+        Codes.from_csr(beyond)
+    with pytest.raises(DomainError, match="k of at most h = 2, got k = 3"):
+        Codes.from_csr(sparse.csr_array((5, 2)), k=3)
+    assert Codes.from_csr(sparse.csr_array((1, 3), dtype=np.float32), k=3).k == 3
+
+
+def test_astype_converts_and_does_nothing_where_nothing_is_to_do():
+    codes = Codes([[0, 2]], np.float32([[0.1, 1]]), 3, "m")
+    assert codes.astype(np.float32) is codes
+    wide = codes.astype(np.float64)
+    assert (wide.values.dtype, wide.values.tolist(), wide.model) == (np.float64, codes.values.tolist(), "m")
+
+
+def test_the_largest_numbers_of_latents():
+    assert Codes([[2**31 - 1]], [[1.0]], 2**31).shape == (1, 2**31)
+    assert Codes([[0]], [[1.0]], 2**63 - 1).n_latents == 2**63 - 1
+    with pytest.raises(DomainError, match="n_latents"):
+        Codes([[0]], [[1.0]], 2**63)
+
+
+def test_how_codes_are_shown():
+    assert repr(Codes([[0]], [[1.0]], 2)) == "Codes(1 rows, k 1 of 2 latents, float64)"
+    assert repr(Codes([[0]], [[1.0]], 2, "0123456789abcdef")) == (
+        "Codes(1 rows, k 1 of 2 latents, float64, model 0123456789ab)"
+    )

@@ -46,7 +46,7 @@ def cosine() -> Group:
     cases = [
         Case("exact norms", ("AlongReconstruction", "Scale"), {"x_unit": unit, "x_hat": exact_rows(rng, 3, 8, 4) * 2, "grad_cos": ones}),
         Case("a reconstruction of zeros", ("Clamp",), {"x_unit": unit, "x_hat": 0 * unit, "grad_cos": ones}),
-        Case("reconstructions shorter than 1e-8", ("Clamp", "ClampedGradient"), {"x_unit": unit, "x_hat": unit[::-1] * f32(2.0**-30), "grad_cos": ones}, bounds=lambda given, right: {"grad_x_hat": 4 * float(np.spacing(np.abs(right["grad_x_hat"]).max()))}),
+        Case("reconstructions shorter than 1e-8", ("Clamp", "ClampedGradient"), {"x_unit": unit, "x_hat": unit[::-1] * f32(2.0**-30), "grad_cos": ones}),
         Case("any rows", ("AlongReconstruction", "Scale", "Fold"), {"x_unit": x_unit, "x_hat": x_hat, "grad_cos": f32([1, -1, 0.5, 2])}, bounds=bounds),
     ]  # fmt: skip
     header = [
@@ -115,6 +115,15 @@ def _adam_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
     return {name: 16 * u * float(value) for name, value in largest.items()}  # fmt: skip
 
 
+def _before_smallest() -> np.float32:
+    """A first moment that becomes the smallest normal number, 2⁻¹²⁶, when β₁ times it is rounded."""
+    smallest = np.finfo(np.float32).tiny
+    moment = smallest / np.float32(0.9)
+    while np.float32(0.9) * moment < smallest:
+        moment = np.nextafter(moment, np.float32(1))
+    return moment
+
+
 def adam() -> Group:
     """One step of Adam."""
     flags = {
@@ -124,6 +133,7 @@ def adam() -> Group:
         "FirstStepIsOne": Flag("steps count from 0", ("E11",), (("m_hat = m / (1 - power(beta1, t))", "m_hat = m / (1 - power(beta1, t - 1))"),)),
         "SquaredGradient": Flag("the second moment averages magnitudes, not squares", ("E11",), (("(1 - beta2) * (g * g)", "(1 - beta2) * abs(g)"),)),
         "Flush": Flag("moments stay subnormal", ("E11",), (("m = 0.0 if abs(m) < smallest_normal else m", "m = m + 0.0"),)),
+        "SmallestNormal": Flag("the smallest normal number itself becomes zero", ("E11",), (("m = 0.0 if abs(m) < smallest_normal else m", "m = 0.0 if abs(m) <= smallest_normal else m"),)),
     }  # fmt: skip
     rng = np.random.default_rng(33)
     entries = {"param": f32(rng.standard_normal(6)), "grad": f32(rng.standard_normal(6) * 1e-4), "lr": np.array(0.01)}
@@ -136,11 +146,13 @@ def adam() -> Group:
         "m": f32([1.2e-38, -1.2e-38, 1e-30]),
         "v": f32([1e-38, 1, 1e-30]),
     }
+    smallest = subnormal | {"m": f32([_before_smallest(), -_before_smallest(), 0]), "v": f32([1, 1, 1])}
     every = ("EpsOutsideRoot", "SecondCorrection", "SquaredGradient")
     cases = [
         Case("the first step", (*every, "FirstCorrection", "FirstStepIsOne"), first, bounds=_adam_bounds),
         Case("the seventh step", (*every, "FirstCorrection", "FirstStepIsOne"), later, bounds=_adam_bounds),
         Case("step 100,000", ("EpsOutsideRoot", "SquaredGradient"), later | {"step": 100_000}, bounds=_adam_bounds),
+        Case("moments that fall to the smallest normal number", ("SmallestNormal",), smallest | {"step": 3, "lr": np.array(0.5)}),
         Case("moments that fall below the smallest normal number", ("Flush",), subnormal | {"step": 3, "lr": np.array(0.5)}, bounds=lambda *_: {"param": 4 * float(np.finfo(np.float32).eps)}),
     ]  # fmt: skip
     header = [
