@@ -72,7 +72,8 @@ def _flushed(moment: Floats) -> Floats:
 
 def adam_constants(config: AdamConfig, step: int, dtype: np.dtype[Any]) -> Floats:
     """The numbers of one step, computed in float64 and rounded once."""
-    # spec: "are computed in float64, powers by repeated squaring, and rounded once"
+    # spec: "are computed in float64, powers by repeated squaring from the lowest bit of the exponent, and
+    # rounded once"
     beta1, beta2 = config.beta1, config.beta2
     corrections = (1 - power(beta1, step), 1 - power(beta2, step))
     return np.array([config.lr, beta1, beta2, 1 - beta1, 1 - beta2, config.eps, *corrections], dtype)

@@ -172,9 +172,9 @@ def _add_verify(commands: Any) -> None:
         default="L3",
         help="; ".join(f"{name} {what}" for name, what in LEVELS.items()) + " (default: L3, all)",
     )
-    command.add_argument(
-        "--bits", action="store_true", help="sums in the stated order: nothing within a bound is excused"
-    )
+    text = "demand the bits of the stated order of sums: nothing that is only within a bound passes"
+    command.add_argument("--bits", action="store_true", help=text)
+    command.add_argument("--only", metavar="ID", action="append", default=[], help="this test alone, such as encode-1")
     command.add_argument("--without", choices=("float64",), action="append", default=[], help="leave these tests out")
     command.add_argument(
         "--cases", type=int, choices=CASES, default=CASES[1], help="accumulated cases (default: 10000)"

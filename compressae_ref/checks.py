@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Bools, Floats
 from compressae_ref.errors import DomainError, DTypeError, ShapeError
 from compressae_ref.params import Params
 
@@ -45,10 +45,17 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
     if d is not None and array.shape[1] != d:
         raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {array.shape[1]}")
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
-    reject(~np.isfinite(block).all(axis=1), f"{name}: expected finite numbers, got NaN or infinity", first_row)
-    if not zeros:
-        reject(~block.any(axis=1), f"{name}: expected rows that are not zero, got a zero row", first_row)
+    _reject_rows(block, name, first_row, zeros)
     return block
+
+
+def _reject_rows(block: Floats, name: str, first_row: int, zeros: bool) -> None:
+    """Raise for the first row that is bad, whichever way it is: which block it came in must not decide."""
+    infinite = ~np.isfinite(block).all(axis=1)
+    bad: Bools = np.logical_or(infinite, np.logical_and(not zeros, ~np.any(block, axis=1)))
+    if bad.any() and np.isfinite(block[np.argmax(bad)]).all():
+        reject(bad, f"{name}: expected rows that are not zero, got a zero row", first_row)
+    reject(bad, f"{name}: expected finite numbers, got NaN or infinity", first_row)
 
 
 def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:

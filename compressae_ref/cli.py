@@ -154,14 +154,19 @@ def _verify(options: argparse.Namespace) -> bool:
     if options.model is not None:
         return _audit(options)
     folder = Path(options.vectors) if options.vectors else default_folder()
-    suite, levels = Suite(folder, cases=options.cases, without=options.without), levels_up_to(options.level)
+    suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
+    levels = levels_up_to(options.level)
     if options.requests:
         count = write_requests(options.requests, suite.tests(levels))
         _tell(f"{options.requests}: {count} requests")
         return False
+    results = []
     with _asked(options) as ask:
-        results = run(suite, ask, levels, bits=options.bits)
-    _say(json.dumps(report.as_json(results, suite)) if options.json else report.as_text(results, suite))
+        for result in run(suite, ask, levels, bits=options.bits):
+            results.append(result)
+            if not options.json and (result.tests or not options.only):
+                _say(report.level_text(result))
+    _say(json.dumps(report.as_json(results, suite)) if options.json else report.outcome_text(results, suite))
     return not all(result.full for result in results)
 
 

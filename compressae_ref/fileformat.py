@@ -184,7 +184,7 @@ def _read(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise FormatError(
             f"{path}: expected a model or codes file of this package, got something else or a part of it"
         ) from error
-    if kind not in (MODEL_FORMAT, CODES_FORMAT) or version != VERSION:
+    if kind not in (MODEL_FORMAT, CODES_FORMAT) or type(version) is not int or version != VERSION:
         raise FormatError(
             f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
         )

@@ -54,7 +54,7 @@ def test_the_links_of_the_readme_and_the_specification_lead_somewhere():
 
 
 def test_the_equations_and_rules_that_the_code_cites_are_in_the_specification():
-    spec = (ROOT / "spec" / "compressae.md").read_text(encoding="utf-8")
+    spec = "".join((ROOT / "spec" / name).read_text("utf-8") for name in ("compressae.md", "file-format.md"))
     stated = set(re.findall(r"\*\*([ER]\d+'*)\*\*", spec))
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "compressae_ref").rglob("*.py"))
     cited = set(re.findall(r"\(([ER]\d+'*)\)", code))

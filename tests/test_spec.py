@@ -406,4 +406,4 @@ def test_constants_of_the_text_are_those_of_the_code():
     assert "loss = loss_k + loss_aux / 8" in text
     assert f"version {SPEC_VERSION}" in (SPEC / "README.md").read_text("utf-8")
     assert f"## {SPEC_VERSION}" in (SPEC / "CHANGELOG.md").read_text("utf-8")
-    assert f'"version") == {VERSION}' in PAGES["file-format.md"]
+    assert f'meta["version"] == {VERSION}\n' in PAGES["file-format.md"]

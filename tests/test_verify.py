@@ -174,7 +174,8 @@ def test_with_bits_nothing_is_excused():
     assert excused.bits < excused.passed
     (strict,) = run(SUITE, nearly, ["L1"], bits=True)
     assert not strict.full
-    assert "stated order" in strict.failures[0].words
+    assert "within the bound, and not the bits of the stated order: expected " in strict.failures[0].words
+    assert not any("bias" in why for failure in strict.failures for why in failure.flags)
 
 
 def test_a_reference_that_has_changed_is_noticed(monkeypatch):
@@ -204,6 +205,7 @@ def test_a_right_program_passes(in_root, capsys):
     assert verify("--program", PORT, "--cases", "100") == 0
     out = capsys.readouterr().out
     assert out.count("to the bit") == 4
+    assert out.count(" and 100 of 100 cases passed") == 2
     assert "passes L3 (specification 1.0, vectors " in out
 
 
@@ -212,7 +214,7 @@ def test_a_program_for_inference_passes_its_level_and_no_more(in_root, capsys):
     assert verify("--program", port, "--cases", "100", "--level", "L2") == 0
     assert verify("--program", port, "--cases", "100", "--level", "L3") == 1
     out = capsys.readouterr().out
-    assert "not supported by the program: split_codes, cosine, gradients" in out
+    assert "not supported by the program: write_codes, split_codes, cosine" in out
     assert "does not pass L3" in out
 
 
@@ -282,7 +284,7 @@ def test_requests_and_answers_in_files(in_root, tmp_path, capsys):
 
 def test_without_float64(in_root, capsys):
     needing = [test.id for test in TESTS.values() if test.needs_float64]
-    assert len(needing) == 3
+    assert len(needing) >= 8
     kept = Suite(default_folder(), cases=100, without=["float64"])
     assert not {test.id for test in kept.tests(["L0", "L1"])} & set(needing)
     assert verify("--without", "float64", "--level", "L0", "--cases", "100", "--backend", "numpy") == 0
@@ -532,3 +534,36 @@ def test_an_audit_needs_three_files(files, capsys):
 def test_asking_the_package_is_asking_its_functions(backend):
     test = TESTS["abs_topk-1"]
     assert judge(test, ask_package(backend)(test)).bits
+
+
+def test_a_program_that_never_answers_is_asked_three_times(in_root, capsys):
+    assert verify("--program", "sleep 60", "--timeout", "0.2", "--level", "L0", "--json") == 1
+    failures = json.loads(capsys.readouterr().out)["levels"]["L0"]["failures"]
+    assert [failure["words"] for failure in failures[:3]] == ["no answer within 0.2 s"] * 3
+    assert {failure["words"] for failure in failures[3:]} == {"not asked: the program did not answer 3 times in a row"}
+
+
+def test_one_test_alone(in_root, capsys):
+    assert verify("--program", PORT, "--only", "encode-2", "--only", "abs_topk-1") == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 tests passed, to the bit\n" in out
+    assert "passes encode-2, abs_topk-1 (" in out
+    assert verify("--only", "encode-999") == 1
+    assert "expected ids of tests" in capsys.readouterr().err
+
+
+def test_of_many_failures_some_are_shown_and_more_are_named(in_root, capsys):
+    assert verify("--program", f"{PORT} float64", "--level", "L0", "--cases", "100") == 1
+    out = capsys.readouterr().out
+    assert out.count("   abs_topk-") == 5
+    assert " more: abs_topk-6, abs_topk-7, " in out
+
+
+def test_a_test_that_catches_many_mistakes_names_them():
+    test = TESTS["gradients-1"]
+    (line,) = SUITE.catches(test, bits=False)
+    assert line.startswith("catches 12 mistakes: AuxWeight, KAux, ")
+    assert SUITE.catches(test, bits=True) == [
+        "fails if rows are not added in their order: only who promises the same bits must (RowOrder)"
+    ]
+    assert SUITE.catches(TESTS["accumulated-encode-0"], bits=False) == []

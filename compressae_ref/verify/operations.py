@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LEVELS = {
-    "L0": "selection and files",
+    "L0": "selection and reading files",
     "L1": "encode and decode",
     "L2": "retrieval in each space",
-    "L3": "training",
+    "L3": "training and writing files",
 }
 """Each level takes in the ones before it."""
 
@@ -57,7 +57,7 @@ OPERATIONS = {
         "L0", "4. The codes file", "what a codes file holds", _FILE, {**_CODES, "n_latents": "int", "model": "str?"}
     ),
     "write_codes": Operation(
-        "L0",
+        "L3",
         "4. The codes file",
         "a codes file; it is read, and must hold what was given",
         {**_CODES, "n_latents": "int", "model": "str?"},

@@ -22,6 +22,9 @@ from compressae_ref.errors import BackendError, CompressaeError, FormatError
 from compressae_ref.verify import own
 from compressae_ref.verify.vectors import Test, compact, values_from_json, values_to_json
 
+PATIENCE = 3
+"""How often in a row a program may give no answer in time, before it is asked no more."""
+
 Ask = Callable[[Test], dict[str, Any]]
 """Gives the answer to a test: ``{"outputs": …}``, ``{"error": …}``, ``{"unsupported": …}`` or ``{"failed": words}``."""
 
@@ -69,6 +72,7 @@ class Program:
     def __init__(self, command: str, timeout: float) -> None:
         self.command, self.timeout = shlex.split(command), timeout
         self.process: subprocess.Popen[str] | None = None
+        self.silences = 0
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def __enter__(self) -> Program:
@@ -79,7 +83,9 @@ class Program:
         self._stop()
 
     def __call__(self, test: Test) -> dict[str, Any]:
-        """Ask it one thing."""
+        """Ask it one thing; not any more when it has been silent for too often."""
+        if self.silences == PATIENCE:
+            return {"failed": f"not asked: the program did not answer {PATIENCE} times in a row"}
         if self.process is None or self.process.poll() is not None:
             self._start()
         try:
@@ -87,9 +93,11 @@ class Program:
             line = self.lines.get(timeout=self.timeout)
         except queue.Empty:
             self._stop(patience=0)
+            self.silences += 1
             return {"failed": f"no answer within {self.timeout:g} s"}
         except OSError:
             line = ""
+        self.silences = 0
         return decoded(line, test) if line else {"failed": f"the program ended{self._how()}"}
 
     def _send(self, line: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compressae_ref.backends import get_backend
-from compressae_ref.errors import FormatError
+from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.verify import accumulated, own
 from compressae_ref.verify.judge import Verdict, checked_answer, judge
 from compressae_ref.verify.operations import LEVELS, OPERATIONS
@@ -19,6 +19,14 @@ from compressae_ref.verify.vectors import SPEC_VERSION, Test, VectorFile, load_f
 
 SHOWN = 5
 """Failures of a level that are shown in full."""
+
+NAMED = 20
+"""Failures of a level that are named at least."""
+
+FEW = 3
+"""Mistakes that a test catches and that are told one by one; of more only the names."""
+
+ACCUMULATED = "accumulated-"
 
 
 @dataclass
@@ -40,14 +48,27 @@ class LevelResult:
     tests: int = 0
     passed: int = 0
     bits: int = 0
+    cases: int = 0
+    """accumulated cases"""
+    cases_passed: int = 0
     unsupported: list[str] = field(default_factory=list)
     """operations that the program does not know"""
     failures: list[Failure] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
-        """Whether every test was passed."""
-        return self.passed == self.tests
+        """Whether everything was passed."""
+        return self.passed == self.tests and self.cases_passed == self.cases
+
+    def add(self, test: Test, verdict: Verdict) -> None:
+        """Count one test, or a group of accumulated cases."""
+        if test.id.startswith(ACCUMULATED):
+            self.cases += accumulated.ROWS
+            self.cases_passed += accumulated.ROWS * verdict.passed
+        else:
+            self.tests += 1
+            self.passed += verdict.passed
+            self.bits += verdict.bits
 
 
 def levels_up_to(level: str) -> list[str]:
@@ -59,10 +80,12 @@ def levels_up_to(level: str) -> list[str]:
 class Suite:
     """The tests of a folder of vectors, and what they say of themselves."""
 
-    def __init__(self, folder: Path, *, cases: int, without: Sequence[str] = ()) -> None:
-        self.folder, self.cases, self.without = folder, cases, tuple(without)
+    def __init__(self, folder: Path, *, cases: int, without: Sequence[str] = (), only: Sequence[str] = ()) -> None:
+        self.folder, self.cases, self.without, self.only = folder, cases, tuple(without), tuple(only)
         self.files: list[VectorFile] = load_folder(folder)
-        self.why = {(file.operation, name): words for file in self.files for name, words in file.why.items()}
+        known = {test.id for test in self.tests(LEVELS)} if only else set()
+        if unknown := [name for name in only if name not in known]:
+            raise DomainError(f"only: expected ids of tests, such as encode-1, got {unknown[0]!r}")
 
     def tests(self, levels: Iterable[str]) -> Iterator[Test]:
         """All tests of some levels, the accumulated ones at the end of each."""
@@ -71,11 +94,22 @@ class Suite:
                 for file in self.files:
                     if file.operation == operation:
                         yield from (test for test in file.tests if not self._left_out(test))
-            for operation in (name for name in accumulated.GROUPS if OPERATIONS[name].level == level):
-                yield from self._accumulated(operation)
+            for operation in accumulated.GROUPS:
+                if OPERATIONS[operation].level == level and not self.only:
+                    yield from self._accumulated(operation)
+
+    def catches(self, test: Test, bits: bool) -> list[str]:
+        """The mistakes that a test is there to catch, in words: those that only bits show, or the others."""
+        file = next((file for file in self.files if test.id.rpartition("-")[0] == file.name), None)
+        if file is None:
+            return []
+        flags = [name for name in test.flags if (name in file.bits) == bits]
+        if len(flags) > FEW:
+            return [f"catches {len(flags)} mistakes: {', '.join(flags)} ({file.name}.json says what they are)"]
+        return [f"{file.why[name]} ({name})" for name in flags]
 
     def _left_out(self, test: Test) -> bool:
-        return "float64" in self.without and test.needs_float64
+        return ("float64" in self.without and test.needs_float64) or bool(self.only and test.id not in self.only)
 
     def _accumulated(self, operation: str) -> Iterator[Test]:
         """The cases, and at their end a look at their digest: the reference must be what it was."""
@@ -84,7 +118,7 @@ class Suite:
         for group, inputs in enumerate(accumulated.groups(operation, self.cases)):
             outputs = own.answer(operation, inputs, backend)["outputs"]
             accumulated.add(answers, outputs)
-            yield Test(f"accumulated-{operation}-{group}", operation, (), f"cases from {100 * group}", inputs, outputs)
+            yield Test(f"{ACCUMULATED}{operation}-{group}", operation, (), f"cases from {100 * group}", inputs, outputs)
         expected = digests.get(str(self.cases))
         if expected is not None and answers.hexdigest() != expected:
             raise FormatError(
@@ -100,35 +134,29 @@ class Suite:
         return sha.hexdigest()
 
 
-def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) -> list[LevelResult]:
-    """Ask everything; with ``bits``, what is within a bound but has other bits is not passed."""
-    results = {level: LevelResult(level) for level in levels}
-    for test in suite.tests(levels):
-        result = results[OPERATIONS[test.operation].level]
-        result.tests += 1
-        answer = ask(test)
-        if "unsupported" in answer:
-            if test.operation not in result.unsupported:
-                result.unsupported.append(test.operation)
-            continue
-        verdict = _judged(test, answer, bits)
-        result.passed += verdict.passed
-        result.bits += verdict.bits
-        if not verdict.passed:
-            why = [f"{suite.why[test.operation, name]} ({name})" for name in test.flags]
-            result.failures.append(Failure(test.id, test.comment, verdict.words, why))
-    return list(results.values())
+def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) -> Iterator[LevelResult]:
+    """Ask everything, level by level; with ``bits``, what is within a bound but has other bits is not passed."""
+    for level in levels:
+        result = LevelResult(level)
+        for test in suite.tests([level]):
+            answer = ask(test)
+            verdict = _judged(test, answer, bits)
+            result.add(test, verdict)
+            if "unsupported" in answer:
+                result.unsupported += [] if test.operation in result.unsupported else [test.operation]
+            elif not verdict.passed:
+                why = suite.catches(test, bits=answer.get("outputs") is not None and judge(test, answer).passed)
+                result.failures.append(Failure(test.id, test.comment, verdict.words, why))
+        yield result
 
 
 def _judged(test: Test, answer: dict[str, Any], bits: bool) -> Verdict:
-    if "failed" in answer:
-        return Verdict(False, False, answer["failed"])
+    if "failed" in answer or "unsupported" in answer:
+        return Verdict(False, False, str(answer.get("failed", "not supported")))
     if words := checked_answer(test.operation, answer):
         return Verdict(False, False, words)
     verdict = judge(test, answer)
-    if bits and verdict.passed and not verdict.bits:
-        return Verdict(False, False, "is within the bounds, and has other bits than sums in the stated order (E1, E2)")
-    return verdict
+    return Verdict(verdict.bits, verdict.bits, verdict.words) if bits and verdict.passed else verdict
 
 
 def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
@@ -139,6 +167,8 @@ def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
             "tests": each.tests,
             "tests_passed": each.passed,
             "tests_to_the_bit": each.bits,
+            "cases": each.cases,
+            "cases_passed": each.cases_passed,
             "unsupported": each.unsupported,
             "failures": [vars(failure) for failure in each.failures],
         }
@@ -147,29 +177,34 @@ def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
     return {
         "spec": SPEC_VERSION,
         "vectors": suite.digest(),
-        "cases": suite.cases,
         "without": list(suite.without),
+        "only": list(suite.only),
         "passed": all(each.full for each in results),
         "levels": levels,
     }
 
 
-def as_text(results: list[LevelResult], suite: Suite) -> str:
-    """The same to read."""
-    lines = [line for result in results for line in _level_lines(result)]
-    reached = [result.level for result in results if all(each.full for each in results[: results.index(result) + 1])]
-    asked = results[-1].level
+def level_text(result: LevelResult) -> str:
+    """One level to read."""
+    return "\n".join(_level_lines(result))
+
+
+def outcome_text(results: list[LevelResult], suite: Suite) -> str:
+    """The last line: whether the level asked for is passed."""
+    asked = ", ".join(suite.only) or results[-1].level
     left_out = f", without {' and '.join(suite.without)}" if suite.without else ""
-    said = f"passes {asked}" if reached and reached[-1] == asked else f"does not pass {asked}"
-    lines.append(f"{said}{left_out} (specification {SPEC_VERSION}, vectors {suite.digest()[:12]})")
-    return "\n".join(lines)
+    said = "passes" if all(each.full for each in results) else "does not pass"
+    return f"{said} {asked}{left_out} (specification {SPEC_VERSION}, vectors {suite.digest()[:12]})"
 
 
 def _level_lines(result: LevelResult) -> Iterator[str]:
-    head = f"{result.level} {LEVELS[result.level]:24s} {result.passed} of {result.tests} passed"
+    head = f"{result.level} {LEVELS[result.level]}: {result.passed} of {result.tests} tests"
+    if result.cases:
+        head += f" and {result.cases_passed:,} of {result.cases:,} cases"
+    head += " passed"
     if result.passed:
         inexact = result.passed - result.bits
-        head += ", to the bit" if not inexact else f", {inexact} of them within the bound of another order of sums"
+        head += ", to the bit" if not inexact else f", {inexact} within the bound of another order of sums"
     yield head
     if result.unsupported:
         yield f"   not supported by the program: {', '.join(result.unsupported)}"
@@ -177,5 +212,5 @@ def _level_lines(result: LevelResult) -> Iterator[str]:
         yield f"   {failure.test}: {failure.comment}"
         yield f"      {failure.words}"
         yield from (f"      this test {why}" for why in failure.flags)
-    if len(result.failures) > SHOWN:
-        yield f"   and {len(result.failures) - SHOWN} more; --json has them all"
+    if more := [failure.test for failure in result.failures[SHOWN:]]:
+        yield f"   and {len(more)} more: {', '.join(more[:NAMED])}{', …' if len(more) > NAMED else ''}"

@@ -52,6 +52,8 @@ class VectorFile:
     why: Mapping[str, str]
     cites: Mapping[str, tuple[str, ...]]
     """equations and rules that a flag exercises"""
+    bits: frozenset[str]
+    """flags that only the bits of the stated order of sums show"""
     tests: tuple[Test, ...]
 
 
@@ -140,6 +142,7 @@ def load_file(path: Path) -> VectorFile:
         content["operation"],
         {name: flag["why"] for name, flag in flags.items()},
         {name: tuple(flag["cites"]) for name, flag in flags.items()},
+        frozenset(name for name, flag in flags.items() if flag.get("bits")),
         tests,
     )
 

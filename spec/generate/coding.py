@@ -8,7 +8,7 @@ import numpy as np
 
 from compressae_ref.model import unit_rows
 from compressae_ref.verify.vectors import drawn
-from spec.generate.answers import Spec, Values
+from spec.generate.answers import Spec, Values, listed
 from spec.generate.build import (
     Answer,
     BrokenVectorError,
@@ -74,7 +74,8 @@ def normalize_rows() -> Group:
         Case("NaN, and not in the first place", ("NotFinite",), {"x": f32([[1, 2], [1, np.nan]])}, error="DomainError", row=1),
         Case("infinity", ("NotFinite", "FirstBadRow"), {"x": infinite}, error="DomainError", row=1),
         Case("a zero row", ("ZeroRow",), {"x": f32([[1, 2], [0, -0.0]])}, error="DomainError", row=1),
-        Case("a row that is not finite behind a zero row", ("FirstBadRow",), {"x": f32([[1, 2], [1, 3], [1, np.nan], [0, 0]])}, error="DomainError", row=2),
+        Case("a zero row behind one that is not finite", ("FirstBadRow",), {"x": f32([[1, 2], [1, 3], [1, np.nan], [0, 0]])}, error="DomainError", row=2),
+        Case("a row that is not finite behind a zero row", ("FirstBadRow",), {"x": f32([[1, 2], [0, 0], [1, 3], [1, np.nan]])}, error="DomainError", row=1),
     ]  # fmt: skip
     header = [
         "Where there are no bounds, all sums are exact: any order gives these bits.",
@@ -144,6 +145,7 @@ def encode() -> Group:
         "Fold": FOLD,
         "InDouble": Flag("sums run in more precision: only who promises the same bits must not", ("E2",), (IN_DOUBLE,), bits=True),
         "WideRow": Flag("a row in float64 is rounded before it is made a unit row", ("E3",), _rounds_first),
+        "WideUnitRow": Flag("a row in float64 is made a unit row in float32: only who promises the same bits must not", ("E3",), _unit_in_float32, bits=True),
         "ZeroRowEmpty": Flag("with zero_rows = empty a zero row gets the code of the bias, or of NaN", ("R4",), (("return list(range(k)), [0.0] * k", "return encode(x, W_enc, b_enc, k)"),)),
         "ZeroRow": ZERO_ROW,
         "NotFinite": NOT_FINITE,
@@ -179,6 +181,8 @@ def encode() -> Group:
         Case("any rows, d = 96", ("Bias", "Magnitude", "Fold", "InDouble"), separated, bounds=_separated_bounds),
         Case("every latent twice", ("TieAtBoundary",), _equal_latents(_separated(rng, 4, 40, 20, 4)), bounds=_encode_bounds),
         Case("rows in float64, beyond float32", ("WideRow",), model | {"x": x.astype(np.float64) * 2.0**200}, needs=("float64",)),
+        Case("any rows in float64", ("WideUnitRow",), separated | {"x": rng.standard_normal((6, 96))}, bounds=_separated_bounds, needs=("float64",)),
+        Case("rows in float32 for a model in float64", ("Bias", "Magnitude", "Fold"), _wide_model(separated), bounds=_separated_bounds, needs=("float64",)),
         Case("768 dimensions, 4,096 latents, 32 of them kept", ("PaperSize", "TieAtBoundary", "Bias"), {"x": _paper_rows(rng), **paper, "k": 32, "zero_rows": "error"}, stated=stated),
         Case("a zero row", ("ZeroRow",), model | {"x": zero}, error="DomainError", row=1),
         Case("NaN in two rows", ("NotFinite", "FirstBadRow"), model | {"x": bad}, error="DomainError", row=2),
@@ -201,6 +205,20 @@ def _rounds_first(inputs: Values, outputs: Values) -> Answer:
         return {"outputs": Spec().answer("encode", inputs | {"x": x})}
     except AssertionError:
         return {"error": "DomainError"}
+
+
+def _unit_in_float32(inputs: Values, outputs: Values) -> Answer:
+    x = Spec().answer("normalize_rows", {"x": inputs["x"].astype(np.float32)})["x_unit"]
+    run = Spec().program(np.float32)
+    columns = listed(inputs["W_enc"]), listed(inputs["b_enc"])
+    codes = [run.encode(row, *columns, inputs["k"]) for row in listed(x)]
+    return {
+        "outputs": {"indices": np.array([row[0] for row in codes], np.int32), "values": f32([row[1] for row in codes])}
+    }
+
+
+def _wide_model(inputs: Values) -> Values:
+    return inputs | {name: inputs[name].astype(np.float64) / 3 for name in ("W_enc", "b_enc")}
 
 
 # -- decode -----------------------------------------------------------------------------------------------------------
@@ -236,6 +254,7 @@ def decode() -> Group:
         Case("one entry", ("Sign", "NotRescaled"), one),
         Case("a code of zeros decodes to zeros, and a zero is +0", ("Sum",), empty | {"indices": np.array([[0, 1], [1, 2]], np.int32), "values": f32([[0, 0], [1, 0]])}),
         Case("any values", ("Sum", "Sign", "StoredOrder"), random, bounds=_decode_bounds),
+        Case("any values in float64", ("Sum", "Sign", "StoredOrder"), {"indices": random["indices"], "values": rng.standard_normal((5, 12)), "W_dec": random_atoms(rng, 32, 24, np.float64)}, bounds=_decode_bounds, needs=("float64",)),
     ]  # fmt: skip
     header = [
         "Where there are no bounds, all sums are exact: any order gives these bits.",

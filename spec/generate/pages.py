@@ -65,6 +65,21 @@ def _rules(section: str, page: str, groups: Groups) -> str:
     return "\n".join(rows)
 
 
+def _places(section: str, page: str, groups: Groups) -> str:
+    """Where each equation is stated."""
+    lines = []
+    for name in ("compressae.md", "file-format.md"):
+        for part in re.split(r"(?m)^(?=## )", (SPEC / name).read_text(encoding="utf-8")):
+            found = sorted(
+                (cite for cite in _stated(part) if cite[0] == "E"), key=lambda cite: (int(cite[1:].rstrip("'")), cite)
+            )
+            if found:
+                where = part.splitlines()[0].removeprefix("## ").split(".")[0]
+                place = f"section {where}" if name == page else f"[files](file-format.md), section {where}"
+                lines.append(f"{', '.join(found)}: {place}")
+    return "; ".join(lines) + "."
+
+
 def _operations(section: str, page: str, groups: Groups) -> str:
     rows = []
     for level in LEVELS:
@@ -84,4 +99,4 @@ def _steps(section: str, page: str, groups: Groups) -> str:
     return _kinds(STEP_OUTPUTS) + "."
 
 
-PARTS = {"vectors": _vectors, "rules": _rules, "operations": _operations, "steps": _steps}
+PARTS = {"places": _places, "vectors": _vectors, "rules": _rules, "operations": _operations, "steps": _steps}

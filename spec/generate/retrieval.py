@@ -195,6 +195,12 @@ def _exact_norms(indices: Any, values: Any, W_dec: Any) -> tuple[Any, Any]:
     return indices[good], values[good]
 
 
+def _in_float64(inputs: Values) -> Values:
+    """The same in float64; a third of the values is no number of float32."""
+    wide = {name: inputs[name].astype(np.float64) for name in ("W_dec", "values", "queries")}
+    return inputs | wide | {"values": wide["values"] / 3}
+
+
 def asymmetric_search() -> Group:
     """A dense query against reconstructions."""
     flags = {
@@ -222,6 +228,7 @@ def asymmetric_search() -> Group:
         Case("exact scores, many of them equal", ("ReconstructionNorm", "UnitQuery", "ById", "BestFirst"), items | {"queries": queries}),
         Case("codes of zeros", ("ZeroCode",), zeros | {"queries": queries}),
         Case("any codes, the best one", ("ReconstructionNorm", "UnitQuery"), random, bounds=lambda given, _: _separated(given, _reconstruction_bound(given))),
+        Case("any codes in float64, the best one", ("ReconstructionNorm", "UnitQuery"), _in_float64(random), bounds=lambda given, _: _separated(given, _reconstruction_bound(given)), needs=("float64",)),
         Case("a zero query", ("ZeroQuery",), items | {"queries": zero}, error="DomainError", row=2),
         Case("infinity in a query", ("NotFinite",), items | {"queries": infinite}, error="DomainError", row=1),
     ]  # fmt: skip

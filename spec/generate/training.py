@@ -22,7 +22,9 @@ NO_FOLD = ("while len(terms) > 16", "while False and len(terms) > 16")
 def _measured(operation: str) -> Any:
     def bounds(inputs: Values, outputs: Values) -> dict[str, float]:
         moved = spread(operation, inputs, outputs)
-        least = {name: 4 * np.spacing(np.float32(np.abs(outputs[name]).max(initial=0))) for name in moved}
+        least = {
+            name: 4 * np.spacing(np.abs(outputs[name]).max(initial=0).astype(outputs[name].dtype)) for name in moved
+        }
         return {name: float(max(ORDERS_FACTOR * moved[name], least[name])) for name in moved}
 
     return bounds
@@ -98,6 +100,16 @@ def gradients() -> Group:
             model | {"x": x[:2], "k": 24},
             bounds=_measured("gradients"),
         ),
+        Case(
+            "in float64",
+            ("AuxWeight", "BothLosses", "RowOrder"),
+            {
+                name: value if name == "k" else value.astype(np.float64) / 3
+                for name, value in (model | {"x": x}).items()
+            },
+            bounds=_measured("gradients"),
+            needs=("float64",),
+        ),
         Case("NaN", ("NotFinite",), model | {"x": bad}, error="DomainError", row=4),
     ]
     return Group("gradients", "gradients", [MEASURED], flags, cases)
@@ -105,7 +117,7 @@ def gradients() -> Group:
 
 def _adam_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
     """At most sixteen roundings between them, of numbers as large as these."""
-    u = float(np.finfo(np.float32).eps) / 2
+    u = float(np.finfo(inputs["param"].dtype).eps) / 2
     moved = np.abs(outputs["param"].astype(np.float64) - inputs["param"]).max()
     largest = {
         "param": np.abs(outputs["param"]).max() / 16 + moved,
@@ -132,6 +144,7 @@ def adam() -> Group:
         "SecondCorrection": Flag("the second moment is not corrected", ("E11",), (("v_hat = v / (1 - power(beta2, t))", "v_hat = v"),)),
         "FirstStepIsOne": Flag("steps count from 0", ("E11",), (("m_hat = m / (1 - power(beta1, t))", "m_hat = m / (1 - power(beta1, t - 1))"),)),
         "SquaredGradient": Flag("the second moment averages magnitudes, not squares", ("E11",), (("(1 - beta2) * (g * g)", "(1 - beta2) * abs(g)"),)),
+        "Power": Flag("powers are left to a library: only who promises the same bits must not", ("E11",), (("1 - power(beta1, t)", "1 - beta1**t"), ("1 - power(beta2, t)", "1 - beta2**t")), bits=True),
         "Flush": Flag("moments stay subnormal", ("E11",), (("m = 0.0 if abs(m) < smallest_normal else m", "m = m + 0.0"),)),
         "SmallestNormal": Flag("the smallest normal number itself becomes zero", ("E11",), (("m = 0.0 if abs(m) < smallest_normal else m", "m = 0.0 if abs(m) <= smallest_normal else m"),)),
     }  # fmt: skip
@@ -152,6 +165,7 @@ def adam() -> Group:
         Case("the first step", (*every, "FirstCorrection", "FirstStepIsOne"), first, bounds=_adam_bounds),
         Case("the seventh step", (*every, "FirstCorrection", "FirstStepIsOne"), later, bounds=_adam_bounds),
         Case("step 100,000", ("EpsOutsideRoot", "SquaredGradient"), later | {"step": 100_000}, bounds=_adam_bounds),
+        Case("step 1,000 in float64", ("Power", "EpsOutsideRoot"), {name: value.astype(np.float64) / 3 if np.ndim(value) else value for name, value in (later | {"step": 1000}).items()}, bounds=_adam_bounds, needs=("float64",)),
         Case("moments that fall to the smallest normal number", ("SmallestNormal",), smallest | {"step": 3, "lr": np.array(0.5)}),
         Case("moments that fall below the smallest normal number", ("Flush",), subnormal | {"step": 3, "lr": np.array(0.5)}, bounds=lambda *_: {"param": 4 * float(np.finfo(np.float32).eps)}),
     ]  # fmt: skip
