@@ -36,6 +36,7 @@ from compressae_ref.interrupts import kept_interrupts
 from compressae_ref.progress import TrainingBar
 from compressae_ref.train import fit
 from compressae_ref.verify import audit, report
+from compressae_ref.verify.foreign import load_any_codes
 from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, write_requests
 from compressae_ref.verify.report import Suite, levels_up_to, run
 from compressae_ref.verify.vectors import default_folder
@@ -185,7 +186,7 @@ def _audit(options: argparse.Namespace) -> bool:
     if options.program or options.requests or options.answers:
         raise DomainError("verify: expected files to audit, or a program or answers to judge, got both")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
-    codes = audit.load_any_codes(options.codes, options.k)
+    codes = load_any_codes(options.codes, options.k)
     with _named(options.embeddings, "x"), _named(options.codes, "codes"):
         result = audit.audit(model, embeddings, codes, options.backend)
     as_shown = audit.as_json if options.json else audit.as_text

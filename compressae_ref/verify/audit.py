@@ -7,24 +7,22 @@ if of latents of equal magnitude it kept another than R1 says; and *wrong* other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref import ops
-from compressae_ref.archive import DAMAGE
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
-from compressae_ref.errors import CompressaeError, FormatError, ShapeError
-from compressae_ref.fileformat import is_ours, load_codes
+from compressae_ref.errors import ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
 from compressae_ref.verify.diagnose import broken_rule
+from compressae_ref.verify.mistakes import cause, exact_pre
 
 ROWS_KEPT = 1000
 """Rows that are not equal and are written down one by one."""
@@ -100,7 +98,7 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
             if row.kind == "wrong":
                 wrong.append((block[place], stored[int(place)]))
             result.add(Row(start + int(place), *list(asdict(row).values())[1:]))
-    result.cause = _cause(model, wrong[:ROWS_KEPT])
+    result.cause = cause(model, wrong[:ROWS_KEPT])
     return result
 
 
@@ -126,7 +124,7 @@ def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) 
         return
     zero = ~x.any(axis=1, keepdims=True)
     x = np.where(zero, 1, x)
-    exact = np.where(zero, 0, _pre(model, x.astype(np.float64)))
+    exact = np.where(zero, 0, exact_pre(model, x.astype(np.float64)))
     params = model.params
     pre = np.where(zero, 0, ops.pre_activations(unit_rows(x, params.dtype), params.W_enc, params.b_enc))
     for i in range(len(x)):
@@ -154,114 +152,6 @@ def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) 
     """Whether all that differs is which latents of one magnitude, in the reference's bits, were kept."""
     exchanged = np.setxor1d(kept, right.indices[0][right.values[0] != 0])
     return len(exchanged) > 0 and bool(np.ptp(np.abs(pre[exchanged])) == 0) and bool((values == pre[kept]).all())
-
-
-# -- what known mistakes would have made of the same rows -------------------------------------------------------------
-
-
-def _cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
-    """The mistake that explains nine in ten of the wrong rows, if one does."""
-    if not wrong:
-        return ""
-    x, stored = np.stack([row for row, _ in wrong]), Codes.concatenate([code for _, code in wrong])
-    dense = stored.to_dense().astype(np.float64)
-    for what, mistake in MISTAKES.items():
-        with np.errstate(all="ignore"):
-            made = mistake(model, x.astype(np.float64), stored)
-        explained = _close(made, dense).sum()
-        if explained >= 0.9 * len(wrong):
-            return f"{explained} of {len(wrong)} wrong rows looked at are what comes of it if {what}"
-    return ""
-
-
-def _close(made: Floats, dense: Floats) -> NDArray[np.bool_]:
-    scale = np.abs(dense).max(axis=1, keepdims=True)
-    close: NDArray[np.bool_] = (np.abs(made - dense) <= 1e-4 * scale).all(axis=1)
-    return close
-
-
-def _pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) -> Floats:
-    params = model.params
-    rows = x / np.linalg.norm(x, axis=1, keepdims=True) if unit else x
-    pre: Floats = rows @ params.W_enc.astype(np.float64) + (params.b_enc if bias else 0)
-    return pre
-
-
-def _selected(pre: Floats, k: int, by: Floats | None = None) -> Floats:
-    """``pre`` where ``by`` (the magnitude, if it is not given) is among the k largest, zero elsewhere."""
-    order = np.argsort(-(np.abs(pre) if by is None else by), axis=1, kind="stable")[:, :k]
-    dense = np.zeros_like(pre)
-    np.put_along_axis(dense, order, np.take_along_axis(pre, order, axis=1), axis=1)
-    return dense
-
-
-def _signed(model: Model, x: Floats, stored: Codes) -> Floats:
-    pre = _pre(model, x)
-    return _selected(pre, stored.k, by=pre)
-
-
-def _unit_codes(model: Model, x: Floats, stored: Codes) -> Floats:
-    dense = _selected(_pre(model, x), stored.k)
-    unit: Floats = dense / np.linalg.norm(dense, axis=1, keepdims=True)
-    return unit
-
-
-Mistake = Callable[[Model, Floats, Codes], Floats]
-MISTAKES: dict[str, Mistake] = {
-    "the largest values are kept, not the largest magnitudes (R1)": _signed,
-    "negative pre-activations count as zero (R1)": lambda *given: np.maximum(_signed(*given), 0),
-    "values lose their sign (E5)": lambda model, x, stored: np.abs(_selected(_pre(model, x), stored.k)),
-    "the bias is left out (E4)": lambda model, x, stored: _selected(_pre(model, x, bias=False), stored.k),
-    "rows are not made unit rows (E3)": lambda model, x, stored: _selected(_pre(model, x, unit=False), stored.k),
-    "codes are divided by their norm (E5)": _unit_codes,
-    "values are rounded to float16 (R11)": lambda model, x, stored: _rounded(_selected(_pre(model, x), stored.k)),
-}
-"""Mistakes that are known from real encoders, and the dense codes that they make."""
-
-
-def _rounded(dense: Floats) -> Floats:
-    return dense.astype(np.float16).astype(np.float64)
-
-
-# -- codes from anywhere ----------------------------------------------------------------------------------------------
-
-
-def load_any_codes(path: str, k: int | None = None) -> Codes:
-    """Codes from a codes file, from SciPy's ``.npz`` of a sparse matrix, or from a dense ``.npy`` (n, h).
-
-    Raises
-    ------
-    FormatError, ShapeError, DomainError
-        Naming the file; OSError if it is not there.
-    """
-    try:
-        if is_ours(path):
-            codes = load_codes(path)
-            return codes if k is None or k == codes.k else codes.truncate(k)
-        return Codes.from_csr(_matrix(Path(path)), k)
-    except CompressaeError as error:
-        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise FormatError(
-            f"{path}: expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else"
-        ) from error
-
-
-def _matrix(path: Path) -> Any:
-    from scipy import sparse
-
-    with path.open("rb") as file:
-        is_zip = file.read(2) == b"PK"
-        file.seek(0)
-        if is_zip:
-            return sparse.load_npz(file)
-    dense = np.load(path, mmap_mode="r", allow_pickle=False)
-    if dense.ndim != 2 or dense.dtype.kind != "f":
-        raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")
-    starts = range(0, len(dense), ROWS_PER_BLOCK)
-    return sparse.vstack([sparse.csr_array(dense[start : start + ROWS_PER_BLOCK]) for start in starts], format="csr")
 
 
 # -- the report -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,52 @@
+"""Codes that some other system stored, in whatever form it stores them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressae_ref.archive import DAMAGE
+from compressae_ref.codes import Codes
+from compressae_ref.errors import CompressaeError, FormatError, ShapeError
+from compressae_ref.fileformat import is_ours, load_codes
+from compressae_ref.model import ROWS_PER_BLOCK
+
+
+def load_any_codes(path: str, k: int | None = None) -> Codes:
+    """Codes from a codes file, from SciPy's ``.npz`` of a sparse matrix, or from a dense ``.npy`` (n, h).
+
+    Raises
+    ------
+    FormatError, ShapeError, DomainError
+        Naming the file; OSError if it is not there.
+    """
+    try:
+        if is_ours(path):
+            codes = load_codes(path)
+            return codes if k is None or k == codes.k else codes.truncate(k)
+        return Codes.from_csr(_matrix(Path(path)), k)
+    except CompressaeError as error:
+        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise FormatError(
+            f"{path}: expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else"
+        ) from error
+
+
+def _matrix(path: Path) -> Any:
+    from scipy import sparse
+
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+        file.seek(0)
+        if is_zip:
+            return sparse.load_npz(file)
+    dense = np.load(path, mmap_mode="r", allow_pickle=False)
+    if dense.ndim != 2 or dense.dtype.kind != "f":
+        raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")
+    starts = range(0, len(dense), ROWS_PER_BLOCK)
+    return sparse.vstack([sparse.csr_array(dense[start : start + ROWS_PER_BLOCK]) for start in starts], format="csr")

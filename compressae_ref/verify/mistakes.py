@@ -1,0 +1,75 @@
+"""What is known to go wrong in encoders, and what it makes of rows: so that wrong codes can be explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.codes import Codes
+from compressae_ref.model import Model
+
+
+def cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
+    """The mistake that explains nine in ten of the wrong rows, if one does."""
+    if not wrong:
+        return ""
+    x, stored = np.stack([row for row, _ in wrong]), Codes.concatenate([code for _, code in wrong])
+    dense = stored.to_dense().astype(np.float64)
+    for what, mistake in MISTAKES.items():
+        with np.errstate(all="ignore"):
+            made = mistake(model, x.astype(np.float64), stored.k)
+        explained = _close(made, dense).sum()
+        if explained >= 0.9 * len(wrong):
+            return f"{explained} of {len(wrong)} wrong rows looked at are what comes of it if {what}"
+    return ""
+
+
+def _close(made: Floats, dense: Floats) -> NDArray[np.bool_]:
+    scale = np.abs(dense).max(axis=1, keepdims=True)
+    close: NDArray[np.bool_] = (np.abs(made - dense) <= 1e-4 * scale).all(axis=1)
+    return close
+
+
+def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) -> Floats:
+    """Pre-activations in float64, or without making unit rows, or without the bias. (n, d) → (n, h)."""
+    params = model.params
+    rows = x / np.linalg.norm(x, axis=1, keepdims=True) if unit else x
+    pre: Floats = rows @ params.W_enc.astype(np.float64) + (params.b_enc if bias else 0)
+    return pre
+
+
+def _selected(pre: Floats, k: int, by: Floats | None = None) -> Floats:
+    """``pre`` where ``by`` (the magnitude, if it is not given) is among the k largest, zero elsewhere."""
+    order = np.argsort(-(np.abs(pre) if by is None else by), axis=1, kind="stable")[:, :k]
+    dense = np.zeros_like(pre)
+    np.put_along_axis(dense, order, np.take_along_axis(pre, order, axis=1), axis=1)
+    return dense
+
+
+def _by_value(pre: Floats, k: int) -> Floats:
+    return _selected(pre, k, by=pre)
+
+
+def _in_units(dense: Floats) -> Floats:
+    unit: Floats = dense / np.linalg.norm(dense, axis=1, keepdims=True)
+    return unit
+
+
+def _in_half(dense: Floats) -> Floats:
+    return dense.astype(np.float16).astype(np.float64)
+
+
+Mistake = Callable[[Model, Floats, int], Floats]
+MISTAKES: dict[str, Mistake] = {
+    "the largest values are kept, not the largest magnitudes (R1)": lambda m, x, k: _by_value(exact_pre(m, x), k),
+    "negative pre-activations count as zero (R1)": lambda m, x, k: np.maximum(_by_value(exact_pre(m, x), k), 0),
+    "values lose their sign (E5)": lambda m, x, k: np.abs(_selected(exact_pre(m, x), k)),
+    "the bias is left out (E4)": lambda m, x, k: _selected(exact_pre(m, x, bias=False), k),
+    "rows are not made unit rows (E3)": lambda m, x, k: _selected(exact_pre(m, x, unit=False), k),
+    "codes are divided by their norm (E5)": lambda m, x, k: _in_units(_selected(exact_pre(m, x), k)),
+    "values are rounded to float16 (R11)": lambda m, x, k: _in_half(_selected(exact_pre(m, x), k)),
+}
+"""Mistakes that are known from real encoders, and the dense codes that they make of rows."""
