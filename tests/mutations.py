@@ -72,4 +72,22 @@ FAULTS = [
     # files
     Fault("the digest is not looked at", "fileformat.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),
     Fault("the version is not looked at", "fileformat.py", " or version != VERSION:", ":", "test_files.py"),
+    # the vectors, which know nothing of the code
+    Fault("a zero row gets a code at other latents", MODEL, "= np.arange(k), 0\n", "= np.arange(k) + 1, 0\n", "test_vectors.py -k to_the_bit"),
+    Fault("a zero row is called not finite", "checks.py", "bad.any() and np.isfinite(block[np.argmax(bad)]).all()", "False", "test_cli.py -k bad_rows"),
+    Fault("gradients pass through the selection as after a ReLU", OPS, "return Codes.trusted(codes.indices, grad_values, codes.n_latents)", "return Codes.trusted(codes.indices, np.where(codes.values > 0, grad_values, 0), codes.n_latents)", "test_vectors.py -k to_the_bit"),
+    Fault("big-endian codes pass", "fileformat.py", '"data": ("<f4", "<f8")', '"data": ("<f4", "<f8", ">f4")', "test_vectors.py -k to_the_bit"),
+    Fault("true is taken for version 1", "fileformat.py", "type(version) is not int or ", "", "test_vectors.py -k to_the_bit"),
+    Fault("codes of two models are compared", "similarity.py", "if None not in (queries.model, codes.model) and", "if False and", "test_vectors.py -k to_the_bit"),
+    Fault("an atom may have any norm", "checks.py", "UNIT_TOLERANCE = 1e-3", "UNIT_TOLERANCE = 1.0", "test_vectors.py -k to_the_bit"),
+    # the judge
+    Fault("a bound excuses everything", "verify/judge.py", "<= bound)", "<= bound + 1)", "test_verify.py -k excuses"),
+    Fault("an error need not name its row", "verify/judge.py", ' and (test.row is None or test.row == answer.get("row"))', "", "test_verify.py -k errors"),
+    Fault("outputs may be missing", "verify/judge.py", "    if missing:", "    if False:", "test_verify.py -k changed_output"),
+    Fault("one failed level is enough to pass", "cli.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
+    Fault("what is not supported counts as passed", "verify/report.py", 'if "failed" in answer or "unsupported" in answer:', 'if "unsupported" in answer:\n        return Verdict(True, True, "")\n    if "failed" in answer:', "test_verify.py -k no_more"),
+    Fault("the reference is not held against its digest", "verify/report.py", "if expected is not None and", "if False and", "test_verify.py -k reference"),
+    Fault("wrong values count as rounding", "verify/audit.py", "(errors > bounds[kept]).any() or ", "", "test_verify.py -k rounding"),
+    Fault("wrong selections count as rounding", "verify/audit.py", " or ((magnitude - bounds)[left_out] > least).any()", "", "test_verify.py -k right_values"),
+    Fault("another row's tie passes a strict audit", "verify/audit.py", "return self.rows == self.equal if strict", "return self.rows == self.equal + self.tie if strict", "test_verify.py -k tie"),
 ]  # fmt: skip

@@ -29,7 +29,8 @@ def test_the_fault_can_be_made(fault):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
 def test_the_fault_is_caught(fault, tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "compressae_ref", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(TESTS, tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (TESTS, TESTS.parent / "spec"):
+        shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     mutant = tmp_path / "compressae_ref" / fault.file
     mutant.write_text(mutant.read_text(encoding="utf-8").replace(fault.old, fault.new), encoding="utf-8")
     file, *options = shlex.split(fault.tests)

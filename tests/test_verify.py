@@ -360,6 +360,19 @@ def test_a_single_wrong_row_is_found_and_measured(problem):
     assert not result.passed(strict=False)
 
 
+def test_a_wrong_selection_with_right_values_is_wrong(problem):
+    model, x = problem
+    longer, right = model.encode(x, 12), model.encode(x)
+    others = ~(longer.indices[5, :, None] == right.indices[5]).any(axis=1)  # six latents that are not the six largest
+    indices, values = right.indices.copy(), right.values.copy()
+    indices[5], values[5] = longer.indices[5, others], longer.values[5, others]
+    result = auditing.audit(model, x, Codes(indices, values, 60))
+    (row,) = result.differing
+    assert (row.row, row.kind) == (5, "wrong")
+    assert row.value_error < 1e-5 < row.selection_error
+    assert "the largest magnitudes are kept (R1)" in row.words or "not the value (R1)" in row.words
+
+
 def test_another_choice_among_equal_latents_is_a_tie(problem):
     model, x = problem
     model = Model(replace(model.params), 1)
