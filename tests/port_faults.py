@@ -44,4 +44,15 @@ JS_FAULTS = [
     Fault("the auxiliary loss has weight one", "E13", "* 0.125", "* 1", "gradients: AuxWeight", "the auxiliary loss does not have the weight 1/8"),
 ]  # fmt: skip
 
-C_FAULTS: list[Fault] = []
+C_FAULTS = [
+    Fault("ties go to the higher index", "R1", "(fabs(pre.v[j]) == own && j < i)", "(fabs(pre.v[j]) == own && j > i)", "abs_topk: TieAtBoundary", "the lower index is kept (R1)"),
+    Fault("−0 is stored", "R2", "values.v[t++] = pre.v[i] + 0.0;", "values.v[t++] = pre.v[i];", "abs_topk: MinusZero", "−0 is stored as +0 (R2)"),
+    Fault("a zero row gets zeros unasked", "R4", "(largest == 0.0 && !empty)", "(largest == 0.0 && 0)", "normalize_rows: ZeroRow", "expected DomainError in row 1, got outputs"),
+    Fault("norms are not clamped", "R6", ", r(1e-8));", ", 0.0);", "sparse_search: Clamp", "norms are not clamped at 1e-8"),
+    Fault("equal items come by descending id", "R10", "(scores[l] == scores[j] && l < j)", "(scores[l] == scores[j] && l > j)", "sparse_search: ById", "ids: expected"),
+    Fault("NaN in a file is read", "R3", "must(kind != 'f' || isfinite(a.v[i]));", "", "model_files: NotFinite", "expected FormatError, got outputs"),
+    Fault("the CRC is not looked at", "R12", "number(file, at + 16, 4) == (crc ^ 0xffffffff) && ", "", "model_files: AlteredByte", "the CRC of a member is not looked at"),
+    Fault("the digest is not looked at", "R12", "is(find(meta, \"digest\"), digest) && ", "", "model_files: Digest", "the digest is not looked at"),
+    Fault("codes of two models are compared", "R13", "strncmp(model, other, find(model, NULL) - model)) fail", "0) fail", "sparse_search: OtherModel", "codes of another model are compared"),
+    Fault("sums run from left to right", "E1", "for (; d > 16 && d % 2 == 0; d /= 2)", "for (; d < 0; d /= 2)", "normalize_rows: Fold", "within the bound"),
+]  # fmt: skip
