@@ -9,7 +9,7 @@
 typedef struct { uint8_t *at; size_t size; } Bytes;
 typedef struct { double *v; long rows, columns; size_t width; Bytes raw; } Array; /* a vector has 0 columns */
 typedef union { uint64_t u64; int64_t i64; double f64; uint32_t u32; int32_t i32; float f32; } Word;
-static int wide, n_outputs, n_owned; /* wide: r() leaves float64; said by the floats that were read last */
+static int wide, n_outputs, n_owned; /* wide: whether r() leaves float64; the floats read last say so */
 static void *owned[64];              /* memory, until the request is answered */
 static const char *inputs;           /* of the request, as JSON */
 static jmp_buf answered;
@@ -19,11 +19,11 @@ static void fail(const char *error, long row) { /* leaves the request */
     longjmp(answered, 1);
 }
 static void must(int sound) { if (!sound) fail("FormatError", -1); } /* R12 */
-static void *get(long count) { return owned[n_owned++] = calloc((size_t)count + 2, sizeof(double)); }
+static void *get(size_t count) { return owned[n_owned++] = calloc(count + 2, sizeof(double)); } /* and two */
 static int is(const char *s, const char *t) { return s && !strncmp(s + 1, t, strlen(t)) && s[strlen(t) + 1] == *s; }
 
 static const char *find(const char *at, const char *name) { /* a value in an object, or NULL; without a name, the end */
-    const char *found = NULL, *text = NULL;
+    const char *found = NULL, *text = NULL; /* of JSON it checks what it needs to find its way */
     for (int depth = 0;; at++) {
         must(*at != '\0' && strchr("\"{}[]:,+-.0123456789Eaeflnrstu \t\r\n", *at) != NULL);
         if (*at == '"') for (text = at++; *at != '"'; at++) must((unsigned char)*(at += *at == '\\') >= ' ');
@@ -47,13 +47,13 @@ static uint64_t number(Bytes from, size_t start, size_t size) { /* little-endian
     return bits;
 }
 
-static Array new(long n, long columns, size_t width) { return (Array){get(n * columns), n, columns, width, {0}}; }
+static Array zeros(long n, long columns, size_t width) { return (Array){get(n * columns), n, columns, width, {0}}; }
 static Array array(int kind, size_t width, const char *shape, Bytes raw) {
-    long rows = 0, columns = 0, more, rank = sscanf(shape, "%10ld,%10ld,%ld", &rows, &columns, &more);
-    size_t count = rank < 1 ? raw.size / 4 : (size_t)rows * (rank < 2 ? 1 : (size_t)columns);
-    must((rank > 0) == (kind != 'U') && rank < 3 && (rank < 2 || columns > 0));
-    must((size_t)rows <= raw.size && (size_t)columns <= raw.size && count * width == raw.size);
-    Array a = {get((long)count), rows, columns, width, raw};
+    size_t rows = 0, columns = 0, more, rank = sscanf(shape, "%10zu,%10zu,%1zu", &rows, &columns, &more);
+    size_t count = rank < 1 ? raw.size / 4 : rows * (rank < 2 ? 1 : columns);
+    must((kind == 'U' ? *shape == ')' : rank > 0) && rank < 3 && (rank < 2 || columns > 0) && rows <= raw.size);
+    must(columns <= raw.size && count * width == raw.size && memchr(")]", shape[strspn(shape, "0123456789, ")], 2));
+    Array a = {get(count), rows, columns, width, raw};
     for (size_t i = 0; i < count; i++) {
         Word word = {number(raw, i * width, width)}, low = {.u32 = (uint32_t)word.u64};
         a.v[i] = kind == 'i' ? (width == 4 ? low.i32 : (double)word.i64) : width == 4 ? low.f32 : word.f64;
@@ -67,7 +67,7 @@ static Array input(const char *name) {
     const char *object = find(inputs, name);
     if (object == NULL || *object != '{') return (Array){0};
     const char *dtype = find(object, "dtype"), *shape = find(object, "shape"), *hex = find(object, "hex") + 1;
-    Bytes raw = {get((long)strcspn(hex, "\"") / 16), strcspn(hex, "\"") / 2};
+    Bytes raw = {get(strcspn(hex, "\"") / 16), strcspn(hex, "\"") / 2};
     for (size_t i = 0; i < 2 * raw.size; i++) raw.at[i / 2] = raw.at[i / 2] << 4 | ((hex[i] & 15) + (hex[i] > '9') * 9);
     return array(dtype[1] == 'I' ? 'i' : 'F', strtoul(dtype + 2, NULL, 10) / 8, shape + 1, raw);
 }
@@ -99,8 +99,8 @@ static double dot(const double *a, const double *b, long stride, long d) { /* a 
 }
 static double norm(const double *a, long d) { return r(sqrt(dot(a, a, 1, d))); }
 
-static Array unit_rows(Array x, size_t width, int empty) { /* 2. Unit rows: E3, R3, R4; width: of the model */
-    Array x_unit = new(x.rows, x.columns, width);
+static Array unit_rows(Array x, size_t width, int empty) { /* 2. Unit rows: E3, R3, R4; width: the model's */
+    Array x_unit = zeros(x.rows, x.columns, width);
     wide = width == 8 || x.width == 8;
     for (long i = 0, d = x.columns; i < x.rows; i++) {
         double largest = 0.0, *row = x.v + i * d, *unit = x_unit.v + i * d;
@@ -114,11 +114,11 @@ static Array unit_rows(Array x, size_t width, int empty) { /* 2. Unit rows: E3, 
     return x_unit;
 }
 
-static void abs_topk(Array pre, Array from) { /* 3. Encoding: R1, R2; from: where pre is from, if from codes */
+static void abs_topk(Array pre, Array from) { /* 3. Encoding: R1, R2; from: the indices, if pre is values of codes */
     long n = pre.rows, h = pre.columns, k = whole(inputs, "k", h);
-    Array indices = new(n, k, 4), values = new(n, k, pre.width);
+    Array indices = zeros(n, k, 4), values = zeros(n, k, pre.width);
     for (long i = 0, t = 0; i < n * h && t < n * k; i++) {
-        double ahead = 0.0, own = fabs(pre.v[i]);
+        double ahead = 0.0, own = fabs(pre.v[i]); /* selected is what fewer than k are ahead of */
         for (long j = i / h * h; j / h == i / h; j++) ahead += fabs(pre.v[j]) > own || (fabs(pre.v[j]) == own && j < i);
         if (ahead < k) indices.v[t] = from.v == NULL ? i % h : from.v[i];
         if (ahead < k) values.v[t++] = pre.v[i] + 0.0;
@@ -129,7 +129,7 @@ static void abs_topk(Array pre, Array from) { /* 3. Encoding: R1, R2; from: wher
 static void encode(Array x, Array W_enc, Array b_enc) { /* E4, E5 */
     long n = x.rows, d = W_enc.rows, h = W_enc.columns;
     if (x.columns != d || b_enc.rows != h) fail("ShapeError", -1);
-    Array x_unit = unit_rows(x, W_enc.width, is(find(inputs, "zero_rows"), "empty")), pre = new(n, h, W_enc.width);
+    Array x_unit = unit_rows(x, W_enc.width, is(find(inputs, "zero_rows"), "empty")), pre = zeros(n, h, W_enc.width);
     for (long i = 0; i < n; i++)
         if (norm(x_unit.v + i * d, d) > 0.0) /* R4 */
             for (long j = 0; j < h; j++) pre.v[i * h + j] = r(dot(x_unit.v + i * d, W_enc.v + j, h, d) + b_enc.v[j]);
@@ -137,7 +137,7 @@ static void encode(Array x, Array W_enc, Array b_enc) { /* E4, E5 */
 }
 
 static Array decode(Array indices, Array values, Array W_dec) { /* 4. Decoding: E7 */
-    Array x_hat = new(indices.rows, W_dec.columns, W_dec.width);
+    Array x_hat = zeros(indices.rows, W_dec.columns, W_dec.width);
     for (long i = 0, k = indices.columns; i < indices.rows * k; i++)
         for (long c = 0, d = W_dec.columns, row = i / k * d; c < d; c++)
             x_hat.v[row + c] = r(x_hat.v[row + c] + r(values.v[i] * W_dec.v[(long)indices.v[i] * d + c]));
@@ -154,15 +154,15 @@ static double clamped_norm(const double *a, long count, int code) {
     return fmax(code ? r(sqrt(gather(a, NULL, a, count))) : norm(a, count), r(1e-8));
 }
 
-static void search(void) { /* E15 (without W_dec), E16, E17 (with dense queries), R10, R13 */
-    Array queries = input("queries"), W_dec = input("W_dec"), indices = input("indices"), values = input("values");
-    Array query_indices = input("query_indices"), query = input("query_values"), x_hat = values;
+static void search(void) { /* E15: no W_dec; E16; E17: dense queries; R10, R13. Values are read last, for r() */
+    Array indices = input("indices"), W_dec = input(is(find(inputs, "space"), "sparse") ? "" : "W_dec");
+    Array queries = input("queries"), query_indices = input("query_indices"), values = input("values");
+    Array query = input("query_values"), x_hat = W_dec.v ? decode(indices, values, W_dec) : values;
     const char *model = find(inputs, "model"), *other = find(inputs, "query_model");
     long n = values.rows, h = whole(inputs, "n_latents", INT32_MAX), top = fmin(n, whole(inputs, "top", INT32_MAX));
     if (model && other && *model == *other && strncmp(model, other, find(model, NULL) - model)) fail("DomainError", -1);
-    if (W_dec.v) x_hat = decode(indices, values, W_dec);
     if (W_dec.v) query = queries.v ? unit_rows(queries, values.width, 0) : decode(query_indices, query, W_dec);
-    Array ids = new(query.rows, top, 8), best = new(query.rows, top, values.width);
+    Array ids = zeros(query.rows, top, 8), best = zeros(query.rows, top, values.width);
     double *u = get(h), *scores = get(n);
     for (long i = 0, k = values.columns, m = query.columns, d = x_hat.columns; i < query.rows; i++) {
         double *row = query.v + i * m, query_norm = queries.v ? 1.0 : clamped_norm(row, m, !W_dec.v);
@@ -196,7 +196,7 @@ static Array stored(Bytes file, const char *name, int kind) { /* Files 1 and 2: 
     }
     size_t start = 10 + number(found, 8, 2);
     must(start <= found.size && memcmp(found.at, "\x93NUMPY\1\0", 8) == 0);
-    char *header = memcpy(get((long)start / 8), found.at + 10, start - 10);
+    char *header = memcpy(get(start / 8), found.at + 10, start - 10);
     char *dtype = strstr(header, "'descr': '<"), *shape = strstr(header, "'shape': (");
     must(*header == '{' && dtype && dtype[11] == kind && shape && strstr(header, "'fortran_order': False"));
     size_t width = strtoul(dtype + 12, &dtype, 10), size = found.size - start;
@@ -206,7 +206,7 @@ static Array stored(Bytes file, const char *name, int kind) { /* Files 1 and 2: 
 
 static char *meta_of(Bytes file, const char *format) { /* what is not ASCII becomes a question mark */
     Bytes text = stored(file, "meta.npy", 'U').raw;
-    char *meta = get((long)text.size / 32);
+    char *meta = get(text.size / 32);
     for (size_t i = 0; i < text.size / 4; i++) {
         uint64_t character = number(text, 4 * i, 4);
         must(character > 0 && character < 0x110000 && (character < 0xd800 || character > 0xdfff));
@@ -218,14 +218,14 @@ static char *meta_of(Bytes file, const char *format) { /* what is not ASCII beco
 
 static uint32_t rot(uint32_t x, int by) { return x >> by | x << (32 - by); }
 static void sha256(uint8_t *message, size_t size, char *hex) { /* FIPS 180-4; the message has room for 72 bytes more */
-    uint32_t K[64], H[64], W[64], s[8], primes = 0, t;
+    uint32_t K[64], H[64], W[64] = {0}, s[8], primes = 0, t;
     for (uint32_t p = 2, factor; primes < 64; p++) { /* fractions of the square and cube roots of the first primes */
         for (factor = 2; p % factor != 0;) factor++;
         H[primes] = (uint32_t)(fmod(sqrt(p), 1.0) * 4294967296.0);
-        K[primes] = (uint32_t)(fmod(cbrt(p), 1.0) * 4294967296.0);
-        primes += factor == p;
+        if (factor == p) K[primes++] = (uint32_t)(fmod(cbrt(p), 1.0) * 4294967296.0);
     }
-    size_t end = (size + 72) / 64 * 64; message[size] = 0x80;
+    size_t end = (size + 72) / 64 * 64;
+    message[size] = 0x80;
     for (int i = 0; i < 8; i++) message[end - 1 - i] = (uint8_t)((uint64_t)size * 8 >> 8 * i);
     for (const uint8_t *block = message; block < message + end; block += 64) {
         memcpy(s, H, sizeof s);
@@ -247,7 +247,7 @@ static void read_model(Bytes file) { /* Files 3. The model file: E18 */
     const char *meta = meta_of(file, "compressae-model"), *dtype = find(meta, "dtype");
     long d = whole(meta, "d", INT32_MAX), h = whole(meta, "n_latents", INT32_MAX), k = whole(meta, "k", h);
     long rows[] = {d, h, h}, columns[] = {h, 0, d}; /* %.0ld prints 0 as nothing */
-    char *message = get((long)file.size), *end = message, digest[65];
+    char *message = get(file.size), *end = message, digest[65];
     Array a[3];
     for (int i = 0; i < 3; i++) {
         a[i] = stored(file, names[i], 'f');
