@@ -154,10 +154,12 @@ def _verify(options: argparse.Namespace) -> bool:
     """Whether something was not passed: exit code 1, though nothing went wrong."""
     if options.model is not None:
         return _audit(options)
-    folder = Path(options.vectors) if options.vectors else default_folder()
+    _refuse(options, "an audit of MODEL EMBEDDINGS CODES", "k", "strict")
+    folder = default_folder() if options.vectors is None else Path(options.vectors)
     suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
     levels = levels_up_to(options.level)
-    if options.requests:
+    suite.check_only(levels)
+    if options.requests is not None:
         count = write_requests(options.requests, suite.tests(levels))
         _tell(f"{options.requests}: {count} requests")
         return False
@@ -174,17 +176,27 @@ def _verify(options: argparse.Namespace) -> bool:
 @contextmanager
 def _asked(options: argparse.Namespace) -> Iterator[Ask]:
     if options.program is None:
-        yield ask_file(options.answers) if options.answers else ask_package(get_backend(options.backend))
+        package = options.answers is None
+        yield ask_package(get_backend(options.backend)) if package else ask_file(options.answers)
         return
     with Program(options.program, as_real(options.timeout, "timeout", 1e9)) as program:
         yield program
 
 
+_OF_VECTORS = ("program", "requests", "answers", "vectors", "only", "bits", "without")
+
+
+def _refuse(options: argparse.Namespace, purpose: str, *names: str) -> None:
+    """Options that would do nothing are not passed over."""
+    given = [name for name in names if getattr(options, name) not in (None, False, [])]
+    if given:
+        raise DomainError(f"verify: expected --{given[0]} only for {purpose}")
+
+
 def _audit(options: argparse.Namespace) -> bool:
     if options.codes is None:
         raise DomainError("verify: expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer")
-    if options.program or options.requests or options.answers:
-        raise DomainError("verify: expected files to audit, or a program or answers to judge, got both")
+    _refuse(options, "vectors, not for an audit", *_OF_VECTORS)
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     codes = load_any_codes(options.codes, options.k)
     with _named(options.embeddings, "x"), _named(options.codes, "codes"):

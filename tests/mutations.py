@@ -86,7 +86,7 @@ FAULTS = [
     Fault("outputs may be missing", "verify/judge.py", "    if missing:", "    if False:", "test_verify.py -k changed_output"),
     Fault("one failed level is enough to pass", "cli.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
     Fault("what is not supported counts as passed", "verify/report.py", 'if "failed" in answer or "unsupported" in answer:', 'if "unsupported" in answer:\n        return Verdict(True, True, "")\n    if "failed" in answer:', "test_verify.py -k no_more"),
-    Fault("the reference is not held against its digest", "verify/report.py", "if expected is not None and", "if False and", "test_verify.py -k reference"),
+    Fault("the reference is not held against its digest", "verify/report.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),
     Fault("wrong values count as rounding", "verify/audit.py", "(errors > bounds[kept]).any() or ", "", "test_verify.py -k rounding"),
     Fault("wrong selections count as rounding", "verify/audit.py", " or ((magnitude - bounds)[left_out] > least).any()", "", "test_verify.py -k right_values"),
     Fault("another row's tie passes a strict audit", "verify/audit.py", "return self.rows == self.equal if strict", "return self.rows == self.equal + self.tie if strict", "test_verify.py -k tie"),

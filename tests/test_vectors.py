@@ -166,7 +166,10 @@ def test_arrays_come_back_as_they_were():
         ({"dtype": "F32", "shape": 1, "hex": ""}, "shape 1"),
         ({"dtype": "F32", "shape": [1], "hex": "zz000000"}, "hex"),
         ({"dtype": "F32", "shape": [2], "hex": "00000000"}, "8 bytes"),
-        ({"dtype": "F32", "shape": [2**40, 2**40], "hex": ""}, "bytes"),
+        ({"dtype": "F32", "shape": [2**39, 2**39], "hex": ""}, "bytes"),
+        ({"dtype": "F32", "shape": [0, 10**30], "hex": ""}, "whole numbers"),
+        ({"dtype": "F32", "shape": [1] * 65, "hex": ""}, "whole numbers"),
+        ({"dtype": ["F32"], "shape": [1], "hex": ""}, "got dtype"),
     ],
 )
 def test_what_is_not_an_array_is_refused(value, message):

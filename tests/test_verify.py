@@ -111,7 +111,7 @@ def test_minus_zero_is_not_zero_where_bits_are_compared():
         (lambda i, v: (i, np.abs(v)), "a value keeps its sign (E5)"),
         (lambda i, v: (np.tile(np.int32([1, 1]), (2, 1)), v), "a latent twice (R2)"),
         (lambda i, v: (np.tile(np.int32([0, 9]), (2, 1)), v), "latent 9 of 4 (R2)"),
-        (lambda i, v: (i[:, :1].copy(), v[:, :1].copy()), "1 entries, not k = 2 (R2)"),
+        (lambda i, v: (i[:, :1].copy(), v[:, :1].copy()), "1 indices and 1 values, not k = 2 (R2)"),
         (lambda i, v: (np.tile(np.int32([0, 2]), (2, 1)), np.float32([[0.5, 1], [-1, -3]])), "not the value (R1)"),
     ],
 )
@@ -541,7 +541,7 @@ def test_an_audit_needs_three_files(files, capsys):
     assert verify(str(files / "model.npz")) == 1
     assert "expected MODEL EMBEDDINGS CODES" in capsys.readouterr().err
     assert audited(files, "codes.npz", "--program", "x") == 1
-    assert "got both" in capsys.readouterr().err
+    assert "expected --program only for vectors" in capsys.readouterr().err
 
 
 def test_asking_the_package_is_asking_its_functions(backend):
@@ -580,3 +580,160 @@ def test_a_test_that_catches_many_mistakes_names_them():
         "fails if rows are not added in their order: only who promises the same bits must (RowOrder)"
     ]
     assert SUITE.catches(TESTS["accumulated-encode-0"], bits=False) == []
+
+
+# -- what is wrong with programs, folders and options ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", ["sleep 60", "yes"])
+def test_a_program_that_does_not_read_or_does_not_stop_holds_nobody_up(program, capsys):
+    assert verify("--program", program, "--only", "encode-13", "--timeout", "0.5") == 1
+    out = capsys.readouterr().out
+    assert "no answer within 0.5 s" in out or "expected an answer as one line of JSON, got 'y'" in out
+
+
+def test_a_command_that_is_none_is_one_line(capsys):
+    assert verify("--program", "'x") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--answers", "--requests", "--vectors", "--program"])
+def test_an_empty_name_is_not_no_name(option, capsys):
+    assert verify(option, "", "--level", "L0", "--cases", "100") == 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    """A copy of the vectors to spoil."""
+    import shutil
+
+    folder = tmp_path / "vectors"
+    shutil.copytree(default_folder(), folder)
+    return folder
+
+
+def changed(path, change):
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("flags"),
+        lambda content: content["tests"][0].pop("id"),
+        lambda content: content.update(operation="abs_bottomk"),
+        lambda content: content.update(tests=[]),
+        lambda content: content["tests"][1].update(id="abs_topk-1"),
+        lambda content: content["tests"][0]["inputs"].update(more=1),
+        lambda content: content["tests"][0]["inputs"]["pre"].update(dtype=["F32"]),
+        lambda content: content["tests"][0]["inputs"]["pre"].update(hex="zz"),
+        lambda content: content["tests"][0]["inputs"].update(pre={"dtype": "F32", "shape": "x", "shake128": "y"}),
+    ],
+)
+def test_a_spoilt_folder_of_vectors_is_one_line(change, vectors, capsys):
+    changed(vectors / "abs_topk.json", change)
+    assert verify("--vectors", str(vectors), "--level", "L0", "--cases", "100") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert str(vectors) in err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "\udcff"])
+@pytest.mark.parametrize("name", ["abs_topk.json", "accumulated.json", "more.json"])
+def test_a_file_of_vectors_that_is_none_is_one_line(name, content, vectors, capsys):
+    (vectors / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert verify("--vectors", str(vectors), "--level", "L0", "--cases", "100") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert name in err
+
+
+def test_a_level_without_tests_is_not_passed(vectors, capsys):
+    (vectors / "train_steps.json").unlink()
+    assert verify("--vectors", str(vectors), "--level", "L0") == 1
+    assert "found none of train_steps" in capsys.readouterr().err
+    assert verify("--only", "adam-1", "--level", "L1") == 1
+    assert "expected ids of tests up to L1" in capsys.readouterr().err
+
+
+def test_two_answers_to_one_request_are_refused(tmp_path, capsys):
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text('{"id":"abs_topk-1","error":"DomainError"}\n' * 2)
+    assert verify("--answers", str(answers)) == 1
+    assert "expected one answer to 'abs_topk-1', got another in line 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ({"values": np.zeros((1, 6), "f4")}, "stores 3 indices and 6 values, not k = 3 (R2)"),
+        ({"values": np.full((1, 3), -3.4e38, "f4")}, "stores -3.4e+38"),
+        ({"indices": np.zeros((0, 3), "i4")}, "expected int32 (1, 3), got int32 (0, 3)"),
+    ],
+)
+def test_outputs_of_strange_sizes_are_judged(outputs, words):
+    assert words in judged(TESTS["abs_topk-1"], **outputs).words
+
+
+def test_options_that_would_do_nothing_are_refused(problem, files, capsys):
+    save_codes(files / "codes.npz", problem[0].encode(problem[1]))
+    for options in (["--bits"], ["--only", "encode-1"], ["--vectors", "x"], ["--without", "float64"]):
+        assert audited(files, "codes.npz", *options) == 1
+        assert f"expected {options[0]} only for vectors" in capsys.readouterr().err
+    for options in (["--strict"], ["--k", "3"]):
+        assert verify(*options) == 1
+        assert f"expected {options[0]} only for an audit" in capsys.readouterr().err
+
+
+# -- what an audit of strange numbers says -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_embeddings_of_any_scale_are_judged_alike(problem, scale):
+    model, x = problem
+    params = replace(model.params, **{name: array.astype("f8") for name, array in model.params.arrays().items()})
+    wide = Model(params, 6)
+    x = x.astype(np.float64) * scale
+    codes = wide.encode(x)
+    assert auditing.audit(wide, x, codes).equal == 700
+    assert auditing.audit(wide, x, in_another_order(wide, x / scale, 6)).wrong == 0
+    garbage = Codes(codes.indices, codes.values[::-1].copy(), 60)
+    assert auditing.audit(wide, x, garbage).wrong > 600
+
+
+def test_a_model_without_a_bound_is_not_audited(problem):
+    model, x = problem
+    params = replace(model.params, W_enc=model.params.W_enc.astype("f8") * 1e200)
+    params = replace(params, b_enc=params.b_enc.astype("f8"), W_dec=params.W_dec.astype("f8"))
+    with pytest.raises(DomainError, match="squares can be added up"):
+        auditing.audit(Model(params, 6), x, Model(params, 6).encode(x))
+
+
+def test_rows_that_store_too_little_and_codes_of_zero_rows_are_told_as_such(problem):
+    model, x = problem
+    x = x.copy()
+    x[3] = 0
+    codes = model.encode(x, zero_rows="empty")
+    values = codes.values.copy()
+    values[3, 0], values[7, 2] = 0.5, 0
+    words = {row.row: row.words for row in auditing.audit(model, x, Codes(codes.indices, values, 60)).differing}
+    assert words == {
+        3: "is the code of a zero row, and is not zero (R4)",
+        7: "stores 5 entries that are not zero, not k = 6 (R2)",
+    }
+
+
+def test_half_precision_and_empty_dense_codes(problem, files, capsys):
+    model, x = problem
+    save_array = (model.encode(x).to_dense()).astype(np.float16)
+    np.save(files / "half.npy", save_array)
+    assert audited(files, "half.npy") == 1
+    assert "if values are rounded to float16 (R11)" in capsys.readouterr().out
+    np.save(files / "empty.npy", save_array[:0])
+    assert audited(files, "empty.npy") == 1
+    assert "expected 700 rows as in the embeddings, got 0" in capsys.readouterr().err
+    assert audited(files, "half.npy", "--k", "0") == 1
+    assert "expected k from 1" in capsys.readouterr().err

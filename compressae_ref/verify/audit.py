@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from compressae_ref import ops
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
+from compressae_ref.checks import reject
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
 from compressae_ref.errors import ShapeError
@@ -84,7 +85,8 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
     model.check_codes(codes)
     if len(source) != len(codes):
         raise ShapeError(f"codes: expected {len(source)} rows as in the embeddings, got {len(codes)}")
-    result, bounds, wrong = Audit(codes.k), rounding_bounds(model), []
+    result, bounds = Audit(codes.k), rounding_bounds(model)
+    wrong: list[tuple[Floats, Codes]] = []
     codes = codes.astype(model.params.dtype)
     for start in range(0, len(source), ROWS_PER_BLOCK):
         block = read_block(source, start, ROWS_PER_BLOCK, d=model.params.d, zeros=True)
@@ -95,10 +97,10 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
         result.equal += int(len(block) - different.sum())
         for row in _rows(model, block[different], right[different], stored[different], bounds):
             place = np.flatnonzero(different)[row.row]
-            if row.kind == "wrong":
-                wrong.append((block[place], stored[int(place)]))
+            if row.kind == "wrong" and len(wrong) < ROWS_KEPT:
+                wrong.append((block[place].copy(), stored[int(place)]))
             result.add(Row(start + int(place), *list(asdict(row).values())[1:]))
-    result.cause = cause(model, wrong[:ROWS_KEPT])
+    result.cause = cause(model, wrong)
     return result
 
 
@@ -106,7 +108,9 @@ def rounding_bounds(model: Model) -> Floats:
     """(h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): how far rounding, in any order of sums, moves a pre-activation."""
     W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
     terms = (2 * len(W_enc) + 16) * float(np.finfo(model.params.dtype).eps) / 2
-    bounds: Floats = terms / (1 - terms) * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
+    with np.errstate(over="ignore"):
+        bounds: Floats = terms / (1 - terms) * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
+    reject(~np.isfinite(bounds), "model: expected weights whose squares can be added up, got latents without a bound")
     return bounds
 
 
@@ -144,8 +148,17 @@ def _row(number: int, exact: Floats, pre: Floats, right: Codes, stored: Codes, b
     least = (magnitude + bounds)[kept].min(initial=np.inf) if full else 0.0
     measured = float(errors.max(initial=0)), float(selection_error)
     if (errors > bounds[kept]).any() or ((magnitude - bounds)[left_out] > least).any():
-        return Row(number, "wrong", *measured, broken_rule(pre, right.indices[0], right.values[0], indices, values))
+        return Row(number, "wrong", *measured, _words(pre, right, stored, len(kept)))
     return Row(number, "tie" if _is_tie(pre, kept, right, values[values != 0]) else "rounding", *measured)
+
+
+def _words(pre: Floats, right: Codes, stored: Codes, stores: int) -> str:
+    """What is wrong with a row, in words; entries of zero may have been filled in when it was read."""
+    if not pre.any():
+        return "is the code of a zero row, and is not zero (R4)"
+    if stores < stored.k and (right.values != 0).sum() > stores:
+        return f"stores {stores} entries that are not zero, not k = {stored.k} (R2)"
+    return broken_rule(pre, right.indices[0], right.values[0], stored.indices[0], stored.values[0])
 
 
 def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) -> bool:

@@ -19,8 +19,8 @@ def broken_rule(pre_row: Floats, expected: Any, values: Any, indices: Any, got: 
     indices, got : the code in question
     """
     k, h = len(expected), len(pre_row)
-    if len(indices) != k:
-        return f"stores {len(indices)} entries, not k = {k} (R2)"
+    if len(indices) != k or len(got) != k:
+        return f"stores {len(indices)} indices and {len(got)} values, not k = {k} (R2)"
     if indices.min() < 0 or indices.max() >= h:
         return f"stores latent {int(indices[(indices < 0) | (indices >= h)][0])} of {h} (R2)"
     if len(set(indices.tolist())) < k:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.archive import DAMAGE
+from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, FormatError, ShapeError
 from compressae_ref.fileformat import is_ours, load_codes
@@ -26,7 +27,8 @@ def load_any_codes(path: str, k: int | None = None) -> Codes:
         if is_ours(path):
             codes = load_codes(path)
             return codes if k is None or k == codes.k else codes.truncate(k)
-        return Codes.from_csr(_matrix(Path(path)), k)
+        matrix = _matrix(Path(path))
+        return Codes.from_csr(matrix, k if k is None else as_k(k, matrix.shape[1]))
     except CompressaeError as error:
         raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     except DAMAGE as error:
@@ -46,7 +48,9 @@ def _matrix(path: Path) -> Any:
         if is_zip:
             return sparse.load_npz(file)
     dense = np.load(path, mmap_mode="r", allow_pickle=False)
-    if dense.ndim != 2 or dense.dtype.kind != "f":
+    if dense.ndim != 2 or dense.dtype.kind != "f" or dense.dtype.itemsize > 8:
         raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")
-    starts = range(0, len(dense), ROWS_PER_BLOCK)
-    return sparse.vstack([sparse.csr_array(dense[start : start + ROWS_PER_BLOCK]) for start in starts], format="csr")
+    as_dtype = np.float64 if dense.dtype.itemsize == 8 else np.float32  # SciPy has no float16
+    starts = range(0, max(len(dense), 1), ROWS_PER_BLOCK)
+    blocks = [sparse.csr_array(dense[start : start + ROWS_PER_BLOCK].astype(as_dtype)) for start in starts]
+    return sparse.vstack(blocks, format="csr")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.model import Model
+from compressae_ref.model import Model, unit_rows
 
 
 def cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
@@ -36,7 +36,7 @@ def _close(made: Floats, dense: Floats) -> NDArray[np.bool_]:
 def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) -> Floats:
     """Pre-activations in float64, or without making unit rows, or without the bias. (n, d) → (n, h)."""
     params = model.params
-    rows = x / np.linalg.norm(x, axis=1, keepdims=True) if unit else x
+    rows = unit_rows(x, np.float64) if unit else x
     pre: Floats = rows @ params.W_enc.astype(np.float64) + (params.b_enc if bias else 0)
     return pre
 

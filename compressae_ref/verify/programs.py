@@ -22,6 +22,12 @@ from compressae_ref.errors import BackendError, CompressaeError, FormatError
 from compressae_ref.verify import own
 from compressae_ref.verify.vectors import Test, compact, values_from_json, values_to_json
 
+UNREAD = 16
+"""Lines of a program that may wait to be looked at."""
+
+LONGEST = 2**28
+"""Characters of a line of a program that are read at once."""
+
 PATIENCE = 3
 """How often in a row a program may give no answer in time, before it is asked no more."""
 
@@ -38,7 +44,7 @@ def decoded(line: str, test: Test) -> dict[str, Any]:
     """An answer with its arrays decoded; ``{"failed": …}`` for a line that is not an answer to the test."""
     try:
         answer = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"failed": f"expected an answer as one line of JSON, got {line.strip()[:60]!r}"}
     if not isinstance(answer, dict) or answer.get("id") != test.id:
         got = answer.get("id") if isinstance(answer, dict) else answer
@@ -49,6 +55,8 @@ def decoded(line: str, test: Test) -> dict[str, Any]:
         return {"failed": f"expected outputs, error or unsupported, got {got}"}
     if "outputs" in answer:
         return _with_arrays(answer)
+    if "error" in answer and not (isinstance(answer["error"], str) and answer["error"].isidentifier()):
+        return {"failed": f"expected the name of an error, got {str(answer['error'])[:60]!r}"}
     return answer
 
 
@@ -70,10 +78,14 @@ class Program:
     """A program that answers on its standard output; it is started again when it ends or does not answer in time."""
 
     def __init__(self, command: str, timeout: float) -> None:
-        self.command, self.timeout = shlex.split(command), timeout
+        try:
+            self.command, self.timeout = shlex.split(command), timeout
+        except ValueError as error:
+            raise BackendError(f"verify: expected a program to start, got {command!r}: {error}") from error
         self.process: subprocess.Popen[str] | None = None
         self.silences = 0
-        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.lines: queue.Queue[str] = queue.Queue(UNREAD)
+        self.stopped = threading.Event()
 
     def __enter__(self) -> Program:
         self._start()
@@ -89,22 +101,16 @@ class Program:
         if self.process is None or self.process.poll() is not None:
             self._start()
         try:
-            self._send(request(test))
+            # From a thread: a program that does not read its input must not hold up the clock.
+            stream = self.process.stdin if self.process else None
+            threading.Thread(target=_write, args=(stream, request(test)), daemon=True).start()
             line = self.lines.get(timeout=self.timeout)
         except queue.Empty:
             self._stop(patience=0)
             self.silences += 1
             return {"failed": f"no answer within {self.timeout:g} s"}
-        except OSError:
-            line = ""
         self.silences = 0
         return decoded(line, test) if line else {"failed": f"the program ended{self._how()}"}
-
-    def _send(self, line: str) -> None:
-        assert self.process is not None
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
 
     def _start(self) -> None:
         self._stop()
@@ -116,19 +122,23 @@ class Program:
             raise BackendError(
                 f"verify: expected a program to start, got {' '.join(self.command)!r}: {reason}"
             ) from error
-        self.lines = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(self.process.stdout, self.lines), daemon=True).start()
+        self.lines, self.stopped = queue.Queue(UNREAD), threading.Event()
+        reading = (self.process.stdout, self.lines, self.stopped)
+        threading.Thread(target=_read, args=reading, daemon=True).start()
 
     def _stop(self, patience: float = 2) -> None:
         """Close its input, which should end it, and wait for so many seconds before it is killed."""
         process, self.process = self.process, None
+        self.stopped.set()
         if process is None:
             return
-        assert process.stdin is not None
-        with suppress(OSError):  # it may have gone already
+        if not patience:
+            process.kill()
+        with suppress(OSError, ValueError):  # it may have gone already
+            assert process.stdin is not None
             process.stdin.close()
         try:
-            process.wait(patience)
+            process.wait(patience or None)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -143,12 +153,28 @@ class Program:
         return f" with exit code {code}" if code >= 0 else f" by signal {-code}"
 
 
-def _read(stream: Any, lines: queue.SimpleQueue[str]) -> None:
-    """Hand on every line, and an empty one at the end."""
-    with stream:
-        for line in stream:
-            lines.put(line)
-    lines.put("")
+def _write(stream: Any, line: str) -> None:
+    """Hand over a request; if the program has gone, the end of its output will say so."""
+    with suppress(OSError, ValueError):
+        stream.write(line + "\n")
+        stream.flush()
+
+
+def _read(stream: Any, lines: queue.Queue[str], stopped: threading.Event) -> None:
+    """Hand on every line, and an empty one at the end; wait where nobody takes them."""
+    with suppress(OSError, ValueError), stream:
+        while line := stream.readline(LONGEST):
+            if not _put(lines, line, stopped):
+                return
+    _put(lines, "", stopped)
+
+
+def _put(lines: queue.Queue[str], line: str, stopped: threading.Event) -> bool:
+    while not stopped.is_set():
+        with suppress(queue.Full):
+            lines.put(line, timeout=0.2)
+            return True
+    return False
 
 
 def write_requests(path: PathLike, tests: Iterable[Test]) -> int:
@@ -172,8 +198,10 @@ def ask_file(path: PathLike) -> Ask:
     with Path(path).open("rb") as file:
         start = 0
         for number, line in enumerate(file, start=1):
+            if line.strip() and (name := _id_of(path, number, line)) in places:
+                raise FormatError(f"{path}: expected one answer to {name[:40]!r}, got another in line {number}")
             if line.strip():
-                places[_id_of(path, number, line)] = (start, len(line))
+                places[name] = (start, len(line))
             start += len(line)
 
     def ask(test: Test) -> dict[str, Any]:
@@ -190,7 +218,7 @@ def ask_file(path: PathLike) -> Ask:
 def _id_of(path: PathLike, number: int, line: bytes) -> str:
     try:
         answer = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: expected an answer as JSON in line {number}, got something else") from error
     if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
         raise FormatError(f"{path}: expected an object with an id in line {number}, got something else")

@@ -27,6 +27,7 @@ FEW = 3
 """Mistakes that a test catches and that are told one by one; of more only the names."""
 
 ACCUMULATED = "accumulated-"
+GROUPED = tuple(accumulated.GROUPS)
 
 
 @dataclass
@@ -83,9 +84,18 @@ class Suite:
     def __init__(self, folder: Path, *, cases: int, without: Sequence[str] = (), only: Sequence[str] = ()) -> None:
         self.folder, self.cases, self.without, self.only = folder, cases, tuple(without), tuple(only)
         self.files: list[VectorFile] = load_folder(folder)
-        known = {test.id for test in self.tests(LEVELS)} if only else set()
-        if unknown := [name for name in only if name not in known]:
-            raise DomainError(f"only: expected ids of tests, such as encode-1, got {unknown[0]!r}")
+        self.digests = _digests(folder / "accumulated.json")
+        names = [test.id for file in self.files for test in file.tests]
+        if len(set(names)) < len(names):
+            raise FormatError(f"{folder}: expected one test of each id, got {max(names, key=names.count)} twice")
+        if missing := set(OPERATIONS) - {file.operation for file in self.files}:
+            raise FormatError(f"{folder}: expected tests of every operation, found none of {min(missing)}")
+
+    def check_only(self, levels: Sequence[str]) -> None:
+        """Raise where a test that is asked for alone is not one of these levels."""
+        known = {test.id for test in self.tests(levels)} if self.only else set()
+        if unknown := [name for name in self.only if name not in known]:
+            raise DomainError(f"only: expected ids of tests up to {levels[-1]}, such as encode-1, got {unknown[0]!r}")
 
     def tests(self, levels: Iterable[str]) -> Iterator[Test]:
         """All tests of some levels, the accumulated ones at the end of each."""
@@ -113,14 +123,13 @@ class Suite:
 
     def _accumulated(self, operation: str) -> Iterator[Test]:
         """The cases, and at their end a look at their digest: the reference must be what it was."""
-        digests = json.loads((self.folder / "accumulated.json").read_text(encoding="utf-8"))["digests"][operation]
         backend, answers = get_backend("numpy"), hashlib.sha256()
         for group, inputs in enumerate(accumulated.groups(operation, self.cases)):
             outputs = own.answer(operation, inputs, backend)["outputs"]
             accumulated.add(answers, outputs)
             yield Test(f"{ACCUMULATED}{operation}-{group}", operation, (), f"cases from {100 * group}", inputs, outputs)
-        expected = digests.get(str(self.cases))
-        if expected is not None and answers.hexdigest() != expected:
+        expected = self.digests[operation][str(self.cases)]
+        if answers.hexdigest() != expected:
             raise FormatError(
                 f"accumulated.json: expected the digest {expected[:12]} of {self.cases} cases of {operation}, "
                 f"got {answers.hexdigest()[:12]} from this installation"
@@ -134,6 +143,15 @@ class Suite:
         return sha.hexdigest()
 
 
+def _digests(path: Path) -> dict[str, dict[str, str]]:
+    """The digest of so many cases, for each operation that has accumulated ones."""
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))["digests"]
+        return {name: {str(cases): str(digests[name][str(cases)]) for cases in accumulated.CASES} for name in GROUPED}
+    except (ValueError, LookupError, TypeError) as error:
+        raise FormatError(f"{path}: expected digests of {', '.join(GROUPED)}, got something else") from error
+
+
 def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) -> Iterator[LevelResult]:
     """Ask everything, level by level; with ``bits``, what is within a bound but has other bits is not passed."""
     for level in levels:
@@ -145,7 +163,8 @@ def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) ->
             if "unsupported" in answer:
                 result.unsupported += [] if test.operation in result.unsupported else [test.operation]
             elif not verdict.passed:
-                why = suite.catches(test, bits=answer.get("outputs") is not None and judge(test, answer).passed)
+                in_bits_alone = bits and "outputs" in answer and not checked_answer(test, answer)
+                why = suite.catches(test, bits=in_bits_alone and judge(test, answer).passed)
                 result.failures.append(Failure(test.id, test.comment, verdict.words, why))
         yield result
 
@@ -153,7 +172,7 @@ def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) ->
 def _judged(test: Test, answer: dict[str, Any], bits: bool) -> Verdict:
     if "failed" in answer or "unsupported" in answer:
         return Verdict(False, False, str(answer.get("failed", "not supported")))
-    if words := checked_answer(test.operation, answer):
+    if words := checked_answer(test, answer):
         return Verdict(False, False, words)
     verdict = judge(test, answer)
     return Verdict(verdict.bits, verdict.bits, verdict.words) if bits and verdict.passed else verdict

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.errors import FormatError
+from compressae_ref.verify.operations import OPERATIONS
 
 SPEC_VERSION = "1.0"
 """Version of the specification; `spec/CHANGELOG.md` says what changes it."""
@@ -71,9 +72,9 @@ def array_from_json(value: Mapping[str, Any]) -> NDArray[Any]:
     if set(value) != {"dtype", "shape", "hex"}:
         raise FormatError(f"expected an array with dtype, shape and hex, got {sorted(value)}")
     dtype, shape, text = value["dtype"], value["shape"], value["hex"]
-    if dtype not in DTYPES or not isinstance(text, str) or not isinstance(shape, list):
+    if not (isinstance(dtype, str) and dtype in DTYPES and isinstance(text, str) and isinstance(shape, list)):
         raise FormatError(f"expected an array of {', '.join(DTYPES)}, got dtype {dtype!r}, shape {shape!r}")
-    if not all(type(size) is int and size >= 0 for size in shape):
+    if len(shape) > 3 or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise FormatError(f"expected a shape of whole numbers, got {shape}")
     try:
         raw = bytes.fromhex(text)
@@ -131,11 +132,21 @@ def load_folder(folder: Path) -> list[VectorFile]:
 
 def load_file(path: Path) -> VectorFile:
     """One file of tests; FormatError for a key that this version does not know."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return _file(path, json.loads(path.read_text(encoding="utf-8")))
+    except FormatError as error:
+        raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise FormatError(f"{path}: expected a file of tests by its schema, got something else") from error
+
+
+def _file(path: Path, content: dict[str, Any]) -> VectorFile:
     _only(content, path, {"spec", "operation", "level", "section", "equations", "rules", "header", "flags", "tests"})
     if content["spec"] != SPEC_VERSION:
         raise FormatError(f"{path}: expected vectors of specification {SPEC_VERSION}, got {content['spec']}")
     flags = content["flags"]
+    if content["operation"] not in OPERATIONS or not content["tests"]:
+        raise FormatError(f"expected tests of a known operation, got {content['operation']!r}")
     tests = tuple(_test(path, content["operation"], each) for each in content["tests"])
     return VectorFile(
         path.stem,
@@ -148,6 +159,8 @@ def load_file(path: Path) -> VectorFile:
 
 
 def _test(path: Path, operation: str, test: dict[str, Any]) -> Test:
+    if unknown := set(test["inputs"]) - set(OPERATIONS[operation].inputs):
+        raise FormatError(f"{test['id']}: expected inputs of {operation}, got {', '.join(sorted(unknown))}, too")
     _only(test, path, {"id", "comment", "flags", "result", "inputs", "outputs", "bounds", "error", "row", "needs"})
     return Test(
         test["id"],

@@ -27,6 +27,10 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (SPEC / page).read_text(encoding="utf-8"), re.S)
 
 
+class StaleEditError(Exception):
+    """An edit of what does not stand in the blocks, or stands there twice."""
+
+
 @lru_cache
 def source() -> str:
     """All blocks, one after the other."""
@@ -43,7 +47,7 @@ def program(dtype: str = "float64", edits: tuple[Edit, ...] = ()) -> Any:
     text = source()
     for old, new in edits:
         if text.count(old) != 1:
-            raise ValueError(f"{old!r} stands {text.count(old)} times in the blocks of the specification")
+            raise StaleEditError(f"{old!r} stands {text.count(old)} times in the blocks of the specification")
         text = text.replace(old, new)
     names: dict[str, Any] = {"math": math, "hashlib": hashlib, "json": json, "zlib": zlib}
     if dtype == "float32":

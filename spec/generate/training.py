@@ -73,7 +73,7 @@ def gradients() -> Group:
         "KAux": Flag("the auxiliary loss does not see 4k entries", ("R5", "E13"), (("min(4 * k, len(b_enc))", "min(2 * k, len(b_enc))"),)),
         "KAuxAtMostH": Flag("4k > h is refused", ("R5",), (("min(4 * k, len(b_enc))", "4 * k"),)),
         "BothLosses": Flag("the code gets no gradient from the auxiliary loss", ("E13'",), (("grad_k = [grad_k[c] + grad_aux[c] for", "grad_k = [grad_k[c] for"),)),
-        "MeanOverBatch": Flag("the loss is a sum over the batch, not its mean", ("E13'",), (("loss_backward(x_unit, x_hat_k, x_hat_aux, n)", "loss_backward(x_unit, x_hat_k, x_hat_aux, 1)"),)),
+        "MeanOverBatch": Flag("the loss is a sum over the batch, not its mean", ("E13'",), (("= loss_backward(x_unit, x_hat_k, x_hat_aux, n)", "= loss_backward(x_unit, x_hat_k, x_hat_aux, 1)"),)),
         "RestGradient": Flag("the rest gets the gradient of the code", ("E7'", "E7''"), (("(code_rest, grad_aux)", "(code_rest, grad_k)"),)),
         "ValueGradient": Flag("the gradient of a value is taken at another atom than its own", ("E7'",), (("[dot(grad_x_hat, W_dec[j]) for j in indices]", "[dot(grad_x_hat, W_dec[j - 1]) for j in indices]"),)),
         "OnlySelected": Flag("latents that were not selected get a gradient", ("R7", "E5'"), (("            add_outer(grad_values, indices, x_unit, grad_W_enc_columns)", "            add_outer([dot(grad_x_hat, atom) for atom in W_dec], list(range(h)), x_unit, grad_W_enc_columns)"),)),
