@@ -51,9 +51,9 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
 
 def _reject_rows(block: Floats, name: str, first_row: int, zeros: bool) -> None:
     """Raise for the first row that is bad, whichever way it is: which block it came in must not decide."""
-    infinite = ~np.isfinite(block).all(axis=1)
-    bad: Bools = np.logical_or(infinite, np.logical_and(not zeros, ~np.any(block, axis=1)))
-    if bad.any() and np.isfinite(block[np.argmax(bad)]).all():
+    infinite: Bools = np.logical_not(np.isfinite(block).all(axis=1))
+    bad: Bools = infinite if zeros else np.logical_or(infinite, ~block.any(axis=1))
+    if bad.any() and not infinite[np.argmax(bad)]:
         reject(bad, f"{name}: expected rows that are not zero, got a zero row", first_row)
     reject(bad, f"{name}: expected finite numbers, got NaN or infinity", first_row)
 

@@ -184,6 +184,7 @@ def _asked(options: argparse.Namespace) -> Iterator[Ask]:
 
 
 _OF_VECTORS = ("program", "requests", "answers", "vectors", "only", "bits", "without")
+"""Options of ``verify`` that an audit has no use for."""
 
 
 def _refuse(options: argparse.Namespace, purpose: str, *names: str) -> None:
@@ -201,10 +202,9 @@ def _audit(options: argparse.Namespace) -> bool:
     codes = load_any_codes(options.codes, options.k)
     with _named(options.embeddings, "x"), _named(options.codes, "codes"):
         result = audit.audit(model, embeddings, codes, options.backend)
-    as_shown = audit.as_json if options.json else audit.as_text
-    shown = as_shown(result, strict=options.strict)
-    _say(shown if isinstance(shown, str) else json.dumps(shown))
-    return not result.passed(strict=options.strict)
+    strict = options.strict
+    _say(json.dumps(audit.as_json(result, strict=strict)) if options.json else audit.as_text(result, strict=strict))
+    return not result.passed(strict=strict)
 
 
 def _require_output(output: str, *inputs: str) -> None:

@@ -6,6 +6,7 @@ Shapes use the alphabet of `compressae_ref.ops`: n rows, d dense dimensions, h l
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,12 @@ def row_dots(a: Floats, b: Floats) -> Floats:
 def row_norms(x: Floats) -> Floats:
     """Euclidean norms of rows: √(Σ_c x[i, c]²), summed by `fold_sum`. (n, d) → (n,)."""
     return np.sqrt(row_dots(x, x))
+
+
+def gamma(n: int, dtype: Any) -> float:
+    """γ_n = n·u / (1 − n·u): the relative error of a sum of n products, in any order (Higham, section 3.1)."""
+    u = float(np.finfo(dtype).eps) / 2
+    return n * u / (1 - n * u)
 
 
 def pair_dots(a: Floats, b: Floats) -> Floats:

@@ -402,7 +402,7 @@ def test_known_mistakes_are_recognised(problem, what, make):
     x_unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     W_enc, b_enc = model.params.W_enc, model.params.b_enc
     dense = make(x_unit @ W_enc + b_enc, x @ W_enc + b_enc, b_enc)
-    codes = Codes.from_csr(__import__("scipy.sparse").sparse.csr_array(dense), 6)
+    codes = Codes.from_csr(pytest.importorskip("scipy.sparse").csr_array(dense), 6)
     result = auditing.audit(model, x, codes)
     assert result.wrong > 600
     assert what in result.cause

@@ -8,7 +8,7 @@ if of latents of equal magnitude it kept another than R1 says; and *wrong* other
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
 from compressae_ref.errors import ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
+from compressae_ref.sums import gamma
 from compressae_ref.verify.diagnose import broken_rule
 from compressae_ref.verify.mistakes import cause, exact_pre
 
@@ -95,11 +96,11 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
         result.rows += len(block)
         different = ~_same_rows(right, stored)
         result.equal += int(len(block) - different.sum())
-        for row in _rows(model, block[different], right[different], stored[different], bounds):
-            place = np.flatnonzero(different)[row.row]
+        places = np.flatnonzero(different)
+        for place, row in zip(places, _rows(model, block[places], right[places], stored[places], bounds), strict=True):
             if row.kind == "wrong" and len(wrong) < ROWS_KEPT:
                 wrong.append((block[place].copy(), stored[int(place)]))
-            result.add(Row(start + int(place), *list(asdict(row).values())[1:]))
+            result.add(replace(row, row=start + int(place)))
     result.cause = cause(model, wrong)
     return result
 
@@ -107,9 +108,9 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
 def rounding_bounds(model: Model) -> Floats:
     """(h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): how far rounding, in any order of sums, moves a pre-activation."""
     W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
-    terms = (2 * len(W_enc) + 16) * float(np.finfo(model.params.dtype).eps) / 2
+    relative = gamma(2 * len(W_enc) + 16, model.params.dtype)
     with np.errstate(over="ignore"):
-        bounds: Floats = terms / (1 - terms) * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
+        bounds: Floats = relative * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
     reject(~np.isfinite(bounds), "model: expected weights whose squares can be added up, got latents without a bound")
     return bounds
 

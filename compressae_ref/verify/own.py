@@ -171,8 +171,9 @@ def _intermediates(batch: Floats, params: Params, k: int, backend: Backend) -> V
     outputs = {"x_unit": x_unit, "x_hat_k": x_hat_k, "x_hat_aux": x_hat_aux}
     outputs |= _of(codes_k, "_k") | _of(codes_rest, "_rest")
     outputs |= {"cos_k": ops.cosines(x_unit, x_hat_k), "cos_aux": ops.cosines(x_unit, x_hat_aux)}
-    for name, codes, grad in zip(("k", "rest"), (codes_k, codes_rest), loss_backward(acts, len(batch)), strict=True):
-        outputs[f"grad_x_hat_{'k' if name == 'k' else 'aux'}"] = grad
+    grad_k, grad_aux = loss_backward(acts, len(batch))
+    outputs |= {"grad_x_hat_k": grad_k, "grad_x_hat_aux": grad_aux}
+    for name, codes, grad in (("k", codes_k, grad_k), ("rest", codes_rest, grad_aux)):
         outputs[f"grad_values_{name}"] = backend.decode_backward_values(grad, codes, params.W_dec)
     return outputs
 

@@ -98,12 +98,12 @@ class Program:
         """Ask it one thing; not any more when it has been silent for too often."""
         if self.silences == PATIENCE:
             return {"failed": f"not asked: the program did not answer {PATIENCE} times in a row"}
-        if self.process is None or self.process.poll() is not None:
-            self._start()
+        process = self.process
+        if process is None or process.poll() is not None:
+            process = self._start()
+        # From a thread: a program that does not read its input must not hold up the clock.
+        threading.Thread(target=_write, args=(process.stdin, request(test)), daemon=True).start()
         try:
-            # From a thread: a program that does not read its input must not hold up the clock.
-            stream = self.process.stdin if self.process else None
-            threading.Thread(target=_write, args=(stream, request(test)), daemon=True).start()
             line = self.lines.get(timeout=self.timeout)
         except queue.Empty:
             self._stop(patience=0)
@@ -112,19 +112,21 @@ class Program:
         self.silences = 0
         return decoded(line, test) if line else {"failed": f"the program ended{self._how()}"}
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[str]:
         self._stop()
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        options: dict[str, Any] = {"text": True, "encoding": "utf-8", "errors": "replace"}
         try:
-            self.process = subprocess.Popen(self.command, text=True, encoding="utf-8", errors="replace", **pipes)  # type: ignore[call-overload]
+            process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
         except (OSError, IndexError) as error:
             reason = getattr(error, "strerror", None) or "no command"
             raise BackendError(
                 f"verify: expected a program to start, got {' '.join(self.command)!r}: {reason}"
             ) from error
         self.lines, self.stopped = queue.Queue(UNREAD), threading.Event()
-        reading = (self.process.stdout, self.lines, self.stopped)
+        reading = (process.stdout, self.lines, self.stopped)
         threading.Thread(target=_read, args=reading, daemon=True).start()
+        self.process = process
+        return process
 
     def _stop(self, patience: float = 2) -> None:
         """Close its input, which should end it, and wait for so many seconds before it is killed."""

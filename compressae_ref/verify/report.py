@@ -27,7 +27,7 @@ FEW = 3
 """Mistakes that a test catches and that are told one by one; of more only the names."""
 
 ACCUMULATED = "accumulated-"
-GROUPED = tuple(accumulated.GROUPS)
+"""How the ids of groups of accumulated cases begin."""
 
 
 @dataclass
@@ -147,9 +147,10 @@ def _digests(path: Path) -> dict[str, dict[str, str]]:
     """The digest of so many cases, for each operation that has accumulated ones."""
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))["digests"]
-        return {name: {str(cases): str(digests[name][str(cases)]) for cases in accumulated.CASES} for name in GROUPED}
+        of = accumulated.GROUPS
+        return {name: {str(cases): str(digests[name][str(cases)]) for cases in accumulated.CASES} for name in of}
     except (ValueError, LookupError, TypeError) as error:
-        raise FormatError(f"{path}: expected digests of {', '.join(GROUPED)}, got something else") from error
+        raise FormatError(f"{path}: expected digests of {', '.join(accumulated.GROUPS)}, got something else") from error
 
 
 def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) -> Iterator[LevelResult]:
@@ -158,24 +159,26 @@ def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) ->
         result = LevelResult(level)
         for test in suite.tests([level]):
             answer = ask(test)
-            verdict = _judged(test, answer, bits)
+            verdict, right_but_for_bits = _judged(test, answer, bits)
             result.add(test, verdict)
             if "unsupported" in answer:
                 result.unsupported += [] if test.operation in result.unsupported else [test.operation]
             elif not verdict.passed:
-                in_bits_alone = bits and "outputs" in answer and not checked_answer(test, answer)
-                why = suite.catches(test, bits=in_bits_alone and judge(test, answer).passed)
+                why = suite.catches(test, bits=right_but_for_bits)
                 result.failures.append(Failure(test.id, test.comment, verdict.words, why))
         yield result
 
 
-def _judged(test: Test, answer: dict[str, Any], bits: bool) -> Verdict:
+def _judged(test: Test, answer: dict[str, Any], bits: bool) -> tuple[Verdict, bool]:
+    """The verdict, and whether only the bits that were demanded are wrong."""
     if "failed" in answer or "unsupported" in answer:
-        return Verdict(False, False, str(answer.get("failed", "not supported")))
+        return Verdict(False, False, str(answer.get("failed", "not supported"))), False
     if words := checked_answer(test, answer):
-        return Verdict(False, False, words)
+        return Verdict(False, False, words), False
     verdict = judge(test, answer)
-    return Verdict(verdict.bits, verdict.bits, verdict.words) if bits and verdict.passed else verdict
+    if bits and verdict.passed and not verdict.bits:
+        return Verdict(False, False, verdict.words), True
+    return verdict, False
 
 
 def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:

@@ -51,8 +51,6 @@ class VectorFile:
     name: str
     operation: str
     why: Mapping[str, str]
-    cites: Mapping[str, tuple[str, ...]]
-    """equations and rules that a flag exercises"""
     bits: frozenset[str]
     """flags that only the bits of the stated order of sums show"""
     tests: tuple[Test, ...]
@@ -135,15 +133,15 @@ def load_file(path: Path) -> VectorFile:
     try:
         return _file(path, json.loads(path.read_text(encoding="utf-8")))
     except FormatError as error:
-        raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise FormatError(f"{path}: {error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{path}: expected a file of tests by its schema, got something else") from error
 
 
 def _file(path: Path, content: dict[str, Any]) -> VectorFile:
-    _only(content, path, {"spec", "operation", "level", "section", "equations", "rules", "header", "flags", "tests"})
+    _only(content, {"spec", "operation", "level", "section", "equations", "rules", "header", "flags", "tests"})
     if content["spec"] != SPEC_VERSION:
-        raise FormatError(f"{path}: expected vectors of specification {SPEC_VERSION}, got {content['spec']}")
+        raise FormatError(f"expected vectors of specification {SPEC_VERSION}, got {content['spec']}")
     flags = content["flags"]
     if content["operation"] not in OPERATIONS or not content["tests"]:
         raise FormatError(f"expected tests of a known operation, got {content['operation']!r}")
@@ -152,7 +150,6 @@ def _file(path: Path, content: dict[str, Any]) -> VectorFile:
         path.stem,
         content["operation"],
         {name: flag["why"] for name, flag in flags.items()},
-        {name: tuple(flag["cites"]) for name, flag in flags.items()},
         frozenset(name for name, flag in flags.items() if flag.get("bits")),
         tests,
     )
@@ -161,7 +158,7 @@ def _file(path: Path, content: dict[str, Any]) -> VectorFile:
 def _test(path: Path, operation: str, test: dict[str, Any]) -> Test:
     if unknown := set(test["inputs"]) - set(OPERATIONS[operation].inputs):
         raise FormatError(f"{test['id']}: expected inputs of {operation}, got {', '.join(sorted(unknown))}, too")
-    _only(test, path, {"id", "comment", "flags", "result", "inputs", "outputs", "bounds", "error", "row", "needs"})
+    _only(test, {"id", "comment", "flags", "result", "inputs", "outputs", "bounds", "error", "row", "needs"})
     return Test(
         test["id"],
         operation,
@@ -186,6 +183,6 @@ def _value(path: Path, value: Any) -> Any:
     return array_from_json(value)
 
 
-def _only(content: Mapping[str, Any], path: Path, known: set[str]) -> None:
+def _only(content: Mapping[str, Any], known: set[str]) -> None:
     if unknown := set(content) - known:
-        raise FormatError(f"{path}: expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}, too")
+        raise FormatError(f"expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}, too")

@@ -71,9 +71,9 @@ def _digests(operation: str, known: dict[str, dict[str, str]]) -> dict[str, str]
     for order in (Spec(), *OTHER_ORDERS[:2]):
         if digest_of(operation, BY_THE_TEXT, _by_text(operation, order=order)) != right:
             raise BrokenVectorError(f"accumulated {operation}: the specification has another digest than the package")
+    more = 10 * BY_THE_TEXT
+    right = digest_of(operation, more, _by_package(operation))
     for what, edit in BUGS[operation].items():
-        if digest_of(operation, 10 * BY_THE_TEXT, _by_text(operation, edit)) == digest_of(
-            operation, 10 * BY_THE_TEXT, _by_package(operation)
-        ):
+        if digest_of(operation, more, _by_text(operation, edit)) == right:
             raise BrokenVectorError(f"accumulated {operation}: does not catch that {what}")
     return of

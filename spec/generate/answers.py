@@ -292,9 +292,14 @@ def _read_codes(spec: Spec, file: Any) -> Values:
     return _pairs(rows, dtype) | {"n_latents": n_latents, "model": model}
 
 
-def _meta(run: Any, meta: dict[str, Any]) -> bytes:
-    text = json.dumps(meta, sort_keys=True)
-    return bytes(run.npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
+def text_array(text: str) -> bytes:
+    """The member of an archive that is one text."""
+    return bytes(program().npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
+
+
+def meta_array(meta: dict[str, Any]) -> bytes:
+    """The member ``meta``."""
+    return text_array(json.dumps(meta, sort_keys=True))
 
 
 def codes_file(spec: Spec, indices: Any, values: Any, n_latents: int, model: str | None) -> bytes:
@@ -309,7 +314,7 @@ def codes_file(spec: Spec, indices: Any, values: Any, n_latents: int, model: str
         ("shape", run.npy("<i8", [2], np.array([n, n_latents], "<i8").tobytes())),
         ("format", run.npy("|S3", [], b"csr")),
         ("_is_array", run.npy("|b1", [], b"\x01")),
-        ("meta", _meta(run, meta)),
+        ("meta", meta_array(meta)),
     ]
     return bytes(run.archive(files))
 
@@ -340,7 +345,7 @@ def model_file(spec: Spec, W_enc: Any, b_enc: Any, W_dec: Any, k: int) -> bytes:
     """The bytes of a model file, by the blocks of section 5."""
     run, arrays = spec.program(np.float64), model_arrays(W_enc, b_enc, W_dec)
     files = [(name, run.npy(*array)) for name, array in arrays.items()]
-    return bytes(run.archive([*files, ("meta", _meta(run, model_meta(spec, arrays, k)))]))
+    return bytes(run.archive([*files, ("meta", meta_array(model_meta(spec, arrays, k)))]))
 
 
 def _write_codes(spec: Spec, indices: Any, values: Any, n_latents: int, model: str | None) -> Values:

@@ -14,6 +14,7 @@ from compressae_ref.verify.judge import judge
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import SPEC_VERSION, Test, values_to_json
 from spec.generate.answers import Spec, Values
+from spec.generate.pages import by_number
 from spec.generate.program import Edit
 
 Answer = dict[str, Any]
@@ -102,7 +103,7 @@ def built(group: Group) -> dict[str, Any]:
     used = {name for case in group.cases for name in case.flags}
     if used != set(group.flags):
         raise BrokenVectorError(f"{group.name}: flags {sorted(used ^ set(group.flags))} are not both declared and used")
-    cites = sorted({cite for flag in group.flags.values() for cite in flag.cites}, key=_by_number)
+    cites = sorted({cite for flag in group.flags.values() for cite in flag.cites}, key=by_number)
     operation = OPERATIONS[group.operation]
     return {
         "spec": SPEC_VERSION,
@@ -118,10 +119,6 @@ def built(group: Group) -> dict[str, Any]:
         },
         "tests": [_built(group, number, case) for number, case in enumerate(group.cases, start=1)],
     }
-
-
-def _by_number(cite: str) -> tuple[str, int, str]:
-    return cite[0], int(cite[1:].rstrip("'")), cite
 
 
 def _built(group: Group, number: int, case: Case) -> dict[str, Any]:
@@ -199,12 +196,6 @@ def _wrong_answer(test: Test, bug: Bug) -> Answer:
 
 
 # -- bounds and data that several files use ---------------------------------------------------------------------------
-
-
-def gamma(n: int, dtype: Any) -> float:
-    """γ_n = n·u / (1 − n·u): the relative error of a sum of n products, in any order."""
-    u = float(np.finfo(dtype).eps) / 2
-    return n * u / (1 - n * u)
 
 
 def accepts(inputs: Values, outputs: Values) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.model import unit_rows
+from compressae_ref.sums import gamma
 from compressae_ref.verify.vectors import drawn
 from spec.generate.answers import Spec, Values, listed
 from spec.generate.build import (
@@ -20,7 +21,6 @@ from spec.generate.build import (
     dyadic,
     exact_rows,
     f32,
-    gamma,
     names_row,
     random_atoms,
     unit_atoms,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spec.generate.answers import Spec, Values, codes_file, model_file
+from spec.generate.answers import Spec, Values, codes_file, meta_array, model_file, text_array
 from spec.generate.build import Bug, Case, Flag, Group, accepts, codes, dyadic, f32, unit_atoms
 from spec.generate.program import program
 
@@ -62,12 +62,8 @@ def _changed(file: bytes, change: Callable[[Members, dict[str, Any]], None], red
     if redo:
         meta["digest"] = RUN.digest_of({name: RUN.array(found[name]) for name in ("W_enc", "b_enc", "W_dec")})
     if "meta" in found:
-        found["meta"] = _text(json.dumps(meta, sort_keys=True))
+        found["meta"] = meta_array(meta)
     return bytes(RUN.archive(list(found.items())))
-
-
-def _text(text: str) -> bytes:
-    return bytes(RUN.npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
 
 
 def _npy(array: Any) -> bytes:
@@ -144,7 +140,7 @@ def model_scenarios() -> list[Scenario]:
     return [
         Scenario("float32", "NestedNames", "the first k in the text of the meta is taken: there is another one in training", ("R12", "E18"), good, True, nested_k),
         Scenario("float64", "Float64", "numbers are taken for float32", ("R11",), wide, True, crash, ("float64",)),
-        Scenario("unknown member", "UnknownMember", "a member that is not known is refused", ("R12",), _changed(good, _member("notes", _text("made by hand"))), True, crash),
+        Scenario("unknown member", "UnknownMember", "a member that is not known is refused", ("R12",), _changed(good, _member("notes", text_array("made by hand"))), True, crash),
         Scenario("cut off", "CutOff", "a file without its end is read", ("R12",), good[:-30], False, accepts),
         Scenario("empty", "Empty", "an empty file is read", ("R12",), b"", False, accepts),
         Scenario("no archive", "NoArchive", "another kind of file is read", ("R12",), _npy(W_enc), False, accepts),
@@ -156,7 +152,7 @@ def model_scenarios() -> list[Scenario]:
         Scenario("no dtype", "Dtype", "a meta without dtype agrees with anything", ("R12",), _changed(good, lambda found, meta: meta.pop("dtype")), False, accepts),
         Scenario("dtype of whole numbers", "DtypeKnown", "weights may be whole numbers", ("R12",), _whole_numbers(good), False, accepts),
         Scenario("no meta", "NoMeta", "a file without meta is read", ("R12",), _changed(good, _without("meta")), False, accepts),
-        Scenario("meta is not JSON", "MetaJson", "a meta that is not JSON is read", ("R12",), bytes(RUN.archive([*list(RUN.members(good).items())[:-1], ("meta", _text("{format: model}"))])), False, accepts),
+        Scenario("meta is not JSON", "MetaJson", "a meta that is not JSON is read", ("R12",), bytes(RUN.archive([*list(RUN.members(good).items())[:-1], ("meta", text_array("{format: model}"))])), False, accepts),
         Scenario("no bias", "MissingMember", "a missing array is made up", ("R12",), _changed(good, _without("b_enc")), False, accepts),
         Scenario("pickled bias", "Pickled", "pickled objects are loaded", ("R12",), _changed(good, _member("b_enc", bytes(RUN.npy("|O", [6], b"\x80\x04N.")))), False, accepts),
         Scenario("lying header", "LyingHeader", "the header of an array is believed, though there are fewer bytes", ("R12",), _lying(good, short), False, (("assert len(raw) == math.prod(shape) * sizes[descr]", "assert True"),)),

@@ -39,6 +39,11 @@ def _stated(section: str) -> set[str]:
     return set(re.findall(r"\*\*([ER]\d+'*)\*\*", section))
 
 
+def by_number(cite: str) -> tuple[str, int, str]:
+    """The order of equations and rules: by kind and number, the primed behind the plain."""
+    return cite[0], int(cite[1:].rstrip("'")), cite
+
+
 def _vectors(section: str, page: str, groups: Groups) -> str:
     """The flags of the tests of this section's operations, and of others that exercise its equations."""
     heading, stated = section.splitlines()[0].removeprefix("## "), _stated(section)
@@ -55,7 +60,7 @@ def _vectors(section: str, page: str, groups: Groups) -> str:
 def _rules(section: str, page: str, groups: Groups) -> str:
     """Which flags show each rule that the section states."""
     rows = ["| rule | vectors that show it |", "|---|---|"]
-    for rule in sorted((cite for cite in _stated(section) if cite[0] == "R"), key=lambda cite: int(cite[1:])):
+    for rule in sorted((cite for cite in _stated(section) if cite[0] == "R"), key=by_number):
         shown = [
             f"{name}: {', '.join(flags)}"
             for name, group in groups.items()
@@ -70,9 +75,7 @@ def _places(section: str, page: str, groups: Groups) -> str:
     lines = []
     for name in ("compressae.md", "file-format.md"):
         for part in re.split(r"(?m)^(?=## )", (SPEC / name).read_text(encoding="utf-8")):
-            found = sorted(
-                (cite for cite in _stated(part) if cite[0] == "E"), key=lambda cite: (int(cite[1:].rstrip("'")), cite)
-            )
+            found = sorted((cite for cite in _stated(part) if cite[0] == "E"), key=by_number)
             if found:
                 where = part.splitlines()[0].removeprefix("## ").split(".")[0]
                 place = f"section {where}" if name == page else f"[files](file-format.md), section {where}"

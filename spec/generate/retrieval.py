@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from compressae_ref.sums import gamma
 from spec.generate.answers import Spec, Values
 from spec.generate.build import (
     Answer,
@@ -18,7 +19,6 @@ from spec.generate.build import (
     codes,
     exact_rows,
     f32,
-    gamma,
     random_atoms,
     unit_atoms,
 )

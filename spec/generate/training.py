@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from compressae_ref.sums import gamma
 from spec.generate.answers import Values
-from spec.generate.build import Case, Flag, Group, accepts, exact_rows, f32, gamma, random_atoms, spread
+from spec.generate.build import Case, Flag, Group, accepts, exact_rows, f32, random_atoms, spread
 
 ORDERS_FACTOR = 8
 """Bounds of gradients and steps: so many times as far as they move in twelve other orders of all sums."""
