@@ -3,7 +3,6 @@
 The names below stand in the order in which data flows.
 """
 
-import compressae_ref.blas  # noqa: F401  first: before NumPy
 from compressae_ref.backends import get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.config import TrainConfig

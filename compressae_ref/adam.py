@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.params import Params
-from compressae_ref.sums import RowDots, row_dots
+from compressae_ref.sums import row_dots
 
 AdamUpdate = Callable[[Floats, Floats, Floats, Floats, Floats], None]
 """The type of `adam_update`."""
@@ -101,12 +101,12 @@ def adam_step(
         update(param, grad, m, v, constants)
 
 
-def renormalize_decoder(W_dec: Floats, dots: RowDots = row_dots) -> None:
+def renormalize_decoder(W_dec: Floats) -> None:
     """Make the rows of W_dec (the atoms) unit rows again, in place: W_dec[j] ← W_dec[j] / ‖W_dec[j]‖ (R8).       (E12)
 
     Done after the step. The original's projection of the gradient after its step changes nothing and is not done.
     """
-    W_dec /= np.sqrt(dots(W_dec, W_dec))[:, None]
+    W_dec /= np.sqrt(row_dots(W_dec, W_dec))[:, None]
 
 
 def project_decoder_gradient(grad_W_dec: Floats, W_dec: Floats) -> None:

@@ -26,7 +26,7 @@ from compressae_ref.params import Params
 AUX_WEIGHT = 1 / 8
 """Weight λ of the auxiliary loss in the original code."""
 
-ROWS_PER_BLOCK = 512
+ROWS_PER_BLOCK = 2048
 """Rows whose (rows, h) pre-activations are in memory at once; it changes no bit."""
 
 
@@ -62,10 +62,11 @@ def aux_k(k: int, n_latents: int) -> int:
     return min(4 * k, n_latents)
 
 
-def unit_rows(x: Floats, dtype: Any) -> Floats:
+def unit_rows(x: Floats, dtype: Any, backend: Backend | None = None) -> Floats:
     """Unit rows in ``dtype``, normalised in the wider of it and the data's own: no scale over- or underflows.  (E3)"""
     wide = x.astype(np.result_type(x.dtype, dtype), copy=False)
-    return ops.normalize_rows(wide).astype(dtype, copy=False)
+    normalize_rows = ops.normalize_rows if backend is None else backend.normalize_rows
+    return normalize_rows(wide).astype(dtype, copy=False)
 
 
 def encode_unit(x_unit: Floats, params: Params, k: int, backend: Backend) -> Codes:
@@ -77,42 +78,39 @@ def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activat
     """The forward pass of training over a block of unit rows.                                                  (E13)"""
     codes_aux = encode_unit(x_unit, params, aux_k(k, params.n_latents), backend)
     codes_k, codes_rest = backend.split_codes(codes_aux, k)
-    x_hat_k = backend.decode(codes_k, params.W_dec)
-    x_hat_aux = x_hat_k + backend.decode(codes_rest, params.W_dec)
+    x_hat_k, x_hat_aux = backend.decode_nested(codes_k, codes_rest, params.W_dec)
     return Activations(x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux)
 
 
-def loss_backward(acts: Activations, n_batch: int, aux_weight: float = AUX_WEIGHT) -> tuple[Floats, Floats]:
-    """∂L/∂x̂_k and ∂L/∂x̂_aux, each (n, d), for rows of a batch of ``n_batch``: the loss is its mean.           (E13')
-
-    The first has the second in it, because x̂_k is a term of x̂_aux.
-    """
-    x_unit, x_hat_k, x_hat_aux = acts.x_unit, acts.x_hat_k, acts.x_hat_aux
-    toward_minus_one = np.full(len(x_unit), -1 / n_batch, x_unit.dtype)
-    grad_x_hat_aux = ops.cosines_backward(toward_minus_one * x_unit.dtype.type(aux_weight), x_unit, x_hat_aux)
-    grad_x_hat_k = ops.cosines_backward(toward_minus_one, x_unit, x_hat_k) + grad_x_hat_aux
-    return grad_x_hat_k, grad_x_hat_aux
-
-
 def backward(
-    acts: Activations, params: Params, grads: Params, n_batch: int, backend: Backend, aux_weight: float = AUX_WEIGHT
-) -> None:
-    """Add the gradients of the loss over a block of rows to ``grads``, the forward pass in reverse.      (E7'), (E4')
+    acts: Activations,
+    params: Params,
+    grads: Params,
+    n_batch: int,
+    backend: Backend,
+    aux_weight: float = AUX_WEIGHT,
+    add: bool = True,
+) -> Floats:
+    """The forward pass in reverse: gradients of the loss over a block of rows, and its cosines.            (E7'), (E4')
 
     Parameters
     ----------
     acts : what `forward` returned for the block
     grads : arrays like ``params``, changed in place
     n_batch : rows of the whole batch
+    add : add to ``grads``; False: overwrite them
+
+    Returns
+    -------
+    (2, n) cosines of x̄ with x̂_k and x̂_aux
     """
-    grad_x_hat_k, grad_x_hat_aux = loss_backward(acts, n_batch, aux_weight)
-    parts = [(acts.codes_k, grad_x_hat_k), (acts.codes_rest, grad_x_hat_aux)]
+    cos, grad_x_hat = backend.loss_backward(acts.x_unit, acts.x_hat_k, acts.x_hat_aux, n_batch, aux_weight)
+    parts = list(zip((acts.codes_k, acts.codes_rest), grad_x_hat, strict=True))
     grad_pre = [
-        ops.abs_topk_backward(backend.decode_backward_values(grad_x_hat, codes, params.W_dec), codes)
-        for codes, grad_x_hat in parts
+        ops.abs_topk_backward(backend.decode_backward_values(grad, codes, params.W_dec), codes) for codes, grad in parts
     ]
-    ops.decode_backward_weights(parts, grads.W_dec, backend.transpose_product)
-    ops.pre_activations_backward(grad_pre, acts.x_unit, grads.W_enc, grads.b_enc, backend.transpose_product)
+    backend.weights_backward(parts, grad_pre, acts.x_unit, grads.W_enc, grads.b_enc, grads.W_dec, add)
+    return cos
 
 
 def loss_and_grads(
@@ -139,14 +137,11 @@ def loss_and_grads(
     Sums over rows run in row order: the bits do not depend on the blocks.
     The means of the losses are taken once, over all rows, in float64.
     """
-    for array in grads.arrays().values():
-        array[...] = 0
     cos = np.empty((2, len(x)))
     for start in range(0, len(x), rows_per_block):
         rows = slice(start, start + rows_per_block)
-        acts = forward(unit_rows(x[rows], params.dtype), params, k, backend)
-        backward(acts, params, grads, len(x), backend, aux_weight)
-        cos[:, rows] = ops.cosines(acts.x_unit, acts.x_hat_k), ops.cosines(acts.x_unit, acts.x_hat_aux)
+        acts = forward(unit_rows(x[rows], params.dtype, backend), params, k, backend)
+        cos[:, rows] = backward(acts, params, grads, len(x), backend, aux_weight, add=start > 0)
         if usage is not None:
             usage += np.bincount(acts.codes_k.indices.ravel(), minlength=len(usage))
     loss_k, loss_aux = (1 - cos).mean(axis=1).tolist()
@@ -203,7 +198,7 @@ class Model:
         zero: Bools = ~np.any(block, axis=1)
         block = np.where(zero[:, None], 1, block)  # any direction will do: what comes of it is overwritten
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
-            codes = encode_unit(unit_rows(block, self.params.dtype), self.params, k, backend)
+            codes = encode_unit(unit_rows(block, self.params.dtype, backend), self.params, k, backend)
         reject(~np.isfinite(codes.values).all(axis=1), "encode: expected finite codes, got NaN or infinity", first_row)
         # spec: "on request it gets a code of zeros at the indices 0 to k − 1"
         codes.indices[zero], codes.values[zero] = np.arange(k), 0

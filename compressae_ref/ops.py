@@ -10,23 +10,20 @@ look: no number of it is ever stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.order import by_magnitude, largest
-from compressae_ref.sums import RowDots, pair_dots, row_dots, row_norms
+from compressae_ref.sums import pair_dots, row_dots, row_norms
 
 ENTRIES_PER_GATHER = 16_384
 """Pre-activations that `encode` computes at a time: they bound its memory, and change no bit."""
 
 COSINE_EPS = 1e-8
 """Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
-
-TransposeProduct = Callable[[Sequence[tuple[Codes, Floats]], Floats], None]
-"""The type of `transpose_product`, which a backend may bring."""
 
 
 # -- forward and backward, in the order in which data flows -----------------------------------------------------------
@@ -65,11 +62,7 @@ def pre_activations(x_unit: Floats, W_enc: Floats, b_enc: Floats) -> Floats:
 
 
 def pre_activations_backward(
-    parts: Sequence[Codes],
-    x_unit: Floats,
-    grad_W_enc: Floats,
-    grad_b_enc: Floats,
-    product: TransposeProduct | None = None,
+    parts: Sequence[Codes], x_unit: Floats, grad_W_enc: Floats, grad_b_enc: Floats, add: bool = True
 ) -> None:
     """Add ∂L/∂W_enc = x̄ᵀ ∂L/∂a and ∂L/∂b_enc = Σᵢ ∂L/∂aᵢ to the arrays given.                                  (E4')
 
@@ -80,11 +73,11 @@ def pre_activations_backward(
     parts : sparse gradients of the pre-activations, disjoint in each row: grad_pre is their sum
     x_unit : (n, d)
     grad_W_enc, grad_b_enc : (d, h) and (h,), changed in place
+    add : False: they are zero before, whatever they hold
     """
-    product = product or transpose_product
-    product([(grad_pre, x_unit) for grad_pre in parts], grad_W_enc.T)
     ones = np.ones((len(x_unit), 1), x_unit.dtype)
-    product([(grad_pre, ones) for grad_pre in parts], grad_b_enc[:, None])
+    transpose_product([(grad_pre, x_unit) for grad_pre in parts], grad_W_enc.T, add)
+    transpose_product([(grad_pre, ones) for grad_pre in parts], grad_b_enc[:, None], add)
 
 
 def abs_topk(pre: Floats, k: int) -> Codes:
@@ -115,7 +108,7 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
     return abs_topk(pre, k)
 
 
-def pre_bound(W_enc: Floats, b_enc: Floats, dots: RowDots | None = None) -> Floats:
+def pre_bound(W_enc: Floats, b_enc: Floats) -> Floats:
     """How far apart two ways to add up one pre-activation of a unit row can be: 2 γ_{d+8} (maxⱼ ‖wⱼ‖ + maxⱼ |bⱼ|).
 
     A sum of d products, in any order and fused or not, is within γ_d Σ_c |x̄_c w_cj| ≤ γ_d ‖x̄‖ ‖wⱼ‖ of the exact one
@@ -126,7 +119,7 @@ def pre_bound(W_enc: Floats, b_enc: Floats, dots: RowDots | None = None) -> Floa
     """
     info, columns = np.finfo(W_enc.dtype), W_enc.T
     with np.errstate(over="ignore"):
-        size = np.sqrt((dots or row_dots)(columns, columns).max() + len(W_enc) * info.tiny) + np.abs(b_enc).max()
+        size = np.sqrt(row_dots(columns, columns).max() + len(W_enc) * info.tiny) + np.abs(b_enc).max()
     gamma = (len(W_enc) + 8) * info.eps  # generous: eps is twice the unit roundoff
     bound: Floats = 2 * gamma * size
     return bound
@@ -165,14 +158,12 @@ def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> F
     return grad_values
 
 
-def decode_backward_weights(
-    parts: Sequence[tuple[Codes, Floats]], grad_W_dec: Floats, product: TransposeProduct | None = None
-) -> None:
+def decode_backward_weights(parts: Sequence[tuple[Codes, Floats]], grad_W_dec: Floats, add: bool = True) -> None:
     """Add ∂L/∂W_dec[j] = Σᵢ v[i, j] · ∂L/∂x̂ᵢ to ``grad_W_dec`` (h, d), for pairs (codes, grad_x_hat).         (E7'')"""
-    (product or transpose_product)(parts, grad_W_dec)
+    transpose_product(parts, grad_W_dec, add)
 
 
-def transpose_product(parts: Sequence[tuple[Codes, Floats]], out: Floats) -> None:
+def transpose_product(parts: Sequence[tuple[Codes, Floats]], out: Floats, add: bool = True) -> None:
     """Add Σᵢ s[i, j] · y[i] to ``out[j]``, for every pair (s, y) of ``parts``.                                    (E8)
 
     Dense equivalent: ``out += sum(s.to_dense().T @ y for s, y in parts)``. The stored indices of the parts are
@@ -182,7 +173,10 @@ def transpose_product(parts: Sequence[tuple[Codes, Floats]], out: Floats) -> Non
     ----------
     parts : pairs of codes (n rows, h latents) and an array (n, m)
     out : (h, m), changed in place
+    add : False: it is zero before, whatever it holds
     """
+    if not add:
+        out[...] = 0
     for row in range(len(parts[0][0])):
         for codes, y in parts:
             out[codes.indices[row]] += codes.values[row, :, None] * y[row]
@@ -206,6 +200,21 @@ def cosines_backward(grad_cos: Floats, x_unit: Floats, x_hat: Floats) -> Floats:
     toward = grad_cos / (norm_x * norm_hat)
     along = np.where(norm_hat > x_hat.dtype.type(COSINE_EPS), grad_cos * cos / (norm_hat * norm_hat), 0)
     return toward[:, None] * x_unit - along.astype(x_hat.dtype)[:, None] * x_hat
+
+
+def loss_backward(
+    x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
+) -> tuple[Floats, Floats]:
+    """Cosines (2, n) with x̂_k and x̂_aux, and ∂L/∂x̂_k and ∂L/∂x̂_aux (2, n, d), of a batch of n_batch rows.      (E13')
+
+    L is the mean over the batch of (1 − c_k) + aux_weight · (1 − c_aux). The first gradient has the second in it,
+    because x̂_k is a term of x̂_aux.
+    """
+    toward_minus_one = np.full(len(x_unit), -1 / n_batch, x_unit.dtype)
+    grad_x_hat_aux = cosines_backward(toward_minus_one * x_unit.dtype.type(aux_weight), x_unit, x_hat_aux)
+    grad_x_hat_k = cosines_backward(toward_minus_one, x_unit, x_hat_k) + grad_x_hat_aux
+    cos = np.stack([cosines(x_unit, x_hat_k), cosines(x_unit, x_hat_aux)])
+    return cos, np.stack([grad_x_hat_k, grad_x_hat_aux])
 
 
 def clamped_norms(x: Floats) -> Floats:

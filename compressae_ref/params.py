@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Floats, aligned_copy
 from compressae_ref.errors import DomainError
 from compressae_ref.sums import row_norms
 
@@ -50,11 +50,14 @@ class Params:
 
     def zeros_like(self) -> Params:
         """Zeros of the same shapes, dtype and memory order: for gradients and moments."""
-        return Params(**{name: np.zeros_like(array) for name, array in self.arrays().items()})
+        zeros = self.copy()
+        for array in zeros.arrays().values():
+            array[...] = 0
+        return zeros
 
     def copy(self) -> Params:
         """A deep copy."""
-        return Params(**{name: array.copy(order="K") for name, array in self.arrays().items()})
+        return Params(**{name: aligned_copy(array) for name, array in self.arrays().items()})
 
     def digest(self) -> str:
         """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model.     (E18)"""

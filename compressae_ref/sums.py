@@ -5,15 +5,11 @@ Shapes use the alphabet of `compressae_ref.ops`: n rows, d dense dimensions, h l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from compressae_ref.arrays import Floats
-
-RowDots = Callable[[Floats, Floats], Floats]
-"""The type of `row_dots`, which a backend may bring."""
 
 
 def fold_sum(terms: Floats) -> Floats:

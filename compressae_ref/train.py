@@ -95,12 +95,12 @@ def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: B
         batch, params, config.k, backend, grads, state.usage, config.rows_per_block, config.aux_weight
     )
     if config.renormalize == "before_step":
-        renormalize_decoder(params.W_dec, backend.row_dots)
+        backend.renormalize_decoder(params.W_dec)
         project_decoder_gradient(grads.W_dec, params.W_dec)
     adam_config = AdamConfig(lr, config.beta1, config.beta2, config.eps)
     adam_step(params, grads, state.adam, adam_config, backend.adam_update)
     if config.renormalize == "after_step":
-        renormalize_decoder(params.W_dec, backend.row_dots)
+        backend.renormalize_decoder(params.W_dec)
     return losses
 
 

@@ -20,7 +20,8 @@ class Fault(NamedTuple):
 
 
 OPS, MODEL, ADAM, INDEX = "ops.py", "model.py", "adam.py", "index.py"
-KERNELS, SELECT, SUMS = "backends/numba_cpu.py", "backends/numba_select.py", "backends/numba_sums.py"
+SELECT, SUMS = "backends/numba_select.py", "backends/numba_sums.py"
+FILTER, PRODUCTS = "backends/numba_filter.py", "backends/numba_products.py"
 
 FAULTS = [
     # selection
@@ -40,12 +41,15 @@ FAULTS = [
     Fault("the fold adds neighbours", "sums.py", "terms[..., :half] + terms[..., half:]", "terms[..., ::2] + terms[..., 1::2]", "test_ops.py -k fold"),
     Fault("BLAS has the last word", OPS, " - 2 * pre_bound(W_enc, b_enc)", "", "test_ops.py -k rounding_alone"),
     Fault("the numbers of BLAS are stored", OPS, "row_dots(x_unit[i], W_enc.T[j]) + b_enc[j]", "(x_unit @ W_enc + b_enc)[i, j]", "test_ops.py -k encode"),
-    Fault("the kernel trusts BLAS", SELECT, "margin = 2 * ops.pre_bound(W_enc, b_enc, row_dots)", "margin = near.dtype.type(0)", "test_backends.py -k rounding_alone"),
+    Fault("the filter has the last word", FILTER, "margin = np.float32(2.0001 * (error + 1.02 * errors[r]))", "margin = np.float32(0)", "test_backends.py -k many_rows"),
+    Fault("the filter forgets the rounding of its columns", FILTER, "1.02 * (remainders.max() + LEAST)", "1.02 * LEAST", "test_filter.py"),
+    Fault("the filter takes NaN for zero", FILTER, "np.where(long, norms / size / SCALE**2, 0), np.nan)", "np.where(long, norms / size / SCALE**2, 0), 0)", "test_backends.py -k not_a_number"),
+    Fault("the filter believes in numbers that underflow", FILTER, "known &= size > SMALLEST", "known &= size > 0", "test_filter.py"),
     Fault("the auxiliary loss has weight one", MODEL, "AUX_WEIGHT = 1 / 8", "AUX_WEIGHT = 1.0", "test_oracle.py -k losses"),
     Fault("k_aux is twice k", MODEL, "min(4 * k, n_latents)", "min(2 * k, n_latents)", "test_gradients.py -k r5"),
     Fault("k_aux may exceed h", MODEL, "return min(4 * k, n_latents)", "return 4 * k", "test_gradients.py -k r5"),
-    Fault("the auxiliary gradient misses the codes", MODEL, "x_unit, x_hat_k) + grad_x_hat_aux", "x_unit, x_hat_k)", "test_gradients.py -k direction"),
-    Fault("the mean is over the block", MODEL, "-1 / n_batch", "-1 / len(x_unit)", "test_gradients.py -k block"),
+    Fault("the auxiliary gradient misses the codes", OPS, "x_unit, x_hat_k) + grad_x_hat_aux", "x_unit, x_hat_k)", "test_gradients.py -k direction"),
+    Fault("the mean is over the block", OPS, "-1 / n_batch", "-1 / len(x_unit)", "test_gradients.py -k block"),
     # Adam and the atoms
     Fault("ε inside the root", ADAM, "(np.sqrt(v / correction2) + eps)", "np.sqrt(v / correction2 + eps)", "test_oracle.py -k r8"),
     Fault("the second moment is not corrected", ADAM, "np.sqrt(v / correction2)", "np.sqrt(v)", "test_oracle.py -k r8"),
@@ -65,9 +69,9 @@ FAULTS = [
     Fault("the norms of queries are forgotten", "similarity.py", "dots / (query_norms[:, None] * norms)", "dots / norms", "test_similarity.py -k definition"),
     Fault("codes of another model pass", MODEL, "if codes.model not in (None, self.digest):", "if False:", "test_similarity.py -k refuses"),
     # kernels
-    Fault("the kernel adds up rows in another order", KERNELS, "for entry in range(starts[latent], starts[latent + 1]):", "for entry in range(starts[latent + 1] - 1, starts[latent] - 1, -1):", "test_backends.py -k add_up"),
-    Fault("the kernel's threshold takes ties first", SELECT, "elif keys[j] == threshold and free > 0:", "elif keys[j] == threshold and free > 0 and j > 0:", "test_backends.py -k selection"),
-    Fault("the kernel looks at the top digit alone", SELECT, "if shift == 0 or m == 1:", "if True:", "test_backends.py -k last_bits"),
+    Fault("the kernel adds up rows in another order", PRODUCTS, "for e in range(starts[i], starts[i + 1]):\n            row, weight", "for e in range(starts[i + 1] - 1, starts[i] - 1, -1):\n            row, weight", "test_backends.py -k add_up"),
+    Fault("the kernel's threshold takes ties first", SELECT, "(tied & (free > 0))", "(tied & (free > 0) & (i > 0))", "test_backends.py -k selection"),
+    Fault("the kernel looks at the top bits alone", SELECT, "range(8 * keys.itemsize - 2, -1, -1)", "range(8 * keys.itemsize - 2, 12, -1)", "test_backends.py -k last_bits"),
     Fault("the kernel adds from left to right", SUMS, "while left > 16 and left % 2 == 0:", "while left > 64 and left % 2 == 0:", "test_backends.py -k decoding"),
     # files
     Fault("the digest is not looked at", "fileformat.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),

@@ -15,22 +15,22 @@ from hypothesis import strategies as st
 from compressae_ref import adam, fit, ops, sums
 from compressae_ref import backends as backends_module
 from compressae_ref.backends import get_backend
+from compressae_ref.backends.threads import set_threads
 from compressae_ref.errors import BackendError
 from compressae_ref.fileformat import save_model
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
+FEW = 16
+NUMPY = get_backend("numpy")
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["1 thread", "2 threads"])
+@pytest.fixture(scope="module", params=[1, 3], ids=["1 thread", "3 threads"])
 def kernels(request):
-    if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip("one processor")
-    before = numba.get_num_threads()
-    numba.set_num_threads(request.param)
+    set_threads(request.param)
     yield get_backend("numba")
-    numba.set_num_threads(before)
+    set_threads(None)
 
 
 def assert_same_codes(a, b):
@@ -42,6 +42,12 @@ def assert_same_codes(a, b):
 def encode_these(kernels, pre, k):
     """Codes of rows whose pre-activations are ``pre``, exactly: unit vectors ask for the rows of W_enc."""
     return kernels.encode(np.eye(len(pre), dtype=pre.dtype), pre, np.zeros(pre.shape[1], pre.dtype), k)
+
+
+def assert_encodes_alike(kernels, x_unit, W_enc, b_enc, k):
+    """Few rows are encoded by all of their pre-activations, many by those that a filter leaves."""
+    for rows in (x_unit[: FEW - 1], np.tile(x_unit, (-(-FEW // len(x_unit)), 1))):
+        assert_same_codes(kernels.encode(rows, W_enc, b_enc, k), ops.encode(rows, W_enc, b_enc, k))
 
 
 @given(selection=draw.selections(), data=st.data())
@@ -58,16 +64,26 @@ def test_selection(kernels, selection, data):
 @given(problem=st.sampled_from(draw.DTYPES).flatmap(lambda dtype: draw.problems(dtype=dtype)))
 def test_encoding(kernels, problem):
     x_unit, (W_enc, b_enc, _) = ops.normalize_rows(problem.x), problem.params.arrays().values()
-    truth = ops.encode(x_unit, W_enc, b_enc, problem.k)
-    assert_same_codes(kernels.encode(x_unit, W_enc, b_enc, problem.k), truth)
-    assert_same_codes(kernels.encode(x_unit, np.asfortranarray(W_enc), b_enc, problem.k), truth)
+    for order in "CF":
+        assert_encodes_alike(kernels, x_unit, np.asarray(W_enc, order=order), b_enc, problem.k)
 
 
 @given(problem=draw.rounding_ties())
 def test_encoding_where_latents_differ_by_rounding_alone(kernels, problem):
     x_unit, W_enc, k = problem
     b_enc = np.zeros(W_enc.shape[1], W_enc.dtype)
-    assert_same_codes(kernels.encode(x_unit, W_enc, b_enc, k), ops.encode(x_unit, W_enc, b_enc, k))
+    assert_encodes_alike(kernels, x_unit, W_enc, b_enc, k)
+
+
+@given(
+    rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), k=st.integers(1, 300), d=st.sampled_from([7, 48, 256])
+)
+def test_encoding_many_rows_with_columns_of_all_lengths(kernels, rng, dtype, k, d):
+    lengths = rng.choice([0, 1e-30, 1e-7, 1, 1, 1, 30], 300) * rng.choice([1, 1e-20, 1e20])
+    W_enc, b_enc = (rng.standard_normal((d, 300)) * lengths).astype(dtype), rng.standard_normal(300).astype(dtype)
+    x_unit = ops.normalize_rows(rng.standard_normal((FEW + 90, d)).astype(dtype))
+    for bias in (b_enc, np.zeros_like(b_enc)):
+        assert_same_codes(kernels.encode(x_unit, W_enc, bias, k), ops.encode(x_unit, W_enc, bias, k))
 
 
 @given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES))
@@ -85,8 +101,10 @@ def test_selection_of_not_a_number(kernels):
     with np.errstate(invalid="ignore"):
         for k in range(1, 6):
             truth = ops.abs_topk(pre, k).indices
-            np.testing.assert_array_equal(encode_these(kernels, pre, k).indices, truth)
             np.testing.assert_array_equal(encode_these(ops, pre, k).indices, truth)
+            np.testing.assert_array_equal(encode_these(kernels, pre, k).indices, truth)
+            many = kernels.encode(np.ones((FEW, 1), np.float32), pre, np.zeros(5, np.float32), k)
+            np.testing.assert_array_equal(many.indices, np.tile(truth, (FEW, 1)))
 
 
 @given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), n=st.integers(0, 5), d=st.integers(1, 70))
@@ -100,22 +118,63 @@ def test_decoding_and_its_gradients(kernels, codes, rng, d):
     dtype = codes.values.dtype
     W_dec, g = (rng.standard_normal(shape).astype(dtype) for shape in ((codes.n_latents, d), (len(codes), d)))
     assert_same_bits(kernels.decode(codes, W_dec), ops.decode(codes, W_dec))
+    for split in {0, 1, codes.k // 2, codes.k}:
+        parts = [
+            codes.entries(np.broadcast_to(mask, codes.indices.shape), mask.sum())
+            for mask in (np.arange(codes.k) < split, np.arange(codes.k) >= split)
+        ]
+        for ours, true in zip(kernels.decode_nested(*parts, W_dec), NUMPY.decode_nested(*parts, W_dec), strict=True):
+            assert_same_bits(ours, true)
     truth = ops.decode_backward_values(g, codes, W_dec)
     assert_same_bits(kernels.decode_backward_values(g, codes, W_dec), truth)
     assert_same_bits(kernels.row_dots(g, g[::-1].copy()), sums.row_dots(g, g[::-1].copy()))
 
 
-@given(selection=draw.selections(), rng=draw.generators(), m=st.integers(1, 20), data=st.data())
+@given(
+    selection=draw.selections(), rng=draw.generators(), m=st.sampled_from([1, 2, 16, 20, 64, 87, 130]), data=st.data()
+)
 def test_products_that_add_up_rows(kernels, selection, rng, m, data):
     pre, k = selection
     codes = ops.abs_topk(np.clip(pre, -1e6, 1e6), k)
     parts = ops.split_codes(codes, data.draw(st.integers(1, k)))
-    pairs = [(part, rng.standard_normal((len(pre), m)).astype(pre.dtype)) for part in parts]
-    ours = rng.standard_normal((pre.shape[1], m)).astype(pre.dtype)
-    truth = ours.copy()
-    kernels.transpose_product(pairs, ours)
-    ops.transpose_product(pairs, truth)
-    assert_same_bits(ours, truth)
+    rows = rng.standard_normal((len(parts), len(pre), m)).astype(pre.dtype)
+    together, apart = (
+        [(part, each) for part, each in zip(parts, y, strict=True)] for y in (rows, [y.copy() for y in rows])
+    )
+    before = [
+        rng.standard_normal(shape).astype(pre.dtype) for shape in ((pre.shape[1], m), pre.shape[1], (pre.shape[1], m))
+    ]
+    grad_pre = [ops.abs_topk_backward(rng.standard_normal(part.values.shape).astype(pre.dtype), part) for part in parts]
+    for add in (True, False):
+        for pairs in (together, apart):
+            ours, truth = ([array.copy() for array in before] for _ in range(2))
+            for backend, (enc, bias, dec) in ((kernels, ours), (NUMPY, truth)):
+                backend.weights_backward(pairs, grad_pre, rows[0], enc.T, bias, dec, add)
+            for mine, true in zip(ours, truth, strict=True):
+                assert_same_bits(mine, true)
+
+
+@given(
+    rng=draw.generators(),
+    dtype=st.sampled_from(draw.DTYPES),
+    n=st.integers(1, 70),
+    d=st.integers(1, 70),
+    data=st.data(),
+)
+def test_rows(kernels, rng, dtype, n, d, data):
+    scales = np.ldexp(np.ones((n, 1), dtype), rng.integers(np.finfo(dtype).minexp - 20, np.finfo(dtype).maxexp, (n, 1)))
+    x = rng.uniform(-1, 1, (n, d)).astype(dtype) * scales + np.finfo(dtype).smallest_subnormal
+    x_unit = ops.normalize_rows(x)
+    assert_same_bits(kernels.normalize_rows(x), x_unit)
+    x_hat = rng.choice([0, 1e-9, 1e-3, 1, 1e4], (2, n, 1)) * rng.standard_normal((2, n, d))
+    x_hat = x_hat.astype(dtype) + data.draw(st.sampled_from([0, 1])) * x_unit
+    arguments = (x_unit, *x_hat, n + 3, data.draw(st.sampled_from([0.0, 0.125, 1.0])))
+    for ours, true in zip(kernels.loss_backward(*arguments), ops.loss_backward(*arguments), strict=True):
+        assert_same_bits(ours, true)
+    ours, true = x_unit + x_unit[::-1] + 1, x_unit + x_unit[::-1] + 1
+    kernels.renormalize_decoder(ours)
+    adam.renormalize_decoder(true)
+    assert_same_bits(ours, true)
 
 
 @given(codes=draw.codes(), rng=draw.generators(), n_q=st.integers(1, 5))

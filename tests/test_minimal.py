@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -80,12 +79,3 @@ def test_importing_the_package_imports_neither_numba_nor_scipy():
     extras = "{'numba', 'scipy', 'tqdm', 'matplotlib', 'torch'}"
     code = f"import sys, compressae_ref; print(*sorted({extras} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
-
-
-@pytest.mark.parametrize(("code", "expected"), [("", "4"), ("import numpy", "None"), ("os.environ[NAME] = '9'", "9")])
-def test_blas_threads_go_to_sleep_where_that_can_still_be_said(code, expected):
-    name = "OPENBLAS_THREAD_TIMEOUT"
-    code = f"import os; NAME = {name!r}; {code}\nimport compressae_ref; print(os.environ.get(NAME))"
-    environment = {key: value for key, value in os.environ.items() if key != name}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{expected}\n"

@@ -344,7 +344,7 @@ def test_a_source_that_gives_fewer_rows_than_it_says_is_refused(x):
     with pytest.raises(ShapeError, match="expected 1000 rows from row 0 of 1000, got 400"):
         fit(Short(x), **SMALL)
     model = fit(x, **SMALL).model
-    with pytest.raises(ShapeError, match="expected 512 rows from row 0 of 1000, got 400"):
+    with pytest.raises(ShapeError, match="expected 1000 rows from row 0 of 1000, got 400"):
         model.encode(Short(x))
 
 

@@ -25,6 +25,9 @@ class Backend(Protocol):
 
     name: str
 
+    def normalize_rows(self, x: Floats) -> Floats:
+        """`ops.normalize_rows`."""
+
     def encode(self, x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
         """`ops.encode`."""
 
@@ -34,11 +37,34 @@ class Backend(Protocol):
     def decode(self, codes: Codes, W_dec: Floats) -> Floats:
         """`ops.decode`."""
 
+    def decode_nested(self, codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Floats, Floats]:
+        """x̂_k, and x̂_aux = x̂_k + the reconstruction of the rest."""
+
+    def loss_backward(
+        self, x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
+    ) -> tuple[Floats, Floats]:
+        """`ops.loss_backward`."""
+
     def decode_backward_values(self, grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
         """`ops.decode_backward_values`."""
 
-    def transpose_product(self, parts: Sequence[tuple[Codes, Floats]], out: Floats) -> None:
-        """`ops.transpose_product`."""
+    def weights_backward(
+        self,
+        parts: Sequence[tuple[Codes, Floats]],
+        grad_pre: Sequence[Codes],
+        x_unit: Floats,
+        grad_W_enc: Floats,
+        grad_b_enc: Floats,
+        grad_W_dec: Floats,
+        add: bool = True,
+    ) -> None:
+        """`ops.decode_backward_weights` and `ops.pre_activations_backward`."""
+
+    def adam_update(self, param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
+        """`adam.adam_update`."""
+
+    def renormalize_decoder(self, W_dec: Floats) -> None:
+        """`adam.renormalize_decoder`."""
 
     def row_dots(self, a: Floats, b: Floats) -> Floats:
         """`sums.row_dots`."""
@@ -48,9 +74,6 @@ class Backend(Protocol):
 
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`ops.codes_dot`."""
-
-    def adam_update(self, param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-        """`adam.adam_update`."""
 
 
 def get_backend(backend: str | Backend | None = None) -> Backend:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref import ops
-from compressae_ref.adam import AdamConfig, adam_constants, init_adam, project_decoder_gradient, renormalize_decoder
+from compressae_ref.adam import AdamConfig, adam_constants, init_adam, project_decoder_gradient
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.checks import as_embeddings, as_k
@@ -20,7 +20,7 @@ from compressae_ref.config import TrainConfig
 from compressae_ref.errors import CompressaeError
 from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
 from compressae_ref.index import Index
-from compressae_ref.model import Model, forward, loss_and_grads, loss_backward, unit_rows
+from compressae_ref.model import AUX_WEIGHT, Model, forward, loss_and_grads, unit_rows
 from compressae_ref.params import Params, initial_params
 from compressae_ref.train import TrainState, train_step
 from compressae_ref.verify.operations import OPERATIONS
@@ -122,7 +122,7 @@ def _adam(backend: Backend, param: Floats, grad: Floats, m: Floats, v: Floats, s
 
 def _renormalize(backend: Backend, W_dec: Floats) -> Values:
     W_dec = W_dec.copy()
-    renormalize_decoder(W_dec, backend.row_dots)
+    backend.renormalize_decoder(W_dec)
     return {"W_dec": W_dec}
 
 
@@ -166,12 +166,12 @@ def _train_steps(
 
 
 def _intermediates(batch: Floats, params: Params, k: int, backend: Backend) -> Values:
-    acts = forward(unit_rows(batch, params.dtype), params, k, backend)
+    acts = forward(unit_rows(batch, params.dtype, backend), params, k, backend)
     x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux = acts
     outputs = {"x_unit": x_unit, "x_hat_k": x_hat_k, "x_hat_aux": x_hat_aux}
     outputs |= _of(codes_k, "_k") | _of(codes_rest, "_rest")
-    outputs |= {"cos_k": ops.cosines(x_unit, x_hat_k), "cos_aux": ops.cosines(x_unit, x_hat_aux)}
-    grad_k, grad_aux = loss_backward(acts, len(batch))
+    (cos_k, cos_aux), (grad_k, grad_aux) = backend.loss_backward(x_unit, x_hat_k, x_hat_aux, len(batch), AUX_WEIGHT)
+    outputs |= {"cos_k": cos_k, "cos_aux": cos_aux}
     outputs |= {"grad_x_hat_k": grad_k, "grad_x_hat_aux": grad_aux}
     for name, codes, grad in (("k", codes_k, grad_k), ("rest", codes_rest, grad_aux)):
         outputs[f"grad_values_{name}"] = backend.decode_backward_values(grad, codes, params.W_dec)

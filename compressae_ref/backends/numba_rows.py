@@ -1,0 +1,182 @@
+"""Numba kernels for what is done row by row: unit rows, the losses and their gradients, unit atoms, Adam, search."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from compressae_ref.arrays import Floats, aligned
+from compressae_ref.backends.numba_cache import inner, kernel
+from compressae_ref.backends.numba_lanes import WIDTH, larger, lines, load, smaller, splat, store
+from compressae_ref.backends.numba_sums import add_dots
+from compressae_ref.backends.threads import share
+from compressae_ref.codes import Codes
+from compressae_ref.ops import COSINE_EPS
+
+ROWS_PER_TASK = 128
+NUMBERS_PER_TASK = 1 << 16
+
+
+def normalize_rows(x: Floats) -> Floats:
+    x_unit = aligned(x.shape, x.dtype)
+    share(len(x), ROWS_PER_TASK, _normalize_rows, np.ascontiguousarray(x), x_unit)
+    return x_unit
+
+
+@kernel
+def _normalize_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
+    lanes = lines(2, WIDTH, x)
+    for row in range(first, last):
+        _scale(x[row], -math.frexp(_largest_magnitude(x, row, lanes))[1], x_unit[row])
+    norms = _norms(x_unit, first, last)
+    for row in range(first, last):
+        _divide(x_unit[row], norms[row - first])
+
+
+@inner
+def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
+    whole = x.shape[1] - x.shape[1] % WIDTH
+    highest = lowest = splat(x.dtype.type(0))
+    for c in range(0, whole, WIDTH):
+        highest, lowest = larger(load(x, row, c), highest), smaller(load(x, row, c), lowest)
+    store(lanes, 0, 0, highest)
+    store(lanes, 1, 0, lowest)
+    largest = x.dtype.type(0)
+    for lane in range(WIDTH):
+        largest = max(largest, lanes[0, lane], -lanes[1, lane])
+    for c in range(whole, x.shape[1]):
+        largest = max(largest, abs(x[row, c]))
+    return largest
+
+
+@inner
+def _scale(x, exponent, out):  # type: ignore[no-untyped-def]
+    """out = 2^exponent · x, as by ldexp: two factors, because one may be too large or small for a number."""
+    half = exponent // 2
+    one, other = x.dtype.type(math.ldexp(1.0, half)), x.dtype.type(math.ldexp(1.0, exponent - half))
+    for c in range(x.size):
+        out[c] = x[c] * one * other
+
+
+@inner
+def _norms(a, first, last):  # type: ignore[no-untyped-def]
+    return np.sqrt(_dots(a, a, first, last))
+
+
+@inner
+def _dots(a, b, first, last):  # type: ignore[no-untyped-def]
+    rows, dots = np.arange(first, last), np.empty(last - first, a.dtype)
+    add_dots(a, rows, b, rows, 0, rows.size, dots, rows - first)
+    return dots
+
+
+@inner
+def _divide(x, divisor):  # type: ignore[no-untyped-def]
+    for c in range(x.size):
+        x[c] /= divisor
+
+
+def renormalize_decoder(W_dec: Floats) -> None:
+    share(len(W_dec), ROWS_PER_TASK, _renormalize, W_dec)
+
+
+@kernel
+def _renormalize(W_dec, first, last):  # type: ignore[no-untyped-def]
+    norms = _norms(W_dec, first, last)
+    for row in range(first, last):
+        _divide(W_dec[row], norms[row - first])
+
+
+def loss_backward(
+    x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
+) -> tuple[Floats, Floats]:
+    cos, grad = np.empty((2, len(x_unit)), x_unit.dtype), aligned((2, *x_unit.shape), x_unit.dtype)
+    toward = np.array([-1 / n_batch, -1 / n_batch], x_unit.dtype)
+    toward[1] *= x_unit.dtype.type(aux_weight)
+    rows = (np.ascontiguousarray(each) for each in (x_unit, x_hat_k, x_hat_aux))
+    share(len(x_unit), ROWS_PER_TASK, _loss_backward, *rows, toward, cos, grad)
+    return cos, grad
+
+
+@kernel
+def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, cos, grad, first, last):  # type: ignore[no-untyped-def]
+    norm_x = _clamped_norms(x_unit, first, last)
+    aux = _cosines_backward(grad_cos[1], x_unit, norm_x, x_hat_aux, cos[1], first, last)
+    own = _cosines_backward(grad_cos[0], x_unit, norm_x, x_hat_k, cos[0], first, last)
+    for row in range(first, last):
+        x, hat_k, hat_aux, i = x_unit[row], x_hat_k[row], x_hat_aux[row], row - first
+        _combine(x, hat_aux, aux[0, i], aux[1, i], grad[1, row])
+        _combine(x, hat_k, own[0, i], own[1, i], grad[0, row])
+        _add(grad[1, row], grad[0, row])
+
+
+@inner
+def _clamped_norms(x, first, last):  # type: ignore[no-untyped-def]
+    return np.maximum(_norms(x, first, last), x.dtype.type(COSINE_EPS))
+
+
+@inner
+def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, cos, first, last):  # type: ignore[no-untyped-def]
+    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `ops.cosines_backward`."""
+    factors, dots, norm_hat = (
+        np.empty((2, last - first), x_hat.dtype),
+        _dots(x_unit, x_hat, first, last),
+        _clamped_norms(x_hat, first, last),
+    )
+    for i in range(last - first):
+        size = norm_x[i] * norm_hat[i]
+        cosine = dots[i] / size
+        cos[first + i] = cosine
+        factors[0, i], factors[1, i] = grad_cos / size, 0
+        if norm_hat[i] > x_hat.dtype.type(COSINE_EPS):
+            factors[1, i] = grad_cos * cosine / (norm_hat[i] * norm_hat[i])
+    return factors
+
+
+@inner
+def _combine(x, x_hat, toward, along, out):  # type: ignore[no-untyped-def]
+    for c in range(x.size):
+        out[c] = toward * x[c] - along * x_hat[c]
+
+
+@inner
+def _add(x, out):  # type: ignore[no-untyped-def]
+    for c in range(x.size):
+        out[c] += x[c]
+
+
+def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
+    flat = (array.ravel("K") for array in (param, grad, m, v))
+    share(param.size, NUMBERS_PER_TASK, _adam_update, *flat, constants, np.finfo(param.dtype).tiny)
+
+
+@kernel
+def _adam_update(param, grad, m, v, constants, tiny, first, last):  # type: ignore[no-untyped-def]
+    lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = constants
+    zero = param.dtype.type(0)
+    param, grad, m, v = param[first:last], grad[first:last], m[first:last], v[first:last]
+    for i in range(param.size):
+        one = beta1 * m[i] + rest1 * grad[i]
+        two = beta2 * v[i] + rest2 * (grad[i] * grad[i])
+        one = zero if abs(one) < tiny else one
+        two = zero if two < tiny else two
+        m[i], v[i] = one, two
+        param[i] -= lr * (one / correction1) / (np.sqrt(two / correction2) + eps)
+
+
+def codes_dot(u: Floats, codes: Codes) -> Floats:
+    dots = np.empty((len(u), len(codes)), u.dtype)
+    indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
+    share(len(codes), NUMBERS_PER_TASK // 16, _codes_dot, np.ascontiguousarray(u), indices, values, dots)
+    return dots
+
+
+@kernel
+def _codes_dot(u, indices, values, dots, first, last):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        for q in range(u.shape[0]):
+            dot = u.dtype.type(0)
+            for t in range(indices.shape[1]):
+                dot += u[q, indices[i, t]] * values[i, t]
+            dots[q, i] = dot
