@@ -1,26 +1,31 @@
 """CompresSAE in NumPy and Numba: train a top-k sparse autoencoder on embeddings, store sparse codes, search them.
 
-The names below stand in the order in which data flows.
+The names below stand in the order in which data flows. Each is imported when it is first used: importing the package
+costs less than importing NumPy.
 """
 
-from compressae_ref.backends import get_backend
-from compressae_ref.codes import Codes
-from compressae_ref.config import TrainConfig
-from compressae_ref.errors import (
-    BackendError,
-    CompressaeError,
-    DomainError,
-    DTypeError,
-    FormatError,
-    ShapeError,
-)
-from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
-from compressae_ref.index import Hits, Index, search
-from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
-from compressae_ref.model import Model
-from compressae_ref.params import Params, init_params
-from compressae_ref.similarity import asymmetric_cosine, gram, reconstructed_cosine, sparse_cosine
-from compressae_ref.train import FitResult, Progress, Record, fit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compressae_ref.backends import get_backend
+    from compressae_ref.codes import Codes
+    from compressae_ref.config import TrainConfig
+    from compressae_ref.errors import (
+        BackendError,
+        CompressaeError,
+        DomainError,
+        DTypeError,
+        FormatError,
+        ShapeError,
+    )
+    from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
+    from compressae_ref.index import Hits, Index, search
+    from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
+    from compressae_ref.model import Model
+    from compressae_ref.params import Params, init_params
+    from compressae_ref.similarity import asymmetric_cosine, gram, reconstructed_cosine, sparse_cosine
+    from compressae_ref.train import FitResult, Progress, Record, fit
 
 __version__ = "0.1.0"
 
@@ -58,3 +63,30 @@ __all__ = [
     "FormatError",
     "BackendError",
 ]
+
+_HOME = {
+    "train": ("fit", "FitResult", "Progress", "Record"),
+    "config": ("TrainConfig",),
+    "params": ("Params", "init_params"),
+    "model": ("Model",),
+    "codes": ("Codes",),
+    "similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "gram"),
+    "index": ("search", "Index", "Hits"),
+    "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
+    "fileformat": ("save_model", "load_model", "save_codes", "load_codes"),
+    "backends": ("get_backend",),
+    "errors": ("CompressaeError", "ShapeError", "DTypeError", "DomainError", "FormatError", "BackendError"),
+}
+"""The module of each name, said once more for Python than for those who read types."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            globals()[name] = getattr(import_module(f"compressae_ref.{module}"), name)
+            return globals()[name]
+    raise AttributeError(f"module 'compressae_ref' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -28,6 +28,8 @@ import pytest
 import compressae_ref
 from compressae_ref import cli, fit, load_codes, load_model, save_codes, save_model, search
 from compressae_ref import demo as demo_module
+from compressae_ref import evaluate as evaluate_module
+from compressae_ref import train as train_module
 from compressae_ref.config import TrainConfig
 from compressae_ref.evaluate import evaluate, table
 from compressae_ref.interrupts import kept_interrupts
@@ -332,7 +334,7 @@ def test_drawn_queries_are_not_searched(files, run, monkeypatch):
         seen.update(items=items, queries=queries)
         return evaluate(model, items, queries, **options)
 
-    monkeypatch.setattr(cli, "evaluate", watched)
+    monkeypatch.setattr(evaluate_module, "evaluate", watched)
     run("evaluate", files.model, files.x, *NUMPY)
     together = np.concatenate([np.asarray(seen["items"]), np.asarray(seen["queries"])])
     assert len(seen["queries"]) == 150
@@ -765,7 +767,7 @@ WRITERS = {
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(cli, "fit", never)
+    monkeypatch.setattr(train_module, "fit", never)
     monkeypatch.setattr(demo_module, "fit", never)
     monkeypatch.setattr(compressae_ref.Model, "encode", never)
 
@@ -804,7 +806,7 @@ def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatc
     def exhausted(*arguments, **options):
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr(cli, "fit", exhausted)
+    monkeypatch.setattr(train_module, "fit", exhausted)
     assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
 
 
@@ -953,14 +955,14 @@ def test_a_disk_that_fills_up(files, command, tmp_path, form):
 LONG = ("--n-latents", H, "--k", K, "--steps", 10_000_000, "--backend", "numpy")
 WATCHED = """
 import sys
-from compressae_ref import cli
+from compressae_ref import cli, progress
 
-class Bar(cli.TrainingBar):
-    def __call__(self, progress):
-        super().__call__(progress)
-        print(progress.step, flush=True)
+class Bar(progress.TrainingBar):
+    def __call__(self, done):
+        super().__call__(done)
+        print(done.step, flush=True)
 
-cli.TrainingBar = Bar
+progress.TrainingBar = Bar
 sys.exit(cli.main())
 """
 INTERRUPTED = "compressae-ref: interrupted; nothing was written"

@@ -79,3 +79,24 @@ def test_importing_the_package_imports_neither_numba_nor_scipy():
     extras = "{'numba', 'scipy', 'tqdm', 'matplotlib', 'torch'}"
     code = f"import sys, compressae_ref; print(*sorted({extras} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_every_public_name_is_imported_when_it_is_first_used():
+    code = """
+import sys, typing, ast, compressae_ref
+assert "numpy" not in sys.modules
+tree = ast.parse(open(compressae_ref.__file__, encoding="utf-8").read())
+imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "compressae_ref" in node.module]
+typed = {alias.name: node.module for node in imports for alias in node.names}
+assert sorted(typed) == sorted(compressae_ref.__all__), set(typed) ^ set(compressae_ref.__all__)
+for name, module in typed.items():
+    value = getattr(compressae_ref, name)
+    assert value is getattr(sys.modules[module], name)
+    assert name in dir(compressae_ref)
+try:
+    compressae_ref.no_such_name
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "module 'compressae_ref' has no attribute 'no_such_name'\n"
