@@ -66,9 +66,6 @@ class Backend(Protocol):
     def renormalize_decoder(self, W_dec: Floats) -> None:
         """`adam.renormalize_decoder`."""
 
-    def row_dots(self, a: Floats, b: Floats) -> Floats:
-        """`sums.row_dots`."""
-
     def pair_dots(self, a: Floats, b: Floats) -> Floats:
         """`sums.pair_dots`."""
 

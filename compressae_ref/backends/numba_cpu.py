@@ -15,7 +15,7 @@ from compressae_ref.backends.numba_rows import (
     renormalize_decoder,
 )
 from compressae_ref.backends.numba_select import split_codes
-from compressae_ref.backends.numba_sums import pair_dots, row_dots
+from compressae_ref.backends.numba_sums import pair_dots
 
 name = "numba"
 
@@ -31,7 +31,6 @@ __all__ = [
     "normalize_rows",
     "pair_dots",
     "renormalize_decoder",
-    "row_dots",
     "split_codes",
     "weights_backward",
 ]

@@ -60,7 +60,7 @@ def _encode(x_unit, columns, b_enc, packed, affine, error, unsigned, indices, va
     starts, found = candidates(x_unit, first, last, k, packed, affine, error)
     pre = np.empty(starts[-1], columns.dtype)
     entries, rows, latents = by_latent(found, starts, first, h)
-    add_dots(x_unit, rows, columns, latents, 0, entries.size, pre, entries)
+    add_dots(x_unit, rows, columns, latents, entries.size, pre, entries)
     positions, keys = np.empty((2, h + 1), np.int64), np.empty(h, unsigned.dtype)
     bits = pre.view(unsigned.dtype)
     for row in range(first, last):

@@ -141,7 +141,7 @@ def candidates(x_unit, first, last, k, columns, affine, error):  # type: ignore[
     """Latents that may be among the k largest of each row: starts (rows + 1,) and latents, ascending in each row."""
     n_latents, pairs = affine.shape[1], (x_unit.shape[1] + 1) // 2
     integers = np.zeros((ROWS // numba_tile.ROWS, pairs * numba_tile.ROWS), np.int32)
-    products, near = lines(ROWS, columns.shape[0] * LATENTS, columns), lines(1, n_latents, affine)
+    products, near = lines(ROWS, columns.shape[0] * LATENTS, columns.dtype), lines(1, n_latents, affine.dtype)
     near[:] = 0
     starts, found = np.zeros(last - first + 1, np.int64), np.empty((last - first) * (k + 64), np.int32)
     errors = np.empty(ROWS)
@@ -180,7 +180,7 @@ def _longer(array, size):  # type: ignore[no-untyped-def]
 def _possible(near, n_latents, k, margin, found):  # type: ignore[no-untyped-def]
     """Latents whose magnitude is not more than ``margin`` below the k-th largest, or not known. Returns how many."""
     count = _at_least(near, n_latents, _below_kth(near, n_latents, k) - margin, found)
-    magnitudes = lines(1, count, near)
+    magnitudes = lines(1, count, near.dtype)
     magnitudes[:] = 0
     for i in range(count):
         value = near[0, found[i]]
@@ -214,7 +214,7 @@ def _below_kth(near, n_latents, k):  # type: ignore[no-untyped-def]
     per_group = max(1, min(16, n_latents // max(2 * k, 2 * WIDTH)))
     groups = n_latents // per_group
     groups += -groups % WIDTH if per_group == 1 else -(groups % WIDTH)  # zeros follow the magnitudes
-    largest = lines(1, groups, near)
+    largest = lines(1, groups, near.dtype)
     for g in range(0, groups, WIDTH):
         group = splat(near.dtype.type(0))
         for m in range(per_group):

@@ -206,9 +206,9 @@ def _mul_lanes(a, b):  # type: ignore[no-untyped-def]
 
 
 @inner
-def lines(rows, columns, like):  # type: ignore[no-untyped-def]
-    """An empty array (rows, columns or a few more) whose rows begin with a cache line, in the dtype of ``like``."""
+def lines(rows, columns, dtype):  # type: ignore[no-untyped-def]
+    """An empty array (rows, columns or a few more) whose rows begin with a cache line."""
     columns += -columns % WIDTH
-    room = np.empty(rows * columns + LINE, like.dtype)
+    room = np.empty(rows * columns + LINE, dtype)
     start = (-room.ctypes.data % LINE) // room.itemsize
     return room[start : start + rows * columns].reshape(rows, columns)

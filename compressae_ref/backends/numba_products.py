@@ -62,7 +62,7 @@ def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> F
 def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, first, last):  # type: ignore[no-untyped-def]
     starts = np.arange(last - first + 1) * indices.shape[1]
     entries, rows, latents = by_latent(indices[first:last].reshape(-1), starts, first, W_dec.shape[0])
-    add_dots(grad_x_hat, rows, W_dec, latents, 0, entries.size, grad_values[first:last].reshape(-1), entries)
+    add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[first:last].reshape(-1), entries)
 
 
 @inner
@@ -115,9 +115,11 @@ def _add_columns(  # type: ignore[no-untyped-def]
         while c < after:
             taken = COLUMNS if after - c >= COLUMNS else min(after - c, WIDTH)
             copied = _copied(y, c, taken)
-            _add_tile(starts, rows, weights, copied, out, out[: n * add], c, taken, start, stop, False)
-            if out2.size:
-                _add_tile(starts2, rows2, weights2, copied, out2, out, c, taken, start, stop, True)
+            for second in range(1 + (out2.size > 0)):  # not True and False: each would be compiled by itself
+                if second:
+                    _add_tile(starts2, rows2, weights2, copied, out2, out, c, taken, start, stop, second)
+                else:
+                    _add_tile(starts, rows, weights, copied, out, out[: n * add], c, taken, start, stop, second)
             c += taken
 
 
@@ -179,7 +181,7 @@ def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, af
 @inner
 def _copied(y, c, width):  # type: ignore[no-untyped-def]
     """Columns of a matrix as a matrix of its own: apart from each other they would not share a cache well."""
-    copy, whole = lines(y.shape[0], width, y), width - width % WIDTH
+    copy, whole = lines(y.shape[0], width, y.dtype), width - width % WIDTH
     for i in range(y.shape[0]):
         for column in range(0, whole, WIDTH):
             store(copy, i, column, load(y, i, c + column))

@@ -9,7 +9,7 @@ import numpy as np
 from compressae_ref.arrays import Floats, aligned
 from compressae_ref.backends.numba_cache import inner, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, larger, lines, load, smaller, splat, store
-from compressae_ref.backends.numba_sums import add_dots
+from compressae_ref.backends.numba_sums import add_dots, numbers
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
 from compressae_ref.ops import COSINE_EPS
@@ -26,10 +26,10 @@ def normalize_rows(x: Floats) -> Floats:
 
 @kernel
 def _normalize_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
-    lanes = lines(2, WIDTH, x)
+    lanes = lines(2, WIDTH, x.dtype)
     for row in range(first, last):
         _scale(x[row], -math.frexp(_largest_magnitude(x, row, lanes))[1], x_unit[row])
-    norms = _norms(x_unit, first, last)
+    norms = _norms(x_unit[first:last])
     for row in range(first, last):
         _divide(x_unit[row], norms[row - first])
 
@@ -60,14 +60,17 @@ def _scale(x, exponent, out):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _norms(a, first, last):  # type: ignore[no-untyped-def]
-    return np.sqrt(_dots(a, a, first, last))
+def _norms(a):  # type: ignore[no-untyped-def]
+    norms = _dots(a, a)
+    for row in range(norms.size):
+        norms[row] = math.sqrt(norms[row])
+    return norms
 
 
 @inner
-def _dots(a, b, first, last):  # type: ignore[no-untyped-def]
-    rows, dots = np.arange(first, last), np.empty(last - first, a.dtype)
-    add_dots(a, rows, b, rows, 0, rows.size, dots, rows - first)
+def _dots(a, b):  # type: ignore[no-untyped-def]
+    rows, dots = numbers(a.shape[0]), np.empty(a.shape[0], a.dtype)
+    add_dots(a, rows, b, rows, rows.size, dots, rows)
     return dots
 
 
@@ -83,7 +86,7 @@ def renormalize_decoder(W_dec: Floats) -> None:
 
 @kernel
 def _renormalize(W_dec, first, last):  # type: ignore[no-untyped-def]
-    norms = _norms(W_dec, first, last)
+    norms = _norms(W_dec[first:last])
     for row in range(first, last):
         _divide(W_dec[row], norms[row - first])
 
@@ -101,37 +104,35 @@ def loss_backward(
 
 @kernel
 def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, cos, grad, first, last):  # type: ignore[no-untyped-def]
-    norm_x = _clamped_norms(x_unit, first, last)
-    aux = _cosines_backward(grad_cos[1], x_unit, norm_x, x_hat_aux, cos[1], first, last)
-    own = _cosines_backward(grad_cos[0], x_unit, norm_x, x_hat_k, cos[0], first, last)
-    for row in range(first, last):
-        x, hat_k, hat_aux, i = x_unit[row], x_hat_k[row], x_hat_aux[row], row - first
-        _combine(x, hat_aux, aux[0, i], aux[1, i], grad[1, row])
-        _combine(x, hat_k, own[0, i], own[1, i], grad[0, row])
-        _add(grad[1, row], grad[0, row])
-
-
-@inner
-def _clamped_norms(x, first, last):  # type: ignore[no-untyped-def]
-    return np.maximum(_norms(x, first, last), x.dtype.type(COSINE_EPS))
-
-
-@inner
-def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, cos, first, last):  # type: ignore[no-untyped-def]
-    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `ops.cosines_backward`."""
-    factors, dots, norm_hat = (
-        np.empty((2, last - first), x_hat.dtype),
-        _dots(x_unit, x_hat, first, last),
-        _clamped_norms(x_hat, first, last),
-    )
+    x_unit, x_hat_k, x_hat_aux = x_unit[first:last], x_hat_k[first:last], x_hat_aux[first:last]
+    norm_x, factors = _clamped_norms(x_unit), np.empty((2, 2, last - first), x_unit.dtype)
+    _cosines_backward(grad_cos[0], x_unit, norm_x, x_hat_k, cos[0, first:last], factors[0])
+    _cosines_backward(grad_cos[1], x_unit, norm_x, x_hat_aux, cos[1, first:last], factors[1])
     for i in range(last - first):
+        aux, own = grad[1, first + i], grad[0, first + i]
+        _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], aux)
+        _combine(x_unit[i], x_hat_k[i], factors[0, 0, i], factors[0, 1, i], own)
+        _add(aux, own)
+
+
+@inner
+def _clamped_norms(x):  # type: ignore[no-untyped-def]
+    norms = _norms(x)
+    for row in range(norms.size):
+        norms[row] = max(norms[row], x.dtype.type(COSINE_EPS))
+    return norms
+
+
+@inner
+def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, cos, factors):  # type: ignore[no-untyped-def]
+    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `ops.cosines_backward`."""
+    dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat)
+    for i in range(dots.size):
         size = norm_x[i] * norm_hat[i]
-        cosine = dots[i] / size
-        cos[first + i] = cosine
+        cos[i] = dots[i] / size
         factors[0, i], factors[1, i] = grad_cos / size, 0
         if norm_hat[i] > x_hat.dtype.type(COSINE_EPS):
-            factors[1, i] = grad_cos * cosine / (norm_hat[i] * norm_hat[i])
-    return factors
+            factors[1, i] = grad_cos * cos[i] / (norm_hat[i] * norm_hat[i])
 
 
 @inner

@@ -13,18 +13,6 @@ PAIRS = 32
 """Pairs of rows that go through each stage together: what one stage has stored is in memory when the next one reads."""
 
 
-def row_dots(a: Floats, b: Floats) -> Floats:
-    dots = np.empty(len(a), a.dtype)
-    share(len(a), 1024, _row_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
-    return dots
-
-
-@kernel
-def _row_dots(a, b, out, first, last):  # type: ignore[no-untyped-def]
-    rows = np.arange(last)
-    add_dots(a, rows, b, rows, first, last, out, rows)
-
-
 def pair_dots(a: Floats, b: Floats) -> Floats:
     dots = np.empty((len(a), len(b)), a.dtype)
     share(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots.reshape(-1))
@@ -33,25 +21,35 @@ def pair_dots(a: Floats, b: Floats) -> Floats:
 
 @kernel
 def _pair_dots(a, b, out, first, last):  # type: ignore[no-untyped-def]
-    rows = np.arange(a.shape[0])
-    same = np.empty_like(rows)
+    n = a.shape[0]
+    rows, same, places = numbers(n), np.empty(n, np.int32), np.empty(n, np.int64)
     for j in range(first, last):
-        same[:] = j
-        add_dots(a, rows, b, same, 0, rows.size, out, rows * b.shape[0] + j)
+        for i in range(n):
+            same[i], places[i] = j, i * b.shape[0] + j
+        add_dots(a, rows, b, same, n, out, places)
 
 
 @inner
-def add_dots(a, rows_a, b, rows_b, first, last, out, places):  # type: ignore[no-untyped-def]
-    """out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e from ``first`` to ``last``, each summed by `sums.fold_sum`.
+def numbers(n):  # type: ignore[no-untyped-def]
+    """The numbers from 0 to n."""
+    numbers = np.empty(n, np.int32)
+    for i in range(n):
+        numbers[i] = i
+    return numbers
+
+
+@inner
+def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-def]
+    """out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e < n, each summed by `sums.fold_sum`.
 
     Several halvings are done at once, while the numbers are in registers: each product is added to the same one as
     there, only sooner. Neighbours that share a row of b are the faster for it.
     """
     at_once = _at_once(a.shape[1])
-    terms = lines(PAIRS, a.shape[1] // at_once + WIDTH, a)
+    terms = lines(PAIRS, a.shape[1] // at_once + WIDTH, a.dtype)
     terms[:] = 0  # what is beyond the terms is added, too, though of no account: no slow numbers there
-    for start in range(first, last, PAIRS):
-        count = min(PAIRS, last - start)
+    for start in range(0, n, PAIRS):
+        count = min(PAIRS, n - start)
         t = 0
         while t < count:
             run = _run(rows_b, start + t, start + count)

@@ -16,7 +16,7 @@ from compressae_ref.ops import (
     pre_activations_backward,
     split_codes,
 )
-from compressae_ref.sums import pair_dots, row_dots
+from compressae_ref.sums import pair_dots
 
 name = "numpy"
 
@@ -53,7 +53,6 @@ __all__ = [
     "normalize_rows",
     "pair_dots",
     "renormalize_decoder",
-    "row_dots",
     "split_codes",
     "weights_backward",
 ]
