@@ -58,6 +58,7 @@ EXPLAINED: dict[str, str] = {
     "ops:pre_bound: 2 → 3": WIDER,
     "ops:transpose_product: 0 → 1": SAME,
     "model:unit_rows: False → True": "a copy more",
+    "model:backward: True → False": "strict zip of two pairs",
     "adam:adam_step: True → False": "strict zip of four dictionaries with the same names",
     "codes:_as_values: 8 → 9": "no float has nine bytes",
     "codes:_filled_rows: 2 → 3": "more candidates than are needed, of which the lowest are taken",
@@ -87,7 +88,7 @@ def mutants(module: str) -> Iterator[Mutant]:
     path = PACKAGE / f"{module}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for name, function in functions(tree):
-        for node in list(ast.walk(function)):
+        for node in [each for statement in function.body for each in ast.walk(statement)]:  # no defaults: they stay
             for change in changes(node):
                 mutated, undo = change()
                 if mutated is None:

@@ -257,8 +257,8 @@ def test_weight_gradients_do_not_depend_on_how_rows_are_cut(selection, rng, data
     codes = ops.abs_topk(pre, k)
     parts = ops.split_codes(codes, data.draw(st.integers(1, k)))
     y = [rng.standard_normal((len(pre), 3)).astype(pre.dtype) for _ in parts]
-    whole, cut_in_two = np.zeros((2, pre.shape[1], 3), pre.dtype)
-    ops.transpose_product(list(zip(parts, y, strict=True)), whole)
+    whole, cut_in_two = np.full((pre.shape[1], 3), np.nan, pre.dtype), np.zeros((pre.shape[1], 3), pre.dtype)
+    ops.transpose_product(list(zip(parts, y, strict=True)), whole, add=False)
     for rows in (slice(0, cut), slice(cut, None)):
         ops.transpose_product([(part[rows], each[rows]) for part, each in zip(parts, y, strict=True)], cut_in_two)
     assert_same_bits(whole, cut_in_two)
@@ -267,8 +267,11 @@ def test_weight_gradients_do_not_depend_on_how_rows_are_cut(selection, rng, data
 @given(draw.codes(), draw.generators())
 def test_pre_activations_backward_is_its_dense_equivalent(codes, rng):
     x_unit = ops.normalize_rows(rng.standard_normal((len(codes), 6)).astype(codes.values.dtype))
-    W, b = np.zeros((6, codes.n_latents), codes.values.dtype), np.zeros(codes.n_latents, codes.values.dtype)
-    ops.pre_activations_backward([codes], x_unit, W, b)
+    W, b = (
+        np.full((6, codes.n_latents), np.nan, codes.values.dtype),
+        np.full(codes.n_latents, np.nan, codes.values.dtype),
+    )
+    ops.pre_activations_backward([codes], x_unit, W, b, add=False)
     dense, bound = codes.to_dense().astype(float), gamma(len(codes) + 1, codes.values.dtype)
     assert_within(W, x_unit.T.astype(float) @ dense, bound * (np.abs(x_unit.T) @ np.abs(dense)) * (1 + 1e-6))
     assert_within(b, dense.sum(0), bound * np.abs(dense).sum(0))

@@ -56,7 +56,7 @@ class Backend(Protocol):
         grad_W_enc: Floats,
         grad_b_enc: Floats,
         grad_W_dec: Floats,
-        add: bool = True,
+        add: bool,
     ) -> None:
         """`ops.decode_backward_weights` and `ops.pre_activations_backward`."""
 

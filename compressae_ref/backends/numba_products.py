@@ -200,7 +200,7 @@ def weights_backward(
     grad_W_enc: Floats,
     grad_b_enc: Floats,
     grad_W_dec: Floats,
-    add: bool = True,
+    add: bool,
 ) -> None:
     codes, grads = zip(*parts, strict=True)
     starts, rows, weights = _by_latent(codes, grad_pre, len(grad_b_enc))

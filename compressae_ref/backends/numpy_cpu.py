@@ -34,7 +34,7 @@ def weights_backward(
     grad_W_enc: Floats,
     grad_b_enc: Floats,
     grad_W_dec: Floats,
-    add: bool = True,
+    add: bool,
 ) -> None:
     """The gradients of all weights: `ops.decode_backward_weights` and `ops.pre_activations_backward`."""
     decode_backward_weights(parts, grad_W_dec, add)
