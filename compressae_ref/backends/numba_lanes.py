@@ -18,15 +18,13 @@ from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import models, overload, register_model
 
+from compressae_ref.arrays import LINE
 from compressae_ref.backends.numba_cache import inner
 
 intrinsic: Any = extending.intrinsic
 """Numba's decorator for functions that write their own LLVM code; what it makes has other arguments."""
 
 WIDTH = 16
-
-LINE = 64
-"""Bytes of a cache line: 16 numbers that lie in two of them take twice as long."""
 
 
 class Lanes(types.Type):
@@ -46,9 +44,9 @@ class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
 _SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
-def vector(dtype: Any, count: int = WIDTH) -> ir.VectorType:
-    """LLVM's vector of ``count`` numbers of a Numba dtype."""
-    return ir.VectorType(_SCALARS.get(dtype) or ir.IntType(dtype.bitwidth), count)
+def vector(dtype: Any) -> ir.VectorType:
+    """LLVM's vector of 16 numbers of a Numba dtype."""
+    return ir.VectorType(_SCALARS[dtype], WIDTH)
 
 
 def require_rows(array: Any) -> None:
@@ -76,12 +74,12 @@ def store_vector(builder: Any, value: Any, address: Any, align: int) -> None:
     builder.store(value, builder.bitcast(address, value.type.as_pointer())).align = align
 
 
-def broadcast(builder: Any, scalar: Any, count: int = WIDTH) -> Any:
+def broadcast(builder: Any, scalar: Any) -> Any:
     """A vector whose numbers are all ``scalar``."""
-    vector_type, index = ir.VectorType(scalar.type, count), ir.IntType(32)
+    vector_type, index = ir.VectorType(scalar.type, WIDTH), ir.IntType(32)
     undefined = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(index, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, count), [0] * count))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, WIDTH), [0] * WIDTH))
 
 
 @intrinsic

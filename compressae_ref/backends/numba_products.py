@@ -47,7 +47,7 @@ def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Flo
 
 def _entries(codes: Codes) -> Entries:
     """For each code, its stored latents and their values."""
-    indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
+    indices, values = _contiguous(codes.indices, codes.values)
     return np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1)
 
 
