@@ -19,12 +19,15 @@ if TYPE_CHECKING:
         FormatError,
         ShapeError,
     )
-    from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
-    from compressae_ref.index import Hits, Index, search
+    from compressae_ref.fileformat import load_codes, load_model, save_code_blocks, save_codes, save_model
+    from compressae_ref.index import Index, search
     from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
     from compressae_ref.model import Model
+    from compressae_ref.packing import PackedCodes, load_packed, pack, save_packed
     from compressae_ref.params import Params, init_params
-    from compressae_ref.similarity import asymmetric_cosine, gram, reconstructed_cosine, sparse_cosine
+    from compressae_ref.ranking import Hits
+    from compressae_ref.refinement import encode_refined, refine, refined_blocks
+    from compressae_ref.similarity import asymmetric_cosine, expanded_cosine, gram, reconstructed_cosine, sparse_cosine
     from compressae_ref.train import FitResult, Progress, Record, fit
 
 __version__ = "0.1.0"
@@ -39,9 +42,15 @@ __all__ = [
     "init_params",
     "Model",
     "Codes",
+    "pack",
+    "PackedCodes",
+    "refine",
+    "encode_refined",
+    "refined_blocks",
     "sparse_cosine",
     "reconstructed_cosine",
     "asymmetric_cosine",
+    "expanded_cosine",
     "gram",
     "search",
     "Index",
@@ -54,7 +63,10 @@ __all__ = [
     "save_model",
     "load_model",
     "save_codes",
+    "save_code_blocks",
     "load_codes",
+    "save_packed",
+    "load_packed",
     "get_backend",
     "CompressaeError",
     "ShapeError",
@@ -70,10 +82,13 @@ _HOME = {
     "params": ("Params", "init_params"),
     "model": ("Model",),
     "codes": ("Codes",),
-    "similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "gram"),
-    "index": ("search", "Index", "Hits"),
+    "refinement": ("refine", "encode_refined", "refined_blocks"),
+    "similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "expanded_cosine", "gram"),
+    "index": ("search", "Index"),
+    "ranking": ("Hits",),
     "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
-    "fileformat": ("save_model", "load_model", "save_codes", "load_codes"),
+    "fileformat": ("save_model", "load_model", "save_codes", "save_code_blocks", "load_codes"),
+    "packing": ("pack", "PackedCodes", "save_packed", "load_packed"),
     "backends": ("get_backend",),
     "errors": ("CompressaeError", "ShapeError", "DTypeError", "DomainError", "FormatError", "BackendError"),
 }

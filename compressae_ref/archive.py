@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import errno
 import lzma
+import math
 import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.arrays import LINE
 from compressae_ref.errors import FormatError
 
 PathLike = str | os.PathLike[str]
 
 UNIX = 3
 """What zip archives call the system that they were made on; it goes into the bytes."""
+
+AT_ONCE = 1 << 20
+"""Numbers that are copied together on their way to a file."""
 
 DAMAGE = (
     zipfile.BadZipFile,
@@ -62,27 +67,68 @@ def replacing(path: PathLike) -> Iterator[IO[bytes]]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with errors_of(path):
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays (R11), and all or nothing."""
+@contextmanager
+def errors_of(path: PathLike) -> Iterator[None]:
+    """Name ``path`` in the errors of files that are written on its behalf."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+class Pieces(NamedTuple):
+    """An array that is written piece by piece, each when its turn comes: it never is in memory as a whole."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    pieces: Iterable[NDArray[Any]]
+    """what lies one after the other in C order"""
+
+
+def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any] | Pieces], *, aligned: bool = False) -> None:
+    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays (R11), and all or nothing.
+
+    With ``aligned`` the numbers of each array begin with a cache line of the file, for `mapped.map_npz`.
+    """
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = UNIX  # zipfile writes down the machine's own
-            entry.file_size = little.nbytes  # so that zip64 is used where it is needed, and only there
-            with archive.open(entry, "w") as member:
-                np.lib.format.write_array(member, little, version=(1, 0), allow_pickle=False)
+            pieces = array if isinstance(array, Pieces) else Pieces(array.shape, array.dtype, [array])
+            _write_member(archive, name, pieces, file.tell() if aligned else None)
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, array: Pieces, start: int | None) -> None:
+    little = array.dtype.newbyteorder("<")
+    entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    entry.create_system = UNIX  # zipfile writes down the machine's own
+    entry.file_size = math.prod(array.shape) * little.itemsize  # so that zip64 is used where it is needed, only there
+    if start is not None:
+        entry.extra = _padding(start + 30 + len(entry.filename) + 20 * (entry.file_size * 1.05 > zipfile.ZIP64_LIMIT))
+    header = {"descr": np.lib.format.dtype_to_descr(little), "fortran_order": False, "shape": array.shape}
+    with archive.open(entry, "w") as member:
+        np.lib.format.write_array_header_1_0(member, header)
+        written = 0
+        for piece in array.pieces:
+            flat = piece.reshape(-1)
+            for start in range(0, flat.size, AT_ONCE):
+                written += member.write(flat[start : start + AT_ONCE].astype(little, copy=False).tobytes())
+        if written != entry.file_size:
+            raise ValueError(f"{name}: expected {entry.file_size} bytes, got {written}")
+
+
+def _padding(start: int) -> bytes:
+    """An extra field that moves what begins at ``start`` to the next cache line; readers of archives pass over it."""
+    length = 4 + -(start + 4) % LINE
+    return b"\x35\xd9" + (length - 4).to_bytes(2, "little") + bytes(length - 4)
 
 
 def read_npz(path: PathLike) -> dict[str, NDArray[Any]]:

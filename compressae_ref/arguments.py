@@ -8,9 +8,9 @@ from typing import Any
 from compressae_ref import __version__
 from compressae_ref.backends import BACKENDS
 from compressae_ref.config import CHOICES, PRESETS, TrainConfig
-from compressae_ref.similarity import SPACES
+from compressae_ref.spaces import SPACES
 from compressae_ref.verify.accumulated import CASES
-from compressae_ref.verify.operations import LEVELS
+from compressae_ref.verify.operations import PARTS
 
 SETTINGS = {
     "n_latents": (int, "latents h, the length of a code written out; default: 4096, or fewer for few rows"),
@@ -40,6 +40,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_train(commands)
     _add_encode(commands)
+    _add_pack(commands)
     _add_search(commands)
     _add_evaluate(commands)
     _add_inspect(commands)
@@ -91,8 +92,24 @@ def _add_encode(commands: Any) -> None:
         "-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz, CSR for SciPy)"
     )
     command.add_argument("--k", type=int, help="entries stored per code (default: the model's own k)")
+    text = "choose the atoms by matching pursuit and their values by least squares: better where reconstructions count"
+    command.add_argument("--refine", action="store_true", help=text)
+    text = "with --refine, latents to choose from (default: four times k)"
+    command.add_argument("--candidates", metavar="M", type=int, help=text)
     text = "what to do with rows of zeros: stop, or give them codes of zeros (default: error)"
     command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)
+
+
+def _add_pack(commands: Any) -> None:
+    from compressae_ref.packing import BITS
+
+    command = _add(commands, "pack", "Store codes in few bytes; every command that takes codes takes packed ones, too.")
+    command.add_argument("codes", metavar="CODES", help="codes file")
+    command.add_argument("-o", "--output", metavar="PACKED", required=True, help="file of packed codes to write (.npz)")
+    command.add_argument("--bits", type=int, choices=BITS, default=5, help="bits of a value (default: 5)")
+    command = _add(commands, "unpack", "Turn packed codes into a codes file, with values as precise as they were kept.")
+    command.add_argument("packed", metavar="PACKED", help="file of packed codes")
+    command.add_argument("-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz)")
 
 
 def _add_search(commands: Any) -> None:
@@ -106,10 +123,16 @@ def _add_search(commands: Any) -> None:
         choices=SPACES,
         default="sparse",
         help="sparse: code against code; reconstructed: their reconstructions; "
-        "asymmetric: the dense query against reconstructions (default: sparse)",
+        "asymmetric: the dense query against reconstructions; expanded: the largest entries of that query over the "
+        "latents, as engines for sparse vectors take it (default: sparse)",
     )
-    text = "entries of a query's code; more find more, and nothing is stored for it (default: as the items)"
+    text = (
+        "entries of a query's code; more find more, and nothing is stored for it (default: as the items; expanded: "
+        "8 times as many)"
+    )
     command.add_argument("--query-k", type=int, help=text)
+    text = "take so many best items in that space, and of these the best in the asymmetric one"
+    command.add_argument("--rescore", type=int, metavar="N", help=text)
     command.add_argument("--json", action="store_true", help="one JSON object per query")
 
 
@@ -168,9 +191,9 @@ def _add_verify(commands: Any) -> None:
     )
     command.add_argument(
         "--level",
-        choices=tuple(LEVELS),
-        default="L3",
-        help="; ".join(f"{name} {what}" for name, what in LEVELS.items()) + " (default: L3, all)",
+        choices=(*PARTS, "all"),
+        help="; ".join(f"{name} {what}" for name, what in PARTS.items())
+        + "; all (default: L3 for a program, all for this package)",
     )
     text = "demand the bits of the stated order of sums: nothing that is only within a bound passes"
     command.add_argument("--bits", action="store_true", help=text)

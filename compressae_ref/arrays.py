@@ -35,3 +35,11 @@ def aligned_copy(array: Floats) -> Floats:
     copy = aligned(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def flat(array: Floats) -> Floats:
+    """All numbers of a contiguous array, in the order in which they lie in memory: a view, to be changed in place."""
+    view = array.ravel("K")
+    if array.size and not np.may_share_memory(view, array):
+        raise ValueError(f"expected a contiguous array, got strides {array.strides} for shape {array.shape}")
+    return view

@@ -12,14 +12,19 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compressae_ref.arguments import SETTINGS, command_line
-from compressae_ref.console import named, say, tell
+from compressae_ref.console import named, say, tell, tell_of_compiling
 from compressae_ref.errors import CompressaeError, DomainError
 from compressae_ref.interrupts import kept_interrupts
+
+if TYPE_CHECKING:
+    from compressae_ref.codes import Codes
+    from compressae_ref.data import RowSource
+    from compressae_ref.model import Model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without "×" gets a "?", not an error
     options = command_line().parse_args(arguments)
+    tell_of_compiling()
     try:
         with kept_interrupts():
             failed = _COMMANDS[options.command](options)
@@ -86,14 +92,48 @@ def _train(options: argparse.Namespace) -> None:
 
 def _encode(options: argparse.Namespace) -> None:
     from compressae_ref.embeddings import open_embeddings
-    from compressae_ref.fileformat import load_model, save_codes
+    from compressae_ref.fileformat import load_model, save_code_blocks
 
     _require_output(options.output, options.embeddings, options.model)
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
-        codes = model.encode(embeddings, options.k, zero_rows=options.zero_rows, backend=options.backend)
+        save_code_blocks(options.output, _code_blocks(model, embeddings, options), len(embeddings))
+    k = options.k or model.k
+    tell(f"{options.output}: {len(embeddings)} codes, k {k} of {model.params.n_latents} latents")
+
+
+def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespace) -> Iterator[Codes]:
+    settings = {"zero_rows": options.zero_rows, "backend": options.backend}
+    if options.refine:
+        from compressae_ref.refinement import refined_blocks
+
+        return refined_blocks(embeddings, model, options.k, options.candidates, **settings)
+    if options.candidates is not None:
+        raise DomainError("encode: expected --candidates only with --refine")
+    return model.encode_blocks(embeddings, options.k, **settings)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from compressae_ref.fileformat import load_codes
+    from compressae_ref.metrics import bytes_per_row
+    from compressae_ref.packing import pack, save_packed
+
+    _require_output(options.output, options.codes)
+    codes = load_codes(options.codes)
+    packed = pack(codes, options.bits, backend=options.backend)
+    save_packed(options.output, packed)
+    size = f"{packed.bytes_per_item} bytes each, {bytes_per_row(codes)} before"
+    tell(f"{options.output}: {len(packed)} packed codes, {size}")
+
+
+def _unpack(options: argparse.Namespace) -> None:
+    from compressae_ref.fileformat import save_codes
+    from compressae_ref.packing import load_packed
+
+    _require_output(options.output, options.packed)
+    codes = load_packed(options.packed).unpack(backend=options.backend)
     save_codes(options.output, codes)
-    tell(f"{options.output}: {codes!r}")
+    tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -106,7 +146,7 @@ def _search(options: argparse.Namespace) -> None:
         index = Index.build(codes, space=options.space, model=model, backend=options.backend)
     queries = open_embeddings(options.queries)
     with named(options.queries):
-        hits = index.search(queries, options.top, query_k=options.query_k)
+        hits = index.search(queries, options.top, query_k=options.query_k, rescore=options.rescore)
     for query, (ids, scores) in enumerate(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)):
         if options.json:
             say(json.dumps({"query": query, "ids": ids, "scores": scores}))
@@ -164,9 +204,9 @@ def _verify(options: argparse.Namespace) -> bool:
 
 
 def _require_output(output: str, *inputs: str) -> None:
+    """Refuse an output that cannot be written, or that would take the place of an input."""
     from compressae_ref.archive import require_writable
 
-    """Refuse an output that cannot be written, or that would take the place of an input."""
     require_writable(output)
     for path in map(Path, inputs):
         if Path(output).exists() and path.exists() and path.samefile(output):
@@ -177,6 +217,8 @@ _COMMANDS = {
     "demo": _demo,
     "train": _train,
     "encode": _encode,
+    "pack": _pack,
+    "unpack": _unpack,
     "search": _search,
     "evaluate": _evaluate,
     "inspect": _inspect,

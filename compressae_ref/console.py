@@ -19,6 +19,22 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def tell_of_compiling() -> None:
+    """On a terminal, say once that kernels are being compiled: a command may be silent for seconds meanwhile."""
+    if not sys.stderr.isatty():
+        return
+    import logging
+
+    class Once(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.removeHandler(self)
+            tell("\r\x1b[Kcompiling the kernels, once on this machine ...")
+
+    log = logging.getLogger("compressae_ref.kernels")
+    log.setLevel(logging.INFO)
+    log.addHandler(Once())
+
+
 @contextmanager
 def named(path: str, *arguments: str) -> Iterator[None]:
     """Put a file's name in the place of the argument's in the errors that its content causes (settings are not)."""

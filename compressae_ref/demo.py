@@ -16,11 +16,12 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.evaluate import Row, evaluate, table
-from compressae_ref.index import nearest_dense, search
+from compressae_ref.index import search
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model
+from compressae_ref.neighbours import nearest_dense
 from compressae_ref.progress import TrainingBar
-from compressae_ref.similarity import SPACES, Space
+from compressae_ref.spaces import Space
 from compressae_ref.train import fit
 
 Say = Callable[[str], None]
@@ -128,7 +129,7 @@ def _show_neighbours(data: DemoData, query: int, codes: Codes, model: Model, say
     say(f"\n   {_short(data.query_names[query], 76)}")
     before = nearest_dense(asked, data.items, 5).ids[0]
     say(f"     dense         {_names(data, before)}")
-    for space in SPACES:
+    for space in _CODES_IN:
         after = search(asked, codes, 5, space=space, model=model).ids[0]
         say(f"     {space:<14}{_names(data, after)}")
 
@@ -165,6 +166,8 @@ def _draw(rows: Sequence[Row], path: str) -> str:
         figure.savefig(file, format="png", dpi=150)
     return f"The table as a picture: {Path(path)}"
 
+
+_CODES_IN: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric")
 
 _CURVES: dict[tuple[str | Space, bool], str] = {
     ("asymmetric", False): "codes, dense queries",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,8 @@ EMBEDDINGS_KEY = "embeddings"
 def open_embeddings(path: str) -> NDArray[Any]:
     """The two-dimensional float array in a ``.npy`` or ``.npz`` file; ``-`` reads one from standard input.
 
-    A ``.npy`` is mapped, not loaded. From an ``.npz`` the entry "embeddings" is taken, or the only one there is.
+    A ``.npy`` is mapped, not loaded, and a slice of its rows is a copy: what has been read does not stay in the
+    process, however large the file. From an ``.npz`` the entry "embeddings" is taken, or the only one there is.
 
     Raises
     ------
@@ -53,9 +55,21 @@ def _read(path: Path) -> NDArray[Any]:
         is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     if not is_zip:
         with np.errstate(over="raise"):  # a header that lies about its shape: its product of sizes must not wrap
-            return np.lib.format.open_memmap(path, mode="r")
+            return np.lib.format.open_memmap(path, mode="r").view(_MappedRows)
     with path.open("rb") as file:
         return _from_archive(file, str(path))
+
+
+class _MappedRows(np.memmap[Any, Any]):
+    """A mapped file that gives copies of its rows, and forgets what it has read."""
+
+    def __getitem__(self, rows: Any) -> Any:
+        if not isinstance(rows, slice):
+            return super().__getitem__(rows)
+        copy, mapped = np.array(super().__getitem__(rows)), getattr(self, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # the system may have the pages back: it can read them again
+        return copy
 
 
 def _from_archive(file: IO[bytes], shown: str) -> NDArray[Any]:

@@ -13,10 +13,12 @@ from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_embeddings, as_whole
 from compressae_ref.data import RowSource, as_source, read_all
 from compressae_ref.errors import DomainError
-from compressae_ref.index import Hits, nearest_dense, search
+from compressae_ref.index import search
 from compressae_ref.metrics import bytes_per_row, recall_at
 from compressae_ref.model import Model, aux_k, unit_rows
-from compressae_ref.similarity import Space
+from compressae_ref.neighbours import nearest_dense
+from compressae_ref.ranking import Hits
+from compressae_ref.spaces import Space
 
 TOPS = (10, 100)
 """Recall is reported among so many neighbours."""

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.archive import DAMAGE, PathLike, read_npz, write_npz
+from compressae_ref.archive import DAMAGE, PathLike, Pieces, errors_of, read_npz, require_writable, write_npz
 from compressae_ref.checks import as_k, as_params
 from compressae_ref.codes import Codes
+from compressae_ref.data import BLOCK_ROWS
 from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.model import Model
 from compressae_ref.params import Params
@@ -27,8 +31,12 @@ from compressae_ref.params import Params
 VERSION = 1
 MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
+PACKED_FORMAT = "compressae-packed"
 
 Loaded = TypeVar("Loaded")
+
+Build = Callable[[dict[str, NDArray[Any]], dict[str, Any]], Loaded]
+"""What makes an object of the arrays of a file and its ``meta``."""
 
 
 def save_model(path: PathLike, model: Model) -> None:
@@ -50,7 +58,7 @@ def save_model(path: PathLike, model: Model) -> None:
         "digest": params.digest(),
         "training": dict(model.training),
     }
-    write_npz(path, {**params.arrays(), "meta": _json(meta)})
+    write_npz(path, {**params.arrays(), "meta": json_array(meta)})
 
 
 def load_model(path: PathLike) -> Model:
@@ -62,7 +70,7 @@ def load_model(path: PathLike) -> Model:
         Naming the file and the reason: not an ``.npz``, truncated, pickled, an unknown version, wrong shapes, numbers
         that are not finite, atoms that are not unit rows, another digest than the one written down.
     """
-    return _load(path, MODEL_FORMAT, _model)
+    return load_file(path, MODEL_FORMAT, _model)
 
 
 def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
@@ -86,35 +94,79 @@ _CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", 
 
 def save_codes(path: PathLike, codes: Codes) -> None:
     """Write a codes file: CSR for ``scipy.sparse.load_npz``, and which model made the codes."""
+    _save_codes(path, codes, len(codes), [codes.values], [codes.indices])
+
+
+def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int) -> None:
+    """Write the file of the codes whose n rows come in ``blocks``, without holding more than one of them in memory.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. What ``blocks`` raises is passed on. Nothing is left behind.
+    """
+    require_writable(path)
+    blocks = iter(blocks)
+    first = next(blocks)
+    with (
+        errors_of(path),
+        TemporaryFile(dir=Path(path).parent) as file,
+    ):  # values come first in the file, and with them the indices
+        _save_codes(path, first, n, _spooled(chain([first], blocks), file), _read_back(file))
+
+
+def _spooled(blocks: Iterable[Codes], file: IO[bytes]) -> Iterator[NDArray[Any]]:
+    for codes in blocks:
+        file.write(codes.indices.tobytes())
+        yield codes.values
+
+
+def _read_back(file: IO[bytes]) -> Iterator[NDArray[np.int32]]:
+    file.seek(0)
+    while piece := file.read(1 << 22):
+        yield np.frombuffer(piece, np.int32)
+
+
+def _save_codes(
+    path: PathLike, like: Codes, n: int, values: Iterable[NDArray[Any]], indices: Iterable[NDArray[np.int32]]
+) -> None:
+    """Write n rows of codes that are as ``like`` in all but their number."""
     meta = {
         "format": CODES_FORMAT,
         "version": VERSION,
-        "k": codes.k,
-        "n_latents": codes.n_latents,
-        "model": codes.model,
+        "k": like.k,
+        "n_latents": like.n_latents,
+        "model": like.model,
     }
-    indptr = np.arange(len(codes) + 1, dtype=np.int64) * codes.k
-    arrays = {
-        "data": codes.values.ravel(),
-        "indices": codes.indices.ravel(),
-        "indptr": indptr.astype(np.int32) if indptr[-1] <= np.iinfo(np.int32).max else indptr,
-        "shape": np.array(codes.shape, np.int64),
+    size, step = n * like.k, BLOCK_ROWS * like.k
+    wide: np.dtype[Any] = np.dtype(np.int32 if size <= np.iinfo(np.int32).max else np.int64)
+    starts = (np.arange(start, min(start + step, size + 1), like.k, dtype=wide) for start in range(0, size + 1, step))
+    arrays: dict[str, NDArray[Any] | Pieces] = {
+        "data": Pieces((size,), like.values.dtype, values),
+        "indices": Pieces((size,), np.dtype(np.int32), indices),
+        "indptr": Pieces((n + 1,), wide, starts),
+        "shape": np.array([n, like.n_latents], np.int64),
         "format": np.array(b"csr"),
         "_is_array": np.array(True),
-        "meta": _json(meta),
+        "meta": json_array(meta),
     }
     write_npz(path, arrays)
 
 
 def load_codes(path: PathLike) -> Codes:
-    """Read a codes file.
+    """Read a codes file, or the codes in a file of packed ones.
 
     Raises
     ------
     FormatError
         As `load_model`, and for indices that do not ascend or rows that do not store exactly k entries.
     """
-    return _load(path, CODES_FORMAT, _codes)
+    arrays, meta = _read(path)
+    if meta["format"] == PACKED_FORMAT:
+        from compressae_ref.packing import from_arrays
+
+        return _built(path, PACKED_FORMAT, arrays, meta, lambda *content: from_arrays(*content).unpack())
+    return _built(path, CODES_FORMAT, arrays, meta, _codes)
 
 
 def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
@@ -137,7 +189,7 @@ def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
 
 
 def is_ours(path: PathLike) -> bool:
-    """Whether a file is an ``.npz`` with all entries of a model or of a codes file, whole or not."""
+    """Whether a file is an ``.npz`` with all entries of a model or of a file of codes, whole or not."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
@@ -145,7 +197,7 @@ def is_ours(path: PathLike) -> bool:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         return False
-    return "meta" in names and ("W_dec" in names or "indptr" in names)
+    return "meta" in names and bool(names & {"W_dec", "indptr", "packed"})
 
 
 def describe(path: PathLike) -> dict[str, Any]:
@@ -154,13 +206,19 @@ def describe(path: PathLike) -> dict[str, Any]:
     return meta
 
 
-def _json(meta: Mapping[str, Any]) -> NDArray[Any]:
+def json_array(meta: Mapping[str, Any]) -> NDArray[Any]:
+    """``meta`` as it is kept in a file."""
     return np.array(json.dumps(meta, sort_keys=True, allow_nan=False))
 
 
-def _load(path: PathLike, kind: str, build: Callable[[dict[str, NDArray[Any]], dict[str, Any]], Loaded]) -> Loaded:
+def load_file(path: PathLike, kind: str, build: Build[Loaded]) -> Loaded:
     """Read a file of one kind; every way in which it can be wrong becomes a FormatError that names it."""
-    arrays, meta = _read(path)
+    return _built(path, kind, *_read(path), build)
+
+
+def _built(
+    path: PathLike, kind: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], build: Build[Loaded]
+) -> Loaded:
     if meta["format"] != kind:
         raise FormatError(f"{path}: expected a {kind} file, got a {meta['format']} file")
     try:
@@ -184,7 +242,7 @@ def _read(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise FormatError(
             f"{path}: expected a model or codes file of this package, got something else or a part of it"
         ) from error
-    if kind not in (MODEL_FORMAT, CODES_FORMAT) or type(version) is not int or version != VERSION:
+    if kind not in (MODEL_FORMAT, CODES_FORMAT, PACKED_FORMAT) or type(version) is not int or version != VERSION:
         raise FormatError(
             f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
         )

@@ -1,33 +1,23 @@
-"""Exact search over codes. `Index` is the seam: a faster index keeps its two methods and its results, to the bit."""
+"""Exact search over codes that may grow and shrink."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref import ops
-from compressae_ref.arrays import Floats
+from compressae_ref.archive import DAMAGE, PathLike
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_k, as_whole
+from compressae_ref.checks import as_whole
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError
-from compressae_ref.model import Model, unit_rows
-from compressae_ref.order import largest
-from compressae_ref.similarity import SPACES, Space, check_pair, reconstruction_norms, scaled_dots
-
-QUERIES_PER_BLOCK = 256
-ITEMS_PER_BLOCK = 8192
-
-
-class Hits(NamedTuple):
-    """Search results, best first."""
-
-    ids: NDArray[np.int64]
-    """(n_q, top) row numbers of items"""
-    scores: Floats
-    """(n_q, top) their cosines"""
+from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.ids import Ids, as_ids
+from compressae_ref.indexfile import codes_of, damaged, ids_of, norms_of, read_index, write_index
+from compressae_ref.model import Model
+from compressae_ref.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
+from compressae_ref.segments import Segment, balanced, joined, rows_of
+from compressae_ref.spaces import Space, as_queries, as_space, check_pair, item_norms, needed
 
 
 class Index:
@@ -35,12 +25,17 @@ class Index:
 
     Notes
     -----
-    Results are ordered by descending score, ties by ascending id (R10). Blocks of queries and of items bound the memory
-    and change nothing else.
+    Results are ordered by descending score, ties by ascending id (R10): exactly those of a sort of all scores, whatever
+    was added or removed, in whichever order. Items stay in segments, each at least half as large as the next; an item
+    is copied a number of times that grows with the logarithm of how many there are.
     """
 
-    def __init__(self, codes: Codes, norms: Floats, space: Space, model: Model | None, backend: Backend) -> None:
-        self.codes, self.norms, self.space, self.model, self.backend = codes, norms, space, model, backend
+    def __init__(self, space: Space, like: Codes, model: Model | None, backend: Backend) -> None:
+        self.space, self.model, self.backend = space, model, backend
+        self.like = like[:0]
+        """codes of no items: k, number of latents, dtype and model of all that come"""
+        self._segments: list[Segment] = []
+        self._ids = Ids(np.empty(0, np.int64))
 
     @classmethod
     def build(
@@ -49,94 +44,201 @@ class Index:
         *,
         space: Space = "sparse",
         model: Model | None = None,
+        ids: Any = None,
         backend: str | Backend | None = None,
     ) -> Index:
-        """An index over all rows of ``codes``; their row numbers are the ids.
+        """An index over all rows of ``codes``, which may be none.
 
         Parameters
         ----------
-        space : "sparse", "reconstructed" or "asymmetric" (`similarity`)
+        space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`)
         model : needed by all but the sparse space with queries that are codes
+        ids : (n,) whole numbers or texts, all different; None: row numbers
 
         Raises
         ------
-        DomainError, ShapeError
-            For an unknown space, a missing model, or codes of another model.
+        DomainError, ShapeError, DTypeError
+            For an unknown space, a missing model, codes of another model, ids that do not fit.
         """
-        kernels = get_backend(backend)
-        if space not in SPACES:
-            raise DomainError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
         if model is not None:
             model.check_codes(codes)
             codes = codes.astype(model.params.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # looked at by _finite
-            if space == "sparse":
-                norms = ops.code_norms(codes)
-            else:
-                norms = reconstruction_norms(codes, _needed(model, space).params.W_dec, kernels)
-        return cls(codes, _finite(norms, "codes"), space, model, kernels)
+        index = cls(as_space(space), codes, model, get_backend(backend))
+        if space != "sparse":
+            needed(model, f"the {space} space")
+        index.add(codes, ids)
+        return index
 
-    def search(self, queries: Codes | Any, top: int = 100, *, query_k: int | None = None) -> Hits:
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __repr__(self) -> str:
+        return f"Index({len(self)} items, {self.space} space, {self.like!r})"
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The ids of all items, in the order in which they were added."""
+        return self._ids.values[self._ids.alive]
+
+    def add(self, codes: Codes, ids: Any = None) -> None:
+        """Add items.
+
+        Parameters
+        ----------
+        codes : as those in the index: of the same model, with as many entries
+        ids : as in `build`, none of them in the index; None: the numbers after the highest that there ever was
+
+        Raises
+        ------
+        DomainError, ShapeError, DTypeError
+            And nothing is added.
+        """
+        check_pair(codes, self.like, "codes")
+        if codes.k != self.like.k:
+            raise ShapeError(f"codes: expected k = {self.like.k} entries as in the index, got {codes.k}")
+        codes = codes.astype(self.like.values.dtype)
+        norms = item_norms(self.space, codes, self.model, self.backend)
+        self._ids.add(None if ids is None else as_ids(ids), len(codes))
+        if len(codes):
+            added = Segment.of(codes, norms, self.backend)
+            self._segments = balanced([*self._segments, added], self.backend)
+
+    def remove(self, ids: Any) -> None:
+        """Remove items by their ids; if one is unknown, a DomainError names it, and nothing is removed."""
+        self._ids.remove(ids)
+        if 2 * len(self) < len(self._ids.values):
+            self._forget_removed()
+
+    def search(
+        self,
+        queries: Codes | Any,
+        top: int = 100,
+        *,
+        query_k: int | None = None,
+        allowed: Any = None,
+        rescore: int | None = None,
+    ) -> Hits:
         """The ``top`` items (all, if there are fewer) with the highest cosine to each query, exactly.
 
         Parameters
         ----------
-        queries : dense embeddings (n_q, d), which are encoded where the space needs codes; or codes, in all but the
-            asymmetric space
-        query_k : entries of the codes that dense queries get; None: as many as the items have. A longer code of the
-            query takes no storage, and in sparse space finds more
+        queries : dense embeddings (n_q, d), which are encoded where the space needs codes; or codes, in the sparse and
+            the reconstructed space
+        query_k : entries that dense queries get; None: as many as the items have, in the expanded space 8 times as
+            many. A longer code of the query takes no storage, and in sparse space finds more
+        allowed : ids of the items that may be found; ids that are not in the index are of no account. None: all
+        rescore : take so many best items, at least ``top``, and of these the best by asymmetric cosine. Needs dense
+            queries and the model
         """
-        top = min(as_whole(top, "top"), len(self.codes))
-        query_k = self.codes.k if query_k is None else self._as_query_k(query_k, queries)
+        top = as_whole(top, "top")
+        if rescore is not None:
+            needed(self.model, "rescoring")
+            if as_whole(rescore, "rescore") < top:
+                raise DomainError(f"rescore: expected at least top = {top} items to choose from, got {rescore}")
+        vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
+        hits = self._best(vectors, rescore or top, allowed)
+        if rescore is not None:
+            hits = self._rescored(queries, hits, top)
+        return Hits(self._ids.values[hits.ids], hits.scores)
+
+    def save(self, path: PathLike) -> None:
+        """Write an index file: all items and what makes their search fast; `load` maps it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. Nothing is left behind.
+        """
+        self._forget_removed()
+        codes, norms, lists = self.like, np.empty(0, self.like.values.dtype), None
+        if self._segments:
+            self._segments = [joined(self._segments, self.backend)]
+            codes, norms, lists = self._segments[0].codes, self._segments[0].norms, self._segments[0].lists
+        meta = {
+            "space": self.space,
+            "k": codes.k,
+            "n_latents": codes.n_latents,
+            "model": codes.model,
+            "next_number": self._ids.next_number,
+        }
+        arrays = {"indices": codes.indices, "values": codes.values, "norms": norms, "ids": self._ids.values}
+        write_index(path, meta, arrays, lists)
+
+    @classmethod
+    def load(
+        cls, path: PathLike, *, model: Model | None = None, backend: str | Backend | None = None, check: bool = True
+    ) -> Index:
+        """An index from its file, which is mapped into memory: what is not looked at is not read.
+
+        Parameters
+        ----------
+        model : needed as in `build`
+        check : read the whole file once, and refuse what was altered. Without that a file is open at once, but one
+            that is damaged may give wrong results or end the process: only for files that nobody else writes
+
+        Raises
+        ------
+        FormatError
+            Naming the file and the reason; DomainError where the model is missing or another one.
+        """
+        meta, arrays, fields = read_index(path, check)
+        try:
+            codes = codes_of(meta, arrays, check)
+            index = cls(as_space(meta["space"]), codes, model, get_backend(backend))
+            index._ids = ids_of(meta, arrays, check)
+            if len(codes):
+                lists = index.backend.lists_from(fields, codes, check) if fields else None
+                norms = norms_of(codes, arrays, check)
+                made = index.backend.index_items(codes, norms) if lists is None else lists
+                index._segments = [Segment(codes, norms, made)]
+        except DAMAGE as error:
+            raise damaged(path, error) from error
+        if index.space != "sparse":
+            needed(model, f"the {index.space} space")
+        if model is not None:
+            model.check_codes(codes)
+        return index
+
+    def _best(self, queries: Queries, top: int, allowed: Any) -> Hits:
+        """As `search`, with row numbers in place of ids."""
+        mask, ranks, first = self._ids.mask(allowed), self._ids.ranks, 0
+        parts = [no_hits(len(queries.norms), self.like.values.dtype)]
+        for segment in self._segments:
+            rows = slice(first, first + len(segment.codes))
+            some = None if mask is None else mask[rows]
+            items = Items(segment.codes, segment.norms, ranks[rows], some, segment.lists)
+            hits = self.backend.best_items(queries, items, top)
+            parts.append(Hits(hits.ids + first, hits.scores))
+            first = rows.stop
+        return parts[1] if len(parts) == 2 else best_of(parts, ranks, top)
+
+    def _rescored(self, queries: Any, hits: Hits, top: int) -> Hits:
+        """The best of ``hits`` by asymmetric cosine."""
         if isinstance(queries, Codes):
-            queries = self._as_query_codes(queries)
-        else:
-            queries = as_embeddings(queries, name="queries", d=_needed(self.model, "dense queries").params.d)
-        starts = range(0, len(queries), QUERIES_PER_BLOCK)
-        found = [self._search_block(queries[start : start + QUERIES_PER_BLOCK], top, query_k) for start in starts]
-        empty = Hits(np.empty((0, top), np.int64), np.empty((0, top), self.norms.dtype))
-        return Hits(*(np.concatenate(columns) for columns in zip(empty, *found, strict=True)))
+            raise DomainError("queries: expected dense embeddings to rescore by, got codes")
+        u = as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense()
+        for segment in self._segments:
+            self._need_norms_hat(segment)
+        scores = np.empty(hits.ids.shape, u.dtype)
+        for query, rows in enumerate(hits.ids):
+            codes, norms_hat = rows_of(self._segments, self.like, rows)
+            dots = self.backend.codes_dot(u[query, None], codes)
+            scores[query] = scaled_dots(dots, np.ones(1, u.dtype), norms_hat)[0]
+        return best_of([Hits(hits.ids, scores)], self._ids.ranks, top)
 
-    def _as_query_k(self, query_k: int, queries: Codes | Any) -> int:
-        if isinstance(queries, Codes):
-            raise DomainError("query_k: expected dense queries to encode, got codes")
-        if self.space == "asymmetric":
-            raise DomainError("query_k: expected a space in which queries are encoded, got 'asymmetric'")
-        return as_k(query_k, self.codes.n_latents, name="query_k")
+    def _need_norms_hat(self, segment: Segment) -> None:
+        if segment.norms_hat is None:
+            known = self.space != "sparse"
+            segment.norms_hat = (
+                segment.norms if known else item_norms("asymmetric", segment.codes, self.model, self.backend)
+            )
 
-    def _search_block(self, queries: Codes | Floats, top: int, query_k: int) -> Hits:
-        u, norms = self._query_vectors(queries, query_k)
-        best = Hits(np.empty((len(u), 0), np.int64), np.empty((len(u), 0), u.dtype))
-        for start in range(0, len(self.codes), ITEMS_PER_BLOCK):
-            rows = slice(start, start + ITEMS_PER_BLOCK)
-            dots = self.backend.codes_dot(u, self.codes[rows])
-            best = _merged(best, scaled_dots(dots, norms, self.norms[rows]), start, top)
-        return _sorted(best)
-
-    def _query_vectors(self, queries: Codes | Floats, query_k: int) -> tuple[Floats, Floats]:
-        """u over the latents (n_q, h) and the norm that belongs to each query (`similarity`)."""
-        if self.space == "asymmetric":
-            W_dec = _needed(self.model, self.space).params.W_dec
-            x_unit = unit_rows(queries, W_dec.dtype)  # type: ignore[arg-type]
-            return self.backend.pair_dots(x_unit, W_dec), np.ones(len(x_unit), W_dec.dtype)
-        if not isinstance(queries, Codes):
-            queries = _needed(self.model, "dense queries").encode(queries, query_k, backend=self.backend)
-        if self.space == "sparse":
-            return queries.to_dense(), ops.code_norms(queries)
-        W_dec = _needed(self.model, self.space).params.W_dec
-        x_hat = self.backend.decode(queries, W_dec)
-        return self.backend.pair_dots(x_hat, W_dec), ops.clamped_norms(x_hat)
-
-    def _as_query_codes(self, queries: Codes) -> Codes:
-        if self.space == "asymmetric":
-            raise DomainError("queries: expected dense embeddings for the asymmetric space, got codes")
-        check_pair(queries, self.codes)
-        if self.model is not None:
-            self.model.check_codes(queries, "queries")
-        queries = queries.astype(self.codes.values.dtype)
-        with np.errstate(over="ignore"):
-            _finite(ops.code_norms(queries), "queries")
-        return queries
+    def _forget_removed(self) -> None:
+        """Keep in memory what can be found, and nothing else."""
+        if self._ids.removed:
+            alive, whole = self._ids.forget_removed(), joined(self._segments, self.backend)
+            left = Segment.of(whole.codes[alive], whole.norms[alive], self.backend)
+            self._segments = [left] if len(left.codes) else []
 
 
 def search(
@@ -147,65 +249,9 @@ def search(
     space: Space = "sparse",
     model: Model | None = None,
     query_k: int | None = None,
+    rescore: int | None = None,
     backend: str | Backend | None = None,
 ) -> Hits:
     """The ``top`` rows of ``codes`` with the highest cosine to each query: `Index.build` and `Index.search` in one."""
-    return Index.build(codes, space=space, model=model, backend=backend).search(queries, top, query_k=query_k)
-
-
-def nearest_dense(queries: Floats, items: Any, top: int) -> Hits:
-    """Exact neighbours of dense rows by cosine, in blocks: the truth that compression is measured by.
-
-    Parameters
-    ----------
-    queries, items : (n_q, d) array and (n, d) source of rows; a row of zeros has cosine 0 with everything
-    top : neighbours per query; all, if there are fewer
-    """
-    x_q = _unit_or_zero(as_embeddings(queries, name="queries", zeros=True))
-    starts = range(0, len(x_q), QUERIES_PER_BLOCK)
-    found = [_nearest_dense(x_q[start : start + QUERIES_PER_BLOCK], items, min(top, len(items))) for start in starts]
-    return Hits(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
-
-
-def _nearest_dense(x_q: Floats, items: Any, top: int) -> Hits:
-    best = Hits(np.empty((len(x_q), 0), np.int64), np.empty((len(x_q), 0), np.float32))
-    for start in range(0, len(items), ITEMS_PER_BLOCK):
-        rows = items[start : start + ITEMS_PER_BLOCK]
-        block = as_embeddings(rows, name="items", d=x_q.shape[1], first_row=start, zeros=True)
-        best = _merged(best, x_q @ _unit_or_zero(block).T, start, top)
-    return _sorted(best)
-
-
-def _unit_or_zero(x: Floats) -> Floats:
-    zero = ~x.any(axis=1, keepdims=True)
-    return np.where(zero, 0, unit_rows(np.where(zero, 1, x), np.float32)).astype(np.float32)
-
-
-def _merged(best: Hits, scores: Floats, first_id: int, top: int) -> Hits:
-    """The ``top`` of the best so far and a block of items; both are in the order of ids, and so is the result."""
-    ids = np.broadcast_to(np.arange(first_id, first_id + scores.shape[1]), scores.shape)
-    ids, scores = np.concatenate([best.ids, ids], axis=1), np.concatenate([best.scores, scores], axis=1)
-    keep = largest(scores, min(top, scores.shape[1]))
-    return Hits(ids[keep].reshape(len(ids), -1), scores[keep].reshape(len(ids), -1))
-
-
-def _sorted(best: Hits) -> Hits:
-    """Descending score; the sort is stable, and ids came ascending (R10)."""
-    # spec: "by descending score, ties by ascending id"
-    order = np.argsort(-best.scores, axis=1, kind="stable")
-    return Hits(np.take_along_axis(best.ids, order, axis=1), np.take_along_axis(best.scores, order, axis=1))
-
-
-def _needed(model: Model | None, what: str) -> Model:
-    if model is None:
-        raise DomainError(f"model: expected the model that made the codes, for {what}, got none")
-    return model
-
-
-def _finite(norms: Floats, name: str) -> Floats:
-    if not np.isfinite(norms).all():
-        row = int(np.argmax(~np.isfinite(norms)))
-        raise DomainError(
-            f"{name}: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}"
-        )
-    return norms
+    index = Index.build(codes, space=space, model=model, backend=backend)
+    return index.search(queries, top, query_k=query_k, rescore=rescore)

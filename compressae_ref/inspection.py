@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
 from compressae_ref.embeddings import open_embeddings
-from compressae_ref.fileformat import CODES_FORMAT, MODEL_FORMAT, describe, is_ours, load_codes, load_model
+from compressae_ref.fileformat import (
+    CODES_FORMAT,
+    MODEL_FORMAT,
+    PACKED_FORMAT,
+    describe,
+    is_ours,
+    load_codes,
+    load_model,
+)
 from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
 from compressae_ref.model import Model
+from compressae_ref.packing import load_packed
 
 
 def inspect_file(path: str) -> dict[str, Any]:
@@ -21,6 +30,10 @@ def inspect_file(path: str) -> dict[str, Any]:
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
         return {"file": path, "kind": kind, **_model_facts(load_model(path))}
+    if kind == PACKED_FORMAT:
+        packed = load_packed(path)
+        stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits}
+        return {"file": path, "kind": kind, **_codes_facts(packed.unpack()), **stored}
     return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
 
 

@@ -6,7 +6,7 @@ reconstruction plus that of the *rest*: x̂_aux = x̂_k + decode(rest). Nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -67,6 +67,24 @@ def unit_rows(x: Floats, dtype: Any, backend: Backend | None = None) -> Floats:
     wide = x.astype(np.result_type(x.dtype, dtype), copy=False)
     normalize_rows = ops.normalize_rows if backend is None else backend.normalize_rows
     return normalize_rows(wide).astype(dtype, copy=False)
+
+
+def unit_block(
+    source: RowSource, first_row: int, params: Params, zero_rows: ZeroRows, backend: Backend
+) -> tuple[Floats, Bools]:
+    """Checked unit rows of the block that begins with ``first_row``, and which are zero: those get any direction."""
+    if zero_rows not in ("error", "empty"):
+        raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
+    block = read_block(source, first_row, ROWS_PER_BLOCK, d=params.d, zeros=zero_rows == "empty")
+    zero: Bools = ~np.any(block, axis=1)
+    return unit_rows(np.where(zero[:, None], 1, block), params.dtype, backend), zero
+
+
+def emptied(codes: Codes, zero: Bools, model: str | None) -> Codes:
+    """Codes of ``model``, those of ``zero`` rows without a value (R4)."""
+    # spec: "on request it gets a code of zeros at the indices 0 to k − 1"
+    codes.indices[zero], codes.values[zero] = np.arange(codes.k), 0
+    return Codes.trusted(codes.indices, codes.values, codes.n_latents, model)
 
 
 def encode_unit(x_unit: Floats, params: Params, k: int, backend: Backend) -> Codes:
@@ -184,25 +202,23 @@ class Model:
         ------
         ShapeError, DTypeError, DomainError
         """
+        return Codes.concatenate(list(self.encode_blocks(x, k, zero_rows=zero_rows, backend=backend)))
+
+    def encode_blocks(
+        self, x: RowSource, k: int | None = None, *, zero_rows: ZeroRows = "error", backend: str | Backend | None = None
+    ) -> Iterator[Codes]:
+        """The codes of `encode` in blocks of rows, each made when it is asked for: memory need not hold them all."""
         source, k = as_source(x), as_k(self.k if k is None else k, self.params.n_latents)
         kernels = get_backend(backend)
-        blocks = (
-            self._encode_block(source, k, start, zero_rows, kernels) for start in range(0, len(source), ROWS_PER_BLOCK)
-        )
-        return Codes.concatenate(list(blocks))
+        for start in range(0, len(source), ROWS_PER_BLOCK):
+            yield self._encode_block(source, k, start, zero_rows, kernels)
 
     def _encode_block(self, source: RowSource, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
-        if zero_rows not in ("error", "empty"):
-            raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
-        block = read_block(source, first_row, ROWS_PER_BLOCK, d=self.params.d, zeros=zero_rows == "empty")
-        zero: Bools = ~np.any(block, axis=1)
-        block = np.where(zero[:, None], 1, block)  # any direction will do: what comes of it is overwritten
+        x_unit, zero = unit_block(source, first_row, self.params, zero_rows, backend)
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
-            codes = encode_unit(unit_rows(block, self.params.dtype, backend), self.params, k, backend)
+            codes = encode_unit(x_unit, self.params, k, backend)
         reject(~np.isfinite(codes.values).all(axis=1), "encode: expected finite codes, got NaN or infinity", first_row)
-        # spec: "on request it gets a code of zeros at the indices 0 to k − 1"
-        codes.indices[zero], codes.values[zero] = np.arange(k), 0
-        return Codes.trusted(codes.indices, codes.values, codes.n_latents, self.digest)
+        return emptied(codes, zero, self.digest)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
         """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""

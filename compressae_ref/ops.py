@@ -17,10 +17,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.order import by_magnitude, largest
-from compressae_ref.sums import pair_dots, row_dots, row_norms
-
-ENTRIES_PER_GATHER = 16_384
-"""Pre-activations that `encode` computes at a time: they bound its memory, and change no bit."""
+from compressae_ref.sums import chosen_dots, pair_dots, row_dots, row_norms
 
 COSINE_EPS = 1e-8
 """Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
@@ -98,14 +95,22 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
     few that can are computed again in the stated order. So the codes of a row depend on that row alone: not on the rows
     that it came with, the library or the processor.
     """
-    near = np.abs(x_unit @ W_enc + b_enc)
-    cut = np.partition(near, -k, axis=1)[:, -k, None] - 2 * pre_bound(W_enc, b_enc)
-    rows, latents = np.nonzero(~(near < cut))  # not ≥: NaN stays in sight
-    pre = np.zeros_like(near)
-    for start in range(0, len(rows), ENTRIES_PER_GATHER):
-        i, j = rows[start : start + ENTRIES_PER_GATHER], latents[start : start + ENTRIES_PER_GATHER]
-        pre[i, j] = row_dots(x_unit[i], W_enc.T[j]) + b_enc[j]
-    return abs_topk(pre, k)
+    return encode_near(x_unit @ W_enc, pre_bound(W_enc, b_enc), x_unit, W_enc, b_enc, k)
+
+
+def encode_near(product: Floats, bound: Floats, x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
+    """`encode`, where the product of x̄ and W_enc is known to within half of ``bound``."""
+    near = np.abs(product + b_enc)
+    cut = np.partition(near, -k, axis=1)[:, -k, None] - 2 * bound
+    rows, latents = np.divmod(np.flatnonzero(~(near < cut)), near.shape[1])  # not ≥: NaN stays in sight
+    counts = np.bincount(rows, minlength=len(near))
+    filled = np.arange(counts.max(initial=k)) < counts[:, None]
+    numbers = np.zeros(filled.shape, np.int32)
+    numbers[filled] = latents
+    pre = chosen_dots(x_unit, W_enc.T, numbers) + b_enc[numbers]
+    # Each row has k entries or more, and then zeros: ties go to the lower place, so that none of these is selected.
+    chosen = abs_topk(np.where(filled, pre, pre.dtype.type(0)), k)
+    return Codes.trusted(np.take_along_axis(numbers, chosen.indices, axis=1), chosen.values, W_enc.shape[1])
 
 
 def pre_bound(W_enc: Floats, b_enc: Floats) -> Floats:
@@ -119,7 +124,7 @@ def pre_bound(W_enc: Floats, b_enc: Floats) -> Floats:
     """
     info, columns = np.finfo(W_enc.dtype), W_enc.T
     with np.errstate(over="ignore"):
-        size = np.sqrt(row_dots(columns, columns).max() + len(W_enc) * info.tiny) + np.abs(b_enc).max()
+        size = np.sqrt(np.einsum("jc,jc->j", columns, columns).max() + len(W_enc) * info.tiny) + np.abs(b_enc).max()
     gamma = (len(W_enc) + 8) * info.eps  # generous: eps is twice the unit roundoff
     bound: Floats = 2 * gamma * size
     return bound
@@ -152,10 +157,7 @@ def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> F
 
     Dense equivalent: ``(grad_x_hat @ W_dec.T)`` at the stored indices.
     """
-    grad_values = np.empty_like(codes.values)
-    for t in range(codes.k):
-        grad_values[:, t] = row_dots(grad_x_hat, W_dec[codes.indices[:, t]])
-    return grad_values
+    return chosen_dots(grad_x_hat, W_dec, codes.indices)
 
 
 def decode_backward_weights(parts: Sequence[tuple[Codes, Floats]], grad_W_dec: Floats, add: bool = True) -> None:

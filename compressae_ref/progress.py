@@ -21,7 +21,7 @@ class TrainingBar:
 
     def __enter__(self) -> TrainingBar:
         if self.shown:
-            print("preparing (the first run compiles the kernels) ...", end="\r", file=sys.stderr, flush=True)
+            print("preparing ...", end="\r", file=sys.stderr, flush=True)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,35 +1,23 @@
-"""Cosine similarity of codes, exactly, in three spaces; all of them are one dot product per pair of rows.
+"""Cosines of all pairs of queries and codes, exactly; all of them are one dot product per pair of rows.
 
-Each query becomes a dense vector u over the latents, and the dot with a code gathers k of its entries: O(k) per item.
-
-==============  ===================================  =====================================  ==================
-space           u of a query                         divided by                             query comes as
-==============  ===================================  =====================================  ==================
-sparse          its code s                           ‖s_q‖ · ‖s‖                            codes
-reconstructed   W_dec (W_decᵀ s) = W_dec x̂           ‖x̂_q‖ · ‖x̂‖                            codes
-asymmetric      W_dec x̄                              ‖x̂‖                                    dense embeddings
-==============  ===================================  =====================================  ==================
-
-So the Gram matrix K = W_dec W_decᵀ of the paper is never formed, and its O(k²) per pair is not paid.
+Each query becomes a dense vector u over the latents (`spaces`), and the dot with a code gathers k of its entries: O(k)
+per item. So the Gram matrix K = W_dec W_decᵀ of the paper is never formed, and its O(k²) per pair is not paid.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 
 from compressae_ref import ops
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings
+from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, ShapeError
-from compressae_ref.model import ROWS_PER_BLOCK, unit_rows
+from compressae_ref.errors import ShapeError
+from compressae_ref.model import unit_rows
 from compressae_ref.params import Params
-
-Space = Literal["sparse", "reconstructed", "asymmetric"]
-SPACES: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric")
+from compressae_ref.ranking import scaled_dots
+from compressae_ref.spaces import check_pair, reconstruction_norms
 
 
 def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
@@ -69,32 +57,23 @@ def asymmetric_cosine(queries: Floats, codes: Codes, W_dec: Floats, *, backend: 
     return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
 
 
+def expanded_cosine(
+    queries: Floats, codes: Codes, W_dec: Floats, query_k: int, *, backend: str | Backend | None = None
+) -> Floats:
+    """Asymmetric cosine with the ``query_k`` largest |uⱼ| of u = W_dec x̄_q alone. → (n_q, n).    (E23)
+
+    What an engine for sparse vectors gives that stores codes divided by ‖x̂‖, and is asked with u.
+    """
+    codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
+    x_unit = unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), W_dec.dtype)
+    u = ops.abs_topk(kernels.pair_dots(x_unit, W_dec), as_k(query_k, len(W_dec), name="query_k"))
+    dots = kernels.codes_dot(u.to_dense(), codes)
+    return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
+
+
 def gram(params: Params) -> Floats:
     """K = W_dec W_decᵀ (h, h): the paper's matrix, for reading and checking; nothing here needs it."""
     return params.W_dec @ params.W_dec.T
-
-
-def reconstruction_norms(codes: Codes, W_dec: Floats, backend: Backend) -> Floats:
-    """‖x̂ᵢ‖ of each code, clamped below at 1e-8 (R6), in blocks of rows. → (n,)."""
-    starts = range(0, len(codes), ROWS_PER_BLOCK)
-    blocks = [ops.clamped_norms(backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec)) for start in starts]
-    return np.concatenate([np.empty(0, W_dec.dtype), *blocks])
-
-
-def scaled_dots(dots: Floats, query_norms: Floats, norms: Floats) -> Floats:
-    """dots[q, i] / (query_norms[q] · norms[i])."""
-    return dots / (query_norms[:, None] * norms)
-
-
-def check_pair(queries: Codes, codes: Codes) -> None:
-    """Raise where codes of queries and of items cannot come from one model."""
-    if queries.n_latents != codes.n_latents:
-        raise ShapeError(f"queries: expected n_latents = {codes.n_latents} as in the items, got {queries.n_latents}")
-    if None not in (queries.model, codes.model) and queries.model != codes.model:
-        raise DomainError(
-            f"queries: expected codes of model {str(codes.model)[:12]} as the items, "
-            f"got codes of model {str(queries.model)[:12]}"
-        )
 
 
 def _like_atoms(codes: Codes, W_dec: Floats) -> Codes:

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Floats, Indices
+
+DOTS_AT_ONCE = 512
+"""Rows that are gathered together: as many as a cache holds. They change no bit."""
 
 
 def fold_sum(terms: Floats) -> Floats:
@@ -38,8 +41,18 @@ def fold_sum(terms: Floats) -> Floats:
 
 
 def row_dots(a: Floats, b: Floats) -> Floats:
-    """Dot products of rows: Σ_c a[i, c] · b[i, c], summed by `fold_sum`. (n, d), (n, d) → (n,)."""
+    """Dot products of rows: Σ_c a[i, c] · b[i, c], summed by `fold_sum`. (..., d), (..., d) → (...)."""
     return fold_sum(a * b)
+
+
+def chosen_dots(a: Floats, b: Floats, indices: Indices) -> Floats:
+    """Dot products of each row of a with some rows of b, ⟨a[i], b[indices[i, t]]⟩ by `fold_sum`. → (n, m)."""
+    dots = np.empty(indices.shape, a.dtype)
+    step = max(1, DOTS_AT_ONCE // max(1, indices.shape[1]))
+    for start in range(0, len(a), step):
+        rows = slice(start, start + step)
+        dots[rows] = row_dots(a[rows, None], b[indices[rows]])
+    return dots
 
 
 def row_norms(x: Floats) -> Floats:

@@ -10,10 +10,10 @@ import numpy as np
 
 from compressae_ref import Codes, Model, Params, bytes_per_row, fit, gram, recall_at, reconstructed_cosine, search
 from compressae_ref.demo import DemoData, load_demo_data
-from compressae_ref.index import nearest_dense
-from compressae_ref.similarity import SPACES
+from compressae_ref.neighbours import nearest_dense
+from compressae_ref.spaces import Space
 
-MEANING = {
+MEANING: dict[Space, str] = {
     "sparse": "code against code, plain cosine: any store of sparse vectors can do it",
     "reconstructed": "what the codes decode to, without decoding the items",
     "asymmetric": "the dense query as it is against what the items decode to",
@@ -26,7 +26,7 @@ def compare_recall(data: DemoData, codes: Codes, model: Model) -> None:
         f"1. {len(data.queries)} held-out queries: what share of the 10 nearest dense vectors is among the 10 found?\n"
     )
     print("   space           recall@10")
-    for space in SPACES:
+    for space in MEANING:
         hits = search(data.queries, codes, 10, space=space, model=model)
         print(f"   {space:<16}{recall_at(hits.ids, truth.ids):.3f}      {MEANING[space]}")
 
@@ -39,7 +39,7 @@ def show_neighbours(data: DemoData, codes: Codes, model: Model) -> None:
         query = data.queries[row : row + 1]
         print(f"\n   {data.query_names[row]}")
         print(f"     dense          {names(data, nearest_dense(query, data.items, 5).ids[0])}")
-        for space in SPACES:
+        for space in MEANING:
             print(f"     {space:<15}{names(data, search(query, codes, 5, space=space, model=model).ids[0])}")
 
 

@@ -20,8 +20,8 @@ from compressae_ref import Codes, TrainConfig, dead_latents, effective_latents, 
 from compressae_ref.demo import load_demo_data
 from compressae_ref.embeddings import open_embeddings
 from compressae_ref.evaluate import evaluate
-from compressae_ref.index import nearest_dense
 from compressae_ref.model import aux_k
+from compressae_ref.neighbours import nearest_dense
 
 TOP = 100
 COLUMNS = ["cosine", "dead", "effective", "shared", "sparse", "sparse, 4k", "reconstructed", "asymmetric"]

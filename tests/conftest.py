@@ -7,13 +7,15 @@ import os
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from compressae_ref.backends import get_backend
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, derandomize=True, print_blob=True)
 settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000)
+# For faults that must be found: the same examples every time, and no time for making the failing one small.
+settings.register_profile("faults", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 HAS = {name: importlib.util.find_spec(name) is not None for name in ("numba", "torch", "scipy", "matplotlib")}

@@ -3,7 +3,8 @@
 Each mutant changes one comparison, operator, number, condition or call in a function of the files below. It runs in a
 process forked from one that has imported everything, where the code of that one function is exchanged: first against
 the test vectors, then, if it is still alive, against the tests of the mathematics. All of it is NumPy: the kernels are
-held against the truth elsewhere. Survivors must be explained in ``EXPLAINED``.
+held against the truth elsewhere. Survivors must be explained in ``EXPLAINED``. ``--list`` prints the mutants, and runs
+none; other words choose those whose lines hold one of them.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 WIDER = "a wider margin changes no bit: more candidates are computed again"
 SAME = "both are the same array or length"
 EXPLAINED: dict[str, str] = {
-    "ops:encode: 2 → 3": WIDER,
-    "ops:encode: near < cut → near <= cut": "one at the very border is left out; the margin is twice what is needed",
+    "ops:encode_near: 2 → 3": WIDER,
+    "ops:encode_near: near < cut → near <= cut": "left out at the very border; the margin is twice what is needed",
     "ops:pre_bound: 2 → 3": WIDER,
     "ops:transpose_product: 0 → 1": SAME,
     "model:unit_rows: False → True": "a copy more",
@@ -223,6 +224,12 @@ def noticed_by(mutant: Mutant) -> str:
 def main(arguments: list[str]) -> int:
     """Exit code 1 if the score is below the aim, or a survivor is not explained."""
     chosen = [mutant for module in FILES for mutant in mutants(module)]
+    if unfounded := EXPLAINED.keys() - {str(mutant) for mutant in chosen}:
+        print(f"explained, but no mutant: {', '.join(sorted(unfounded))}")
+        return 1
+    if arguments == ["--list"]:
+        print(*chosen, sep="\n")
+        return 0
     if arguments:
         chosen = [mutant for mutant in chosen if any(text in str(mutant) for text in arguments)]
     unchanged = chosen[0]._replace(code=live_function(chosen[0]).__code__)

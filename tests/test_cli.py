@@ -26,14 +26,14 @@ import numpy as np
 import pytest
 
 import compressae_ref
-from compressae_ref import cli, fit, load_codes, load_model, save_codes, save_model, search
+from compressae_ref import Model, cli, fit, init_params, load_codes, load_model, save_codes, save_model, search
 from compressae_ref import demo as demo_module
 from compressae_ref import evaluate as evaluate_module
 from compressae_ref import train as train_module
 from compressae_ref.config import TrainConfig
 from compressae_ref.evaluate import evaluate, table
 from compressae_ref.interrupts import kept_interrupts
-from compressae_ref.similarity import SPACES
+from compressae_ref.spaces import SPACES
 from tests.bounds import assert_same_bits
 
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
@@ -185,13 +185,37 @@ def test_an_existing_model_is_replaced(files, tmp_path, run):
 def test_encode_writes_the_codes_of_the_library(files, tmp_path, run, k):
     out, err = run("encode", files.model, files.x, "-o", tmp_path / "c.npz", *NUMPY, *([] if k is None else ["--k", k]))
     assert out == ""
-    assert err.startswith(f"{tmp_path / 'c.npz'}: Codes({N} rows, k {k or K} of {H} latents")
+    assert err.startswith(f"{tmp_path / 'c.npz'}: {N} codes, k {k or K} of {H} latents")
     assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]
     model, codes = load_model(files.model), load_codes(tmp_path / "c.npz")
     expected = model.encode(np.load(files.x), k, backend="numpy")
     assert_same_bits(codes.indices, expected.indices)
     assert_same_bits(codes.values, expected.values)
     assert codes.model == model.digest
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from compressae_ref.cli import main
+assert main(sys.argv[1:]) == 0
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak of memory")
+def test_encode_takes_the_same_memory_for_a_file_ten_times_as_large(tmp_path):
+    """What is read (51 MB) and what is written (51 MB) is in memory in blocks only."""
+    rng = np.random.default_rng(0)
+    save_model(tmp_path / "m.npz", Model(init_params(64, 64, rng), 32))
+    peaks = []
+    for n in (20_000, 200_000):
+        np.save(tmp_path / "x.npy", rng.standard_normal((n, 64), np.float32))
+        arguments = ["encode", str(tmp_path / "m.npz"), str(tmp_path / "x.npy"), "-o", str(tmp_path / "c.npz"), *NUMPY]
+        done = process(arguments, [sys.executable, "-c", PEAK], text=True)
+        peaks.append(int(done.stdout))
+    assert (tmp_path / "c.npz").stat().st_size > 50e6
+    assert peaks[1] - peaks[0] < 10, peaks
 
 
 def test_encode_gives_zero_rows_empty_codes_on_request(files, tmp_path, run):
@@ -243,9 +267,15 @@ def test_search_prints_text(files, run, expected_hits, space):
 
 
 def test_the_spaces_differ(expected_hits):
-    scores = [hits.scores.tolist() for hits in expected_hits.values()]
-    assert len(scores) == 3
-    assert scores[0] != scores[1] != scores[2] != scores[0]
+    assert len({hits.scores.tobytes() for hits in expected_hits.values()}) == len(SPACES)
+
+
+def test_search_rescores(files, run, expected_hits):
+    """All items are rescored: so the result is that of the asymmetric space."""
+    out, _ = run("search", files.model, files.codes, files.queries, "--top", 5, "--rescore", 10**6, "--json", *NUMPY)
+    rows = [read_json(line) for line in out.splitlines()]
+    assert [row["ids"] for row in rows] == expected_hits["asymmetric"].ids.tolist()
+    assert [row["scores"] for row in rows] == expected_hits["asymmetric"].scores.tolist()
 
 
 def test_search_finds_the_items_themselves_and_ten_by_default(files, run):
@@ -667,7 +697,7 @@ WRONG_NUMBERS = {
         "--seed -1": "seed",
     },
     "encode": {"--k 65": "n_latents = 64, got 65", "--k 0": "got 0", "--k -1": "got -1"},
-    "search": {"--top 0": "top", "--top -1": "top"},
+    "search": {"--top 0": "top", "--top -1": "top", "--rescore 9": "rescore", "--rescore -1": "rescore"},
     "evaluate items": {
         "--top 0": "top",
         "--top 10 0": "top",
@@ -846,7 +876,7 @@ def test_help(name):
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
         ],
         "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--zero-rows"],
-        "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--json"],
+        "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--rescore", "--json"],
         "evaluate": ["MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"],
         "inspect": ["FILE", "--json"],
         "verify": [

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 
 SHOWN = {
@@ -37,6 +39,25 @@ def test_the_example_runs(path, tmp_path):
         assert re.search(shown, run.stdout), f"{shown} is not in\n{run.stdout}"
     assert "DIFFERENT" not in run.stdout
     assert not list(tmp_path.iterdir()), "it left files behind"
+
+
+SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
+BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute"]
+
+
+@pytest.mark.oracle
+@pytest.mark.slow
+@pytest.mark.parametrize("what", BENCHMARKS)
+def test_the_benchmark_prints_its_table(what, tmp_path):
+    """What takes minutes at any size (start, sustained) is not tried here."""
+    rng, table = np.random.default_rng(0), r"(?m)^\|( ---:? \|)+$\n\| .*\d.* \|$"
+    np.save(tmp_path / "x.npy", rng.standard_normal((300, 32), np.float32))
+    np.save(tmp_path / "q.npy", rng.standard_normal((120, 32), np.float32))
+    command = [sys.executable, str(BENCH), what, tmp_path / "x.npy", "--queries", tmp_path / "q.npy", *SMALL.split()]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert re.search(table, run.stdout), run.stdout
+    assert (tmp_path / "picture.png").exists() == (what in ("growth", "minute"))
 
 
 @pytest.mark.oracle

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from compressae_ref import Codes, Model, Params, init_params, load_codes, load_model, save_codes, save_model
-from compressae_ref.errors import CompressaeError, FormatError
-from compressae_ref.fileformat import describe
+from compressae_ref.errors import CompressaeError, DomainError, FormatError
+from compressae_ref.fileformat import describe, save_code_blocks
+from tests import strategies
 from tests.bounds import assert_same_bits
 
 D, H, K, N = 16, 64, 32, 5
@@ -578,30 +581,38 @@ def interrupted(*arguments, **options):
 
 
 def after_one_array(fault):
-    """A `write_array` that writes the first array and half of the second, and then fails."""
-    write_array, written = np.lib.format.write_array, []
+    """A `write_array_header_1_0` with which the second array begins, and then fails."""
+    write_header, written = np.lib.format.write_array_header_1_0, []
 
-    def write(stream, array, *arguments, **options):
-        written.append(array)
+    def write(stream, header):
+        written.append(header)
         if len(written) == 2:
-            stream.write(array.tobytes()[: array.nbytes // 2])
+            stream.write(b"half of it")
             fault()
-        write_array(stream, array, *arguments, **options)
+        write_header(stream, header)
 
     return write
 
 
 FAULTS = {
-    "full while writing": (np.lib.format, "write_array", after_one_array, full_disk),
-    "interrupted while writing": (np.lib.format, "write_array", after_one_array, interrupted),
+    "full while writing": (np.lib.format, "write_array_header_1_0", after_one_array, full_disk),
+    "interrupted while writing": (np.lib.format, "write_array_header_1_0", after_one_array, interrupted),
     "full while flushing": (os, "fsync", lambda fault: fault, full_disk),
     "interrupted while flushing": (os, "fsync", lambda fault: fault, interrupted),
     "full while renaming": (os, "replace", lambda fault: fault, full_disk),
 }
 
 
+def save_in_blocks(path, codes):
+    """As `save_codes`."""
+    save_code_blocks(path, (codes[row : row + 2] for row in range(0, len(codes), 2)), len(codes))
+
+
+SAVES = {"model": (save_model, make_model), "codes": (save_codes, make_codes), "blocks": (save_in_blocks, make_codes)}
+
+
 @pytest.mark.parametrize("before", [None, b"what was there before"], ids=["new", "existing"])
-@pytest.mark.parametrize(("save", "make"), [(save_model, make_model), (save_codes, make_codes)], ids=["model", "codes"])
+@pytest.mark.parametrize(("save", "make"), SAVES.values(), ids=SAVES)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_write_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, name, save, make, before):
     path, content = tmp_path / "file.npz", make()
@@ -620,7 +631,34 @@ def test_a_write_that_fails_leaves_things_as_they_were(tmp_path, monkeypatch, na
     assert [each.name for each in tmp_path.iterdir()] == ["file.npz"]
 
 
-@pytest.mark.parametrize(("save", "make"), [(save_model, make_model), (save_codes, make_codes)], ids=["model", "codes"])
+@given(st.data())
+def test_blocks_of_codes_give_the_same_file(tmp_path_factory, data):
+    folder, codes = tmp_path_factory.mktemp("blocks"), data.draw(strategies.codes())
+    ends = sorted({*data.draw(st.lists(st.integers(1, len(codes)), max_size=4)), len(codes)})
+    blocks = (codes[start:end] for start, end in zip([0, *ends], ends, strict=False))
+    save_codes(folder / "whole.npz", codes)
+    save_code_blocks(folder / "blocks.npz", blocks, len(codes))
+    assert (folder / "blocks.npz").read_bytes() == (folder / "whole.npz").read_bytes()
+
+
+def test_an_error_in_a_block_leaves_nothing(tmp_path):
+    def blocks():
+        yield make_codes()
+        raise DomainError("row 7: expected better")
+
+    with pytest.raises(DomainError, match="row 7: expected better"):
+        save_code_blocks(tmp_path / "c.npz", blocks(), 100)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("n", [1, 1000])
+def test_another_number_of_rows_than_said_is_no_file(tmp_path, n):
+    with pytest.raises(ValueError, match=r"data: expected \d+ bytes, got"):
+        save_code_blocks(tmp_path / "c.npz", [make_codes()], n)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("save", "make"), SAVES.values(), ids=SAVES)
 def test_an_existing_file_is_replaced(tmp_path, save, make):
     path, other = tmp_path / "file.npz", tmp_path / "other.npz"
     path.write_bytes(b"what was there before, and longer than nothing")

@@ -35,9 +35,16 @@ def test_the_fault_is_caught(fault, tmp_path):
     mutant.write_text(mutant.read_text(encoding="utf-8").replace(fault.old, fault.new), encoding="utf-8")
     file, *options = shlex.split(fault.tests)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{file}", *options]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_PROFILE": "dev"}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_PROFILE": "faults"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     # 1: tests failed. Below 0: the process was killed by what it did to its memory, which is no less red.
     assert result.returncode == 1 or result.returncode < 0, (
         f"{fault.what}: not caught by {fault.tests}\n{result.stdout[-2000:]}"
     )
+
+
+def test_survivors_that_are_explained_are_mutants_of_the_code_as_it_is():
+    command = [sys.executable, "-m", "tests.mutate", "--list"]
+    result = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "ops:abs_topk: " in result.stdout

@@ -15,15 +15,17 @@ from compressae_ref import (
     Params,
     ShapeError,
     asymmetric_cosine,
+    expanded_cosine,
     gram,
     init_params,
+    neighbours,
+    ranking,
     reconstructed_cosine,
     search,
     sparse_cosine,
 )
-from compressae_ref import index as index_module
-from compressae_ref.index import nearest_dense
-from compressae_ref.similarity import SPACES
+from compressae_ref.neighbours import nearest_dense
+from compressae_ref.spaces import SPACES
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_within, gamma
 
@@ -77,6 +79,9 @@ def full_scores(space, model, queries, codes, backend):
         return sparse_cosine(model.encode(queries, codes.k), codes, backend=backend)
     if space == "reconstructed":
         return reconstructed_cosine(model.encode(queries, codes.k), codes, model.params.W_dec, backend=backend)
+    if space == "expanded":
+        query_k = min(8 * codes.k, codes.n_latents)
+        return expanded_cosine(queries, codes, model.params.W_dec, query_k, backend=backend)
     return asymmetric_cosine(queries, codes, model.params.W_dec, backend=backend)
 
 
@@ -88,8 +93,8 @@ def test_r10_search_is_a_stable_sort_of_all_scores(small, backend, space, top, m
     scores = full_scores(space, model, queries, codes, backend)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     for items, asked in ((8192, 256), (7, 2), (300, 7)):
-        monkeypatch.setattr(index_module, "ITEMS_PER_BLOCK", items)
-        monkeypatch.setattr(index_module, "QUERIES_PER_BLOCK", asked)
+        monkeypatch.setattr(ranking, "ITEMS_PER_BLOCK", items)
+        monkeypatch.setattr(ranking, "QUERIES_PER_BLOCK", asked)
         hits = search(queries, codes, top, space=space, model=model, backend=backend)
         np.testing.assert_array_equal(hits.ids, expected)
         assert_same_bits(hits.scores, np.take_along_axis(scores, expected, axis=1))
@@ -183,7 +188,7 @@ def test_what_search_refuses(small):
         (
             lambda: search(queries, codes, space="asymmetric", query_k=4, model=model),
             DomainError,
-            "query_k: expected a space in which queries are encoded",
+            "query_k: expected a space in which queries have so many entries",
         ),
         (lambda: search(queries[:, :5], codes, model=model), ShapeError, "queries: expected d = 12.*got 5"),
         (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),
@@ -222,8 +227,8 @@ def test_codes_too_large_for_their_dtype_are_refused_and_not_propagated():
 def test_nearest_dense_is_a_plain_sort(monkeypatch):
     rng = np.random.default_rng(1)
     items, queries = rng.standard_normal((50, 6)).astype("f2"), rng.standard_normal((3, 6))
-    monkeypatch.setattr(index_module, "ITEMS_PER_BLOCK", 16)
-    monkeypatch.setattr(index_module, "QUERIES_PER_BLOCK", 2)
+    monkeypatch.setattr(neighbours, "ITEMS_PER_BLOCK", 16)
+    monkeypatch.setattr(neighbours, "QUERIES_PER_BLOCK", 2)
     expected = np.argsort(-cosine(queries, items.astype(float)), axis=1)[:, :10]
     np.testing.assert_array_equal(nearest_dense(queries, items, 10).ids, expected)
     items[7] = 0

@@ -11,7 +11,7 @@ import pytest
 
 from compressae_ref.errors import FormatError
 from compressae_ref.verify import accumulated
-from compressae_ref.verify.operations import LEVELS, OPERATIONS
+from compressae_ref.verify.operations import OPERATIONS, PARTS
 from compressae_ref.verify.own import answer
 from compressae_ref.verify.programs import ask_package
 from compressae_ref.verify.report import Suite, run
@@ -25,6 +25,7 @@ from compressae_ref.verify.vectors import (
     values_from_json,
     values_to_json,
 )
+from spec.generate.program import PAGES
 
 ROOT = Path(__file__).parent.parent
 VECTORS = ROOT / "spec" / "vectors"
@@ -33,7 +34,7 @@ DIGESTS = FILES.pop("accumulated")["digests"]
 
 
 def stated() -> set[str]:
-    pages = "".join((ROOT / "spec" / name).read_text("utf-8") for name in ("compressae.md", "file-format.md"))
+    pages = "".join((ROOT / "spec" / name).read_text("utf-8") for name in PAGES)
     return set(re.findall(r"\*\*([ER]\d+'*)\*\*", pages))
 
 
@@ -105,9 +106,9 @@ def test_decisions_name_flags_that_exist():
 
 
 def test_every_backend_passes_every_level_to_the_bit(backend):
-    for result in run(Suite(default_folder(), cases=10_000), ask_package(backend), list(LEVELS), bits=True):
+    for result in run(Suite(default_folder(), cases=10_000), ask_package(backend), list(PARTS), bits=True):
         assert result.full, result.failures[:3]
-        assert result.tests > 10
+        assert result.tests >= 5
 
 
 @pytest.mark.parametrize("operation", accumulated.GROUPS)

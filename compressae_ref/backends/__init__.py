@@ -1,21 +1,27 @@
 """The kernels that a backend supplies, and the choice of a backend.
 
 A backend is a set of functions with the signatures and the meaning of their namesakes in `compressae_ref.ops`, and it
-gives **the same bits**. "numpy" is ops itself. "numba" compiles loops with the same order of every sum. Whatever is not
-in the contract is NumPy in every backend.
+gives **the same bits**. "numpy" calls ops on some rows at a time. "numba" compiles loops with the same order of every
+sum. Whatever is not in the contract is NumPy in every backend.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from compressae_ref.ranking import Hits, Items, Queries
 
 BACKENDS = ("numpy", "numba")
 
@@ -30,6 +36,15 @@ class Backend(Protocol):
 
     def encode(self, x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
         """`ops.encode`."""
+
+    def refine_unit(self, codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
+        """`refinement.refine_unit`."""
+
+    def pack_rows(self, codes: Codes, bits: int) -> NDArray[np.uint8]:
+        """`packing.pack_rows`."""
+
+    def unpack_rows(self, data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
+        """`packing.unpack_rows`."""
 
     def split_codes(self, codes: Codes, k: int) -> tuple[Codes, Codes]:
         """`ops.split_codes`."""
@@ -71,6 +86,15 @@ class Backend(Protocol):
 
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`ops.codes_dot`."""
+
+    def index_items(self, codes: Codes, norms: Floats) -> Any:
+        """Whatever makes `best_items` fast: a named tuple or None; `ranking.Items` carries it."""
+
+    def lists_from(self, fields: Mapping[str, Any], codes: Codes, check: bool) -> Any:
+        """That again, from its fields."""
+
+    def best_items(self, queries: Queries, items: Items, top: int) -> Hits:
+        """`ranking.best_items`."""
 
 
 def get_backend(backend: str | Backend | None = None) -> Backend:

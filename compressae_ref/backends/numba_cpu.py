@@ -6,7 +6,10 @@ Rows are read through ``indices`` without a bounds check: `Codes` has checked th
 """
 
 from compressae_ref.backends.numba_encode import encode
+from compressae_ref.backends.numba_lists import index_items, lists_from
+from compressae_ref.backends.numba_packed import unpack_rows
 from compressae_ref.backends.numba_products import decode, decode_backward_values, decode_nested, weights_backward
+from compressae_ref.backends.numba_refine import refine_unit
 from compressae_ref.backends.numba_rows import (
     adam_update,
     codes_dot,
@@ -14,23 +17,31 @@ from compressae_ref.backends.numba_rows import (
     normalize_rows,
     renormalize_decoder,
 )
+from compressae_ref.backends.numba_search import best_items
 from compressae_ref.backends.numba_select import split_codes
 from compressae_ref.backends.numba_sums import pair_dots
+from compressae_ref.backends.numpy_cpu import pack_rows
 
 name = "numba"
 
 __all__ = [
     "adam_update",
+    "best_items",
     "codes_dot",
     "decode",
     "decode_backward_values",
     "decode_nested",
     "encode",
+    "index_items",
+    "lists_from",
     "loss_backward",
     "name",
     "normalize_rows",
+    "pack_rows",
     "pair_dots",
+    "refine_unit",
     "renormalize_decoder",
     "split_codes",
+    "unpack_rows",
     "weights_backward",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from compressae_ref.arrays import Floats
+from compressae_ref.backends.numba_by_latent import by_latent
 from compressae_ref.backends.numba_cache import kernel
 from compressae_ref.backends.numba_filter import candidates, make_filter
-from compressae_ref.backends.numba_products import by_latent
 from compressae_ref.backends.numba_select import ROWS_PER_TASK, empty_codes, magnitudes, ordered, positions_of_largest
 from compressae_ref.backends.numba_sums import add_dots, pair_dots
 from compressae_ref.backends.threads import share
@@ -24,22 +24,8 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
         pre = pair_dots(x_unit, columns) + b_enc + columns.dtype.type(0)  # −0 becomes +0 (R2)
         share(len(pre), ROWS_PER_TASK, _abs_topk, pre, ordered(pre), indices, values)
     else:
-        packed, affine, error = make_filter(columns, b_enc)
-        x_unit = np.ascontiguousarray(x_unit)
-        share(
-            len(x_unit),
-            ROWS_PER_TASK,
-            _encode,
-            x_unit,
-            columns,
-            b_enc,
-            packed,
-            affine,
-            error,
-            ordered(values[:0]),
-            indices,
-            values,
-        )
+        encoder = (np.ascontiguousarray(x_unit), columns, b_enc, *make_filter(columns, b_enc))
+        share(len(x_unit), ROWS_PER_TASK, _encode, *encoder, ordered(values[:0]), indices, values)
     return Codes.trusted(indices, values, len(columns))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats, aligned
 from compressae_ref.backends import numba_tile
-from compressae_ref.backends.numba_cache import any_order, inner, kernel
+from compressae_ref.backends.numba_cache import any_order, inlined, inner, kernel
 from compressae_ref.backends.numba_lanes import (
     WIDTH,
     as_float,
@@ -36,11 +36,14 @@ from compressae_ref.backends.threads import share
 SCALE = 32_000
 """S: the norm of a row of integers, with some room below 2^15."""
 
-LEAST = 1e-6
-"""Columns shorter than this share of the longest are taken for zero."""
-
 SMALLEST = 1e-25
 """Below this size numbers may underflow, and no latent is known."""
+
+LEAST = 1e-7
+"""Columns that are shorter than this times `SMALLEST` are taken for zero."""
+
+WORD = 4 * WIDTH
+"""Latents that are compared together: a bit for each."""
 
 ROWS = 96
 """Rows whose magnitudes are in memory at once: the second-level cache holds them until they are looked at."""
@@ -61,26 +64,15 @@ def make_filter(columns: Floats, b_enc: Floats) -> Filter:
     """The integers of W_encᵀ (h, d), and what turns their products into pre-activations."""
     h, d = columns.shape
     norms, remainders = np.empty(h), np.zeros(h)
-    share(h, 512, _norms, columns, norms)
+    packed = aligned((-(-h // LATENTS), (d + 1) // 2 * LATENTS), np.int32)
+    share(len(packed), 8, _pack_columns, columns, packed, norms, remainders)
     known = np.isfinite(norms) & np.isfinite(b_enc)
     size = max(norms[known].max(initial=0), np.abs(b_enc[known]).max(initial=0))
-    known &= size > SMALLEST
     with np.errstate(all="ignore"):
-        long = known & (norms > LEAST * size)
-        factors = np.where(long, SCALE / norms, 0).astype(columns.dtype)
-        scales = np.where(known, np.where(long, norms / size / SCALE**2, 0), np.nan)
-        biases = b_enc / size
-    packed = aligned((-(-h // LATENTS), (d + 1) // 2 * LATENTS), np.int32)
-    share(len(packed), 8, _pack_columns, columns, factors, packed, remainders)
-    affine = np.array([scales, biases], np.float32)
+        scales = np.where(known & (size > SMALLEST), norms / size / SCALE**2, np.nan)
+        affine = np.array([scales, b_enc / size], np.float32)
     rounding = 2 * (d + 8) * np.finfo(columns.dtype).eps + 16 * np.finfo(np.float32).eps
     return Filter(packed, affine, 1.02 * (remainders.max() + LEAST) + float(rounding))
-
-
-@kernel
-def _norms(columns, norms, first, last):  # type: ignore[no-untyped-def]
-    for j in range(first, last):
-        norms[j] = np.sqrt(_sum_of_squares(columns[j]))
 
 
 @any_order
@@ -92,20 +84,22 @@ def _sum_of_squares(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pack_columns(columns, factors, packed, remainders, first, last):  # type: ignore[no-untyped-def]
+def _pack_columns(columns, packed, norms, remainders, first, last):  # type: ignore[no-untyped-def]
     h, pairs = columns.shape[0], packed.shape[1] // LATENTS
     integers = np.zeros((LATENTS, 2 * pairs), np.int16)
     for place in range(first, last):
         for lane in range(LATENTS):
             j = place * LATENTS + lane
-            if j < h and factors[j] > 0:
-                remainders[j] = _rounded(columns[j], factors[j], integers[lane])
-            else:
-                integers[lane] = 0
+            integers[lane] = 0
+            if j < h:
+                norms[j] = np.sqrt(_sum_of_squares(columns[j]))
+                if LEAST * SMALLEST < norms[j] < np.inf:
+                    factor = columns.dtype.type(SCALE / norms[j])
+                    remainders[j] = _rounded(columns[j], factor, integers[lane])
         _interleave(integers.view(np.int32), LATENTS, packed[place])
 
 
-@inner
+@inlined
 def _pack_rows(x_unit, packed, remainders):  # type: ignore[no-untyped-def]
     integers = np.zeros((numba_tile.ROWS, 2 * packed.shape[1] // numba_tile.ROWS), np.int16)
     for row in range(0, x_unit.shape[0], numba_tile.ROWS):
@@ -127,7 +121,7 @@ def _rounded(x, factor, integers):  # type: ignore[no-untyped-def]
     return 1.01 * np.sqrt(np.float64(total)) / SCALE
 
 
-@inner
+@inlined
 def _interleave(pairs, width, packed):  # type: ignore[no-untyped-def]
     """packed[p · width + lane] = pairs[lane, p], in blocks of which all lines are in a cache."""
     for block in range(0, pairs.shape[1], 16):
@@ -136,12 +130,13 @@ def _interleave(pairs, width, packed):  # type: ignore[no-untyped-def]
                 packed[p * width + lane] = pairs[lane, p]
 
 
-@inner
+@inlined
 def candidates(x_unit, first, last, k, columns, affine, error):  # type: ignore[no-untyped-def]
     """Latents that may be among the k largest of each row: starts (rows + 1,) and latents, ascending in each row."""
     n_latents, pairs = affine.shape[1], (x_unit.shape[1] + 1) // 2
     integers = np.zeros((ROWS // numba_tile.ROWS, pairs * numba_tile.ROWS), np.int32)
-    products, near = lines(ROWS, columns.shape[0] * LATENTS, columns.dtype), lines(1, n_latents, affine.dtype)
+    products = lines(ROWS, columns.shape[0] * LATENTS, columns.dtype)
+    near = lines(1, n_latents + -n_latents % WORD, affine.dtype)
     near[:] = 0
     starts, found = np.zeros(last - first + 1, np.int64), np.empty((last - first) * (k + 64), np.int32)
     errors = np.empty(ROWS)
@@ -151,8 +146,8 @@ def candidates(x_unit, first, last, k, columns, affine, error):  # type: ignore[
         _multiply(integers, rows, columns, pairs, products)
         for r in range(rows):
             used = starts[block + r - first]
-            if used + n_latents + WIDTH > found.size:
-                found = _longer(found, 2 * found.size + n_latents + WIDTH)
+            if used + near.size + WORD > found.size:
+                found = _longer(found, 2 * found.size + near.size + WORD)
             for j in range(n_latents):
                 near[0, j] = abs(np.float32(products[r, j]) * affine[0, j] + affine[1, j])
             margin = np.float32(2.0001 * (error + 1.02 * errors[r]))
@@ -160,7 +155,7 @@ def candidates(x_unit, first, last, k, columns, affine, error):  # type: ignore[
     return starts, found
 
 
-@inner
+@inlined
 def _multiply(rows, n, columns, pairs, out):  # type: ignore[no-untyped-def]
     """Products of the first n rows of integers, and of those that fill up their group, with all columns."""
     for place in range(columns.shape[0]):
@@ -168,7 +163,7 @@ def _multiply(rows, n, columns, pairs, out):  # type: ignore[no-untyped-def]
             tile(rows, group, columns, place, pairs, out)
 
 
-@inner
+@inlined
 def _longer(array, size):  # type: ignore[no-untyped-def]
     longer = np.empty(size, array.dtype)
     for i in range(array.size):
@@ -176,7 +171,7 @@ def _longer(array, size):  # type: ignore[no-untyped-def]
     return longer
 
 
-@inner
+@inlined
 def _possible(near, n_latents, k, margin, found):  # type: ignore[no-untyped-def]
     """Latents whose magnitude is not more than ``margin`` below the k-th largest, or not known. Returns how many."""
     count = _at_least(near, n_latents, _below_kth(near, n_latents, k) - margin, found)
@@ -185,7 +180,7 @@ def _possible(near, n_latents, k, margin, found):  # type: ignore[no-untyped-def
     for i in range(count):
         value = near[0, found[i]]
         magnitudes[0, i] = value if value == value else 0
-    cut = _kth_largest(magnitudes, k, 0) - margin
+    cut = _kth_largest(magnitudes, k, np.int64(0)) - margin
     kept = 0
     for i in range(count):
         found[kept] = found[i]
@@ -193,22 +188,31 @@ def _possible(near, n_latents, k, margin, found):  # type: ignore[no-untyped-def
     return kept
 
 
-@inner
+@inlined
 def _at_least(near, n_latents, cut, found):  # type: ignore[no-untyped-def]
-    """Latents whose magnitude is not below ``cut``. Returns how many."""
+    """Latents whose magnitude is not below ``cut``. Returns how many.
+
+    Where a word has any, 4 are written in any case, and what is too much is overwritten: a processor cannot guess how
+    many there will be, and a wrong guess costs more than the writing.
+    """
     count, cuts = 0, splat(cut)
-    for block in range(0, n_latents, WIDTH):
-        bits = not_below(load(near, 0, block), cuts)
-        while bits:
-            found[count] = block + lowest(bits)
-            bits &= bits - 1
-            count += 1
+    for block in range(0, near.shape[1], WORD):
+        bits = np.int64(0)
+        for part in range(4):
+            bits |= not_below(load(near, 0, block + part * WIDTH), cuts) << (part * WIDTH)
+        some, after = count, count + how_many(bits)
+        while some < after:
+            for _ in range(4):
+                found[some] = block + lowest(bits)
+                bits &= bits - 1
+                some += 1
+        count = after
     while count > 0 and found[count - 1] >= n_latents:
         count -= 1
     return count
 
 
-@inner
+@inlined
 def _below_kth(near, n_latents, k):  # type: ignore[no-untyped-def]
     """Something not above the k-th largest magnitude, and close: the k-th largest among the largest of groups."""
     per_group = max(1, min(16, n_latents // max(2 * k, 2 * WIDTH)))
@@ -220,7 +224,7 @@ def _below_kth(near, n_latents, k):  # type: ignore[no-untyped-def]
         for m in range(per_group):
             group = larger(load(near, 0, m * groups + g), group)
         store(largest, 0, g, group)
-    return _kth_largest(largest, k, 15)
+    return _kth_largest(largest, k, np.int64(15))
 
 
 @inner

@@ -1,14 +1,15 @@
 """Vectors of 16 numbers for kernels: what a compiler's own vectoriser leaves on the table.
 
-``load(a, row, column)`` gives a[row, column : column + 16] as one value; ``+`` and ``*`` work lane by lane, each with
-one rounding, as on the numbers themselves; ``store`` writes them back. LLVM splits them for narrower processors. So a
-loop in steps of 16 gives the bits of the loop in steps of 1, and keeps its sums in registers. Nothing checks that the
-16 numbers are there.
+``load(a, row, column)`` gives a[row, column : column + 16] as one value; ``+``, ``-`` and ``*`` work lane by lane, each
+with one rounding, as on the numbers themselves; ``store`` writes them back. LLVM splits them for narrower processors.
+So a loop in steps of 16 gives the bits of the loop in steps of 1, and keeps its sums in registers. Nothing checks that
+the 16 numbers are there.
 """
 
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numba.core.errors import TypingError
 from numba.extending import models, overload, register_model
 
 from compressae_ref.arrays import LINE
-from compressae_ref.backends.numba_cache import inner
+from compressae_ref.backends.numba_cache import inlined
 
 intrinsic: Any = extending.intrinsic
 """Numba's decorator for functions that write their own LLVM code; what it makes has other arguments."""
@@ -41,7 +42,7 @@ class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(data_models, lanes, vector(lanes.dtype))
 
 
-_SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+_SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int16: ir.IntType(16)}
 
 
 def vector(dtype: Any) -> ir.VectorType:
@@ -123,7 +124,8 @@ def not_below(typing_context, a, b):  # type: ignore[no-untyped-def]
     """A bit for each lane, the first one lowest: whether a < b does not hold, as where one is NaN."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        bits = builder.bitcast(builder.fcmp_unordered(">=", *arguments), ir.IntType(WIDTH))
+        compare = builder.icmp_signed if a.dtype is types.int16 else builder.fcmp_unordered
+        bits = builder.bitcast(compare(">=", *arguments), ir.IntType(WIDTH))
         return builder.zext(bits, ir.IntType(64))
 
     return types.int64(a, b), generate
@@ -131,12 +133,26 @@ def not_below(typing_context, a, b):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def lowest(typing_context, bits):  # type: ignore[no-untyped-def]
-    """The place of the lowest bit that is set."""
+    """The place of the lowest bit that is set; 64 if none is."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def word(typing_context, a, row, column):  # type: ignore[no-untyped-def]
+    """The eight bytes a[row, column : column + 8] of an array of bytes as one number, the first one lowest."""
+    require_rows(a)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        address = pointer(context, builder, signature.args[0], *arguments)
+        loaded = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
+        loaded.align = 1
+        return loaded if sys.byteorder == "little" else builder.bswap(loaded)
+
+    return types.uint64(a, types.intp, types.intp), generate
 
 
 @intrinsic
@@ -170,7 +186,7 @@ def _operation(instruction: str) -> Any:
     return operate
 
 
-_add, _mul = _operation("fadd"), _operation("fmul")
+_add, _sub, _mul = _operation("fadd"), _operation("fsub"), _operation("fmul")
 
 
 def _choice(comparison: str) -> Any:
@@ -196,6 +212,13 @@ def _add_lanes(a, b):  # type: ignore[no-untyped-def]
     return None
 
 
+@overload(operator.sub)
+def _sub_lanes(a, b):  # type: ignore[no-untyped-def]
+    if isinstance(a, Lanes) and isinstance(b, Lanes):
+        return lambda a, b: _sub(a, b)
+    return None
+
+
 @overload(operator.mul)
 def _mul_lanes(a, b):  # type: ignore[no-untyped-def]
     if isinstance(a, Lanes) and isinstance(b, Lanes):
@@ -203,7 +226,7 @@ def _mul_lanes(a, b):  # type: ignore[no-untyped-def]
     return None
 
 
-@inner
+@inlined
 def lines(rows, columns, dtype):  # type: ignore[no-untyped-def]
     """An empty array (rows, columns or a few more) whose rows begin with a cache line."""
     columns += -columns % WIDTH

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from compressae_ref.arrays import Floats, aligned
-from compressae_ref.backends.numba_cache import inner, kernel
+from compressae_ref.backends.numba_by_latent import by_latent, entries_by_latent
+from compressae_ref.backends.numba_cache import inlined, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, lines, load, splat, store
 from compressae_ref.backends.numba_sums import add_dots
 from compressae_ref.backends.threads import share, thread_count
@@ -65,28 +66,6 @@ def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, first, last
     add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[first:last].reshape(-1), entries)
 
 
-@inner
-def by_latent(latents, starts, first_row, n_latents):  # type: ignore[no-untyped-def]
-    """Entries sorted by latent, rows in order within each: entry numbers, rows and latents.
-
-    Row i has the entries from starts[i] to starts[i + 1]. So a column of the weights is read once for all its rows, and
-    the rows are in a cache.
-    """
-    count = starts[-1]
-    free = np.zeros(n_latents + 1, np.int64)
-    for entry in range(count):
-        free[latents[entry] + 1] += 1
-    for latent in range(n_latents):
-        free[latent + 1] += free[latent]
-    entries, rows, ordered = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    for i in range(starts.size - 1):
-        for entry in range(starts[i], starts[i + 1]):
-            place = free[latents[entry]]
-            free[latents[entry]] += 1
-            entries[place], rows[place], ordered[place] = entry, first_row + i, latents[entry]
-    return entries, rows, ordered
-
-
 # -- rows of a matrix, added up with weights --------------------------------------------------------------------------
 
 
@@ -116,14 +95,14 @@ def _add_columns(  # type: ignore[no-untyped-def]
             taken = COLUMNS if after - c >= COLUMNS else min(after - c, WIDTH)
             copied = _copied(y, c, taken)
             for second in range(1 + (out2.size > 0)):  # not True and False: each would be compiled by itself
+                of, row, weight, into, other = starts, rows, weights, out, out[: n * add]
                 if second:
-                    _add_tile(starts2, rows2, weights2, copied, out2, out, c, taken, start, stop, second)
-                else:
-                    _add_tile(starts, rows, weights, copied, out, out[: n * add], c, taken, start, stop, second)
+                    of, row, weight, into, other = starts2, rows2, weights2, out2, out
+                _add_tile(of, row, weight, copied, into, other, c, taken, start, stop, second)
             c += taken
 
 
-@inner
+@inlined
 def _add_tile(starts, rows, weights, y, out, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
     """Some columns: the sums begin with ``other``, or with zero and ``other`` is added ``after``."""
     if width == COLUMNS:
@@ -135,7 +114,7 @@ def _add_tile(starts, rows, weights, y, out, other, c, width, start, stop, after
             _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after)
 
 
-@inner
+@inlined
 def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
     c1, c2, c3 = c + WIDTH, c + 2 * WIDTH, c + 3 * WIDTH
     begin, end = other.size > 0 and not after, other.size > 0 and after
@@ -158,7 +137,7 @@ def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # t
         store(out, i, c3, s3)
 
 
-@inner
+@inlined
 def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
@@ -168,7 +147,7 @@ def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  #
         store(out, i, c, load(other, i, c) + total if end else total)
 
 
-@inner
+@inlined
 def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after):  # type: ignore[no-untyped-def]
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
@@ -178,7 +157,7 @@ def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, af
         out[i, c + column] = other[i, c + column] + total if end else total
 
 
-@inner
+@inlined
 def _copied(y, c, width):  # type: ignore[no-untyped-def]
     """Columns of a matrix as a matrix of its own: apart from each other they would not share a cache well."""
     copy, whole = lines(y.shape[0], width, y.dtype), width - width % WIDTH
@@ -203,62 +182,18 @@ def weights_backward(
     add: bool,
 ) -> None:
     codes, grads = zip(*parts, strict=True)
-    starts, rows, weights = _by_latent(codes, grad_pre, len(grad_b_enc))
+    begins, rows, weights = entries_by_latent(codes, grad_pre, len(grad_b_enc))
     n = len(x_unit)
     part_rows = rows[0] + n * rows[1]
     for out, entries, y in (
-        (grad_W_dec, (starts, part_rows, weights[0]), _stacked(grads)),
-        (grad_W_enc.T, (starts, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
+        (grad_W_dec, (begins, part_rows, weights[0]), _stacked(grads)),
+        (grad_W_enc.T, (begins, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
     ):
         contiguous = np.ascontiguousarray(out)
         _add_rows(entries, y, contiguous, add)
         if contiguous is not out:
             out[...] = contiguous
-    _add_weights(starts, weights[1], grad_b_enc, add)
-
-
-def _by_latent(codes: Sequence[Codes], grad_pre: Sequence[Codes], n_latents: int) -> tuple[Any, Any, Any]:
-    """Entries of all parts by latent, rows in order: starts (h + 1,), (row, part) and (value, gradient) of each."""
-    indices = np.concatenate([part.indices for part in codes], axis=1)
-    values, grads = (np.concatenate([part.values for part in parts], axis=1) for parts in (codes, grad_pre))
-    part_of_column = np.repeat(np.arange(len(codes)), [part.k for part in codes])
-    starts, entries = np.zeros(n_latents + 1, np.int64), np.empty(indices.size, np.int32)
-    _find_starts(indices, starts)
-    share(n_latents, n_latents, _place, indices, starts, entries)
-    rows, weights = np.empty((2, indices.size), np.int32), np.empty((2, indices.size), values.dtype)
-    share(len(entries), 1 << 14, _gather, entries, values, grads, part_of_column, rows, weights)
-    return starts, rows, weights
-
-
-@kernel
-def _find_starts(indices, starts):  # type: ignore[no-untyped-def]
-    """Where the entries of each latent start."""
-    for row in range(indices.shape[0]):
-        for t in range(indices.shape[1]):
-            starts[indices[row, t] + 1] += 1
-    for latent in range(starts.size - 1):
-        starts[latent + 1] += starts[latent]
-
-
-@kernel
-def _place(indices, starts, entries, first, last):  # type: ignore[no-untyped-def]
-    """Numbers of the entries of the latents from ``first`` to ``last``, in row order within each latent."""
-    free = starts[first:last].copy()
-    for row in range(indices.shape[0]):
-        for t in range(indices.shape[1]):
-            latent = indices[row, t]
-            if first <= latent < last:
-                entries[free[latent - first]] = row * indices.shape[1] + t
-                free[latent - first] += 1
-
-
-@kernel
-def _gather(entries, values, grads, part_of_column, rows, weights, first, last):  # type: ignore[no-untyped-def]
-    k, flat_values, flat_grads = values.shape[1], values.reshape(-1), grads.reshape(-1)
-    for e in range(first, last):
-        entry = entries[e]
-        rows[0, e], rows[1, e] = entry // k, part_of_column[entry % k]
-        weights[0, e], weights[1, e] = flat_values[entry], flat_grads[entry]
+    _add_weights(begins, weights[1], grad_b_enc, add)
 
 
 @kernel

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from compressae_ref.arrays import Floats, aligned
-from compressae_ref.backends.numba_cache import inner, kernel
+from compressae_ref.arrays import Floats, aligned, flat
+from compressae_ref.backends.numba_cache import inlined, inner, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, larger, lines, load, smaller, splat, store
 from compressae_ref.backends.numba_sums import add_dots, numbers
 from compressae_ref.backends.threads import share
@@ -34,7 +34,7 @@ def _normalize_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
         _divide(x_unit[row], norms[row - first])
 
 
-@inner
+@inlined
 def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
     whole = x.shape[1] - x.shape[1] % WIDTH
     highest = lowest = splat(x.dtype.type(0))
@@ -50,7 +50,7 @@ def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
     return largest
 
 
-@inner
+@inlined
 def _scale(x, exponent, out):  # type: ignore[no-untyped-def]
     """out = 2^exponent · x, as by ldexp: two factors, because one may be too large or small for a number."""
     half = exponent // 2
@@ -81,7 +81,10 @@ def _divide(x, divisor):  # type: ignore[no-untyped-def]
 
 
 def renormalize_decoder(W_dec: Floats) -> None:
-    share(len(W_dec), ROWS_PER_TASK, _renormalize, W_dec)
+    rows = np.ascontiguousarray(W_dec)
+    share(len(W_dec), ROWS_PER_TASK, _renormalize, rows)
+    if rows is not W_dec:
+        W_dec[...] = rows
 
 
 @kernel
@@ -98,16 +101,17 @@ def loss_backward(
     toward = np.array([-1 / n_batch, -1 / n_batch], x_unit.dtype)
     toward[1] *= x_unit.dtype.type(aux_weight)
     rows = (np.ascontiguousarray(each) for each in (x_unit, x_hat_k, x_hat_aux))
-    share(len(x_unit), ROWS_PER_TASK, _loss_backward, *rows, toward, cos, grad)
+    share(len(x_unit), ROWS_PER_TASK, _loss_backward, *rows, toward, x_unit.dtype.type(COSINE_EPS), cos, grad)
     return cos, grad
 
 
 @kernel
-def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, cos, grad, first, last):  # type: ignore[no-untyped-def]
+def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, eps, cos, grad, first, last):  # type: ignore[no-untyped-def]
     x_unit, x_hat_k, x_hat_aux = x_unit[first:last], x_hat_k[first:last], x_hat_aux[first:last]
-    norm_x, factors = _clamped_norms(x_unit), np.empty((2, 2, last - first), x_unit.dtype)
-    _cosines_backward(grad_cos[0], x_unit, norm_x, x_hat_k, cos[0, first:last], factors[0])
-    _cosines_backward(grad_cos[1], x_unit, norm_x, x_hat_aux, cos[1, first:last], factors[1])
+    norm_x, factors = _clamped_norms(x_unit, eps), np.empty((2, 2, last - first), x_unit.dtype)
+    for part in range(2):  # one call: it is compiled for each
+        x_hat = x_hat_aux if part else x_hat_k
+        _cosines_backward(grad_cos[part], x_unit, norm_x, x_hat, eps, cos[part, first:last], factors[part])
     for i in range(last - first):
         aux, own = grad[1, first + i], grad[0, first + i]
         _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], aux)
@@ -116,40 +120,40 @@ def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, cos, grad, first, last)
 
 
 @inner
-def _clamped_norms(x):  # type: ignore[no-untyped-def]
+def _clamped_norms(x, eps):  # type: ignore[no-untyped-def]
     norms = _norms(x)
     for row in range(norms.size):
-        norms[row] = max(norms[row], x.dtype.type(COSINE_EPS))
+        norms[row] = max(norms[row], eps)
     return norms
 
 
-@inner
-def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, cos, factors):  # type: ignore[no-untyped-def]
+@inlined
+def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, eps, cos, factors):  # type: ignore[no-untyped-def]
     """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `ops.cosines_backward`."""
-    dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat)
+    dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat, eps)
     for i in range(dots.size):
         size = norm_x[i] * norm_hat[i]
         cos[i] = dots[i] / size
         factors[0, i], factors[1, i] = grad_cos / size, 0
-        if norm_hat[i] > x_hat.dtype.type(COSINE_EPS):
+        if norm_hat[i] > eps:
             factors[1, i] = grad_cos * cos[i] / (norm_hat[i] * norm_hat[i])
 
 
-@inner
+@inlined
 def _combine(x, x_hat, toward, along, out):  # type: ignore[no-untyped-def]
     for c in range(x.size):
         out[c] = toward * x[c] - along * x_hat[c]
 
 
-@inner
+@inlined
 def _add(x, out):  # type: ignore[no-untyped-def]
     for c in range(x.size):
         out[c] += x[c]
 
 
 def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-    flat = (array.ravel("K") for array in (param, grad, m, v))
-    share(param.size, NUMBERS_PER_TASK, _adam_update, *flat, constants, np.finfo(param.dtype).tiny)
+    arrays = (flat(array) for array in (param, grad, m, v))
+    share(param.size, NUMBERS_PER_TASK, _adam_update, *arrays, constants, np.finfo(param.dtype).tiny)
 
 
 @kernel

@@ -11,7 +11,7 @@ from compressae_ref.backends.numba_cache import inner, kernel
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
 
-ROWS_PER_TASK = 256
+ROWS_PER_TASK = 512
 
 
 def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:

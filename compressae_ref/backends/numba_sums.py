@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.numba_cache import inner, kernel
+from compressae_ref.backends.numba_cache import inlined, inner, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, lines, load, store
 from compressae_ref.backends.threads import share
 
@@ -15,18 +15,29 @@ PAIRS = 32
 
 def pair_dots(a: Floats, b: Floats) -> Floats:
     dots = np.empty((len(a), len(b)), a.dtype)
-    share(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots.reshape(-1))
+    share(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
     return dots
 
 
 @kernel
 def _pair_dots(a, b, out, first, last):  # type: ignore[no-untyped-def]
     n = a.shape[0]
-    rows, same, places = numbers(n), np.empty(n, np.int32), np.empty(n, np.int64)
-    for j in range(first, last):
-        for i in range(n):
-            same[i], places[i] = j, i * b.shape[0] + j
-        add_dots(a, rows, b, same, n, out, places)
+    at_once = max(1, 512 // max(n, 1))  # rows of b for whose pairs there is room
+    rows_a, rows_b, dots = (
+        np.empty(n * at_once, np.int32),
+        np.empty(n * at_once, np.int32),
+        np.empty(n * at_once, a.dtype),
+    )
+    places = numbers(n * at_once)
+    for start in range(first, last, at_once):
+        stop = min(start + at_once, last)
+        for j in range(start, stop):
+            for i in range(n):
+                rows_a[(j - start) * n + i], rows_b[(j - start) * n + i] = i, j
+        add_dots(a, rows_a, b, rows_b, (stop - start) * n, dots, places)
+        for j in range(start, stop):
+            for i in range(n):
+                out[i, j] = dots[(j - start) * n + i]
 
 
 @inner
@@ -50,14 +61,14 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
     terms[:] = 0  # what is beyond the terms is added, too, though of no account: no slow numbers there
     for start in range(0, n, PAIRS):
         count = min(PAIRS, n - start)
-        t = 0
-        while t < count:
-            run = _run(rows_b, start + t, start + count)
-            if at_once == 8:
-                _fold_eight(a, rows_a, start + t, b, rows_b[start + t], terms, t, run)
+        e = start
+        while e < start + count:
+            run = _run(rows_b, e, start + count)
+            if at_once == 16:
+                _fold_sixteen(a, rows_a, e, b, rows_b[e], terms, e - start, run)
             else:
-                _fold_two(a, rows_a, start + t, b, rows_b[start + t], terms, t, run, at_once)
-            t += run
+                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, at_once)
+            e += run
         left = a.shape[1] // at_once
         while left > 16 and left % 2 == 0:
             left //= 2
@@ -70,11 +81,11 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
             out[places[start + t]] = total
 
 
-@inner
+@inlined
 def _at_once(d):  # type: ignore[no-untyped-def]
-    """How many products, d / that apart, are added up while they are in registers: three halvings, one or none."""
-    if d % 8 == 0 and d // 8 >= WIDTH:
-        return 8
+    """How many products, d / that apart, are added up while they are in registers: four halvings, one or none."""
+    if d % 16 == 0 and d // 16 >= WIDTH:
+        return 16
     return 2 if d % 2 == 0 and d // 2 >= WIDTH else 1
 
 
@@ -88,30 +99,38 @@ def _run(rows, start, stop):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _fold_eight(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
-    """terms[t + u] = what three halvings make of the products of a[rows[e + u]] and b[j], for u < run."""
-    left = a.shape[1] // 8
+def _fold_sixteen(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
+    """terms[t + u] = what four halvings make of the products of a[rows[e + u]] and b[j], for u < run.
+
+    With p_m the product m · d/16 further on: the first halving adds p_m and p_{m+8}, the next two m and m + 4, then
+    m + 2, then m + 1. So p₀, p₄, p₈ and p₁₂ come together first, and what they make with what the four from p₂ make.
+    """
+    left = a.shape[1] // 16
+    step = 4 * left
     for start in range(0, left, WIDTH):
-        c = min(start, left - WIDTH)
-        b0, b1, b2, b3 = load(b, j, c), load(b, j, c + left), load(b, j, c + 2 * left), load(b, j, c + 3 * left)
-        c4 = c + 4 * left
-        b4, b5, b6, b7 = load(b, j, c4), load(b, j, c4 + left), load(b, j, c4 + 2 * left), load(b, j, c4 + 3 * left)
+        c0 = min(start, left - WIDTH)
+        c1, c2, c3 = c0 + left, c0 + 2 * left, c0 + 3 * left
+        b0, b4, b8, b12 = load(b, j, c0), load(b, j, c0 + step), load(b, j, c0 + 2 * step), load(b, j, c0 + 3 * step)
+        b1, b5, b9, b13 = load(b, j, c1), load(b, j, c1 + step), load(b, j, c1 + 2 * step), load(b, j, c1 + 3 * step)
+        b2, b6, b10, b14 = load(b, j, c2), load(b, j, c2 + step), load(b, j, c2 + 2 * step), load(b, j, c2 + 3 * step)
+        b3, b7, b11, b15 = load(b, j, c3), load(b, j, c3 + step), load(b, j, c3 + 2 * step), load(b, j, c3 + 3 * step)
         for u in range(run):
             i = rows[e + u]
-            even = _four(a, i, c, left, b0, b2, b4, b6)
-            store(terms, t + u, c, even + _four(a, i, c + left, left, b1, b3, b5, b7))
+            even = _four(a, i, c0, step, b0, b4, b8, b12) + _four(a, i, c2, step, b2, b6, b10, b14)
+            odd = _four(a, i, c1, step, b1, b5, b9, b13) + _four(a, i, c3, step, b3, b7, b11, b15)
+            store(terms, t + u, c0, even + odd)
 
 
 @inner
-def _four(a, i, c, left, b0, b2, b4, b6):  # type: ignore[no-untyped-def]
-    """Every second product of eight, folded twice."""
-    first = load(a, i, c) * b0 + load(a, i, c + 4 * left) * b4
-    return first + (load(a, i, c + 2 * left) * b2 + load(a, i, c + 6 * left) * b6)
+def _four(a, i, c, step, b0, b1, b2, b3):  # type: ignore[no-untyped-def]
+    """Every fourth product of sixteen, halved twice."""
+    first = load(a, i, c) * b0 + load(a, i, c + 2 * step) * b2
+    return first + (load(a, i, c + step) * b1 + load(a, i, c + 3 * step) * b3)
 
 
 @inner
 def _fold_two(a, rows, e, b, j, terms, t, run, at_once):  # type: ignore[no-untyped-def]
-    """As `_fold_eight`, with one halving or none."""
+    """As `_fold_sixteen`, with one halving or none."""
     left = a.shape[1] // at_once
     for u in range(run):
         i = rows[e + u]

@@ -7,31 +7,53 @@ between calls, where the threads of OpenMP or of a BLAS go on spinning, and a ch
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
 from functools import cache
+from queue import SimpleQueue
 from typing import Any
+
+Work = Callable[[], None]
+Ended = SimpleQueue[BaseException | None]
+"""Where a helper says that it has ended, and with which error."""
+
+FINEST = 8
+"""No part is smaller than the largest one divided by this."""
 
 
 def share(n: int, most: int, kernel: Callable[..., None], *arguments: Any) -> None:
     """Call ``kernel(*arguments, first, last)`` for parts of ``range(n)``, of at most ``most`` each, on all threads.
 
-    Which thread takes which part, and how many there are, changes no bit: a part has one owner.
+    Which thread takes which part, and how many there are, changes no bit: a part has one owner. What is little is not
+    divided: it takes as long to wake a thread.
     """
     threads = thread_count()
-    step = max(1, min(most, -(-n // threads)))
+    parts = threads * -(-n // (threads * most))  # as many for each thread
+    step = max(1, most // FINEST, -(-n // max(1, parts)))
     starts = iter(range(0, n, step))  # shared: its next() is one operation under Python's lock
 
-    def work(starts: Iterator[int]) -> None:
+    def work() -> None:
         for first in starts:
             kernel(*arguments, first, min(first + step, n))
 
-    helpers = [_pool().submit(work, starts) for _ in range(min(threads, -(-n // step)) - 1)]
+    _together(work, min(threads, -(-n // step)) - 1)
+
+
+def _together(work: Work, helpers: int) -> None:
+    """Call ``work`` here and in other threads at once; an error in any of them is raised here, when all have ended.
+
+    Only an interrupt that comes while the others are waited for is raised before that: they end their work unseen.
+    """
+    ended: Ended = SimpleQueue()
+    for _ in range(helpers):
+        _waiting(helpers).put((work, ended))
     try:
-        work(starts)
+        work()
     finally:
-        for helper in helpers:
-            helper.result()
+        errors = [ended.get() for _ in range(helpers)]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def thread_count() -> int:
@@ -59,9 +81,25 @@ def _default_threads() -> int:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="compressae")
+def _waiting(helpers: int) -> SimpleQueue[tuple[Work, Ended]]:
+    """Where so many threads wait for work. An executor of the standard library takes twice as long to wake them."""
+    queue: SimpleQueue[tuple[Work, Ended]] = SimpleQueue()
+    for _ in range(helpers):
+        threading.Thread(target=_help, args=(queue,), name="compressae", daemon=True).start()
+    return queue
+
+
+def _help(queue: SimpleQueue[tuple[Work, Ended]]) -> None:
+    while True:
+        work, ended = queue.get()
+        try:
+            work()
+        except BaseException as error:  # raised where the work was asked for
+            ended.put(error)
+        else:
+            ended.put(None)
+        del work, ended  # or the arrays would live on until the next work
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_waiting.cache_clear)  # threads do not survive a fork

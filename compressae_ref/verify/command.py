@@ -17,7 +17,7 @@ from compressae_ref.fileformat import load_model
 from compressae_ref.verify import audit, report
 from compressae_ref.verify.foreign import load_any_codes
 from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, write_requests
-from compressae_ref.verify.report import Suite, levels_up_to, run
+from compressae_ref.verify.report import HIGHEST, Suite, levels_up_to, run
 from compressae_ref.verify.vectors import default_folder
 
 
@@ -28,7 +28,8 @@ def verify(options: argparse.Namespace) -> bool:
     _refuse(options, "an audit of MODEL EMBEDDINGS CODES", "k", "strict")
     folder = default_folder() if options.vectors is None else Path(options.vectors)
     suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
-    levels = levels_up_to(options.level)
+    of_program = (options.program, options.requests, options.answers) != (None, None, None)
+    levels = levels_up_to(options.level or (HIGHEST if of_program else "all"))
     suite.check_only(levels)
     if options.requests is not None:
         count = write_requests(options.requests, suite.tests(levels))

@@ -16,12 +16,25 @@ LEVELS = {
 }
 """Each level takes in the ones before it."""
 
+EXTENSIONS = {
+    "refine": "refined codes",
+    "packed": "packed codes",
+    "expanded": "retrieval with sparse queries of m entries",
+}
+"""What an implementation may have or not, at any level from L1."""
+
+PARTS = LEVELS | EXTENSIONS
+"""All that can be asked for."""
+
 F = "F32|F64"
 """Floats in the precision of the test."""
 
 
 class Operation(NamedTuple):
-    """Inputs and outputs map a name to ``int``, ``str``, ``str?`` (or null) or to ``dtype (sizes)``."""
+    """One thing to ask; ``level`` is one of PARTS.
+
+    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (or null) or to ``dtype (sizes)``.
+    """
 
     level: str
     section: str
@@ -96,6 +109,47 @@ OPERATIONS = {
             "queries": f"{F} (q, d)?",
             "model": "str?",
             "query_model": "str?",
+        },
+        {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
+    ),
+    "refine": Operation(
+        "refine",
+        "2. Values",
+        "codes whose latents are chosen among the `m` candidates of each row, with the values of least squares",
+        {
+            "x": f"{F} (n, d)",
+            "indices": "I32 (n, m)",
+            "W_dec": _MODEL["W_dec"],
+            "k": "int",
+            "zero_rows": "str",
+        },
+        _CODES,
+    ),
+    "pack": Operation(
+        "packed",
+        "1. Bits",
+        "the bytes of codes, values with so many `bits`",
+        {**_CODES, "n_latents": "int", "bits": "int"},
+        {"packed": "U8 (n, b)"},
+    ),
+    "unpack": Operation(
+        "packed",
+        "1. Bits",
+        "codes from their bytes",
+        {"packed": "U8 (n, b)", "n_latents": "int", "k": "int", "bits": "int"},
+        {"indices": "I32 (n, k)", "values": "F32 (n, k)"},
+    ),
+    "expanded_search": Operation(
+        "expanded",
+        "8. Similarity and search",
+        "the best `top` items in expanded space; queries keep `m` entries",
+        {
+            "top": "int",
+            "m": "int",
+            "n_latents": "int",
+            **_CODES,
+            "W_dec": _MODEL["W_dec"],
+            "queries": f"{F} (q, d)",
         },
         {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
     ),

@@ -21,7 +21,9 @@ from compressae_ref.errors import CompressaeError
 from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
 from compressae_ref.index import Index
 from compressae_ref.model import AUX_WEIGHT, Model, forward, loss_and_grads, unit_rows
+from compressae_ref.packing import PackedCodes, pack
 from compressae_ref.params import Params, initial_params
+from compressae_ref.refinement import refine
 from compressae_ref.train import TrainState, train_step
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import Values
@@ -68,6 +70,20 @@ def _encode(backend: Backend, x: Floats, W_enc: Floats, b_enc: Floats, k: int, z
     return _of(model.encode(x, zero_rows=zero_rows, backend=backend))
 
 
+def _refine(backend: Backend, x: Floats, indices: Any, W_dec: Floats, k: int, zero_rows: Any) -> Values:
+    params = Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec)
+    candidates = _codes(indices, np.zeros(indices.shape, W_dec.dtype), len(W_dec))
+    return _of(refine(candidates, x, params, k, zero_rows=zero_rows, backend=backend))
+
+
+def _pack(backend: Backend, indices: Any, values: Any, n_latents: int, bits: int) -> Values:
+    return {"packed": pack(Codes(indices, values, n_latents), bits, backend=backend).data}
+
+
+def _unpack(backend: Backend, packed: Any, n_latents: int, k: int, bits: int) -> Values:
+    return _of(PackedCodes(packed, n_latents, k, bits).unpack(backend=backend))
+
+
 def _decode(backend: Backend, indices: Any, values: Any, W_dec: Floats) -> Values:
     return {"x_hat": backend.decode(_codes(indices, values, len(W_dec)), W_dec)}
 
@@ -92,6 +108,15 @@ def _search(
     index = Index.build(items, space=space, model=whole, backend=backend)
     asked = queries if queries is not None else _codes(query_indices, query_values, n_latents, query_model)
     hits = index.search(asked, top)
+    return {"ids": hits.ids, "scores": hits.scores}
+
+
+def _expanded_search(
+    backend: Backend, top: int, m: int, n_latents: int, indices: Any, values: Any, W_dec: Floats, queries: Floats
+) -> Values:
+    model = Model(Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec), indices.shape[1])
+    index = Index.build(_codes(indices, values, n_latents), space="expanded", model=model, backend=backend)
+    hits = index.search(queries, top, query_k=m)
     return {"ids": hits.ids, "scores": hits.scores}
 
 

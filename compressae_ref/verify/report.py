@@ -13,7 +13,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.verify import accumulated, own
 from compressae_ref.verify.judge import Verdict, checked_answer, judge
-from compressae_ref.verify.operations import LEVELS, OPERATIONS
+from compressae_ref.verify.operations import EXTENSIONS, LEVELS, OPERATIONS, PARTS
 from compressae_ref.verify.programs import Ask
 from compressae_ref.verify.vectors import SPEC_VERSION, Test, VectorFile, load_folder
 
@@ -25,6 +25,9 @@ NAMED = 20
 
 FEW = 3
 """Mistakes that a test catches and that are told one by one; of more only the names."""
+
+HIGHEST = list(LEVELS)[-1]
+"""The level that takes in all others."""
 
 ACCUMULATED = "accumulated-"
 """How the ids of groups of accumulated cases begin."""
@@ -73,7 +76,11 @@ class LevelResult:
 
 
 def levels_up_to(level: str) -> list[str]:
-    """The levels that one takes in."""
+    """The levels that one takes in; an extension alone; with "all" everything."""
+    if level == "all":
+        return list(PARTS)
+    if level in EXTENSIONS:
+        return [level]
     names = list(LEVELS)
     return names[: names.index(level) + 1]
 
@@ -213,14 +220,20 @@ def level_text(result: LevelResult) -> str:
 
 def outcome_text(results: list[LevelResult], suite: Suite) -> str:
     """The last line: whether the level asked for is passed."""
-    asked = ", ".join(suite.only) or results[-1].level
+    asked = ", ".join(suite.only) or _asked_for([each.level for each in results])
     left_out = f", without {' and '.join(suite.without)}" if suite.without else ""
     said = "passes" if all(each.full for each in results) else "does not pass"
     return f"{said} {asked}{left_out} (specification {SPEC_VERSION}, vectors {suite.digest()[:12]})"
 
 
+def _asked_for(levels: list[str]) -> str:
+    """The highest level, and the extensions."""
+    highest = [level for level in levels if level in LEVELS][-1:]
+    return ", ".join([*highest, *(level for level in levels if level in EXTENSIONS)])
+
+
 def _level_lines(result: LevelResult) -> Iterator[str]:
-    head = f"{result.level} {LEVELS[result.level]}: {result.passed} of {result.tests} tests"
+    head = f"{result.level} {PARTS[result.level]}: {result.passed} of {result.tests} tests"
     if result.cases:
         head += f" and {result.cases_passed:,} of {result.cases:,} cases"
     head += " passed"

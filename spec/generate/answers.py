@@ -105,6 +105,28 @@ def _encode_exactly(run: Any, x: Any, W_enc: Any, b_enc: Any, k: int) -> Values:
     return _pairs([run.abs_topk(row, k) for row in listed(pre)], x.dtype)
 
 
+def _refine(spec: Spec, x: Any, indices: Any, W_dec: Any, k: int, zero_rows: str) -> Values:
+    run, wide = spec.program(W_dec.dtype), spec.program(np.result_type(x, W_dec))
+    atoms, codes = listed(W_dec), []
+    for row, latents in zip(listed(x.astype(np.result_type(x, W_dec))), indices.tolist(), strict=True):
+        if zero_rows == "empty" and not any(row):
+            codes.append(run.refine_row(row, latents, atoms, k, zero_rows))
+        else:
+            codes.append(run.refine(listed(np.array(wide.unit_row(row)).astype(W_dec.dtype)), latents, atoms, k))
+    return _pairs(codes, W_dec.dtype)
+
+
+def _pack(spec: Spec, indices: Any, values: Any, n_latents: int, bits: int) -> Values:
+    run = spec.program(values.dtype)
+    packed = [run.pack(*row, n_latents, bits) for row in _rows(indices, values)]
+    return {"packed": np.array([list(row) for row in packed], np.uint8)}
+
+
+def _unpack(spec: Spec, packed: Any, n_latents: int, k: int, bits: int) -> Values:
+    run = spec.program(np.float64)
+    return _pairs([run.unpack(bytes(row), n_latents, k, bits) for row in packed], np.float32)
+
+
 def _decode(spec: Spec, indices: Any, values: Any, W_dec: Any) -> Values:
     run = spec.program(values.dtype)
     return {"x_hat": np.array([run.decode(*row, listed(W_dec)) for row in _rows(indices, values)], values.dtype)}
@@ -135,10 +157,23 @@ def _search(
         "reconstructed": lambda query, item: run.reconstructed_cosine(query, item, atoms),
         "asymmetric": lambda query, item: run.asymmetric_cosine(run.unit_row(query), item, atoms),
     }
-    scores = [[cosines[space](query, item) for item in items] for query in asked]
+    return _best(run, [[cosines[space](query, item) for item in items] for query in asked], top, values.dtype)
+
+
+def _expanded_search(
+    spec: Spec, top: int, m: int, n_latents: int, indices: Any, values: Any, W_dec: Any, queries: Any
+) -> Values:
+    assert top >= 1
+    run, atoms, items = spec.program(values.dtype), listed(W_dec), _rows(indices, values)
+    asked = [run.unit_row(query) for query in listed(queries)]
+    scores = [[run.expanded_cosine(query, item, atoms, m) for item in items] for query in asked]
+    return _best(run, scores, top, values.dtype)
+
+
+def _best(run: Any, scores: list[list[Any]], top: int, dtype: Any) -> Values:
     ids = [run.best(row, top) for row in scores]
     best = [[row[i] for i in found] for row, found in zip(scores, ids, strict=True)]
-    return {"ids": np.array(ids, np.int64), "scores": np.array(best, values.dtype)}
+    return {"ids": np.array(ids, np.int64), "scores": np.array(best, dtype)}
 
 
 def _cosine(spec: Spec, x_unit: Any, x_hat: Any, grad_cos: Any) -> Values:
@@ -362,8 +397,12 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "split_codes": _split_codes,
     "normalize_rows": _normalize_rows,
     "encode": _encode,
+    "refine": _refine,
+    "pack": _pack,
+    "unpack": _unpack,
     "decode": _decode,
     "search": _search,
+    "expanded_search": _expanded_search,
     "cosine": _cosine,
     "gradients": _gradients,
     "adam": _adam,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spec.generate import accumulated, coding, files, pages, retrieval, schema, selection, training
+from spec.generate import accumulated, coding, files, packing, pages, refining, retrieval, schema, selection, training
 from spec.generate.build import built
 
 FOLDER = Path(__file__).parent.parent
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent.parent
 def all_files(fresh: bool = False) -> dict[str, bytes]:
     """By name; ``fresh`` computes the digest of a million cases again, which takes a minute."""
     groups = {}
-    for module in (selection, coding, retrieval, training, files):
+    for module in (selection, coding, retrieval, training, files, refining, packing):
         for make in module.GROUPS:
             group = make()
             groups[group.name] = built(group)

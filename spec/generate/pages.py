@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from compressae_ref.verify.operations import LEVELS, OPERATIONS, STEP_OUTPUTS
-from spec.generate.program import SPEC
+from compressae_ref.verify.operations import OPERATIONS, PARTS, STEP_OUTPUTS
+from spec.generate.program import PAGES, SPEC
 
-PAGES = ("compressae.md", "file-format.md", "vectors/README.md")
+FILLED = (*PAGES, "vectors/README.md")
 
 Groups = Mapping[str, dict[str, Any]]
 """The files of tests by name."""
@@ -17,7 +17,7 @@ Groups = Mapping[str, dict[str, Any]]
 
 def pages(groups: Groups) -> dict[str, bytes]:
     """Each page with its parts made anew, by its name below the folder of the specification."""
-    return {name: _filled((SPEC / name).read_text(encoding="utf-8"), name, groups).encode() for name in PAGES}
+    return {name: _filled((SPEC / name).read_text(encoding="utf-8"), name, groups).encode() for name in FILLED}
 
 
 def _filled(text: str, page: str, groups: Groups) -> str:
@@ -28,7 +28,7 @@ def _filled(text: str, page: str, groups: Groups) -> str:
 
 def _filled_section(section: str, page: str, groups: Groups) -> str:
     def part(match: re.Match[str]) -> str:
-        made = PARTS[match[1]](section, page, groups)
+        made = MADE[match[1]](section, page, groups)
         return f"<!-- {match[1]} -->\n{made}\n<!-- end -->"
 
     return re.sub(r"(?s)<!-- (\w+) -->\n(?:.*?\n)??<!-- end -->", part, section)
@@ -73,19 +73,19 @@ def _rules(section: str, page: str, groups: Groups) -> str:
 def _places(section: str, page: str, groups: Groups) -> str:
     """Where each equation is stated."""
     lines = []
-    for name in ("compressae.md", "file-format.md"):
+    for name in PAGES if page == "compressae.md" else (page,):
         for part in re.split(r"(?m)^(?=## )", (SPEC / name).read_text(encoding="utf-8")):
             found = sorted((cite for cite in _stated(part) if cite[0] == "E"), key=by_number)
             if found:
                 where = part.splitlines()[0].removeprefix("## ").split(".")[0]
-                place = f"section {where}" if name == page else f"[files](file-format.md), section {where}"
+                place = f"section {where}" if name == page else f"[{name.removesuffix('.md')}]({name}), section {where}"
                 lines.append(f"{', '.join(found)}: {place}")
     return "; ".join(lines) + "."
 
 
 def _operations(section: str, page: str, groups: Groups) -> str:
     rows = []
-    for level in LEVELS:
+    for level in PARTS:
         for name, each in OPERATIONS.items():
             if each.level == level:
                 outputs = _kinds(each.outputs) or "see below"
@@ -102,4 +102,4 @@ def _steps(section: str, page: str, groups: Groups) -> str:
     return _kinds(STEP_OUTPUTS) + "."
 
 
-PARTS = {"places": _places, "vectors": _vectors, "rules": _rules, "operations": _operations, "steps": _steps}
+MADE = {"places": _places, "vectors": _vectors, "rules": _rules, "operations": _operations, "steps": _steps}

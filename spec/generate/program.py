@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 SPEC = Path(__file__).parent.parent
-PAGES = ("compressae.md", "file-format.md")
+PAGES = ("compressae.md", "file-format.md", "refine.md", "packed.md")
+
+IN_FLOAT32 = (("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126"), ("tolerance=2.0**-26", "tolerance=2.0**-11"))
+"""Constants that depend on the format."""
 
 Edit = tuple[str, str]
 """What stands once in the blocks, and what is put in its place."""
@@ -52,7 +55,8 @@ def program(dtype: str = "float64", edits: tuple[Edit, ...] = ()) -> Any:
     names: dict[str, Any] = {"math": math, "hashlib": hashlib, "json": json, "zlib": zlib}
     if dtype == "float32":
         names |= {"math": _rounding_math(), "max": _max}
-        text = text.replace("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126")
+        for in_float64, in_float32 in IN_FLOAT32:
+            text = text.replace(in_float64, in_float32)
     exec(compile(text, "specification", "exec"), names)
     return SimpleNamespace(**names)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from compressae_ref.sums import gamma
-from spec.generate.answers import Spec, Values
+from spec.generate.answers import Spec, Values, listed
 from spec.generate.build import (
     Answer,
     BrokenVectorError,
@@ -236,4 +237,70 @@ def asymmetric_search() -> Group:
     return Group("asymmetric_search", "search", header, flags, cases)
 
 
-GROUPS = (sparse_search, reconstructed_search, asymmetric_search)
+def _expanded_bound(inputs: Values) -> dict[str, float]:
+    """As in asymmetric space, where what a query keeps is clear of rounding, too."""
+    bound, d = _reconstruction_bound(inputs), inputs["W_dec"].shape[1]
+    x_unit = inputs["queries"].astype(np.float64)
+    x_unit /= np.linalg.norm(x_unit, axis=1, keepdims=True)
+    magnitudes = -np.sort(-np.abs(x_unit @ inputs["W_dec"].astype(np.float64).T), axis=1)
+    if (magnitudes[:, inputs["m"] - 1] - magnitudes[:, inputs["m"]]).min() <= 4 * gamma(2 * d + 8, np.float32):
+        raise BrokenVectorError("what queries keep is not separated")
+    outputs = Spec().answer("expanded_search", inputs | {"top": 2})
+    if (outputs["scores"][:, 0] - outputs["scores"][:, 1]).min() <= 2 * bound:
+        raise BrokenVectorError(f"scores are not separated for a bound of {bound}")
+    return {"scores": bound}
+
+
+def expanded_search() -> Group:
+    """A dense query's largest entries against reconstructions."""
+    flags = {
+        "Expansion": Flag("the query keeps all of its entries", ("E23",), (("abs_topk(over_latents(x_unit, W_dec), m)", "abs_topk(over_latents(x_unit, W_dec), len(W_dec))"), ("for t in range(m):", "for t in range(len(W_dec)):"))),
+        "Magnitude": Flag("the query keeps its largest entries, not those of largest magnitude", ("R1", "E23"), (("(-abs(pre[j]), j))  # R1", "(-pre[j], j))"),)),
+        "ReconstructionNorm": Flag("scores are divided by the norm of the code, not of its reconstruction", ("E23",), _expanded(lambda run, query, item, atoms, m: run.expanded_cosine(query, item, atoms, m) * run.clamped_norm(run.decode(item[0], item[1], atoms)) / run.code_norm(item[1]))),
+        "QueryNorm": Flag("scores are divided by the norm of what the query keeps", ("E23",), _expanded(lambda run, query, item, atoms, m: run.expanded_cosine(query, item, atoms, m) / run.code_norm(run.abs_topk(run.over_latents(query, atoms), m)[1]))),
+        "UnitQuery": Flag("the query is not made a unit row", ("E3", "E23"), (("return [value / length for value in scaled]", "return x"),)),
+        "ById": BY_ID,
+        "NotFinite": NOT_FINITE,
+        "MTooLarge": Flag("m > h is not refused", ("R2", "E23"), accepts),
+    }  # fmt: skip
+    rng = np.random.default_rng(24)
+    W_dec = unit_atoms(rng, 12, 8)
+    indices, values = _exact_norms(*codes(rng, 400, 12, 3), W_dec)
+    items: Values = {"top": 10, "m": 5, "n_latents": 12, "W_dec": W_dec}
+    items |= {"indices": indices[:10], "values": values[:10]}
+    queries = exact_rows(rng, 3, 8, 4) * f32([[1], [8], [0.25]])
+    random: Values = {"top": 1, "m": 8, "n_latents": 40, "W_dec": random_atoms(rng, 40, 24)}
+    random |= {"indices": codes(rng, 12, 40, 6)[0], "values": f32(rng.standard_normal((12, 6)))}
+    random |= {"queries": f32(rng.standard_normal((3, 24)))}
+    infinite = queries.copy()
+    infinite[1, 3] = np.inf
+    cases = [
+        Case("exact scores, many of them equal", ("Expansion", "Magnitude", "ReconstructionNorm", "QueryNorm", "UnitQuery", "ById"), items | {"queries": queries}),
+        Case("one entry", ("Expansion",), items | {"queries": queries, "m": 1}),
+        Case("any codes, the best one", ("Expansion", "ReconstructionNorm", "UnitQuery"), random, bounds=lambda given, _: _expanded_bound(given)),
+        Case("infinity in a query", ("NotFinite",), items | {"queries": infinite}, error="DomainError", row=1),
+        Case("more entries than latents", ("MTooLarge",), items | {"queries": queries, "m": 13}, error="DomainError"),
+    ]  # fmt: skip
+    header = [
+        *HEADER,
+        "The bound of scores is that of asymmetric_search; what queries keep is separated by more than rounding.",
+    ]
+    return Group("expanded_search", "expanded_search", header, flags, cases)
+
+
+def _expanded(score: Callable[..., Any]) -> Bug:
+    """The bug of another score."""
+
+    def bug(inputs: Values, outputs: Values) -> Answer:
+        run, atoms = Spec().program(inputs["W_dec"].dtype), listed(inputs["W_dec"])
+        items = list(zip(inputs["indices"].tolist(), listed(inputs["values"]), strict=True))
+        asked = [run.unit_row(query) for query in listed(inputs["queries"])]
+        scores = [[score(run, query, item, atoms, inputs["m"]) for item in items] for query in asked]
+        ids = [run.best(row, inputs["top"]) for row in scores]
+        best = [[row[i] for i in found] for row, found in zip(scores, ids, strict=True)]
+        return {"outputs": {"ids": np.array(ids, np.int64), "scores": np.array(best, inputs["W_dec"].dtype)}}
+
+    return bug
+
+
+GROUPS = (sparse_search, reconstructed_search, asymmetric_search, expanded_search)

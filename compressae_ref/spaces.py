@@ -1,0 +1,132 @@
+"""What each space compares: a vector over the latents for each query, and norms to divide the dots by.
+
+==============  ===================================  =====================================  ==================
+space           u of a query                         divided by                             query comes as
+==============  ===================================  =====================================  ==================
+sparse          its code s                           ‖s_q‖ · ‖s‖                            codes, dense
+reconstructed   W_dec (W_decᵀ s) = W_dec x̂           ‖x̂_q‖ · ‖x̂‖                            codes, dense
+asymmetric      W_dec x̄                              ‖x̂‖                                    dense
+expanded        the largest entries of W_dec x̄       ‖x̂‖                                    dense
+==============  ===================================  =====================================  ==================
+
+The expanded space is the asymmetric one for engines that take sparse queries only: what it leaves out of u is small.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from compressae_ref import ops
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend
+from compressae_ref.checks import as_embeddings, as_k
+from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
+from compressae_ref.ranking import Queries
+
+Space = Literal["sparse", "reconstructed", "asymmetric", "expanded"]
+SPACES: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric", "expanded")
+
+DENSE_ONLY = ("asymmetric", "expanded")
+"""Spaces whose queries are never compressed."""
+
+EXPANSION = 8
+"""An expanded query has so many times the entries of an item, unless it is told otherwise."""
+
+
+def as_space(space: Any) -> Space:
+    """One of `SPACES`."""
+    if space not in SPACES:
+        raise DomainError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
+    return space  # type: ignore[no-any-return]
+
+
+def item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Floats:
+    """What the dots with each item are divided by. → (n,)."""
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at by `finite`
+        if space == "sparse":
+            norms = ops.code_norms(codes)
+        else:
+            norms = reconstruction_norms(codes, needed(model, f"the {space} space").params.W_dec, backend)
+    return finite(norms, "codes")
+
+
+def reconstruction_norms(codes: Codes, W_dec: Floats, backend: Backend) -> Floats:
+    """‖x̂ᵢ‖ of each code, clamped below at 1e-8 (R6), in blocks of rows. → (n,)."""
+    starts = range(0, len(codes), ROWS_PER_BLOCK)
+    blocks = [ops.clamped_norms(backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec)) for start in starts]
+    return np.concatenate([np.empty(0, W_dec.dtype), *blocks])
+
+
+def as_queries(
+    space: Space, queries: Codes | Any, like: Codes, model: Model | None, query_k: int | None, backend: Backend
+) -> Queries:
+    """Queries as vectors over the latents, and what belongs to their norms; ``like`` are codes of items."""
+    if isinstance(queries, Codes):
+        if query_k is not None:
+            raise DomainError("query_k: expected dense queries to encode, got codes")
+        return _of_codes(space, _as_query_codes(space, queries, like, model), model, backend)
+    if query_k is not None and space == "asymmetric":
+        raise DomainError("query_k: expected a space in which queries have so many entries, got 'asymmetric'")
+    model = needed(model, "dense queries")
+    if space == "expanded":
+        k = min(EXPANSION * like.k, like.n_latents) if query_k is None else query_k
+    else:
+        k = like.k if query_k is None else query_k
+    k = as_k(k, like.n_latents, name="query_k")
+    x = as_embeddings(queries, name="queries", d=model.params.d)
+    if space not in DENSE_ONLY:
+        return _of_codes(space, model.encode(x, k, backend=backend), model, backend)
+    W_dec = model.params.W_dec
+    u = backend.pair_dots(unit_rows(x, W_dec.dtype), W_dec)
+    return Queries(ops.abs_topk(u, k) if space == "expanded" else u, np.ones(len(u), u.dtype))
+
+
+def _of_codes(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
+    with np.errstate(over="ignore"):
+        norms = finite(ops.code_norms(codes), "queries")
+    if space == "sparse":
+        return Queries(codes, norms)
+    W_dec = needed(model, f"the {space} space").params.W_dec
+    x_hat = backend.decode(codes, W_dec)
+    return Queries(backend.pair_dots(x_hat, W_dec), ops.clamped_norms(x_hat))
+
+
+def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | None) -> Codes:
+    if space in DENSE_ONLY:
+        raise DomainError(f"queries: expected dense embeddings for the {space} space, got codes")
+    check_pair(queries, like)
+    if model is not None:
+        model.check_codes(queries, "queries")
+    return queries.astype(like.values.dtype)
+
+
+def check_pair(queries: Codes, codes: Codes, name: str = "queries") -> None:
+    """Raise where codes of queries and of items cannot come from one model."""
+    if queries.n_latents != codes.n_latents:
+        raise ShapeError(f"{name}: expected n_latents = {codes.n_latents} as in the items, got {queries.n_latents}")
+    if None not in (queries.model, codes.model) and queries.model != codes.model:
+        raise DomainError(
+            f"{name}: expected codes of model {str(codes.model)[:12]} as the items, "
+            f"got codes of model {str(queries.model)[:12]}"
+        )
+
+
+def needed(model: Model | None, what: str) -> Model:
+    """The model; DomainError where there is none."""
+    if model is None:
+        raise DomainError(f"model: expected the model that made the codes, for {what}, got none")
+    return model
+
+
+def finite(norms: Floats, name: str) -> Floats:
+    """Norms that are all finite; DomainError with the first row that is not."""
+    if not np.isfinite(norms).all():
+        row = int(np.argmax(~np.isfinite(norms)))
+        raise DomainError(
+            f"{name}: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}"
+        )
+    return norms

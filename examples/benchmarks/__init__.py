@@ -1,0 +1,1 @@
+"""The parts of ``examples/bench.py``: what each measures, and how."""

@@ -1,0 +1,71 @@
+"""What all benchmarks share: turns, medians with quartiles, tables, child processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from compressae_ref.embeddings import open_embeddings
+
+HERE = Path(__file__).parent
+
+
+def load(path: str) -> np.ndarray:
+    """The embeddings, in float32."""
+    return np.asarray(open_embeddings(path)).astype(np.float32)
+
+
+def same(ours: object, theirs: object, tolerance: float, what: str) -> None:
+    """Stop where two results differ by more than rounding."""
+    difference = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
+    if not difference <= tolerance:
+        sys.exit(f"{what}: expected the same from both within {tolerance:.1e}, got a difference of {difference:.1e}")
+
+
+def in_turns(turns: int, calls: int = 4, **functions: Callable[[], object]) -> dict[str, np.ndarray]:
+    """Seconds of each function in each turn, of several calls in a row, as in training; the first turn does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(turns + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for _ in range(calls):
+                function()
+            if turn:
+                seconds[name].append((time.perf_counter() - start) / calls)
+    return {name: np.array(each) for name, each in seconds.items()}
+
+
+def spread(values: np.ndarray, digits: int) -> str:
+    """Median and quartiles."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def head(*columns: str, text: int = 0) -> None:
+    """The first lines of a table in Markdown; the first ``text`` columns hold words, the others numbers."""
+    line(*columns)
+    line(*("---" if place < text else "---:" for place in range(len(columns))))
+
+
+def line(*cells: object) -> None:
+    """A line of a table, shown at once."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def child(code: str, *arguments: object, **environment: str) -> str:
+    """What a fresh Python prints that runs ``code`` from the folder of the checkout."""
+    import os
+
+    command: Sequence[str] = [sys.executable, "-c", code, *map(str, arguments)]
+    root = str(HERE.parents[1])
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(done.stderr.strip().splitlines()[-1])
+    return done.stdout.strip()

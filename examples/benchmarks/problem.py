@@ -1,0 +1,71 @@
+"""Training and encoding: the same problem for this package and for PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.measure import same
+from compressae_ref import Model, TrainConfig, init_params
+from compressae_ref.backends import get_backend
+from compressae_ref.config import ROWS_PER_BLOCK
+from compressae_ref.model import aux_k, encode_unit, forward, loss_and_grads, unit_rows
+from compressae_ref.train import init_state, train_step
+from tests import torch_oracle as oracle
+
+LR = 1e-3
+
+
+class Problem:
+    """One setting: the same rows and parameters for everybody."""
+
+    def __init__(self, x: np.ndarray, n: int, h: int, k: int) -> None:
+        self.x, self.k = np.resize(x, (n, x.shape[1])), k
+        self.params = init_params(x.shape[1], h, np.random.default_rng(0))
+        self.compressor, self.x_unit = Model(self.params, k), unit_rows(self.x, np.float32)
+        self.kernels = get_backend("numba")
+        self.state, self.config = init_state(self.params), TrainConfig(n_latents=h, k=k)
+        self.x_torch, self.model = torch.tensor(self.x), oracle.leaves(self.params)
+        self.optimizer = torch.optim.Adam(self.model, lr=LR, fused=True)
+
+    def product(self) -> None:
+        """The one dense product, in blocks as large as those of the package."""
+        for start in range(0, len(self.x_unit), ROWS_PER_BLOCK):
+            self.x_unit[start : start + ROWS_PER_BLOCK] @ self.params.W_enc
+
+    def step(self) -> None:
+        """A training step of this package."""
+        train_step(self.state, self.x, self.config, self.kernels, LR)
+
+    def step_torch(self) -> None:
+        """A training step of PyTorch."""
+        oracle.train_step(self.x_torch, self.model, self.k, self.optimizer)
+
+    def encode(self, backend: str = "numba") -> None:
+        """Codes of all rows."""
+        self.compressor.encode(self.x, backend=backend)
+
+    @torch.no_grad()
+    def encode_torch(self) -> torch.Tensor:
+        """The dense array of PyTorch that holds the codes of all rows."""
+        pre = oracle.pre_activations(self.x_torch, self.model)
+        return torch.where(oracle.mask_of(pre, self.k), pre, 0.0)
+
+    def check(self) -> None:
+        """Both sides give the same losses, gradients and codes, to the rounding of float32."""
+        acts = forward(self.x_unit[:256], self.params, self.k, self.kernels)
+        grads = self.params.zeros_like()
+        losses = loss_and_grads(self.x[:256], self.params, self.k, self.kernels, grads)
+        codes = encode_unit(self.x_unit[:256], self.params, aux_k(self.k, self.params.n_latents), self.kernels)
+        masks = [torch.tensor(each.to_dense() != 0) for each in (acts.codes_k, codes)]
+        loss = oracle.losses(self.x_torch[:256], self.model, self.k, masks)[0]
+        loss.backward()
+        same(losses.loss, loss.item(), 1e-6, "loss")
+        for name, ours in grads.arrays().items():
+            theirs = getattr(self.model, name).grad.numpy()
+            same(ours, theirs, 1e-5 * np.abs(theirs).max(), f"gradient of {name}")
+        self.optimizer.zero_grad()
+        dense = self.encode_torch()[:256].numpy()
+        shared = (dense != 0) & masks[0].numpy()
+        same(shared.sum() / (len(dense) * self.k), 1, 1e-3, "share of the selections in common")
+        same(acts.codes_k.to_dense()[shared], dense[shared], 1e-5, "codes")

@@ -1,0 +1,475 @@
+"""The law of the index: whatever was added and removed, results are those of the truth on the items that are there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from compressae_ref import (
+    Codes,
+    DomainError,
+    DTypeError,
+    FormatError,
+    Index,
+    Model,
+    ShapeError,
+    asymmetric_cosine,
+    expanded_cosine,
+    init_params,
+    ops,
+    reconstructed_cosine,
+    search,
+    sparse_cosine,
+)
+from compressae_ref.archive import write_npz
+from compressae_ref.backends import get_backend
+from compressae_ref.model import unit_rows
+from compressae_ref.spaces import SPACES
+from tests.bounds import assert_same_bits
+from tests.conftest import AVAILABLE_BACKENDS
+
+D, H, K = 6, 24, 3
+RNG = np.random.default_rng(7)
+MODEL = Model(init_params(D, H, RNG, init="tied"), K)
+POOL = RNG.integers(-2, 3, (40, D)) + 0.0  # many are alike: scores tie
+POOL[~POOL.any(axis=1)] = 1
+CODES = MODEL.encode(POOL.astype("f4"))
+ASKED = POOL[::13].astype("f4") + np.float32(0.25)
+
+
+def all_scores(space, codes, queries=ASKED, query_k=None, backend="numpy"):
+    """The score of every item for every query."""
+    W_dec = MODEL.params.W_dec
+    if space == "asymmetric":
+        return asymmetric_cosine(queries, codes, W_dec, backend=backend)
+    if space == "expanded":
+        return expanded_cosine(queries, codes, W_dec, query_k or min(8 * codes.k, H), backend=backend)
+    asked = MODEL.encode(queries, query_k or codes.k, backend=backend)
+    if space == "sparse":
+        return sparse_cosine(asked, codes, backend=backend)
+    return reconstructed_cosine(asked, codes, W_dec, backend=backend)
+
+
+def truth(scores, ids, top, allowed=None):
+    """Ids and scores of the best: a plain sort, −score first, then the id."""
+    rows = [row for row in range(len(ids)) if allowed is None or ids[row] in allowed]
+    order = [sorted(rows, key=lambda row: (-mine[row], ids[row]))[:top] for mine in scores.tolist()]
+    shape = (len(scores), min(top, len(rows)))
+    places = np.array(order, np.int64).reshape(shape)
+    return [[ids[row] for row in found] for found in order], np.take_along_axis(scores, places, axis=1)
+
+
+NUMBERS = st.integers(-3, 60) | st.integers(-(2**63), 2**63 - 1)
+TEXTS = st.text("aäb\U0001f600", max_size=3)
+
+
+class Life(RuleBasedStateMachine):
+    """An index and, beside it, a dict of what is in it."""
+
+    @initialize(
+        space=st.sampled_from(SPACES),
+        backend=st.sampled_from(AVAILABLE_BACKENDS),
+        ids=st.sampled_from([None, NUMBERS, TEXTS]),
+        rows=st.lists(st.integers(0, 39), max_size=30),
+        data=st.data(),
+    )
+    def build(self, space, backend, ids, rows, data):
+        self.space, self.backend, self.kind, self.highest = space, backend, ids, -1
+        given_ids = self._ids(len(rows), {}, data)
+        self.index = Index.build(CODES[rows], space=space, model=MODEL, ids=given_ids, backend=backend)
+        self.items = dict(zip(range(len(rows)) if given_ids is None else given_ids, rows, strict=True))
+        self._see()
+
+    def _ids(self, n, taken, data):
+        if self.kind is None:
+            return None
+        free = self.kind.filter(lambda each: each not in taken)
+        return data.draw(st.lists(free, min_size=n, max_size=n, unique=True))
+
+    def _see(self):
+        self.highest = max([self.highest, *(each for each in self.items if isinstance(each, int))])
+
+    @rule(rows=st.lists(st.integers(0, 39), max_size=20), data=st.data())
+    def add(self, rows, data):
+        ids = self._ids(len(rows), self.items, data)
+        self.index.add(CODES[rows], ids)
+        numbers = range(self.highest + 1, self.highest + 1 + len(rows)) if ids is None else ids
+        self.items |= dict(zip(numbers, rows, strict=True))
+        self._see()
+
+    @rule(data=st.data())
+    def remove(self, data):
+        if self.items:
+            gone = data.draw(st.lists(st.sampled_from(sorted(self.items)), unique=True))
+            self.index.remove(gone)
+            for each in gone:
+                del self.items[each]
+
+    @rule(data=st.data())
+    def add_what_is_there(self, data):
+        if self.items:
+            again = data.draw(st.sampled_from(sorted(self.items)))
+            with pytest.raises(DomainError, match="expected ids that are not in the index"):
+                self.index.add(CODES[[0]], [again])
+
+    @rule(number=st.integers(100, 200))
+    def remove_what_is_not_there(self, number):
+        unknown = str(number) if self.kind is TEXTS else number
+        if unknown not in self.items:
+            with pytest.raises(DomainError, match=r"expected ids of the index, got .?\d"):
+                self.index.remove([*list(self.items)[:2], unknown])
+
+    @rule(backend=st.sampled_from(AVAILABLE_BACKENDS), check=st.booleans())
+    def save_and_load(self, backend, check):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "index.npz"
+            self.index.save(path)
+            self.index = Index.load(path, model=MODEL, backend=backend, check=check)
+            written = path.read_bytes()
+            self.index.save(path)
+            assert self.backend != backend or path.read_bytes() == written
+        self.backend = backend
+
+    @rule(top=st.integers(1, 40), allowed=st.booleans(), data=st.data())
+    def find(self, top, allowed, data):
+        only = None
+        if allowed:
+            only = data.draw(st.sets(st.sampled_from(sorted(self.items)) if self.items else st.nothing()))
+        hits = self.index.search(ASKED, top, allowed=None if only is None else [*only, *self._strangers()])
+        rows = list(self.items.values())
+        ids, scores = truth(all_scores(self.space, CODES[rows]), list(self.items), top, only)
+        assert hits.ids.tolist() == ids
+        assert_same_bits(hits.scores, scores)
+
+    def _strangers(self):
+        return [] if self.kind is None else ["nobody"] if self.kind is TEXTS else [2**62 + 1]
+
+    @invariant()
+    def it_knows_what_is_in_it(self):
+        if hasattr(self, "index"):
+            assert len(self.index) == len(self.items)
+            assert sorted(self.index.ids.tolist()) == sorted(self.items)
+
+
+Life.TestCase.settings = settings(stateful_step_count=15)
+TestLife = Life.TestCase
+
+
+@pytest.fixture(scope="module", params=AVAILABLE_BACKENDS)
+def kept(request, tmp_path_factory):
+    """An index file, and its members as NumPy and zipfile see them."""
+    path = tmp_path_factory.mktemp("index") / "index.npz"
+    Index.build(CODES, model=MODEL, ids=[f"item {row}" for row in range(40)], backend=request.param).save(path)
+    return path, request.param
+
+
+def test_numpy_reads_an_index_file_whose_numbers_begin_with_a_cache_line(kept):
+    path, _ = kept
+    with np.load(path) as archive, zipfile.ZipFile(path) as zipped, path.open("rb") as file:
+        np.testing.assert_array_equal(archive["indices"], CODES.indices)
+        assert archive["ids"][3] == "item 3"
+        for info in zipped.infolist():
+            file.seek(info.header_offset)
+            header = file.read(30)
+            start = info.header_offset + 30 + header[26] + header[28] + 256 * (header[27] + header[29])
+            assert start % 64 == 0
+            assert zipped.read(info) == archive.zip.read(info.filename)
+
+
+def test_what_is_loaded_is_a_copy_when_it_is_changed(kept):
+    path, backend = kept
+    written = path.read_bytes()
+    index = Index.load(path, model=MODEL, backend=backend)
+    index._segments[0].codes.values[:] = 0
+    index.remove(["item 3"])
+    index.add(CODES[:1], ["item 3"])
+    assert path.read_bytes() == written
+
+
+def test_every_bit_of_an_index_file_counts(kept, tmp_path):
+    """What is altered is refused, or is of no account: names of members, their dates, the room between them."""
+    path, backend = kept
+    rng, written = np.random.default_rng(0), path.read_bytes()
+    expected = Index.load(path, model=MODEL, backend=backend).search(CODES[:3], 40)
+    damaged = tmp_path / "damaged.npz"
+    refused, messages = 0, set()
+    for place in rng.integers(0, len(written), 300).tolist():
+        damaged.write_bytes(written[:place] + bytes([written[place] ^ (1 << rng.integers(8))]) + written[place + 1 :])
+        try:
+            index = Index.load(damaged, model=MODEL, backend=backend)
+        except FormatError as error:
+            messages.add(str(error))
+            refused += 1
+            continue
+        for a, b in zip(index.search(CODES[:3], 40), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert refused > 150
+    assert all(message.startswith(f"{damaged}: ") and "\n" not in message for message in messages)
+    for length in (*range(0, len(written), len(written) // 40), len(written) - 1):
+        damaged.write_bytes(written[:length])
+        for check in (True, False):
+            with pytest.raises(FormatError):
+                Index.load(damaged, model=MODEL, backend=backend, check=check)
+
+
+def rewritten(path, out, change, aligned=True):
+    """The file with its arrays changed, and with a right digest of each."""
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    write_npz(out, change(arrays) or arrays, aligned=aligned)
+    return out
+
+
+def put(name, value, at=...):
+    def change(arrays):
+        arrays[name] = arrays[name].copy()
+        arrays[name][at] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("indices", H, (3, 2)), "indices below n_latents"),
+        (put("values", np.inf, (3, 2)), "finite values"),
+        (put("norms", 0, 3), "finite norms above 0"),
+        (put("ids", "item 4", 3), "all different, got 'item 4' twice"),
+        (lambda arrays: {name: arrays[name] for name in arrays if name != "norms"}, "an entry 'norms'"),
+        (lambda arrays: {**arrays, "norms": arrays["norms"][1:]}, "a norm of each of 40 items"),
+        (lambda arrays: {**arrays, "ids": arrays["ids"][1:]}, "an id of each item"),
+        (lambda arrays: {**arrays, "ids": arrays["norms"]}, "an id of each item"),
+        (lambda arrays: {**arrays, "indices": arrays["indices"].astype("i8")}, "indices and values of one shape"),
+        (lambda arrays: {**arrays, "meta": np.array("{}")}, "an index file of this package"),
+        (lambda arrays: {**arrays, "meta": np.array("[")}, "got something else or a part"),
+        (lambda arrays: {**arrays, "meta": meta(arrays, version=2)}, "an index file of version 1, got version 2"),
+        (lambda arrays: {**arrays, "meta": meta(arrays, version=True)}, "an index file of version 1, got version True"),
+        (lambda arrays: {**arrays, "meta": meta(arrays, space="flat")}, "space: expected one of"),
+        (lambda arrays: {**arrays, "meta": meta(arrays, next_number=0.5)}, "the next number or null"),
+    ],
+)
+def test_an_index_file_at_odds_with_itself_is_refused(kept, tmp_path, change, message):
+    path, backend = kept
+    out = rewritten(path, tmp_path / "other.npz", change)
+    with pytest.raises(FormatError, match=message):
+        Index.load(out, model=MODEL, backend=backend)
+
+
+def meta(arrays, **changes):
+    return np.array(json.dumps(json.loads(str(arrays["meta"])) | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "at"),
+    [("starts", 3, (0, 0)), ("starts", 10**6, (0, 5)), ("firsts", 7, 1), ("places", 40, 0), ("column_of", 99, (0, 0))],
+)
+def test_lists_at_odds_with_the_codes_are_refused(tmp_path, name, value, at):
+    pytest.importorskip("numba")
+    path = tmp_path / "index.npz"
+    Index.build(CODES, backend="numba").save(path)
+    out = rewritten(path, tmp_path / "other.npz", put(f"lists.{name}", value, at))
+    with pytest.raises(FormatError, match="lists that fit the codes"):
+        Index.load(out, backend="numba")
+
+
+def test_an_index_file_of_any_writer_is_read(kept, tmp_path):
+    """Numbers that begin anywhere, and no lists."""
+    path, backend = kept
+    expected = Index.load(path, model=MODEL, backend=backend).search(ASKED, 7)
+    no_lists = rewritten(
+        path,
+        tmp_path / "other.npz",
+        lambda arrays: {name: array for name, array in arrays.items() if not name.startswith("lists.")},
+        aligned=False,
+    )
+    for each in (Index.load(no_lists, model=MODEL, backend=name, check=False) for name in AVAILABLE_BACKENDS):
+        for a, b in zip(each.search(ASKED, 7), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_compressed_members_cannot_be_mapped(kept, tmp_path):
+    path, backend = kept
+    with np.load(path) as archive:
+        np.savez_compressed(tmp_path / "small.npz", **archive)
+    with pytest.raises(FormatError, match="a member that is not compressed"):
+        Index.load(tmp_path / "small.npz", model=MODEL, backend=backend)
+
+
+def test_an_index_wants_its_model(kept, tmp_path):
+    path, backend = kept
+    other = Model(init_params(D, H, np.random.default_rng(1)), K)
+    with pytest.raises(DomainError, match="codes: expected codes of model"):
+        Index.load(path, model=other, backend=backend)
+    Index.build(CODES, space="expanded", model=MODEL, backend=backend).save(tmp_path / "index.npz")
+    with pytest.raises(DomainError, match="model: expected the model that made the codes, for the expanded space"):
+        Index.load(tmp_path / "index.npz", backend=backend)
+    with pytest.raises(OSError, match="no folder"):
+        Index.load(path, model=MODEL, backend=backend).save(tmp_path / "no folder" / "index.npz")
+    shutil.copy(path, tmp_path / "here.npz")
+    index = Index.load(tmp_path / "here.npz", model=MODEL, backend=backend)
+    index.remove(["item 0"])
+    index.save(tmp_path / "here.npz")
+    assert len(Index.load(tmp_path / "here.npz", model=MODEL, backend=backend)) == 39
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_rescoring_takes_the_best_of_the_best(backend, space):
+    """Candidates by the space of the index, then their order by asymmetric cosine, ties by id."""
+    ids = np.arange(40)[::-1].copy()
+    index = Index.build(CODES[:27], space=space, model=MODEL, ids=ids[:27], backend=backend)
+    index.add(CODES[27:], ids[27:])
+    assert len(index._segments) == 2
+    first, second = all_scores(space, CODES), all_scores("asymmetric", CODES)
+    for top, rescore in ((1, 1), (3, 10), (40, 40), (5, 1000)):
+        hits = index.search(ASKED, top, rescore=rescore)
+        for query in range(len(ASKED)):
+            near = truth(first[query, None], ids.tolist(), rescore)[0][0]
+            rows = [ids.tolist().index(each) for each in near]
+            found, scores = truth(second[query, None][:, rows], near, top)
+            assert hits.ids[query].tolist() == found[0]
+            assert_same_bits(hits.scores[query], scores[0])
+
+
+def test_items_may_come_one_by_one(backend):
+    index = Index.build(CODES[:0], backend=backend)
+    for row in range(40):
+        index.add(CODES[[row]])
+    assert len(index._segments) <= 6
+    whole = Index.build(CODES, backend=backend).search(CODES[:5], 40)
+    for a, b in zip(index.search(CODES[:5], 40), whole, strict=True):
+        assert_same_bits(a, b)
+
+
+def test_what_was_removed_takes_no_memory_for_long(backend):
+    index = Index.build(CODES, backend=backend)
+    index.remove(range(30))
+    assert [len(segment.codes) for segment in index._segments] == [10]
+    hits, left = index.search(CODES[:5], 10), Index.build(CODES[30:], backend=backend).search(CODES[:5], 10)
+    assert hits.ids.tolist() == (left.ids + 30).tolist()
+    assert_same_bits(hits.scores, left.scores)
+    index.add(CODES[:1])
+    assert index.ids.tolist() == [*range(30, 40), 40]
+    index.remove(index.ids)
+    assert len(index) == 0
+    assert index.search(CODES[:2], 5).ids.shape == (2, 0)
+    index.add(CODES[:1])
+    assert index.ids.tolist() == [41], "a number is given once"
+
+
+def test_expanded_queries_of_all_latents_are_asymmetric(backend):
+    full = all_scores("expanded", CODES, query_k=H, backend=backend)
+    assert_same_bits(full, all_scores("asymmetric", CODES, backend=backend))
+    u = unit_rows(ASKED, np.float32) @ MODEL.params.W_dec.T
+    few = expanded_cosine(ASKED, CODES, MODEL.params.W_dec, 4, backend=backend)
+    for query in range(len(ASKED)):
+        kept = np.sort(np.argsort(-np.abs(u[query]), kind="stable")[:4])
+        expected = (
+            CODES.to_dense()[:, kept] @ u[query, kept] / np.linalg.norm(ops.decode(CODES, MODEL.params.W_dec), axis=1)
+        )
+        np.testing.assert_allclose(few[query], expected, rtol=1e-4, atol=1e-6)
+
+
+build = Index.build
+
+
+def other(codes):
+    return Codes(codes.indices, codes.values, codes.n_latents, "another")
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: build(CODES, ids=range(3)), ShapeError, "ids: expected one for each of 40 items, got 3"),
+        (
+            lambda: build(CODES[:3], ids=[1, 2, 1]),
+            DomainError,
+            "ids: expected ids that are all different, got 1 twice",
+        ),
+        (lambda: build(CODES[:2], ids=["a", 1]), DTypeError, "ids: expected whole numbers of 64 bits or texts"),
+        (lambda: build(CODES[:2], ids=[0.5, 1]), DTypeError, "ids: expected whole numbers of 64 bits or texts"),
+        (lambda: build(CODES[:1], ids=[2**63]), DTypeError, "ids: expected whole numbers of 64 bits or texts"),
+        (lambda: build(CODES[:1], ids="a"), ShapeError, "ids: expected a list of ids, got 'a'"),
+        (lambda: build(CODES[:1], ids=7), ShapeError, "ids: expected a list of ids, got 7"),
+        (
+            lambda: build(CODES[:1], ids=["a"]).add(CODES[:1]),
+            DTypeError,
+            "expected texts as before, got none",
+        ),
+        (
+            lambda: build(CODES[:1], ids=["a"]).add(CODES[:1], [1]),
+            DTypeError,
+            "got numbers",
+        ),
+        (
+            lambda: build(CODES[:1], ids=[2**63 - 1]).add(CODES[:1]),
+            DomainError,
+            "expected ids for items that",
+        ),
+        (
+            lambda: build(CODES).add(CODES.truncate(2)),
+            ShapeError,
+            "expected k = 3 entries as in the index, got 2",
+        ),
+        (lambda: build(CODES).add(other(CODES)), DomainError, "codes: expected codes of model"),
+        (
+            lambda: build(CODES).remove([3, 3]),
+            DomainError,
+            "all different, got 3 twice",
+        ),
+        (lambda: build(CODES).remove(["a"]), DomainError, "ids: expected ids of the index, got 'a'"),
+        (lambda: build(CODES, space="flat"), DomainError, "space: expected one of sparse, reconstructed, asymm"),
+        (lambda: build(CODES, space="expanded"), DomainError, "model: expected the model that made the codes"),
+        (
+            lambda: build(CODES).search(CODES, rescore=100),
+            DomainError,
+            "expected the model .* for rescoring",
+        ),
+        (
+            lambda: build(CODES, model=MODEL).search(ASKED, 10, rescore=9),
+            DomainError,
+            "rescore: expected at least top = 10 items to choose from, got 9",
+        ),
+        (
+            lambda: build(CODES, model=MODEL).search(CODES, 10, rescore=20),
+            DomainError,
+            "queries: expected dense embeddings",
+        ),
+        (
+            lambda: search(CODES, CODES, space="expanded", model=MODEL),
+            DomainError,
+            "expected dense embeddings for the",
+        ),
+        (
+            lambda: search(ASKED, CODES, space="asymmetric", model=MODEL, query_k=2),
+            DomainError,
+            "query_k: expected a space",
+        ),
+        (lambda: search(ASKED, CODES, space="expanded", model=MODEL, query_k=H + 1), DomainError, "query_k: expected"),
+    ],
+)
+def test_bad_input_is_named(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_nothing_is_added_or_removed_after_an_error():
+    index = build(CODES[:4], ids=["a", "b", "c", "d"])
+    for call in (
+        lambda: index.add(CODES[:2], ["e", "a"]),
+        lambda: index.remove(["a", "z"]),
+        lambda: index.remove(["a", "a"]),
+    ):
+        with pytest.raises(DomainError):
+            call()
+    assert index.ids.tolist() == ["a", "b", "c", "d"]
+    assert index.search(CODES[:1], 9).ids.shape == (1, 4)
+    assert get_backend(None) is index.backend

@@ -1,0 +1,369 @@
+"""Machine code is kept between processes, and never used where it is stale, damaged, or half written."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+import compressae_ref
+from compressae_ref.backends import numba_cache
+
+PACKAGE = Path(compressae_ref.__file__).parent
+
+LOGGED = """
+import logging, sys
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+logging.getLogger("compressae_ref.kernels").setLevel(logging.INFO)
+"""
+ONE_KERNEL = f"""{LOGGED}
+import numpy as np
+from compressae_ref.backends.numba_rows import codes_dot
+from compressae_ref.codes import Codes
+codes = Codes(np.array([[0, 2]], np.int32), np.array([[2, 3]], np.float32), 3)
+print(codes_dot(np.array([[1, 10, 100]], np.float32), codes)[0, 0])
+"""
+"""It needs one kernel, `_codes_dot`, which takes the least time to compile; 2 · 1 + 3 · 100 = 302."""
+COMPILED = "compiling compressae_ref.backends.numba_rows._codes_dot\n302.0\n"
+KEPT = "302.0\n"
+
+TINY = {
+    "backends/numba_tiny.py": """
+from compressae_ref.arrays import LINE
+from compressae_ref.backends.numba_cache import kernel
+from compressae_ref.backends.numba_tiny_inner import times, twice
+
+@kernel
+def tiny(x):
+    return twice(x) + times(x) + LINE
+""",
+    "backends/numba_tiny_inner.py": """
+from compressae_ref.backends.numba_cache import inlined, inner
+
+@inner
+def twice(x):
+    return 2 * x
+
+@inlined
+def times(x):
+    return 5 * x
+""",
+}
+"""Modules that are added to a copy of the package: a kernel, and what it is made of."""
+TINY_KERNEL = f"{LOGGED}from compressae_ref.backends.numba_tiny import tiny\nprint(tiny(3))\n"
+TINY_COMPILED = "compiling compressae_ref.backends.numba_tiny.tiny\n"
+
+
+def start(cache, package=PACKAGE, code=ONE_KERNEL, **environment):
+    """The program, started with a folder for what it compiles."""
+    told = {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    command, told = [sys.executable, "-c", code], {**os.environ, **told, **environment}
+    return subprocess.Popen(command, cwd=os.sep, env=told, stdout=subprocess.PIPE, text=True)
+
+
+def end(program, status=0):
+    """What it has printed."""
+    try:
+        printed = program.communicate(timeout=120)[0]
+    finally:
+        program.kill()
+    assert program.returncode == status
+    return printed
+
+
+def output(*arguments, **options):
+    return end(start(*arguments, **options))
+
+
+def kept(cache):
+    """What has been kept, by name."""
+    return {path.relative_to(cache): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+
+
+def whole(content):
+    return hashlib.sha256(content[32:]).digest() == content[:32]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder in which the kernel is kept."""
+    cache = tmp_path_factory.mktemp("kernels")
+    assert output(cache) == COMPILED
+    return cache
+
+
+@pytest.fixture
+def cache(filled, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(filled, tmp_path / "kernels")
+
+
+def test_a_second_process_compiles_nothing_and_writes_nothing(cache):
+    before = kept(cache)
+    assert [path.name.rpartition("-")[0] for path in before] == ["codes_dot"]
+    assert output(cache) == KEPT
+    assert kept(cache) == before
+
+
+def test_what_is_kept_in_a_read_only_folder_is_used(cache):
+    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    printed = output(cache)
+    for path in folders:
+        path.chmod(0o755)  # so that it can be removed
+    assert printed == KEPT
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: b"", lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:]],
+    ids=["empty", "a bit flipped"],
+)
+def test_what_is_damaged_is_compiled_again_and_mended(cache, damage):
+    (name,) = kept(cache)
+    (cache / name).write_bytes(damage((cache / name).read_bytes()))
+    assert output(cache) == COMPILED
+    assert list(kept(cache)) == [name]
+    assert whole((cache / name).read_bytes())
+
+
+def test_every_damage_is_noticed(tmp_path):
+    """A change of any byte, an end anywhere."""
+    path = tmp_path / "kernel"
+    numba_cache._write(path, b"machine code")
+    assert numba_cache._read(path) == b"machine code"
+    content = path.read_bytes()
+    for damaged in (
+        *(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(len(content))),
+        *(content[:i] for i in range(len(content))),
+        content + b"\0",
+    ):
+        path.write_bytes(damaged)
+        assert numba_cache._read(path) is None
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A copy of the package with a tiny kernel in it, and a folder in which that is kept."""
+    package = tmp_path_factory.mktemp("tiny") / "compressae_ref"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "demo_data"))
+    for file, text in TINY.items():
+        (package / file).write_text(text, encoding="utf-8")
+    cache = tmp_path_factory.mktemp("kernels")
+    assert output(cache, package, TINY_KERNEL) == f"{TINY_COMPILED}85\n"
+    return package, cache
+
+
+@pytest.mark.parametrize(
+    ("file", "was", "now", "result"),
+    [
+        ("backends/numba_tiny.py", "+ LINE", "- LINE", 21 - 64),
+        ("backends/numba_tiny_inner.py", "2 * x", "3 * x", 24 + 64),
+        ("backends/numba_tiny_inner.py", "5 * x", "6 * x", 24 + 64),
+        ("arrays.py", "LINE = 64", "LINE = 128", 21 + 128),
+    ],
+    ids=["kernel", "inner", "inlined", "constant"],
+)
+def test_other_source_finds_nothing(tiny, tmp_path, file, was, now, result):
+    """Whatever kernels are made of: also what one of them only calls."""
+    package, cache = (shutil.copytree(each, tmp_path / each.name) for each in tiny)
+    before, text = kept(cache), (package / file).read_text(encoding="utf-8")
+    assert text.count(was) == 1
+    (package / file).write_text(text.replace(was, now), encoding="utf-8")
+    assert output(cache, package, TINY_KERNEL) == f"{TINY_COMPILED}{result}\n"
+    after = kept(cache)
+    assert len(after) == 2
+    assert before.items() <= after.items(), "it is there for the other source"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "numba.__version__",
+        "llvmlite.__version__",
+        "np.__version__",
+        "sys.version",
+        "numba.config.BOUNDSCHECK",
+        "numba.config.OPT",
+    ],
+)
+def test_other_versions_and_options_have_another_folder(monkeypatch, what):
+    before = numba_cache.folder()
+    monkeypatch.setattr(f"compressae_ref.backends.numba_cache.{what}", "other")
+    assert numba_cache.folder.__wrapped__() != before
+
+
+def test_another_processor_finds_nothing(cache):
+    assert output(cache, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == COMPILED
+    assert len(kept(cache)) == 2
+
+
+def test_kernels_take_nothing_from_files_that_the_digest_leaves_out():
+    """A constant from elsewhere would be compiled in, and would go stale."""
+    for path in PACKAGE.glob("backends/numba_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("compressae_ref"):
+                continue
+            if not node.module.startswith(("compressae_ref.backends", "compressae_ref.arrays")):
+                names = {each.asname or each.name for each in node.names}
+                assert not names & numba_names(path.stem), (
+                    f"kernels of {path.name} use {names & numba_names(path.stem)}"
+                )
+    assert "push" in numba_names("numba_search"), "names are found"
+
+
+def functions(module):
+    """The compiled functions of a module, as Python has them."""
+    members = vars(importlib.import_module(f"compressae_ref.backends.{module}")).values()
+    return [each.py_func for each in members if hasattr(each, "py_func")]
+
+
+def numba_names(module):
+    """Global names that the kernels of a module use."""
+    return {name for function in functions(module) for name in function.__code__.co_names}
+
+
+def test_kernels_close_over_nothing():
+    """What is made in a function belongs to no module, and could not be loaded again."""
+    modules = {path.stem for path in PACKAGE.glob("backends/numba_*.py")}
+    closures = {function.__closure__ for module in modules for function in functions(module)}
+    assert closures == {None}
+
+
+def test_each_kernel_and_signature_has_a_file_of_its_own(tmp_path, monkeypatch, caplog):
+    """Kernels of two modules, with one name, each for two types: nothing takes the other's code."""
+    cache, functions = tmp_path / "kernels", []
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(numba_cache, "folder", lambda: cache)
+    caplog.set_level(logging.INFO, "compressae_ref.kernels")
+    for number in (1, 2):
+        (tmp_path / f"adds_{number}.py").write_text(f"def add(x):\n    return x + {number}\n")
+        functions.append(importlib.import_module(f"adds_{number}").add)
+    for to_compile in (4, 0):
+        caplog.clear()
+        kernels = [numba_cache.kernel(function) for function in functions]
+        assert [each(x) for each in kernels for x in (3, 0.5)] == [4, 1.5, 5, 2.5]
+        assert len(caplog.messages) == to_compile
+        assert len(kept(cache)) == 4
+
+
+def test_processes_that_compile_at_once_leave_one_whole_file(tmp_path, filled):
+    programs = [start(tmp_path) for _ in range(3)]
+    assert {end(program) for program in programs} <= {COMPILED, KEPT}
+    assert list(kept(tmp_path)) == list(kept(filled))
+    assert all(whole(content) for content in kept(tmp_path).values())
+    assert output(tmp_path) == KEPT
+
+
+@pytest.mark.parametrize("place", ["the folder for caches", "our folder", "a folder in place of the code"])
+def test_where_nothing_can_be_kept_it_is_compiled(tmp_path, filled, place):
+    """What is in the way stays as it is."""
+    cache = tmp_path / "cache"
+    (name,) = kept(filled)
+    if place == "a folder in place of the code":
+        (cache / name).mkdir(parents=True)
+    else:
+        taken = cache if place == "the folder for caches" else (cache / name).parent
+        taken.parent.mkdir(parents=True, exist_ok=True)
+        taken.write_text("a file")
+    before = sorted(tmp_path.rglob("*"))
+    assert output(cache) == COMPILED
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+LIMITED = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.{})
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+"""
+"""Files end after 1000 bytes: with an error, or the process is killed."""
+limited = pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="files have no limit on this system")
+
+
+@limited
+def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
+    assert output(tmp_path, code=LIMITED.format("SIG_IGN") + ONE_KERNEL) == COMPILED
+    assert kept(tmp_path) == {}
+
+
+@limited
+def test_a_process_killed_while_it_writes_harms_no_other(tmp_path, filled):
+    end(start(tmp_path, code=LIMITED.format("SIG_DFL") + ONE_KERNEL), -signal.SIGXFSZ)
+    (name,) = kept(filled)
+    assert [len(content) for content in kept(tmp_path).values()] == [1000]
+    assert name not in kept(tmp_path), "it is written under another name"
+    assert output(tmp_path) == COMPILED
+    assert whole((tmp_path / name).read_bytes())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced")
+def test_a_reader_finds_what_one_writer_wrote(tmp_path):
+    """All of it, however many write at once."""
+    path, payloads = tmp_path / "kernel", [bytes([number]) * 1_000_000 for number in range(4)]
+    numba_cache._write(path, payloads[0])
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(numba_cache._write, path, payload) for payload in payloads * 5]
+        while not all(each.done() for each in writing):
+            assert numba_cache._read(path) in payloads
+    assert [each.result() for each in writing] == [None] * 20
+    assert list(kept(tmp_path)) == [Path("kernel")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no umask on this system")
+def test_who_may_read_the_folder_may_read_the_code(tmp_path):
+    """It may be kept by who installs, for all users."""
+    before = os.umask(0o022)
+    try:
+        numba_cache._write(tmp_path / "kernel", b"machine code")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "kernel").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_user_without_a_home_compiles_each_time():
+    code = "import pathlib\ndef home(): raise RuntimeError('no home')\npathlib.Path.home = home\n" + ONE_KERNEL
+    assert output("", code=code, XDG_CACHE_HOME="", LOCALAPPDATA="") == COMPILED
+
+
+def test_an_installation_in_an_archive_compiles_each_time(tmp_path):
+    """Its source is in no file of its own: nothing would tell when the code is stale."""
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", PACKAGE.parent, PACKAGE.name))
+    cache = tmp_path / "cache"
+    assert output(cache, archive / "compressae_ref") == COMPILED
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "place"),
+    [
+        ("linux", {}, "home/.cache"),
+        ("linux", {"XDG_CACHE_HOME": "xdg"}, "xdg"),
+        ("darwin", {"XDG_CACHE_HOME": "xdg"}, "home/Library/Caches"),
+        ("win32", {}, "home"),
+        ("win32", {"LOCALAPPDATA": "local"}, "local"),
+        *((each, {"NUMBA_CACHE_DIR": "told"}, "told") for each in ("linux", "darwin", "win32")),
+    ],
+)
+def test_where_code_is_kept(monkeypatch, platform, environment, place):
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: Path("home"))
+    folder = numba_cache.folder.__wrapped__()
+    assert folder.parent == Path(place) / "compressae_ref"

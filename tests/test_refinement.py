@@ -1,0 +1,216 @@
+"""Refined codes: the same bits from every backend; values of least squares; the choices of a pursuit done by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, ops, refine, refinement
+from compressae_ref.backends import get_backend, threads
+from compressae_ref.backends.threads import set_threads
+from compressae_ref.codes import Codes
+from compressae_ref.demo import load_demo_data
+from compressae_ref.metrics import mean_cosine
+from compressae_ref.refinement import refine_unit
+from compressae_ref.sums import gamma, pair_dots
+from tests import strategies as draw
+from tests.bounds import assert_same_bits
+
+NUMPY = get_backend("numpy")
+
+
+@pytest.fixture(scope="module", params=["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"])
+def kernels(request):
+    name, _, count = request.param.partition(", ")
+    if name == "numba":
+        pytest.importorskip("numba")
+    set_threads(int(count[0]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "FINEST", 1 << 30)  # what is little is divided, too
+        yield get_backend(name)
+    set_threads(None)
+
+
+@st.composite
+def candidates(draw_from, dtypes=st.sampled_from(draw.DTYPES)):
+    """A problem, m candidates for each of its rows, and a k; some atoms are zero, equal, or nearly so."""
+    dtype = draw_from(dtypes)
+    problem = draw_from(draw.problems(dtype=dtype))
+    W_dec, h = problem.params.W_dec, problem.params.n_latents
+    rng = draw_from(draw.generators())
+    for row in rng.integers(h, size=draw_from(st.integers(0, 3))):
+        W_dec[row] = draw_from(st.sampled_from([0, 1])) * W_dec[0] + 10.0 ** -rng.integers(2, 9) * W_dec[row]
+    m = draw_from(st.integers(1, h))
+    indices = np.sort(rng.random((len(problem.x), h)).argsort(axis=1)[:, :m], axis=1)
+    codes = Codes(indices, np.zeros(indices.shape, dtype), h)
+    return problem, codes, draw_from(st.one_of(st.integers(1, m), st.just(m)))
+
+
+def assert_same_codes(a, b):
+    assert_same_bits(a.indices, b.indices)
+    assert_same_bits(a.values, b.values)
+
+
+@given(given_=candidates(), table=st.booleans())
+def test_every_backend_gives_the_bits_of_the_truth(kernels, given_, table):
+    """With the dots of all pairs of atoms at hand or without."""
+    (x, params, _), codes, k = given_
+    x_unit, W_dec = ops.normalize_rows(x), params.W_dec
+    dots = pair_dots(W_dec, W_dec) if table else None
+    truth = refine_unit(codes, x_unit, W_dec, k)
+    assert_same_codes(kernels.refine_unit(codes, x_unit, W_dec, k, dots), truth)
+    Codes(truth.indices, truth.values, truth.n_latents)  # as every code
+
+
+@pytest.mark.parametrize("shape", [(40, 48, 64, 64, 16), (20, 384, 200, 100, 30), (9, 33, 70, 65, 65)])
+@pytest.mark.parametrize("dtype", draw.DTYPES)
+def test_codes_of_a_real_size(kernels, shape, dtype):
+    """Rows and candidates beyond one vector of a processor."""
+    n, d, h, m, k = shape
+    rng = np.random.default_rng(0)
+    W_dec = ops.normalize_rows(rng.standard_normal((h, d)).astype(dtype))
+    x_unit = ops.normalize_rows(rng.standard_normal((n, d)).astype(dtype))
+    codes = ops.encode(x_unit, np.ascontiguousarray(W_dec.T), np.zeros(h, dtype), m)
+    truth = refine_unit(codes, x_unit, W_dec, k)
+    for dots in (None, pair_dots(W_dec, W_dec)):
+        assert_same_codes(kernels.refine_unit(codes, x_unit, W_dec, k, dots), truth)
+
+
+@given(candidates(st.just("float64")))
+def test_values_are_those_of_least_squares(given_):
+    """What is left of the row is orthogonal to every chosen atom."""
+    (x, params, _), codes, k = given_
+    x_unit = ops.normalize_rows(x)
+    refined = refine_unit(codes, x_unit, params.W_dec, k)
+    residual = x_unit - ops.decode(refined, params.W_dec)
+    for row, latents in enumerate(refined.indices):
+        chosen = params.W_dec[latents[refined.values[row] != 0]]
+        scale = 1 + np.abs(refined.values[row]).sum()
+        # A pivot is at least 2⁻²⁶ of a square, so rounding grows by 2¹³ at the most in each direction.
+        bound = 2**14 * k * gamma(len(residual[row]) + k, x.dtype) * scale
+        assert np.abs(chosen @ residual[row]).max(initial=0) <= bound
+
+
+@given(draw.problems())
+def test_the_choices_are_those_of_a_pursuit_by_hand(problem):
+    """Each atom is the one most correlated with what the others leave; looked at where rounding cannot decide."""
+    model, x_unit = Model(problem.params, problem.k), ops.normalize_rows(problem.x)
+    wide = model.encode(problem.x, k=min(4 * problem.k, problem.params.n_latents))
+    W_dec = problem.params.W_dec
+    refined = refine_unit(wide, x_unit, W_dec, problem.k)
+    for row, latents in enumerate(wide.indices):
+        by_hand = greedy(W_dec[latents], x_unit[row], problem.k)
+        if by_hand is not None:
+            assert set(latents[by_hand].tolist()) == set(refined.indices[row].tolist())
+
+
+def greedy(atoms, x_unit, k):
+    """Places of the chosen atoms; None where a choice is close, or an atom nearly in the span of the others."""
+    chosen: list[int] = []
+    for _ in range(k):
+        values = np.linalg.lstsq(atoms[chosen].T, x_unit, rcond=None)[0]
+        magnitudes = np.abs(atoms @ (x_unit - atoms[chosen].T @ values))
+        magnitudes[chosen] = -1
+        best, *others = np.argsort(-magnitudes)
+        if len(others) > len(chosen) and magnitudes[best] - magnitudes[others[0]] < 1e-6:
+            return None
+        chosen.append(int(best))
+        if np.linalg.svd(atoms[chosen], compute_uv=False)[-1] < 1e-3:
+            return None
+    return chosen
+
+
+@given(draw.problems())
+def test_no_other_values_come_closer(problem):
+    """With as many candidates as entries: by the cosine, refined codes are at least as good as encoded ones."""
+    codes = Model(problem.params, problem.k).encode(problem.x)
+    x_unit, W_dec = ops.normalize_rows(problem.x), problem.params.W_dec
+    refined = refine(codes, problem.x, problem.params)
+    before, after = (ops.cosines(x_unit, ops.decode(each, W_dec)) for each in (codes, refined))
+    kept = (refined.values != 0).sum(axis=1) == problem.k  # where atoms depend on each other, some are set aside
+    assert (after[kept] >= before[kept] - 1e-7).all()
+
+
+@given(draw.problems(dtype="float32"), st.data())
+def test_one_call_blocks_and_two_steps_are_one_thing(problem, data):
+    model, h = Model(problem.params, problem.k), problem.params.n_latents
+    m = data.draw(st.one_of(st.none(), st.integers(problem.k, h)))
+    wide = model.encode(problem.x, k=min(4 * problem.k, h) if m is None else m)
+    truth = refine(wide, problem.x, problem.params, problem.k, backend="numpy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refinement, "ROWS_PER_BLOCK", 3)
+        patch.setattr("compressae_ref.model.ROWS_PER_BLOCK", 3)
+        assert_same_codes(encode_refined(problem.x, model, candidates=m), truth)
+        assert_same_codes(refine(wide, problem.x * 2, problem.params, problem.k), truth)
+    assert truth.model == model.digest
+
+
+def test_real_embeddings_come_closer():
+    x, model = real()
+    encoded = model.encode(x)
+    codes = (encoded, refine(encoded, x, model.params), encode_refined(x, model))
+    cosines = [mean_cosine(ops.normalize_rows(x), model.decode(each)) for each in codes]
+    assert cosines == sorted(cosines)
+    assert cosines[2] > cosines[0] + 0.01
+
+
+def real():
+    """A model that knows its items: atoms are rows of the data."""
+    x = load_demo_data().items[:400].astype(np.float32)
+    W_dec = ops.normalize_rows(x[:120])
+    return x, Model(Params(np.asfortranarray(W_dec.T), np.zeros(len(W_dec), np.float32), W_dec), 8)
+
+
+def test_zero_rows():
+    x, model = real()
+    x = x[:5].copy()
+    x[3] = 0
+    wide = model.encode(x, k=20, zero_rows="empty")
+    for refined in (
+        refine(wide, x, model.params, 4, zero_rows="empty"),
+        encode_refined(x, model, 4, zero_rows="empty"),
+    ):
+        assert refined.indices[3].tolist() == [0, 1, 2, 3]
+        assert not refined.values[3].any()
+    for ask in (lambda: refine(wide, x, model.params), lambda: encode_refined(x, model)):
+        with pytest.raises(DomainError, match="got a zero row in row 3"):
+            ask()
+
+
+def of_another_model(wide):
+    return Codes(wide.indices, wide.values, 120, "0" * 64)
+
+
+def of_more_latents(wide):
+    return Codes(wide.indices, wide.values, 121)
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "call"),
+    [
+        (DomainError, "at least k = 21 of them, got 20", lambda x, w, m: refine(w, x, m.params, 21)),
+        (DTypeError, "k: expected a whole number, got 2.5", lambda x, w, m: refine(w, x, m.params, 2.5)),
+        (ShapeError, "as many rows, got 30 and 29", lambda x, w, m: refine(w, x[:29], m.params)),
+        (DomainError, "expected codes of model", lambda x, w, m: refine(of_another_model(w), x, m.params)),
+        (ShapeError, "expected n_latents = 120", lambda x, w, m: refine(of_more_latents(w), x, m.params)),
+        (ShapeError, "expected d = 384", lambda x, w, m: refine(w, x[:, :5], m.params)),
+        (DomainError, "candidates from 1 to n_latents = 120, got 121", lambda x, w, m: encode_refined(x, m, 4, 121)),
+        (DomainError, "at least k = 4 of them, got 3", lambda x, w, m: encode_refined(x, m, 4, 3)),
+    ],
+)
+def test_what_does_not_fit_is_refused(error, match, call):
+    x, model = real()
+    wide = model.encode(x[:30], k=20)
+    with pytest.raises(error, match=match):
+        call(x[:30], wide, model)
+
+
+def test_the_dots_of_all_atoms_are_made_where_many_rows_need_them(monkeypatch):
+    _, model = real()
+    made = refinement._dots_for(400, 8, 32, model.params.W_dec, NUMPY)
+    assert_same_bits(made, pair_dots(model.params.W_dec, model.params.W_dec))
+    assert refinement._dots_for(10, 8, 32, model.params.W_dec, NUMPY) is None
+    monkeypatch.setattr(refinement, "TABLE_BYTES", made.nbytes - 1)
+    assert refinement._dots_for(400, 8, 32, model.params.W_dec, NUMPY) is None
