@@ -39,8 +39,8 @@ PACKAGE = Path(compressae_ref.__file__).parent
 FILES = ("ops", "model", "adam", "codes", "similarity")
 TESTS = ("ops", "gradients", "codes", "similarity", "model", "spec", "metrics", "files", "train")
 AIM = 0.95
-SECONDS = 30
-"""After so long a mutant counts as noticed: it does not end."""
+TIMES_AS_LONG = 5
+"""A mutant that takes so many times as long as the unchanged code counts as noticed: it does not end."""
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -205,11 +205,11 @@ def tests_notice(first: str) -> bool:
         return pytest.main(["-x", "-q", "-p", "no:cacheprovider", *chosen]) != 0
 
 
-def noticed_by(mutant: Mutant) -> str:
-    """``vectors``, ``tests`` or ``nothing``, found out in a process of its own."""
+def noticed_by(mutant: Mutant, seconds: int = 0) -> str:
+    """``vectors``, ``tests`` or ``nothing``, found out in a process of its own; 0 seconds are as many as it takes."""
     child = os.fork()
     if child == 0:
-        signal.alarm(SECONDS)
+        signal.alarm(seconds)
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
@@ -233,10 +233,11 @@ def main(arguments: list[str]) -> int:
     if arguments:
         chosen = [mutant for mutant in chosen if any(text in str(mutant) for text in arguments)]
     unchanged = chosen[0]._replace(code=live_function(chosen[0]).__code__)
-    assert noticed_by(unchanged) == "nothing", "red before anything is changed"
     started = time.perf_counter()
+    assert noticed_by(unchanged) == "nothing", "red before anything is changed"
+    seconds = int(TIMES_AS_LONG * (time.perf_counter() - started)) + 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(zip(chosen, pool.map(noticed_by, chosen), strict=True))
+        results = list(zip(chosen, pool.map(lambda mutant: noticed_by(mutant, seconds), chosen), strict=True))
     survivors = [mutant for mutant, by in results if by == "nothing"]
     by_vectors = sum(by == "vectors" for _, by in results)
     for mutant in survivors:
