@@ -8,6 +8,7 @@ from typing import Any
 from compressae_ref import __version__
 from compressae_ref.backends import BACKENDS
 from compressae_ref.config import CHOICES, PRESETS, TrainConfig
+from compressae_ref.packing import BITS
 from compressae_ref.spaces import SPACES
 from compressae_ref.verify.accumulated import CASES
 from compressae_ref.verify.operations import PARTS
@@ -41,6 +42,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_encode(commands)
     _add_pack(commands)
+    _add_split_signs(commands)
     _add_search(commands)
     _add_evaluate(commands)
     _add_inspect(commands)
@@ -101,8 +103,6 @@ def _add_encode(commands: Any) -> None:
 
 
 def _add_pack(commands: Any) -> None:
-    from compressae_ref.packing import BITS
-
     command = _add(commands, "pack", "Store codes in few bytes; every command that takes codes takes packed ones, too.")
     command.add_argument("codes", metavar="CODES", help="codes file")
     command.add_argument("-o", "--output", metavar="PACKED", required=True, help="file of packed codes to write (.npz)")
@@ -110,6 +110,16 @@ def _add_pack(commands: Any) -> None:
     command = _add(commands, "unpack", "Turn packed codes into a codes file, with values as precise as they were kept.")
     command.add_argument("packed", metavar="PACKED", help="file of packed codes")
     command.add_argument("-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz)")
+
+
+def _add_split_signs(commands: Any) -> None:
+    text = (
+        "Turn codes into codes over twice as many dimensions without negative values, for engines that refuse those: "
+        "positive ones of latent j at 2j, the magnitudes of negative ones at 2j + 1. Queries are split, too."
+    )
+    command = _add(commands, "split-signs", text, backend=False)
+    command.add_argument("codes", metavar="CODES", help="codes file")
+    command.add_argument("-o", "--output", metavar="SPLIT", required=True, help="codes file to write (.npz)")
 
 
 def _add_search(commands: Any) -> None:
@@ -150,6 +160,19 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--top", type=int, nargs="+", help="neighbours that count (default: 10 100, or fewer for fewer items)"
     )
+    text = (
+        "compare with other ways of storing dense vectors (those of faiss where it is installed), ask in all ways, and "
+        "take the time of each"
+    )
+    command.add_argument("--baselines", action="store_true", help=text)
+    text = "bits of values, for packed codes: refined ones, too (default: none; with --baselines 5)"
+    command.add_argument("--bits", type=int, choices=BITS, nargs="+", help=text)
+    text = (
+        "pairs of a query and an item that is relevant to it, as row numbers, perhaps with a grade: a line for each, "
+        "or .npy; for nDCG@10"
+    )
+    command.add_argument("--relevance", metavar="FILE", help=text)
+    command.add_argument("--picture", metavar="PNG", help="draw recall against bytes, too")
     command.add_argument("--seed", type=int, default=0, help="for drawing queries (default: 0)")
     command.add_argument("--json", action="store_true", help="the table as JSON")
 

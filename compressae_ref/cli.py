@@ -136,6 +136,17 @@ def _unpack(options: argparse.Namespace) -> None:
     tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")
 
 
+def _split_signs(options: argparse.Namespace) -> None:
+    from compressae_ref.fileformat import load_codes, save_codes
+
+    _require_output(options.output, options.codes)
+    codes = load_codes(options.codes)
+    with named(options.codes):
+        split = codes.split_signs()
+    save_codes(options.output, split)
+    tell(f"{options.output}: {len(split)} codes, k {split.k} of {split.n_latents} dimensions without negative values")
+
+
 def _search(options: argparse.Namespace) -> None:
     from compressae_ref.embeddings import open_embeddings
     from compressae_ref.fileformat import load_codes, load_model
@@ -157,9 +168,17 @@ def _search(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from compressae_ref.data import read_all
     from compressae_ref.embeddings import open_embeddings
-    from compressae_ref.evaluate import TOPS, evaluate, table
+    from compressae_ref.evaluate import TOPS, Row, evaluate
     from compressae_ref.fileformat import load_model
+    from compressae_ref.frontier import draw, label, require_matplotlib, table
+    from compressae_ref.relevance import load_relevance
 
+    if options.picture is not None:
+        require_matplotlib()
+        _require_output(options.picture, options.model, options.embeddings, *filter(None, [options.queries]))
+    if options.relevance is not None and options.queries is None:
+        raise DomainError("evaluate: expected QUERIES with --relevance, whose pairs name their rows")
+    relevance = None if options.relevance is None else load_relevance(options.relevance)
     model, items = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
         items = read_all(items, d=model.params.d)
@@ -170,10 +189,18 @@ def _evaluate(options: argparse.Namespace) -> None:
         with named(options.queries):
             queries = read_all(queries, d=model.params.d)
     tops = options.top or [top for top in TOPS if top <= len(items)] or [len(items)]
-    rows = evaluate(model, items, queries, ks=options.k, tops=tops, backend=options.backend)
+    settings = {"ks": options.k, "tops": tops, "bits": options.bits, "baselines": options.baselines}
+
+    def progress(row: Row) -> None:
+        if options.baselines:  # which takes minutes
+            tell(f"{label(row)}, {row.bytes_per_item} bytes: recall@{max(tops)} {row.recall[max(tops)]:.3f}")
+
+    rows = evaluate(model, items, queries, relevance=relevance, backend=options.backend, progress=progress, **settings)
     if options.queries is None:
         tell(f"no QUERIES given: {len(queries)} rows drawn from the items ask, and are not searched")
     say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
+    if options.picture is not None:
+        draw(rows, options.picture)
 
 
 def _drawn_queries(items: Any, seed: int) -> tuple[Any, Any]:
@@ -219,6 +246,7 @@ _COMMANDS = {
     "encode": _encode,
     "pack": _pack,
     "unpack": _unpack,
+    "split-signs": _split_signs,
     "search": _search,
     "evaluate": _evaluate,
     "inspect": _inspect,

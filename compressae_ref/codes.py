@@ -99,6 +99,17 @@ class Codes:
         """The stored entries where ``mask`` (n, self.k) is True, which it is exactly k times in each row."""
         return self._like(self.indices[mask].reshape(len(self), k), self.values[mask].reshape(len(self), k))
 
+    def split_signs(self) -> Codes:
+        """Codes over 2h dimensions without negative values: v ≥ 0 of latent j at 2j, v < 0 as |v| at 2j + 1.
+
+        For engines that refuse negative values. A dot of split codes leaves out the products of values of opposite
+        signs, which are negative; all others it keeps. Only split codes can be compared with split codes, so no model
+        is named.
+        """
+        negative = self.values < 0
+        indices = self.indices.astype(np.int64) * 2 + negative
+        return Codes(_as_indices(indices), np.abs(self.values), 2 * self.n_latents)
+
     def to_dense(self) -> Floats:
         """(n, h) array with the stored values at their indices and zeros elsewhere."""
         dense = np.zeros(self.shape, self.values.dtype)

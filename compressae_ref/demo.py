@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.archive import replacing, require_writable
+from compressae_ref.archive import require_writable
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
-from compressae_ref.evaluate import Row, evaluate, table
+from compressae_ref.errors import DomainError
+from compressae_ref.evaluate import Row, evaluate
+from compressae_ref.frontier import draw, table
 from compressae_ref.index import search
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model
@@ -81,7 +83,7 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
         f" the dense float32 vectors take {n * d * 4:,}."
     )
     if picture is not None:
-        say(_draw(rows, picture))
+        say(_drawn(rows, picture))
     return rows
 
 
@@ -142,38 +144,13 @@ def _short(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 4].rstrip() + " ..."
 
 
-def _draw(rows: Sequence[Row], path: str) -> str:
-    """Recall@100 against bytes per item, one line for each way; says where the picture is, or what is missing."""
+def _drawn(rows: Sequence[Row], path: str) -> str:
+    """Draws the rows, and says where the picture is, or what is missing."""
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return "No picture: matplotlib is not installed (pip install 'compressae-ref[plot]')."
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axes = figure.subplots()
-    for method, label in _CURVES.items():
-        of_method = [row for row in rows if (row.method, row.query_k not in (None, row.k)) == method]
-        points = sorted((row.bytes_per_item, row.recall[100]) for row in of_method)
-        axes.plot(*zip(*points, strict=True), marker="o", label=label)
-    axes.set_xscale("log", base=2)
-    ticks = sorted({row.bytes_per_item for row in rows[1:]})
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xlabel(f"bytes per item (dense float32: {rows[0].bytes_per_item})")
-    axes.set_ylabel("share of the 100 dense neighbours found")
-    axes.set_title("What compression costs: 4,010 WordNet entries, MiniLM vectors")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=150)
+        draw(rows, path, "What compression costs: 4,010 WordNet entries, MiniLM vectors")
+    except DomainError as error:
+        return f"No {error}."
     return f"The table as a picture: {Path(path)}"
 
 
 _CODES_IN: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric")
-
-_CURVES: dict[tuple[str | Space, bool], str] = {
-    ("asymmetric", False): "codes, dense queries",
-    ("reconstructed", False): "codes, reconstructed space",
-    ("sparse", True): "codes, sparse space, query k = 4k",
-    ("sparse", False): "codes, sparse space",
-    ("PCA", False): "PCA",
-}
-"""Method, whether its queries are longer than its items, and what the legend says."""

@@ -1,27 +1,42 @@
-"""One table of what compression costs: recall against the dense neighbours beside bytes per item."""
+"""What compression costs: recall against the dense neighbours beside bytes per item, for many ways of storing items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_whole
+from compressae_ref.baselines import baselines as all_baselines
+from compressae_ref.baselines import by_components, principal_components
+from compressae_ref.checks import as_embeddings, as_k, as_whole
+from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_all
 from compressae_ref.errors import DomainError
-from compressae_ref.index import search
-from compressae_ref.metrics import bytes_per_row, recall_at
+from compressae_ref.index import Index
+from compressae_ref.metrics import bytes_per_row, ndcg_at, recall_at
 from compressae_ref.model import Model, aux_k, unit_rows
-from compressae_ref.neighbours import nearest_dense
-from compressae_ref.ranking import Hits
-from compressae_ref.spaces import Space
+from compressae_ref.neighbours import best_products, nearest_dense
+from compressae_ref.packing import pack
+from compressae_ref.refinement import encode_refined
+from compressae_ref.relevance import Relevance, as_relevance
+from compressae_ref.spaces import EXPANSION, as_space
 
 TOPS = (10, 100)
 """Recall is reported among so many neighbours."""
+
+RESCORED = 10
+"""Two-stage search: so many times as many candidates as are to be found come from the sparse space."""
+
+NDCG_TOP = 10
+
+Find = Callable[[], NDArray[np.int64]]
+"""One search for all queries: ids (n_q, most neighbours)."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +44,72 @@ class Row:
     """One way of storing the items and asking for them."""
 
     method: str
-    """"dense", "PCA", or a space of the codes"""
+    """"dense", a baseline, a space of the codes, "split" (sparse space, signs split) or "two-stage\""""
     k: int | None
     """stored entries, for codes"""
     query_k: int | None
-    """entries of a query's code, where queries are codes"""
+    """entries of a query's code, where queries are codes or expanded"""
     bytes_per_item: int
     compression: float
     """bytes of a dense float32 item divided by bytes_per_item"""
     recall: dict[int, float]
     """for each number of neighbours: the share of the dense neighbours that is found"""
+    refined: bool = False
+    """whether the codes are `refine`d"""
+    bits: int | None = None
+    """of a value, for packed codes"""
+    ndcg: float | None = None
+    """nDCG@10, where pairs of relevance are given"""
+    queries_per_second: float | None = None
+    """of one call with all queries, where that is measured"""
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain numbers and strings."""
         return asdict(self) | {"recall": {str(top): value for top, value in self.recall.items()}}
+
+
+class Way(NamedTuple):
+    """How the codes of a row are stored; what they are asked is another matter."""
+
+    k: int
+    bits: int | None = None
+    refined: bool = False
+
+
+class Judge(NamedTuple):
+    """What is asked, and what is right."""
+
+    queries: Floats
+    tops: Sequence[int]
+    truth: NDArray[np.int64]
+    """(n_q, most) dense neighbours"""
+    dense_bytes: int
+    relevance: Relevance | None
+    timed: bool
+
+    @property
+    def most(self) -> int:
+        """So many neighbours are looked for."""
+        least = 0 if self.relevance is None else NDCG_TOP
+        return max(*self.tops, least)
+
+    def row(
+        self, method: str, stored_bytes: int, find: Find, way: Way | None = None, query_k: int | None = None
+    ) -> Row:
+        """A row of the table, from one search, and from a second one for its time."""
+        found = find()
+        recall = {top: recall_at(found[:, :top], self.truth[:, :top]) for top in self.tops}
+        ndcg = None if self.relevance is None else ndcg_at(found[:, :NDCG_TOP], self.relevance)
+        speed = len(self.queries) / _seconds(find) if self.timed else None
+        k, bits, refined = way or (None, None, False)
+        smaller = self.dense_bytes / stored_bytes
+        return Row(method, k, query_k, stored_bytes, smaller, recall, refined, bits, ndcg, speed)
+
+
+def _seconds(find: Find) -> float:
+    start = time.perf_counter()
+    find()
+    return time.perf_counter() - start
 
 
 def evaluate(
@@ -52,6 +119,10 @@ def evaluate(
     *,
     ks: Sequence[int] | None = None,
     tops: Sequence[int] = TOPS,
+    bits: Sequence[int] | None = None,
+    relevance: Any = None,
+    baselines: bool = False,
+    progress: Callable[[Row], None] = lambda row: None,
     backend: str | Backend | None = None,
 ) -> list[Row]:
     """Recall and bytes of dense vectors, of PCA, and of codes in every space and at several k from one encoding.
@@ -60,94 +131,104 @@ def evaluate(
     ----------
     items : (n, d) embeddings to search among
     queries : (n_q, d) embeddings to ask with; not rows of ``items``, or each would find itself
-    ks : stored entries to compare, at most the model's own k; None: that k, its half and its quarter
+    ks : stored entries to compare; None: the model's own k, its half and its quarter
     tops : numbers of neighbours, at most n
+    bits : of values, for rows of packed codes, and of refined and packed ones; None: none, or 5 with baselines
+    relevance : (m, 2 or 3) integers: rows of a query and of an item that is relevant to it, and how much (1); for nDCG
+    baselines : whether to compare with other ways of storing dense vectors, to ask in all ways, and to take the time
+    progress : is called with each row as soon as it is there
 
     Notes
     -----
     In sparse space each k is asked twice, with queries of k entries and of min(4k, h): a query's code is not stored,
     and a longer one finds more. The truth is the exact dense neighbours by cosine, in float32. PCA keeps as many
     float32 components as fit into the bytes of a code, of the uncentred second moments, and compares by cosine.
+    Queries per second are those of one call with all queries and of all processors, after one that is not timed.
     """
-    source, kernels = as_source(items, "items"), get_backend(backend)
+    source, kernels, h = as_source(items, "items"), get_backend(backend), model.params.n_latents
     ks = sorted({model.k, max(model.k // 2, 1), max(model.k // 4, 1)} if ks is None else set(ks), reverse=True)
-    if not ks or ks[0] > model.k or ks[-1] < 1:
-        raise DomainError(f"k: expected numbers from 1 to the model's k = {model.k}, got {ks}")
+    if not ks:
+        raise DomainError("k: expected at least one number, got none")
+    ks = [as_k(k, h) for k in ks]
     tops = [as_whole(top, "top") for top in tops]
     if not tops or max(tops) > len(source):
         raise DomainError(f"top: expected at most as many neighbours as the {len(source)} items, got {tops}")
     queries = as_embeddings(as_source(queries, "queries"), name="queries", d=model.params.d)
-    return list(_rows(model, source, queries, ks, tops, kernels))
+    pairs = None if relevance is None else as_relevance(relevance, len(queries), len(source))
+    bits = ((5,) if baselines else ()) if bits is None else sorted(set(bits), reverse=True)
+    dense = unit_rows(read_all(source, d=model.params.d), np.float32)
+    truth = nearest_dense(queries, dense, max(tops)).ids
+    judge = Judge(queries, tops, truth, bytes_per_row(dense), pairs, baselines)
+    rows = []
+    for row in _rows(model, dense, judge, ks, bits, kernels):
+        rows.append(row)
+        progress(row)
+    return rows
 
 
 def _rows(
-    model: Model, items: RowSource, queries: Floats, ks: Sequence[int], tops: Sequence[int], backend: Backend
+    model: Model, dense: Floats, judge: Judge, ks: Sequence[int], bits: Sequence[int], backend: Backend
 ) -> Iterator[Row]:
-    dense = unit_rows(read_all(items, d=model.params.d), np.float32)
-    truth = nearest_dense(queries, dense, max(tops))
-
-    def row(method: str, hits: Hits, stored_bytes: int, k: int | None = None, query_k: int | None = None) -> Row:
-        recall = {top: recall_at(hits.ids[:, :top], truth.ids[:, :top]) for top in tops}
-        return Row(method, k, query_k, stored_bytes, bytes_per_row(dense) / stored_bytes, recall)
-
-    yield row("dense", truth, bytes_per_row(dense))
-    codes = model.encode(dense, backend=backend)
-    components = principal_components(dense)
+    everything, top, h = judge.timed, judge.most, model.params.n_latents
+    x_q = unit_rows(judge.queries, np.float32)
+    yield judge.row("dense", judge.dense_bytes, lambda: best_products(x_q, dense, top).ids)
+    codes = model.encode(dense, max(ks), backend=backend)
+    if everything:
+        sizes = [pack(codes[:0].truncate(k), each).bytes_per_item for k in ks for each in bits]
+        for one in all_baselines(dense, [8 * k for k in ks], sizes):
+            yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, top))  # type: ignore[misc]
+    else:
+        components = principal_components(dense)
     for k in ks:
         kept = codes.truncate(k)
-        stored_bytes = bytes_per_row(kept)
-        m = min(stored_bytes // dense.itemsize, len(components))
-        projected = [unit_rows(x, np.float32) @ components[:m].T for x in (queries, dense)]
-        yield row("PCA", nearest_dense(projected[0], projected[1], max(tops)), m * dense.itemsize)
-        for space, query_k in _ways_to_ask(k, codes.n_latents):
-            hits = search(queries, kept, max(tops), space=space, model=model, query_k=query_k, backend=backend)
-            yield row(space, hits, stored_bytes, k, query_k)
+        if not everything:
+            pca = by_components("PCA", dense, components[: bytes_per_row(kept) // dense.itemsize])
+            yield judge.row(pca.method, pca.bytes_per_item, lambda: pca.search(x_q, top))  # noqa: B023  called at once
+        yield from _asked(judge, model, kept, Way(k), _ways_to_ask(Way(k), h, everything), backend)
+        if bits or everything:
+            refined = encode_refined(dense, model, k, backend=backend)
+        if everything:
+            yield from _asked(judge, model, refined, Way(k, None, True), [("asymmetric", None)], backend)
+        for each in bits:
+            for way, stored in ((Way(k, each), kept), (Way(k, each, True), refined)):
+                yield from _asked(judge, model, stored, way, _ways_to_ask(way, h, everything), backend)
 
 
-def _ways_to_ask(k: int, n_latents: int) -> list[tuple[Space, int | None]]:
-    """Spaces, and how long the code of a query is in them."""
-    in_sparse: list[tuple[Space, int | None]] = [("sparse", query_k) for query_k in sorted({k, aux_k(k, n_latents)})]
-    return [*in_sparse, ("reconstructed", k), ("asymmetric", None)]
+def _ways_to_ask(way: Way, h: int, everything: bool) -> list[tuple[str, int | None]]:
+    """Methods, and how many entries a query has in them.
+
+    Refined codes are worse in the sparse space and better in the others; packing costs little in any.
+    """
+    k, longer = way.k, aux_k(way.k, h)
+    expanded = ("expanded", min(EXPANSION * k, h))
+    if way.refined:
+        return [("reconstructed", k), ("asymmetric", None), expanded]
+    if way.bits is not None:
+        return [("sparse", longer), ("two-stage", longer)]
+    usual = [("sparse", k), ("sparse", longer), ("reconstructed", k), ("asymmetric", None)]
+    return list(dict.fromkeys([*usual, ("split", longer), expanded, ("two-stage", longer)] if everything else usual))
 
 
-def principal_components(x_unit: Floats) -> Floats:
-    """Directions (d, d) of falling uncentred second moment Σᵢ ⟨x̄ᵢ, c⟩², as rows: the first m keep most of it."""
-    moments = x_unit.T.astype(np.float64) @ x_unit
-    return np.linalg.eigh(moments)[1].T[::-1].astype(x_unit.dtype)
+def _asked(
+    judge: Judge, model: Model, codes: Codes, way: Way, methods: Sequence[tuple[str, int | None]], backend: Backend
+) -> Iterator[Row]:
+    stored_bytes = bytes_per_row(codes)
+    if way.bits is not None:
+        packed = pack(codes, way.bits, backend=backend)
+        codes, stored_bytes = packed.unpack(backend=backend), packed.bytes_per_item
+    for method, query_k in methods:
+        find = _search(method, model, codes, judge.queries, query_k, judge.most, backend)
+        yield judge.row(method, stored_bytes, find, way, query_k)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table, dense first."""
-    tops = list(rows[0].recall)
-    lines = [
-        ["items stored as", "k", "query k", "bytes/item", "smaller by", *(f"recall@{top}" for top in tops)],
-        ["---", "---:", "---:", "---:", "---:", *("---:" for _ in tops)],
-    ]
-    for row in rows:
-        ks = ["" if k is None else str(k) for k in (row.k, row.query_k)]
-        recalls = (f"{row.recall[top]:.3f}" for top in tops)
-        lines.append(
-            [_LABELS.get(row.method, row.method), *ks, str(row.bytes_per_item), f"{row.compression:.1f}×", *recalls]
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(_aligned(line, widths) for line in lines)
-
-
-_LABELS = {
-    "dense": "dense vectors",
-    "PCA": "PCA, as many bytes",
-    "sparse": "codes, sparse space",
-    "reconstructed": "codes, reconstructed space",
-    "asymmetric": "codes, asked with dense queries",
-}
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    if line[0] == "---":
-        cells = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    else:
-        cells = [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-        ]
-    return "| " + " | ".join(cells) + " |"
+def _search(
+    method: str, model: Model, codes: Codes, x_q: Floats, query_k: int | None, top: int, backend: Backend
+) -> Find:
+    """A search of one kind among codes; what items have is made now, what queries need each time."""
+    if method == "split":
+        split = Index.build(codes.split_signs(), backend=backend)
+        return lambda: split.search(model.encode(x_q, query_k, backend=backend).split_signs(), top).ids
+    space = as_space("sparse" if method == "two-stage" else method)
+    index = Index.build(codes, space=space, model=model, backend=backend)
+    rescore = RESCORED * top if method == "two-stage" else None
+    return lambda: index.search(x_q, top, query_k=query_k, rescore=rescore).ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,36 @@ def nearest_dense(queries: Floats, items: Any, top: int) -> Hits:
     queries, items : (n_q, d) array and (n, d) source of rows; a row of zeros has cosine 0 with everything
     top : neighbours per query; all, if there are fewer
     """
-    x_q = _unit_or_zero(as_embeddings(queries, name="queries", zeros=True))
+    x_q = unit_or_zero(as_embeddings(queries, name="queries", zeros=True))
+    return best_products(x_q, items, top, lambda rows, first: _unit_block(rows, first, x_q.shape[1]))
+
+
+def _unit_block(rows: Any, first_row: int, d: int) -> Floats:
+    return unit_or_zero(as_embeddings(rows, name="items", d=d, first_row=first_row, zeros=True))
+
+
+def best_products(
+    x_q: Floats, items: Any, top: int, read: Callable[[Any, int], Floats] = lambda rows, first: rows
+) -> Hits:
+    """The ``top`` rows with the highest dot with each query, in blocks of rows and of queries.
+
+    ``read`` makes floats (m, d) of a block of items that begins with a row.
+    """
     starts = range(0, len(x_q), QUERIES_PER_BLOCK)
-    found = [_nearest_dense(x_q[start : start + QUERIES_PER_BLOCK], items, min(top, len(items))) for start in starts]
+    top = min(top, len(items))
+    found = [_best_products(x_q[start : start + QUERIES_PER_BLOCK], items, top, read) for start in starts]
     return Hits(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
 
-def _nearest_dense(x_q: Floats, items: Any, top: int) -> Hits:
+def _best_products(x_q: Floats, items: Any, top: int, read: Callable[[Any, int], Floats]) -> Hits:
     best = no_hits(len(x_q), np.float32)
     for start in range(0, len(items), ITEMS_PER_BLOCK):
-        rows = items[start : start + ITEMS_PER_BLOCK]
-        block = as_embeddings(rows, name="items", d=x_q.shape[1], first_row=start, zeros=True)
-        best = merged(best, x_q @ _unit_or_zero(block).T, np.arange(start, start + len(block)), top)
+        block = read(items[start : start + ITEMS_PER_BLOCK], start)
+        best = merged(best, x_q @ block.T, np.arange(start, start + len(block)), top)
     return by_score(best)
 
 
-def _unit_or_zero(x: Floats) -> Floats:
+def unit_or_zero(x: Floats) -> Floats:
+    """Unit rows in float32, and zeros where a row is zero."""
     zero = ~x.any(axis=1, keepdims=True)
     return np.where(zero, 0, unit_rows(np.where(zero, 1, x), np.float32)).astype(np.float32)

@@ -31,15 +31,17 @@ from compressae_ref import demo as demo_module
 from compressae_ref import evaluate as evaluate_module
 from compressae_ref import train as train_module
 from compressae_ref.config import TrainConfig
-from compressae_ref.evaluate import evaluate, table
+from compressae_ref.evaluate import evaluate
+from compressae_ref.frontier import table
 from compressae_ref.interrupts import kept_interrupts
+from compressae_ref.packing import pack
 from compressae_ref.spaces import SPACES
 from tests.bounds import assert_same_bits
 
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
 NUMPY = ("--backend", "numpy")
 TRAIN = (*NUMPY, "--n-latents", H, "--k", K, "--steps", 20)
-COMMANDS = ("demo", "train", "encode", "search", "evaluate", "inspect", "verify")
+COMMANDS = ("demo", "train", "encode", "pack", "unpack", "split-signs", "search", "evaluate", "inspect", "verify")
 
 
 def words(arguments) -> list[str]:
@@ -236,6 +238,44 @@ def test_embeddings_may_lie_in_an_npz_under_any_name_or_beside_others(files, tmp
         assert (tmp_path / "c.npz").read_bytes() == files.codes.read_bytes()
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_pack_and_unpack_write_what_the_library_does(files, tmp_path, run, bits):
+    codes, packed, back = load_codes(files.codes), tmp_path / "packed.npz", tmp_path / "back.npz"
+    out, err = run("pack", files.codes, "-o", packed, "--bits", bits, *NUMPY)
+    size = pack(codes, bits).bytes_per_item
+    assert (out, err) == ("", f"{packed}: {N} packed codes, {size} bytes each, {8 * K} before\n")
+    out, err = run("unpack", packed, "-o", back, *NUMPY)
+    assert (out, err) == ("", f"{back}: {N} codes, k {K} of {H} latents\n")
+    read, expected = load_codes(back), pack(codes, bits).unpack()
+    assert_same_bits(read.indices, expected.indices)
+    assert_same_bits(read.values, expected.values)
+    assert read.model == codes.model
+    searches = [run("search", files.model, each, files.queries, *NUMPY) for each in (packed, back)]
+    assert searches[0] == searches[1]
+    run("pack", back, "-o", tmp_path / "again.npz", "--bits", bits, *NUMPY)
+    assert (tmp_path / "again.npz").read_bytes() == packed.read_bytes()
+
+
+def test_split_signs_writes_what_the_library_does(files, tmp_path, run):
+    split = tmp_path / "split.npz"
+    _, err = run("split-signs", files.codes, "-o", split)
+    assert err == f"{split}: {N} codes, k {K} of {2 * H} dimensions without negative values\n"
+    expected = load_codes(files.codes).split_signs()
+    assert_same_bits(load_codes(split).indices, expected.indices)
+    assert_same_bits(load_codes(split).values, expected.values)
+
+
+@pytest.mark.parametrize("name", ["pack", "unpack", "split-signs"])
+def test_commands_that_change_codes_refuse_what_they_cannot_read_or_write(files, assert_refused, tmp_path, name):
+    out = ["-o", tmp_path / "out.npz"]
+    assert_refused([name, files.model, *out], [files.model])
+    assert_refused([name, tmp_path / "absent.npz", *out], [tmp_path / "absent.npz"])
+    assert_refused([name, files.codes, "-o", tmp_path / "no folder" / "out.npz"], [tmp_path / "no folder"])
+    assert_refused([name, files.codes, "-o", files.codes], ["an output that is not an input"])
+    if name == "unpack":
+        assert_refused([name, files.codes, *out], ["expected a compressae-packed file, got a compressae-codes file"])
+
+
 # -- search -----------------------------------------------------------------------------------------------------------
 
 
@@ -354,6 +394,38 @@ def test_evaluate_without_queries_draws_them_from_the_items(files, run, form):
     assert out != other
     with_queries, _ = run("evaluate", files.model, files.x, files.queries, *form, *NUMPY)
     assert out != with_queries
+
+
+def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("compressae_ref.baselines.has_faiss", lambda: False)
+    pairs, picture = tmp_path / "pairs.tsv", tmp_path / "frontier.png"
+    pairs.write_text("0 1\n1 299\n")
+    more = ["--baselines", "--bits", 5, 8, "--k", 4, "--relevance", pairs, "--picture", picture]
+    out, err = run("evaluate", files.model, files.x, files.queries, *more, *NUMPY)
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines())
+    assert head[-2:] == ["nDCG@10", "queries/s"]
+    assert {"int8", "binary", "first dimensions", "codes, two stages"} <= {line[0].removesuffix(" •") for line in lines}
+    assert len(err.splitlines()) == len(lines)
+    assert "float16, 32 bytes: recall@100 " in err
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    out, _ = run("evaluate", files.model, files.x, files.queries, *more, "--json", *NUMPY)
+    packed = [row for row in read_json(out) if row["bits"] == 8 and row["refined"]]
+    assert {row["method"] for row in packed} == {"reconstructed", "asymmetric", "expanded"}
+    assert all(row["queries_per_second"] > 0 and 0 <= row["ndcg"] <= 1 for row in packed)
+
+
+def test_evaluate_refuses_what_it_cannot_relate_or_draw(files, assert_refused, tmp_path):
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("0 1\n1 300\n")
+    start = ["evaluate", files.model, files.x]
+    assert_refused([*start, "--relevance", pairs, *NUMPY], ["expected QUERIES with --relevance"])
+    start += [files.queries, *NUMPY]
+    assert_refused([*start, "--relevance", pairs], ["expected the item from 0 to 299, got 300 in row 1"])
+    assert_refused([*start, "--relevance", tmp_path / "absent"], [tmp_path / "absent"])
+    assert_refused([*start, "--relevance", files.model], ["expected two or three integers", "line 1"])
+    assert_refused([*start, "--picture", tmp_path / "no folder" / "a.png"], [tmp_path / "no folder"])
+    assert_refused([*start, "--picture", files.x], ["an output that is not an input"])
 
 
 def test_drawn_queries_are_not_searched(files, run, monkeypatch):
@@ -703,11 +775,11 @@ WRONG_NUMBERS = {
         "--top 10 0": "top",
         "--top -1": "top",
         "--top 301": "301",
-        "--k 5": "k = 4",
+        "--k 65": "n_latents = 64, got 65",
         "--k 4 0": "k: expected",
         "--k -1": "k: expected",
     },
-    "evaluate items alone": {"--top 0": "top", "--top 151": "151", "--k 5": "k = 4", "--seed -1": "seed"},
+    "evaluate items alone": {"--top 0": "top", "--top 151": "151", "--k 65": "got 65", "--seed -1": "seed"},
 }
 
 
@@ -752,6 +824,10 @@ def test_one_row_cannot_ask_itself(command, assert_refused, tmp_path):
         "evaluate {model}",
         "evaluate {model} {x} --top",
         "evaluate {model} {x} --backend cupy",
+        "evaluate {model} {x} --bits 7",
+        "pack {codes} -o {out} --bits 3",
+        "pack {codes}",
+        "split-signs -o {out}",
         "inspect",
         "inspect {x} --backend numpy",
         "verify --level L4",
@@ -875,9 +951,15 @@ def test_help(name):
             f"(default: {TrainConfig().batch_size})",
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
         ],
-        "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--zero-rows"],
+        "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--refine", "--candidates", "--zero-rows"],
+        "pack": ["CODES", "--output", "--bits"],
+        "unpack": ["PACKED", "--output"],
+        "split-signs": ["CODES", "--output"],
         "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--rescore", "--json"],
-        "evaluate": ["MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"],
+        "evaluate": [
+            *("MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"),
+            *("--baselines", "--bits", "--relevance", "--picture"),
+        ],
         "inspect": ["FILE", "--json"],
         "verify": [
             "MODEL",

@@ -30,6 +30,20 @@ def test_csr_round_trip_is_exact(codes):
     assert_equal(Codes.from_csr(sparse.csr_matrix(csr)), codes)
 
 
+@given(draw.codes(n=st.integers(0, 5)))
+def test_split_signs_keeps_every_value_and_has_no_negative_one(codes):
+    dense, split = codes.to_dense(), codes.split_signs()
+    assert (split.k, split.n_latents, split.model) == (codes.k, 2 * codes.n_latents, None)
+    assert_same_bits(split.to_dense()[:, 0::2], np.maximum(dense, 0))
+    assert_same_bits(split.to_dense()[:, 1::2], np.maximum(-dense, 0) + 0)
+    positive = Codes(codes.indices, np.abs(codes.values), codes.n_latents)
+    products = dense[:, None, :] * dense
+    np.testing.assert_allclose(
+        split.to_dense() @ split.to_dense().T, np.maximum(products, 0).sum(axis=2), rtol=1e-5, atol=1e-30
+    )
+    assert_same_bits(positive.split_signs().indices, 2 * positive.indices)
+
+
 @given(draw.codes(), st.data())
 def test_csr_rows_of_any_length_are_filled_with_stored_zeros(codes, data):
     dense = codes.to_dense()

@@ -1,0 +1,89 @@
+"""Which items are relevant to which queries: pairs that a user brings, for measures beside the dense neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.archive import PathLike
+from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
+
+
+class Relevance(NamedTuple):
+    """Grades of pairs of a query and an item."""
+
+    queries: NDArray[np.int64]
+    items: NDArray[np.int64]
+    grades: NDArray[np.int64]
+
+    def by_query(self) -> Iterator[tuple[int, dict[int, int]]]:
+        """Each query that has a relevant item, and the grades of its items above 0."""
+        grades: dict[int, dict[int, int]] = {}
+        for query, item, grade in zip(*(column.tolist() for column in self), strict=True):
+            if grade > 0:
+                grades.setdefault(query, {})[item] = grade
+        yield from sorted(grades.items())
+
+
+def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
+    """Pairs (m, 2), or with grades (m, 3), of row numbers below n_q and n.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+        Naming the first bad row; also where a pair comes twice, and where nothing is relevant.
+    """
+    array = np.asarray(pairs)
+    if array.ndim != 2 or array.shape[1] not in (2, 3):
+        raise ShapeError(f"relevance: expected rows of a query, an item and perhaps a grade, got shape {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"relevance: expected integers, got {array.dtype}")
+    queries, items = array[:, 0].astype(np.int64), array[:, 1].astype(np.int64)
+    grades = array[:, 2].astype(np.int64) if array.shape[1] == 3 else np.ones(len(array), np.int64)
+    for name, column, most in (("query", queries, n_q - 1), ("item", items, n - 1), ("grade", grades, 2**31 - 1)):
+        bad = (column < 0) | (column > most)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DomainError(f"relevance: expected the {name} from 0 to {most}, got {column[row]} in row {row}")
+    order = np.lexsort((items, queries))
+    again = (np.diff(queries[order]) == 0) & (np.diff(items[order]) == 0)
+    if again.any():
+        row = int(order[1:][again].min())
+        raise DomainError(f"relevance: expected each pair once, got {queries[row]} and {items[row]} again in row {row}")
+    if not grades.any():
+        raise DomainError("relevance: expected at least one pair with a grade above 0, got none")
+    return Relevance(queries, items, grades)
+
+
+def load_relevance(path: PathLike) -> NDArray[np.int64]:
+    """Pairs from a .npy file of integers, or from a text file: query, item and perhaps a grade in each line.
+
+    Raises
+    ------
+    FormatError
+        Naming the file and the line.
+    """
+    if Path(path).suffix == ".npy":
+        try:
+            return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+        except (ValueError, EOFError) as error:
+            raise FormatError(f"{path}: expected an array of integers, got {error}") from error
+    rows: list[list[int]] = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        row = line.split()
+        if row and (len(row) not in (2, 3) or len(row) != len(rows[0] if rows else row) or not _are_integers(row)):
+            shown = line[:40].decode("utf-8", "replace")
+            raise FormatError(
+                f"{path}: expected two or three integers as in the first line, got {shown!r} in line {number}"
+            )
+        if row:
+            rows.append([int(word) for word in row])
+    return np.array(rows, np.int64).reshape(len(rows), -1 if rows else 2)
+
+
+def _are_integers(words: list[bytes]) -> bool:
+    return all(word.isdigit() and len(word) < 19 for word in words)

@@ -1,0 +1,299 @@
+"""Evaluation: each row is what its search finds; baselines, relevance, the table and the picture."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import (
+    CompressaeError,
+    DomainError,
+    DTypeError,
+    FormatError,
+    Index,
+    Model,
+    ShapeError,
+    encode_refined,
+    init_params,
+    pack,
+)
+from compressae_ref.baselines import baselines, principal_components
+from compressae_ref.evaluate import Row, evaluate
+from compressae_ref.frontier import draw as draw_picture
+from compressae_ref.frontier import label, on_frontier, table
+from compressae_ref.metrics import ndcg_at, recall_at
+from compressae_ref.model import unit_rows
+from compressae_ref.neighbours import nearest_dense
+from compressae_ref.relevance import as_relevance, load_relevance
+from tests import strategies as draw
+
+D, H, K, N = 24, 96, 8, 400
+TOPS = (5, 20)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((40, D))
+    x = (centres[rng.integers(40, size=N + 30)] + 0.6 * rng.standard_normal((N + 30, D))).astype(np.float32)
+    return Model(init_params(D, H, rng, init="tied"), K), x[:N], x[N:]
+
+
+@pytest.fixture(scope="module")
+def pairs(problem):
+    rng = np.random.default_rng(1)
+    return np.stack([np.repeat(np.arange(0, 30, 2), 4), rng.permutation(N)[:60], rng.integers(0, 3, 60)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def rows(problem, pairs):
+    model, x, x_q = problem
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compressae_ref.baselines.has_faiss", lambda: False)
+        return evaluate(model, x, x_q, ks=[8, 4], tops=TOPS, bits=[5, 8], relevance=pairs, baselines=True)
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+
+def expected_ids(problem, row: Row) -> np.ndarray:
+    """What a row's search finds, by the public functions."""
+    model, x, x_q = problem
+    codes = encode_refined(x, model, row.k) if row.refined else model.encode(x, row.k)
+    if row.bits is not None:
+        codes = pack(codes, row.bits).unpack()
+    if row.method == "split":
+        return Index.build(codes.split_signs()).search(model.encode(x_q, row.query_k).split_signs(), 20).ids
+    space, rescore = ("sparse", 200) if row.method == "two-stage" else (row.method, None)
+    return Index.build(codes, space=space, model=model).search(x_q, 20, query_k=row.query_k, rescore=rescore).ids
+
+
+def test_each_row_of_codes_is_what_its_search_finds(problem, rows, pairs):
+    _, x, x_q = problem
+    truth, relevance = nearest_dense(x_q, x, 20).ids, as_relevance(pairs, len(x_q), N)
+    of_codes = [row for row in rows if row.k is not None]
+    for row in of_codes:
+        ids = expected_ids(problem, row)
+        assert row.recall == {top: recall_at(ids[:, :top], truth[:, :top]) for top in TOPS}, row
+        assert row.ndcg == ndcg_at(ids[:, :10], relevance)
+    ways = {(row.method, row.refined, row.bits is not None) for row in of_codes}
+    plain = ("sparse", "reconstructed", "asymmetric", "split", "expanded", "two-stage")
+    assert ways == {
+        *((method, False, False) for method in plain),
+        ("sparse", False, True),
+        ("two-stage", False, True),
+        ("asymmetric", True, False),
+        *((method, True, True) for method in ("reconstructed", "asymmetric", "expanded")),
+    }  # fmt: skip
+    assert len(of_codes) == len({(row.method, row.k, row.query_k, row.refined, row.bits) for row in of_codes})
+
+
+def test_bytes_are_those_of_what_is_stored(problem, rows):
+    model, x, _ = problem
+    for row in rows:
+        if row.k is not None:
+            packed = None if row.bits is None else pack(model.encode(x[:1], row.k), row.bits)
+            assert row.bytes_per_item == (8 * row.k if packed is None else packed.data.shape[1])
+        assert row.compression == 4 * D / row.bytes_per_item
+        assert row.queries_per_second > 0
+    sizes = {row.method: row.bytes_per_item for row in rows if row.method in ("dense", "float16", "int8", "binary")}
+    assert sizes == {"dense": 96, "float16": 48, "int8": 24, "binary": 3}
+
+
+def test_bits_alone_add_packed_rows_and_take_no_time(problem):
+    model, x, x_q = problem
+    usual = evaluate(model, x, x_q, tops=TOPS)
+    more = evaluate(model, x, x_q, tops=TOPS, bits=[4])
+    assert [row for row in more if row.bits is None] == usual
+    packed = [row for row in more if row.bits is not None]
+    assert {(row.bits, row.queries_per_second) for row in packed} == {(4, None)}
+    assert {row.method for row in packed if row.refined} == {"reconstructed", "asymmetric", "expanded"}
+
+
+def test_progress_is_told_of_each_row(problem):
+    model, x, x_q = problem
+    told: list[Row] = []
+    assert evaluate(model, x, x_q, tops=[5], progress=told.append) == told
+
+
+def test_k_may_exceed_that_of_the_model(problem):
+    model, x, x_q = problem
+    rows = evaluate(model, x, x_q, ks=[K, 3 * K], tops=[20])
+    found = {row.k: row.recall[20] for row in rows if row.method == "asymmetric"}
+    assert found[3 * K] > found[K]
+    with pytest.raises(DomainError, match=f"k: expected k from 1 to n_latents = {H}, got {H + 1}"):
+        evaluate(model, x, x_q, ks=[H + 1], tops=[20])
+
+
+@pytest.mark.parametrize("changes", [{"ks": []}, {"tops": []}, {"tops": [N + 1]}, {"bits": [3]}, {"relevance": [[0]]}])
+def test_bad_settings_are_refused(problem, changes):
+    model, x, x_q = problem
+    with pytest.raises(CompressaeError):
+        evaluate(model, x, x_q, **{"tops": [5], **changes})
+
+
+# -- baselines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def found(problem):
+    """Recall@20 of each baseline without faiss, by method and bytes."""
+    _, x, x_q = problem
+    x_unit, x_q = (unit_rows(each, np.float32) for each in (x, x_q))
+    truth = nearest_dense(x_q, x_unit, 20).ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compressae_ref.baselines.has_faiss", lambda: False)
+        ways = list(baselines(x_unit, [4 * D, 4 * D + 3, 40, 3], [24]))
+    return {(way.method, way.bytes_per_item): recall_at(way.search(x_q, 20), truth) for way in ways}
+
+
+def test_what_keeps_all_finds_all(found):
+    assert found["PCA", 96] == found["truncation", 96] == 1
+    assert found["float16", 48] > 0.98
+    assert found["int8", 24] > 0.95
+
+
+def test_what_keeps_less_finds_less(found):
+    assert [size for method, size in found if method == "PCA"] == [96, 40, 24]
+    for size in (40, 24):
+        assert 1 > found["PCA", size] > found["truncation", size]
+    assert found["float16", 48] > found["binary, rescored", 3] > found["binary", 3] > 20 / N
+
+
+def test_binary_codes_are_compared_by_the_bits_that_differ(problem):
+    _, x, x_q = problem
+    x_unit, x_q = (unit_rows(each, np.float32) for each in (x, x_q))
+    way = next(way for way in baselines(x_unit, [], []) if way.method == "binary")
+    differ = ((x_q[:, None] > 0) != (x_unit > 0)).sum(axis=2)
+    assert way.search(x_q, N).tolist() == np.argsort(differ, axis=1, kind="stable").tolist()
+
+
+def test_principal_components_are_the_singular_vectors(problem):
+    x_unit = unit_rows(problem[1], np.float64)
+    components = principal_components(x_unit)
+    np.testing.assert_allclose(components @ components.T, np.eye(D), atol=1e-12)
+    singular = np.linalg.svd(x_unit)[1]
+    np.testing.assert_allclose(np.linalg.norm(x_unit @ components.T, axis=0), singular, rtol=1e-10)
+
+
+def test_quantisers_of_faiss_have_the_sizes_that_are_asked_for(problem):
+    pytest.importorskip("faiss")
+    _, x, x_q = problem
+    x_unit, x_q = (unit_rows(each, np.float32) for each in (x, x_q))
+    truth = nearest_dense(x_q, x_unit, 20).ids
+    ways = [way for way in baselines(x_unit, [], [7, 12]) if way.method in ("PQ", "OPQ", "RaBitQ")]
+    assert [(way.method, way.bytes_per_item) for way in ways] == [
+        ("PQ", 12), ("OPQ", 12), ("PQ", 6), ("OPQ", 7), ("RaBitQ", 11)
+    ]  # fmt: skip
+    shares = [recall_at(way.search(x_q, 20), truth) for way in ways]
+    assert min(shares) > 0.5
+    assert not [way for way in baselines(x_unit[:200], [], [7]) if "PQ" in way.method]
+
+
+# -- relevance --------------------------------------------------------------------------------------------------------
+
+
+@given(draw.generators(), st.integers(1, 12), st.booleans())
+def test_ndcg_is_one_for_the_best_order_and_less_for_any_other(rng, top, graded):
+    n_q, n = 4, 15
+    grades = rng.integers(0, 4 if graded else 2, (n_q, n))
+    grades[0, 0] = 1
+    pairs = np.stack([*np.nonzero(grades >= 0), grades.ravel()], axis=1)
+    relevance = as_relevance(rng.permutation(pairs), n_q, n)
+    best = np.argsort(-grades, axis=1, kind="stable")[:, :top]
+    assert ndcg_at(best, relevance) == pytest.approx(1)
+    other = rng.permuted(np.tile(np.arange(n), (n_q, 1)), axis=1)[:, :top]
+    asked = [query for query in range(n_q) if grades[query].any()]
+    discounts = 1 / np.log2(np.arange(2, top + 2))[: min(top, n)]
+    gain, ideal = ([(grades[query][order[query]] * discounts).sum() for query in asked] for order in (other, best))
+    value = ndcg_at(other, relevance)
+    assert value == pytest.approx(np.mean(np.divide(gain, ideal)))
+    assert 0 <= value <= 1 + 1e-12
+
+
+def test_ndcg_of_a_known_case():
+    relevance = as_relevance([[0, 7], [0, 3], [2, 5]], 3, 10)
+    found = np.array([[3, 1, 7], [0, 1, 2], [0, 1, 2]])
+    assert ndcg_at(found, relevance) == pytest.approx(((1 + 1 / 2) / (1 + 1 / np.log2(3)) + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kind", "message"),
+    [
+        ([[0, 1, 1, 1]], ShapeError, r"got shape \(1, 4\)"),
+        ([0, 1], ShapeError, r"got shape \(2,\)"),
+        ([[0.5, 1]], DTypeError, "expected integers, got float64"),
+        ([[0, 1], [3, 1]], DomainError, "expected the query from 0 to 2, got 3 in row 1"),
+        ([[0, -1]], DomainError, "expected the item from 0 to 9, got -1 in row 0"),
+        ([[0, 1, 1], [0, 2, -1]], DomainError, "expected the grade from 0 to 2147483647, got -1 in row 1"),
+        ([[0, 1, 1], [1, 1, 1], [0, 1, 2]], DomainError, "got 0 and 1 again in row 2"),
+        ([[0, 1, 0]], DomainError, "expected at least one pair with a grade above 0"),
+    ],
+)
+def test_bad_relevance_is_named(pairs, kind, message):
+    with pytest.raises(kind, match=message):
+        as_relevance(pairs, 3, 10)
+
+
+def test_relevance_files(tmp_path):
+    text, array = tmp_path / "pairs.tsv", tmp_path / "pairs.npy"
+    text.write_bytes(b"0\t7\t2\n\n1 3 1\r\n")
+    np.save(array, [[0, 7, 2], [1, 3, 1]])
+    for path in (text, array):
+        assert load_relevance(path).tolist() == [[0, 7, 2], [1, 3, 1]]
+    for wrong, where in ((b"0 1\n0 1 2\n", "line 2"), (b"query item\n", "line 1"), (b"0 1\n-1 2\n", "line 2")):
+        text.write_bytes(wrong)
+        with pytest.raises(FormatError, match=rf"pairs\.tsv: expected two or three integers .* {where}$"):
+            load_relevance(text)
+    array.write_bytes(b"no array")
+    with pytest.raises(FormatError, match=r"pairs\.npy"):
+        load_relevance(array)
+    text.write_bytes(b"")
+    with pytest.raises(DomainError, match="at least one pair"):
+        as_relevance(load_relevance(text), 3, 10)
+
+
+# -- the table and the picture ----------------------------------------------------------------------------------------
+
+
+def made(size: int, recall: float) -> Row:
+    return Row("PCA", None, None, size, 1.0, {10: 0.0, 100: recall}, queries_per_second=1.0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from([0.1, 0.2, 0.3])), min_size=1, max_size=8))
+def test_the_frontier_has_what_nothing_beats(points):
+    rows = [made(*point) for point in points]
+    for row in rows:
+        beaten = any(
+            (other.bytes_per_item <= row.bytes_per_item and other.recall[100] > row.recall[100])
+            or (other.bytes_per_item < row.bytes_per_item and other.recall[100] == row.recall[100])
+            for other in rows
+        )
+        assert on_frontier(row, rows) == (not beaten)
+
+
+def test_the_table_is_ordered_by_bytes_and_marks_the_frontier(rows):
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows).splitlines())
+    assert head == [
+        "items stored as", "k", "bits", "query k", "bytes/item", "smaller by", "recall@5", "recall@20", "nDCG@10",
+        "queries/s",
+    ]  # fmt: skip
+    assert len(lines) == len(rows)
+    sizes = [int(line[4]) for line in lines]
+    assert sizes == sorted(sizes, reverse=True)
+    marked = {(line[0].removesuffix(" •"), line[4]) for line in lines if line[0].endswith(" •")}
+    assert marked == {(label(row), str(row.bytes_per_item)) for row in rows if on_frontier(row, rows)}
+    assert ("float16", "48") in marked
+    assert any(line[0].startswith("refined codes") for line in lines)
+
+
+def test_the_picture_is_a_png_with_every_way(tmp_path, rows):
+    pytest.importorskip("matplotlib")
+    draw_picture(rows, tmp_path / "all.png")
+    draw_picture([dataclasses.replace(row, ndcg=None) for row in rows if row.bits is None], tmp_path / "some.png")
+    for name in ("all.png", "some.png"):
+        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
