@@ -11,6 +11,9 @@
     python examples/bench.py minute embeddings.npy --queries queries.npy    what so many seconds of training buy
     python examples/bench.py search embeddings.npy --queries queries.npy --model model.npz    beside other engines
     python examples/bench.py items embeddings.npy --queries queries.npy --model model.npz     as items grow in number
+    python examples/bench.py packed embeddings.npy --queries queries.npy --model model.npz    what packing costs
+    python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
+    python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
 
 The PyTorch side is the oracle of the tests: dense, autograd, its fastest Adam. Times are taken in turns, in one process,
 with the same number of threads, after checking that both sides give the same result. Figures are medians of the turns,
@@ -31,7 +34,7 @@ try:
     import torch
 except ImportError:
     sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
-from benchmarks import memory, minutes, retrieval, speed, start
+from benchmarks import memory, minutes, retrieval, speed, start, storage
 
 from compressae_ref.backends.threads import set_threads
 from compressae_ref.errors import CompressaeError
@@ -48,8 +51,13 @@ COMMANDS = {
     "minute": (minutes.minute, {}),
     "search": (retrieval.search, {"items": [1_000_000]}),
     "items": (retrieval.items, {"items": [10_000, 100_000, 1_000_000, 10_000_000]}),
+    "packed": (storage.packed, {"k": [16, 32, 64]}),
+    "refine": (storage.refine, {"k": [16, 32, 64]}),
+    "paper": (storage.paper, {"k": [8, 16, 32, 64, 128, 256]}),
 }
 """Each command, and what it looks at unless told otherwise."""
+
+WITH_MODEL = ("search", "items", "packed", "refine")
 
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 
@@ -58,8 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
     parser.add_argument("embeddings", help="(n, d) array in a .npy file")
-    parser.add_argument("--queries", help="other rows of the same kind, for `minute`, `search`, `items`")
-    parser.add_argument("--model", help="a model of the embeddings, for `search` and `items`")
+    parser.add_argument("--queries", help="other rows of the same kind, for whatever measures recall")
+    parser.add_argument("--model", help="a model of the embeddings, for whatever does not train one")
+    parser.add_argument("--steps", type=int, help="of training, for `paper` (as many as `fit` takes)")
     parser.add_argument("--asked", type=int, default=256, help="how many of the queries are asked in `search`, `items`")
     parser.add_argument("--faiss", nargs="*", default=["Flat", "IVF1024,PQ48"], help="indexes of faiss in `search`")
     for name, default in DEFAULTS.items():
@@ -71,9 +80,9 @@ def main() -> None:
     parser.add_argument("--picture", help="where `growth` and `minute` draw (beside the benchmarks)")
     options = parser.parse_args()
     command, own = COMMANDS[options.what]
-    if options.what in ("minute", "search", "items") and options.queries is None:
+    if options.what in (*WITH_MODEL, "minute", "paper") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
-    if options.what in ("search", "items") and options.model is None:
+    if options.what in WITH_MODEL and options.model is None:
         parser.error(f"{options.what}: expected --model")
     for name, default in {**DEFAULTS, **own}.items():
         setattr(options, name, getattr(options, name) or default)

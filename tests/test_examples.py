@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compressae_ref import Model, init_params, save_model
+
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 
@@ -43,21 +45,25 @@ def test_the_example_runs(path, tmp_path):
 
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
 BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute"]
+WITH_MODEL = ["search", "items", "packed", "refine", "paper"]
 
 
 @pytest.mark.oracle
 @pytest.mark.slow
-@pytest.mark.parametrize("what", BENCHMARKS)
+@pytest.mark.parametrize("what", [*BENCHMARKS, *WITH_MODEL])
 def test_the_benchmark_prints_its_table(what, tmp_path):
     """What takes minutes at any size (start, sustained) is not tried here."""
     rng, table = np.random.default_rng(0), r"(?m)^\|( ---:? \|)+$\n\| .*\d.* \|$"
     np.save(tmp_path / "x.npy", rng.standard_normal((300, 32), np.float32))
     np.save(tmp_path / "q.npy", rng.standard_normal((120, 32), np.float32))
     command = [sys.executable, str(BENCH), what, tmp_path / "x.npy", "--queries", tmp_path / "q.npy", *SMALL.split()]
+    if what in WITH_MODEL:
+        save_model(tmp_path / "model.npz", Model(init_params(32, 128, rng, init="tied"), 4))
+        command += ["--model", tmp_path / "model.npz", "--items", "1000", "--faiss", "Flat", "--steps", "20"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert re.search(table, run.stdout), run.stdout
-    assert (tmp_path / "picture.png").exists() == (what in ("growth", "minute"))
+    assert (tmp_path / "picture.png").exists() == (what in ("growth", "minute", "items"))
 
 
 @pytest.mark.oracle

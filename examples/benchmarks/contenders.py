@@ -63,9 +63,7 @@ def sparse_dot_topn(codes: Codes, asked: Codes, threads: int) -> dict[str, Searc
 
     def search(first: int, last: int) -> np.ndarray:
         found = sp_matmul_topn(queries[first:last], items, TOP, sort=True, n_threads=threads)
-        return np.array(
-            [np.resize(found.indices[a:b], TOP) for a, b in zip(found.indptr, found.indptr[1:], strict=False)]
-        )
+        return np.array([_filled(found.indices[a:b]) for a, b in zip(found.indptr, found.indptr[1:], strict=False)])
 
     return {"sparse_dot_topn": search}
 
@@ -99,7 +97,7 @@ def qdrant(codes: Codes, asked: Codes) -> dict[str, Search]:
         for row in range(first, last):
             vector = SparseVector(queries.indices[row].tolist(), queries.values[row].tolist())
             hits = shard.query(QueryRequest(TOP, query=Query.Nearest(vector, using="codes")))
-            found.append([hit.id for hit in hits])
+            found.append(_filled(np.array([hit.id for hit in hits])))
         return np.array(found)
 
     return {"Qdrant (in process)": search}
@@ -138,6 +136,11 @@ def faiss_indexes(x: np.ndarray, x_q: np.ndarray, threads: int, names: list[str]
             index.hnsw.efSearch = 2 * TOP
         searches[f"faiss {name}"] = lambda first, last, index=index: index.search(x_q[first:last], TOP)[1]
     return searches
+
+
+def _filled(ids: np.ndarray) -> np.ndarray:
+    """As many as are asked for: −1 where an engine gives fewer, because the others share no latent with the query."""
+    return np.pad(ids, (0, TOP - len(ids)), constant_values=-1)
 
 
 def unit(codes: Codes) -> Codes:
