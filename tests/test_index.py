@@ -23,9 +23,11 @@ from compressae_ref import (
     Model,
     ShapeError,
     asymmetric_cosine,
+    encode_refined,
     expanded_cosine,
     init_params,
     ops,
+    pack,
     reconstructed_cosine,
     search,
     sparse_cosine,
@@ -44,6 +46,14 @@ POOL = RNG.integers(-2, 3, (40, D)) + 0.0  # many are alike: scores tie
 POOL[~POOL.any(axis=1)] = 1
 CODES = MODEL.encode(POOL.astype("f4"))
 ASKED = POOL[::13].astype("f4") + np.float32(0.25)
+STORED = {
+    "encoded": CODES,
+    "refined": encode_refined(POOL.astype("f4"), MODEL, K),
+    "packed": pack(CODES, 4).unpack(),
+    "refined and packed": pack(encode_refined(POOL.astype("f4"), MODEL, K)).unpack(),
+    "split": CODES.split_signs(),
+}
+"""What an index is made of in the law; split codes know no model, and are asked with split codes."""
 
 
 def all_scores(space, codes, queries=ASKED, query_k=None, backend="numpy"):
@@ -77,15 +87,18 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         space=st.sampled_from(SPACES),
+        stored=st.sampled_from(sorted(STORED)),
         backend=st.sampled_from(AVAILABLE_BACKENDS),
         ids=st.sampled_from([None, NUMBERS, TEXTS]),
         rows=st.lists(st.integers(0, 39), max_size=30),
         data=st.data(),
     )
-    def build(self, space, backend, ids, rows, data):
-        self.space, self.backend, self.kind, self.highest = space, backend, ids, -1
+    def build(self, space, stored, backend, ids, rows, data):
+        self.codes, self.split = STORED[stored], stored == "split"
+        self.space, self.model = ("sparse", None) if self.split else (space, MODEL)
+        self.backend, self.kind, self.highest = backend, ids, -1
         given_ids = self._ids(len(rows), {}, data)
-        self.index = Index.build(CODES[rows], space=space, model=MODEL, ids=given_ids, backend=backend)
+        self.index = Index.build(self.codes[rows], space=self.space, model=self.model, ids=given_ids, backend=backend)
         self.items = dict(zip(range(len(rows)) if given_ids is None else given_ids, rows, strict=True))
         self._see()
 
@@ -101,7 +114,7 @@ class Life(RuleBasedStateMachine):
     @rule(rows=st.lists(st.integers(0, 39), max_size=20), data=st.data())
     def add(self, rows, data):
         ids = self._ids(len(rows), self.items, data)
-        self.index.add(CODES[rows], ids)
+        self.index.add(self.codes[rows], ids)
         numbers = range(self.highest + 1, self.highest + 1 + len(rows)) if ids is None else ids
         self.items |= dict(zip(numbers, rows, strict=True))
         self._see()
@@ -119,7 +132,7 @@ class Life(RuleBasedStateMachine):
         if self.items:
             again = data.draw(st.sampled_from(sorted(self.items)))
             with pytest.raises(DomainError, match="expected ids that are not in the index"):
-                self.index.add(CODES[[0]], [again])
+                self.index.add(self.codes[[0]], [again])
 
     @rule(number=st.integers(100, 200))
     def remove_what_is_not_there(self, number):
@@ -133,7 +146,7 @@ class Life(RuleBasedStateMachine):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "index.npz"
             self.index.save(path)
-            self.index = Index.load(path, model=MODEL, backend=backend, check=check)
+            self.index = Index.load(path, model=self.model, backend=backend, check=check)
             written = path.read_bytes()
             self.index.save(path)
             assert self.backend != backend or path.read_bytes() == written
@@ -144,9 +157,11 @@ class Life(RuleBasedStateMachine):
         only = None
         if allowed:
             only = data.draw(st.sets(st.sampled_from(sorted(self.items)) if self.items else st.nothing()))
-        hits = self.index.search(ASKED, top, allowed=None if only is None else [*only, *self._strangers()])
-        rows = list(self.items.values())
-        ids, scores = truth(all_scores(self.space, CODES[rows]), list(self.items), top, only)
+        asked = MODEL.encode(ASKED).split_signs() if self.split else ASKED
+        hits = self.index.search(asked, top, allowed=None if only is None else [*only, *self._strangers()])
+        items = self.codes[list(self.items.values())]
+        expected = sparse_cosine(asked, items, backend="numpy") if self.split else all_scores(self.space, items)
+        ids, scores = truth(expected, list(self.items), top, only)
         assert hits.ids.tolist() == ids
         assert_same_bits(hits.scores, scores)
 
