@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FormatError,
         ShapeError,
     )
+    from compressae_ref.evaluation.evaluate import evaluate
     from compressae_ref.fileformat import load_codes, load_model, save_code_blocks, save_codes, save_model
     from compressae_ref.index import Index, search
     from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
@@ -55,6 +56,7 @@ __all__ = [
     "search",
     "Index",
     "Hits",
+    "evaluate",
     "recall_at",
     "mean_cosine",
     "dead_latents",
@@ -87,6 +89,7 @@ _HOME = {
     "index": ("search", "Index"),
     "ranking": ("Hits",),
     "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
+    "evaluation.evaluate": ("evaluate",),
     "fileformat": ("save_model", "load_model", "save_codes", "save_code_blocks", "load_codes"),
     "packing": ("pack", "PackedCodes", "save_packed", "load_packed"),
     "backends": ("get_backend",),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import LINE
-from compressae_ref.errors import FormatError
+from compressae_ref.errors import DomainError, FormatError
 
 PathLike = str | os.PathLike[str]
 
@@ -58,6 +58,14 @@ def require_writable(path: PathLike) -> None:
         raise FileExistsError(errno.EEXIST, "expected the name of a file to write, got a device or a pipe", str(path))
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, "the output folder cannot be written to", str(path.parent))
+
+
+def require_output(output: PathLike, *inputs: PathLike) -> None:
+    """Refuse an output that cannot be written, or that would take the place of an input."""
+    require_writable(output)
+    for path in map(Path, inputs):
+        if Path(output).exists() and path.exists() and path.samefile(output):
+            raise DomainError(f"{output}: expected an output that is not an input, got the same file")
 
 
 @contextmanager

@@ -14,8 +14,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compressae_ref.archive import require_output
 from compressae_ref.arguments import SETTINGS, command_line
 from compressae_ref.console import named, say, tell, tell_of_compiling
 from compressae_ref.errors import CompressaeError, DomainError
@@ -79,7 +80,7 @@ def _train(options: argparse.Namespace) -> None:
     from compressae_ref.progress import TrainingBar
     from compressae_ref.train import fit
 
-    _require_output(options.output, options.embeddings)
+    require_output(options.output, options.embeddings)
     embeddings = open_embeddings(options.embeddings)
     settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     with TrainingBar() as bar, named(options.embeddings):
@@ -94,7 +95,7 @@ def _encode(options: argparse.Namespace) -> None:
     from compressae_ref.embeddings import open_embeddings
     from compressae_ref.fileformat import load_model, save_code_blocks
 
-    _require_output(options.output, options.embeddings, options.model)
+    require_output(options.output, options.embeddings, options.model)
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
         save_code_blocks(options.output, _code_blocks(model, embeddings, options), len(embeddings))
@@ -118,7 +119,7 @@ def _pack(options: argparse.Namespace) -> None:
     from compressae_ref.metrics import bytes_per_row
     from compressae_ref.packing import pack, save_packed
 
-    _require_output(options.output, options.codes)
+    require_output(options.output, options.codes)
     codes = load_codes(options.codes)
     packed = pack(codes, options.bits, backend=options.backend)
     save_packed(options.output, packed)
@@ -130,7 +131,7 @@ def _unpack(options: argparse.Namespace) -> None:
     from compressae_ref.fileformat import save_codes
     from compressae_ref.packing import load_packed
 
-    _require_output(options.output, options.packed)
+    require_output(options.output, options.packed)
     codes = load_packed(options.packed).unpack(backend=options.backend)
     save_codes(options.output, codes)
     tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")
@@ -139,7 +140,7 @@ def _unpack(options: argparse.Namespace) -> None:
 def _split_signs(options: argparse.Namespace) -> None:
     from compressae_ref.fileformat import load_codes, save_codes
 
-    _require_output(options.output, options.codes)
+    require_output(options.output, options.codes)
     codes = load_codes(options.codes)
     with named(options.codes):
         split = codes.split_signs()
@@ -166,55 +167,9 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from compressae_ref.data import read_all
-    from compressae_ref.embeddings import open_embeddings
-    from compressae_ref.evaluate import TOPS, Row, evaluate
-    from compressae_ref.fileformat import load_model
-    from compressae_ref.frontier import draw, label, require_matplotlib, table
-    from compressae_ref.relevance import load_relevance
+    from compressae_ref.evaluation.command import run_evaluation
 
-    if options.picture is not None:
-        require_matplotlib()
-        _require_output(options.picture, options.model, options.embeddings, *filter(None, [options.queries]))
-    if options.relevance is not None and options.queries is None:
-        raise DomainError("evaluate: expected QUERIES with --relevance, whose pairs name their rows")
-    relevance = None if options.relevance is None else load_relevance(options.relevance)
-    model, items = load_model(options.model), open_embeddings(options.embeddings)
-    with named(options.embeddings):
-        items = read_all(items, d=model.params.d)
-    if options.queries is None:
-        items, queries = _drawn_queries(items, options.seed)
-    else:
-        queries = open_embeddings(options.queries)
-        with named(options.queries):
-            queries = read_all(queries, d=model.params.d)
-    tops = options.top or [top for top in TOPS if top <= len(items)] or [len(items)]
-    settings = {"ks": options.k, "tops": tops, "bits": options.bits, "baselines": options.baselines}
-
-    def progress(row: Row) -> None:
-        if options.baselines:  # which takes minutes
-            tell(f"{label(row)}, {row.bytes_per_item} bytes: recall@{max(tops)} {row.recall[max(tops)]:.3f}")
-
-    rows = evaluate(model, items, queries, relevance=relevance, backend=options.backend, progress=progress, **settings)
-    if options.queries is None:
-        tell(f"no QUERIES given: {len(queries)} rows drawn from the items ask, and are not searched")
-    say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
-    if options.picture is not None:
-        draw(rows, options.picture)
-
-
-def _drawn_queries(items: Any, seed: int) -> tuple[Any, Any]:
-    import numpy as np
-
-    from compressae_ref.checks import as_whole
-    from compressae_ref.config import MOST_SEED
-    from compressae_ref.data import held_out_rows
-
-    if len(items) < 2:
-        raise DomainError(f"evaluate: expected QUERIES or at least 2 items to draw them from, got {len(items)}")
-    rng = np.random.default_rng(as_whole(seed, "seed", 0, MOST_SEED))
-    drawn = held_out_rows(len(items), min(500, len(items) // 2), rng)
-    return np.delete(items, drawn, axis=0), items[drawn]
+    run_evaluation(options)
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -228,16 +183,6 @@ def _verify(options: argparse.Namespace) -> bool:
     from compressae_ref.verify.command import verify
 
     return verify(options)
-
-
-def _require_output(output: str, *inputs: str) -> None:
-    """Refuse an output that cannot be written, or that would take the place of an input."""
-    from compressae_ref.archive import require_writable
-
-    require_writable(output)
-    for path in map(Path, inputs):
-        if Path(output).exists() and path.exists() and path.samefile(output):
-            raise DomainError(f"{output}: expected an output that is not an input, got the same file")
 
 
 _COMMANDS = {

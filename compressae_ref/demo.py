@@ -16,8 +16,8 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
-from compressae_ref.evaluate import Row, evaluate
-from compressae_ref.frontier import draw, table
+from compressae_ref.evaluation.evaluate import Row, evaluate
+from compressae_ref.evaluation.frontier import draw, table
 from compressae_ref.index import search
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model

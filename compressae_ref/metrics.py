@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,6 @@ from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.ops import cosines
-
-if TYPE_CHECKING:
-    from compressae_ref.relevance import Relevance
 
 
 def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
@@ -27,22 +24,6 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
         )
     hits = [len(np.intersect1d(*pair)) for pair in zip(found, true, strict=True)]
     return float(np.mean(hits) / true.shape[1])
-
-
-def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
-    """Normalised discounted cumulative gain of what is found. (n_q, top), grades → mean, from 0 to 1.
-
-    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by that of the best order there is; over the
-    queries that have a relevant item. With linear gain, as in trec_eval.
-    """
-    top = found.shape[1]
-    discounts = 1 / np.log2(np.arange(2, top + 2))
-    shares = []
-    for query, grades in relevance.by_query():
-        gains = [grades.get(item, 0) for item in found[query].tolist()]
-        ideal = sorted(grades.values(), reverse=True)[:top]
-        shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
-    return float(np.mean(shares))
 
 
 def mean_cosine(x_unit: Floats, x_hat: Floats) -> float:

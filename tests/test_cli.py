@@ -28,11 +28,11 @@ import pytest
 import compressae_ref
 from compressae_ref import Model, cli, fit, init_params, load_codes, load_model, save_codes, save_model, search
 from compressae_ref import demo as demo_module
-from compressae_ref import evaluate as evaluate_module
 from compressae_ref import train as train_module
 from compressae_ref.config import TrainConfig
-from compressae_ref.evaluate import evaluate
-from compressae_ref.frontier import table
+from compressae_ref.evaluation import command as evaluate_module
+from compressae_ref.evaluation.evaluate import evaluate
+from compressae_ref.evaluation.frontier import table
 from compressae_ref.interrupts import kept_interrupts
 from compressae_ref.packing import pack
 from compressae_ref.spaces import SPACES
@@ -398,7 +398,7 @@ def test_evaluate_without_queries_draws_them_from_the_items(files, run, form):
 
 def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("compressae_ref.baselines.has_faiss", lambda: False)
+    monkeypatch.setattr("compressae_ref.evaluation.baselines.has_faiss", lambda: False)
     pairs, picture = tmp_path / "pairs.tsv", tmp_path / "frontier.png"
     pairs.write_text("0 1\n1 299\n")
     more = ["--baselines", "--bits", 5, 8, "--k", 4, "--relevance", pairs, "--picture", picture]

@@ -21,14 +21,14 @@ from compressae_ref import (
     init_params,
     pack,
 )
-from compressae_ref.baselines import baselines, principal_components
-from compressae_ref.evaluate import Row, evaluate
-from compressae_ref.frontier import draw as draw_picture
-from compressae_ref.frontier import label, on_frontier, table
-from compressae_ref.metrics import ndcg_at, recall_at
+from compressae_ref.evaluation.baselines import baselines, principal_components
+from compressae_ref.evaluation.evaluate import Row, evaluate
+from compressae_ref.evaluation.frontier import draw as draw_picture
+from compressae_ref.evaluation.frontier import label, on_frontier, table
+from compressae_ref.evaluation.relevance import as_relevance, load_relevance, ndcg_at
+from compressae_ref.metrics import recall_at
 from compressae_ref.model import unit_rows
 from compressae_ref.neighbours import nearest_dense
-from compressae_ref.relevance import as_relevance, load_relevance
 from tests import strategies as draw
 
 D, H, K, N = 24, 96, 8, 400
@@ -53,7 +53,7 @@ def pairs(problem):
 def rows(problem, pairs):
     model, x, x_q = problem
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compressae_ref.baselines.has_faiss", lambda: False)
+        patch.setattr("compressae_ref.evaluation.baselines.has_faiss", lambda: False)
         return evaluate(model, x, x_q, ks=[8, 4], tops=TOPS, bits=[5, 8], relevance=pairs, baselines=True)
 
 
@@ -146,7 +146,7 @@ def found(problem):
     x_unit, x_q = (unit_rows(each, np.float32) for each in (x, x_q))
     truth = nearest_dense(x_q, x_unit, 20).ids
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compressae_ref.baselines.has_faiss", lambda: False)
+        patch.setattr("compressae_ref.evaluation.baselines.has_faiss", lambda: False)
         ways = list(baselines(x_unit, [4 * D, 4 * D + 3, 40, 3], [24]))
     return {(way.method, way.bytes_per_item): recall_at(way.search(x_q, 20), truth) for way in ways}
 

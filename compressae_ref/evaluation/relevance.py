@@ -29,6 +29,22 @@ class Relevance(NamedTuple):
         yield from sorted(grades.items())
 
 
+def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
+    """Normalised discounted cumulative gain of what is found. (n_q, top), grades → mean, from 0 to 1.
+
+    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by that of the best order there is; over the
+    queries that have a relevant item. With linear gain, as in trec_eval.
+    """
+    top = found.shape[1]
+    discounts = 1 / np.log2(np.arange(2, top + 2))
+    shares = []
+    for query, grades in relevance.by_query():
+        gains = [grades.get(item, 0) for item in found[query].tolist()]
+        ideal = sorted(grades.values(), reverse=True)[:top]
+        shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
+    return float(np.mean(shares))
+
+
 def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
     """Pairs (m, 2), or with grades (m, 3), of row numbers below n_q and n.
 

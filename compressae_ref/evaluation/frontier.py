@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from compressae_ref.archive import PathLike, replacing
 from compressae_ref.errors import DomainError
-from compressae_ref.evaluate import Row
+from compressae_ref.evaluation.evaluate import Row
 
 LABELS = {
     "dense": "dense vectors",

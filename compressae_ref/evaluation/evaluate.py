@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.baselines import baselines as all_baselines
-from compressae_ref.baselines import by_components, principal_components
 from compressae_ref.checks import as_embeddings, as_k, as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_all
 from compressae_ref.errors import DomainError
+from compressae_ref.evaluation.baselines import baselines as all_baselines
+from compressae_ref.evaluation.baselines import by_components, principal_components
+from compressae_ref.evaluation.relevance import Relevance, as_relevance, ndcg_at
 from compressae_ref.index import Index
-from compressae_ref.metrics import bytes_per_row, ndcg_at, recall_at
+from compressae_ref.metrics import bytes_per_row, recall_at
 from compressae_ref.model import Model, aux_k, unit_rows
 from compressae_ref.neighbours import best_products, nearest_dense
 from compressae_ref.packing import pack
 from compressae_ref.refinement import encode_refined
-from compressae_ref.relevance import Relevance, as_relevance
 from compressae_ref.spaces import EXPANSION, as_space
 
 TOPS = (10, 100)
@@ -122,7 +122,7 @@ def evaluate(
     bits: Sequence[int] | None = None,
     relevance: Any = None,
     baselines: bool = False,
-    progress: Callable[[Row], None] = lambda row: None,
+    progress: Callable[[Row], None] | None = None,
     backend: str | Backend | None = None,
 ) -> list[Row]:
     """Recall and bytes of dense vectors, of PCA, and of codes in every space and at several k from one encoding.
@@ -162,7 +162,8 @@ def evaluate(
     rows = []
     for row in _rows(model, dense, judge, ks, bits, kernels):
         rows.append(row)
-        progress(row)
+        if progress is not None:
+            progress(row)
     return rows
 
 
