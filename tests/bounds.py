@@ -27,3 +27,10 @@ def assert_same_bits(a, b) -> None:
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     assert (a.shape, a.dtype) == (b.shape, b.dtype)
     assert a.tobytes() == b.tobytes(), f"{np.sum(a != b)} of {a.size} differ"
+
+
+def assert_same_codes(a, b) -> None:
+    """Codes with the same bits, of the same model."""
+    assert_same_bits(a.indices, b.indices)
+    assert_same_bits(a.values, b.values)
+    assert (a.n_latents, a.model) == (b.n_latents, b.model)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from compressae_ref.backends import get_backend
+from compressae_ref.backends import Backend, get_backend, threads
+from compressae_ref.backends.threads import set_threads
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, derandomize=True, print_blob=True)
@@ -21,6 +24,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 HAS = {name: importlib.util.find_spec(name) is not None for name in ("numba", "torch", "scipy", "matplotlib")}
 HAS |= {name: shutil.which(name) is not None for name in ("cc", "node")}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
+
+
+KERNELS_IN_THREADS = ["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"]
+
+
+@contextmanager
+def kernels_in_threads(what: str) -> Iterator[Backend]:
+    """A backend with so many threads, among which little work is divided, too."""
+    name, _, count = what.partition(", ")
+    if name == "numba":
+        pytest.importorskip("numba")
+    set_threads(int(count[0]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "FINEST", 1 << 30)
+        yield get_backend(name)
+    set_threads(None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,7 +21,7 @@ from compressae_ref import Codes, Model, Params, init_params, load_codes, load_m
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
 from compressae_ref.fileformat import describe, save_code_blocks
 from tests import strategies
-from tests.bounds import assert_same_bits
+from tests.bounds import assert_same_bits, assert_same_codes
 
 D, H, K, N = 16, 64, 32, 5
 DTYPES = ("float32", "float64")
@@ -48,12 +48,6 @@ def assert_same_model(a: Model, b: Model) -> None:
     for name, array in a.params.arrays().items():
         assert_same_bits(array, b.params.arrays()[name])
     assert (a.k, a.digest, dict(a.training)) == (b.k, b.digest, dict(b.training))
-
-
-def assert_same_codes(a: Codes, b: Codes) -> None:
-    assert_same_bits(a.indices, b.indices)
-    assert_same_bits(a.values, b.values)
-    assert (a.n_latents, a.model) == (b.n_latents, b.model)
 
 
 def same_content(a: Model | Codes, b: Model | Codes) -> bool:

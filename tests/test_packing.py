@@ -20,31 +20,18 @@ from compressae_ref import (
     save_codes,
     save_packed,
 )
-from compressae_ref.backends import get_backend, threads
-from compressae_ref.backends.threads import set_threads
 from tests import strategies as draw
-from tests.bounds import assert_same_bits
+from tests.bounds import assert_same_bits, assert_same_codes
+from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
 
 bits_of_values = st.sampled_from(packing.BITS)
 
 
-@pytest.fixture(scope="module", params=["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"])
+@pytest.fixture(scope="module", params=KERNELS_IN_THREADS)
 def backend(request):
-    name, _, count = request.param.partition(", ")
-    if name == "numba":
-        pytest.importorskip("numba")
-    set_threads(int(count[0]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "FINEST", 1 << 30)  # what is little is divided, too
+    with kernels_in_threads(request.param) as kernels, pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "ROWS_AT_ONCE", 3)
-        yield get_backend(name)
-    set_threads(None)
-
-
-def assert_same_codes(a, b):
-    assert_same_bits(a.indices, b.indices)
-    assert_same_bits(a.values, b.values)
-    assert (a.n_latents, a.model) == (b.n_latents, b.model)
+        yield kernels
 
 
 @given(codes=draw.codes(n=st.integers(0, 12)), bits=bits_of_values)

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, ops, refine, refinement
-from compressae_ref.backends import get_backend, threads
-from compressae_ref.backends.threads import set_threads
+from compressae_ref.backends import get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.demo import load_demo_data
 from compressae_ref.metrics import mean_cosine
@@ -17,20 +16,15 @@ from compressae_ref.refinement import refine_unit
 from compressae_ref.sums import gamma, pair_dots
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
+from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
 
 NUMPY = get_backend("numpy")
 
 
-@pytest.fixture(scope="module", params=["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"])
+@pytest.fixture(scope="module", params=KERNELS_IN_THREADS)
 def kernels(request):
-    name, _, count = request.param.partition(", ")
-    if name == "numba":
-        pytest.importorskip("numba")
-    set_threads(int(count[0]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "FINEST", 1 << 30)  # what is little is divided, too
-        yield get_backend(name)
-    set_threads(None)
+    with kernels_in_threads(request.param) as kernels:
+        yield kernels
 
 
 @st.composite
