@@ -14,31 +14,21 @@ from hypothesis import strategies as st
 
 from compressae_ref import adam, fit, ops, sums
 from compressae_ref import backends as backends_module
-from compressae_ref.backends import get_backend, numpy_cpu, threads
-from compressae_ref.backends.threads import set_threads
+from compressae_ref.backends import get_backend, numpy_cpu
 from compressae_ref.errors import BackendError
 from compressae_ref.fileformat import save_model
 from tests import strategies as draw
-from tests.bounds import assert_same_bits
+from tests.bounds import assert_same_bits, assert_same_codes
+from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
 
 pytest.importorskip("numba")
 FEW = 16
 
 
-@pytest.fixture(scope="module", params=["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"])
+@pytest.fixture(scope="module", params=KERNELS_IN_THREADS)
 def kernels(request):
-    name, _, count = request.param.partition(", ")
-    set_threads(int(count[0]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "FINEST", 1 << 30)  # what is little is divided, too
-        yield get_backend(name)
-    set_threads(None)
-
-
-def assert_same_codes(a, b):
-    assert_same_bits(a.indices, b.indices)
-    assert_same_bits(a.values, b.values)
-    assert a.n_latents == b.n_latents
+    with kernels_in_threads(request.param) as kernels:
+        yield kernels
 
 
 def encode_these(kernels, pre, k):

@@ -8,27 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import ops, ranking
-from compressae_ref.backends import get_backend, threads
-from compressae_ref.backends.threads import set_threads
 from compressae_ref.codes import Codes
 from compressae_ref.ranking import Hits, Items, Queries, best_of
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
+from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
 
 numba_lists = pytest.importorskip("compressae_ref.backends.numba_lists")
 numba_heap = pytest.importorskip("compressae_ref.backends.numba_heap")
 
 
-@pytest.fixture(scope="module", params=["numpy, 1 thread", "numpy, 3 threads", "numba, 1 thread", "numba, 3 threads"])
+@pytest.fixture(scope="module", params=["numpy, 1 thread", *KERNELS_IN_THREADS])
 def kernels(request):
-    name, _, count = request.param.partition(", ")
-    set_threads(int(count[0]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "FINEST", 1 << 30)  # what is little is divided, too
+    with kernels_in_threads(request.param) as kernels, pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "ITEMS_PER_BLOCK", 7)
         patch.setattr(ranking, "QUERIES_PER_BLOCK", 20)
-        yield get_backend(name)
-    set_threads(None)
+        yield kernels
 
 
 def by_sorting(queries, items, top):
