@@ -25,6 +25,8 @@ SHOWN = {
         r"x_hat_aux +\(3, 5\)",
     ],
     "05": [r"sparse, 4k \| reconstructed \| asymmetric", r"(?m)^\| 256 \| 0\.", r"(?m)^\| 2048 \| 0\.", r"recall@100"],
+    "06": [r"without \w+ ", r"mapped", r"the same, to the bit"],
+    "07": [r"(?m)^   32   5 bits +\d+ +0\.\d+ +0\.\d+$", r"read back: ", r"split +0\.\d+   lowest value \+"],
 }
 
 

@@ -1,0 +1,58 @@
+"""Fewer bytes and better neighbours from the same model: refined codes, packed; and codes for engines without signs.
+
+Run it with ``python examples/07_fewer_bytes.py``. It uses the embeddings that come with the package, and takes seconds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compressae_ref import Codes, Model, bytes_per_row, encode_refined, fit, pack, recall_at, search
+from compressae_ref.demo import DemoData, load_demo_data
+from compressae_ref.neighbours import nearest_dense
+
+
+def found(data: DemoData, codes: Codes, model: Model, truth: np.ndarray) -> str:
+    """Recall@10 of dense queries, as a cell."""
+    return f"{recall_at(search(data.queries, codes, 10, space='asymmetric', model=model).ids, truth):>18.3f}"
+
+
+def compare(data: DemoData, model: Model, truth: np.ndarray) -> None:
+    print("1. The same model, asked with dense queries:\n")
+    print("   k    values   bytes an item   encoded: recall@10   refined: recall@10")
+    for k in (16, 32):
+        kinds = [model.encode(data.items, k), encode_refined(data.items, model, k)]
+        print(f"   {k:<5}float32 {bytes_per_row(kinds[0]):>14}", *(found(data, each, model, truth) for each in kinds))
+        for bits in (8, 5, 4):
+            packed = [pack(each, bits) for each in kinds]
+            cells = (found(data, each.unpack(), model, truth) for each in packed)
+            print(f"   {k:<5}{bits} bits  {packed[0].bytes_per_item:>14}", *cells)
+
+
+def look_at_one(data: DemoData, model: Model) -> None:
+    packed = pack(encode_refined(data.items[:100], model, 8), bits=5)
+    row = packed[41]
+    print(f"\n2. One item in {row.bytes_per_item} bytes: {row.data.tobytes().hex(' ')}")
+    code = row.unpack()
+    print("   read back:", ", ".join(f"{j}: {v:+.3f}" for j, v in zip(code.indices[0], code.values[0], strict=True)))
+
+
+def split(data: DemoData, model: Model, truth: np.ndarray) -> None:
+    print("\n3. For engines that refuse negative values, over twice as many dimensions; sparse space, recall@10:")
+    items, queries = model.encode(data.items), model.encode(data.queries)
+    for name, pair in (("signed", (queries, items)), ("split", (queries.split_signs(), items.split_signs()))):
+        hits = search(*pair, 10)
+        print(f"   {name:<8}{recall_at(hits.ids, truth):.3f}   lowest value {pair[1].values.min():+.3f}")
+
+
+def main() -> None:
+    data = load_demo_data()
+    model = fit(data.items, n_latents=1024, k=32, steps=150, batch_size=256).model
+    truth = nearest_dense(data.queries, data.items, 10).ids
+    compare(data, model, truth)
+    look_at_one(data, model)
+    split(data, model, truth)
+
+
+if __name__ == "__main__":
+    main()
