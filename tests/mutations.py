@@ -23,6 +23,7 @@ OPS, MODEL, ADAM, INDEX, IDS, RANKING = "ops.py", "model.py", "adam.py", "index.
 SELECT, SUMS = "backends/numba_select.py", "backends/numba_sums.py"
 FILTER, PRODUCTS = "backends/numba_filter.py", "backends/numba_products.py"
 PACKING, PACKED = "packing.py", "backends/numba_packed.py"
+EVALUATE, RELEVANCE = "evaluation/evaluate.py", "evaluation/relevance.py"
 REFINE, NUMBA_REFINE = "refinement.py", "backends/numba_refine.py"
 LISTS, SEARCH, SCAN, HEAP = (f"backends/numba_{name}.py" for name in ("lists", "search", "scan", "heap"))
 
@@ -106,6 +107,16 @@ FAULTS = [
     Fault("the kernel reads beyond the end", PACKED, "room[0, :row_bytes] = data[i]", "room[0, :8] = data[i, :8]", "test_packing.py -k bytes_of_an_item"),
     Fault("the kernel does not look at the padding", PACKED, "or padding != 0", "or padding < 0", "test_vectors.py -k every_level"),
     Fault("packed files are not looked at", PACKING, "    packed.unpack()\n", "    packed.layout\n", "test_packing.py"),
+    # evaluation
+    Fault("negative values go to the even dimension", "codes.py", "* 2 + negative", "* 2 + ~negative", "test_codes.py -k split"),
+    Fault("packed codes are asked as they were before", EVALUATE, "codes, stored_bytes = packed.unpack(backend=backend), packed", "stored_bytes = packed", "test_evaluate.py -k what_its_search_finds"),
+    Fault("truth of other tops", EVALUATE, "self.truth[:, :top]", "self.truth", "test_evaluate.py -k what_its_search_finds"),
+    Fault("two stages choose among too few", EVALUATE, "RESCORED * top if", "top if", "test_evaluate.py -k what_its_search_finds"),
+    Fault("the ideal order is the given one", RELEVANCE, "sorted(grades.values(), reverse=True)", "list(grades.values())", "test_evaluate.py -k ndcg"),
+    Fault("ranks are discounted from 0", RELEVANCE, "np.arange(2, top + 2)", "np.arange(1, top + 1) + 1.5", "test_evaluate.py -k ndcg"),
+    Fault("binary codes are not scored again", "evaluation/baselines.py", "np.argsort(-scores, axis=1", "np.argsort(0 * scores, axis=1", "test_evaluate.py -k less"),
+    Fault("PCA keeps the least", "evaluation/baselines.py", ".T[::-1]", ".T", "test_evaluate.py -k less"),
+    Fault("the frontier forgets bytes", "evaluation/frontier.py", "row.recall[top], -row.bytes_per_item\n", "row.recall[top], 0\n", "test_evaluate.py -k frontier"),
     Fault("altered bytes of an index are not looked at", "indexfile.py", "        if check:\n            _check_bytes", "        if False:\n            _check_bytes", "test_index.py -k every_bit"),
     Fault("members begin anywhere in a file", "archive.py", "length = 4 + -(start + 4) % LINE", "length = 8 + -(start + 4) % LINE", "test_index.py -k cache_line"),
     Fault("a mapped file is changed", "mapped.py", 'np.memmap(path, dtype, "c", first, shape)', 'np.memmap(path, dtype, "r+", first, shape)', "test_index.py -k loaded_is_a_copy"),
