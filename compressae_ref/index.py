@@ -15,6 +15,7 @@ from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.ids import Ids, as_ids
 from compressae_ref.indexfile import codes_of, damaged, ids_of, norms_of, read_index, write_index
 from compressae_ref.model import Model
+from compressae_ref.packing import PackedCodes, as_codes
 from compressae_ref.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
 from compressae_ref.segments import Segment, balanced, joined, rows_of
 from compressae_ref.spaces import Space, as_queries, as_space, check_pair, item_norms, needed
@@ -40,14 +41,14 @@ class Index:
     @classmethod
     def build(
         cls,
-        codes: Codes,
+        codes: Codes | PackedCodes,
         *,
         space: Space = "sparse",
         model: Model | None = None,
         ids: Any = None,
         backend: str | Backend | None = None,
     ) -> Index:
-        """An index over all rows of ``codes``, which may be none.
+        """An index over all rows of ``codes``, which may be none; packed ones are unpacked.
 
         Parameters
         ----------
@@ -60,6 +61,7 @@ class Index:
         DomainError, ShapeError, DTypeError
             For an unknown space, a missing model, codes of another model, ids that do not fit.
         """
+        codes = as_codes(codes, backend)
         if model is not None:
             model.check_codes(codes)
             codes = codes.astype(model.params.dtype)
@@ -80,7 +82,7 @@ class Index:
         """The ids of all items, in the order in which they were added."""
         return self._ids.values[self._ids.alive]
 
-    def add(self, codes: Codes, ids: Any = None) -> None:
+    def add(self, codes: Codes | PackedCodes, ids: Any = None) -> None:
         """Add items.
 
         Parameters
@@ -93,6 +95,7 @@ class Index:
         DomainError, ShapeError, DTypeError
             And nothing is added.
         """
+        codes = as_codes(codes, self.backend)
         check_pair(codes, self.like, "codes")
         if codes.k != self.like.k:
             raise ShapeError(f"codes: expected k = {self.like.k} entries as in the index, got {codes.k}")
@@ -243,7 +246,7 @@ class Index:
 
 def search(
     queries: Codes | Any,
-    codes: Codes,
+    codes: Codes | PackedCodes,
     top: int = 100,
     *,
     space: Space = "sparse",

@@ -17,7 +17,7 @@ from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_k, as_whole, reject
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, FormatError, ShapeError
+from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.fileformat import PACKED_FORMAT, VERSION, json_array, load_file
 
 BITS = (4, 5, 6, 8)
@@ -118,6 +118,15 @@ class PackedCodes:
         """
         indices, values = get_backend(backend).unpack_rows(self.data, self.n_latents, self.k, self.bits)
         return Codes.trusted(indices, values, self.n_latents, self.model)
+
+
+def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -> Codes:
+    """Codes as they are, and packed ones unpacked; DTypeError for anything else."""
+    if isinstance(codes, PackedCodes):
+        return codes.unpack(backend=backend)
+    if not isinstance(codes, Codes):
+        raise DTypeError(f"codes: expected Codes or PackedCodes, got {type(codes).__name__}")
+    return codes
 
 
 def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -> PackedCodes:

@@ -380,6 +380,16 @@ def test_what_was_removed_takes_no_memory_for_long(backend):
     assert index.ids.tolist() == [41], "a number is given once"
 
 
+def test_packed_codes_are_unpacked(backend):
+    packed = pack(CODES, 4)
+    index = Index.build(packed[:25], model=MODEL, backend=backend)
+    index.add(packed[25:])
+    for a, b in zip(
+        index.search(ASKED, 9), search(ASKED, packed.unpack(), 9, model=MODEL, backend="numpy"), strict=True
+    ):
+        assert_same_bits(a, b)
+
+
 def test_expanded_queries_of_all_latents_are_asymmetric(backend):
     full = all_scores("expanded", CODES, query_k=H, backend=backend)
     assert_same_bits(full, all_scores("asymmetric", CODES, backend=backend))
@@ -441,6 +451,7 @@ def other(codes):
             "all different, got 3 twice",
         ),
         (lambda: build(CODES).remove(["a"]), DomainError, "ids: expected ids of the index, got 'a'"),
+        (lambda: build(POOL), DTypeError, "codes: expected Codes or PackedCodes, got ndarray"),
         (lambda: build(CODES, space="flat"), DomainError, "space: expected one of sparse, reconstructed, asymm"),
         (lambda: build(CODES, space="expanded"), DomainError, "model: expected the model that made the codes"),
         (
