@@ -161,8 +161,8 @@ def _add_evaluate(commands: Any) -> None:
         "--top", type=int, nargs="+", help="neighbours that count (default: 10 100, or fewer for fewer items)"
     )
     text = (
-        "compare with other ways of storing dense vectors (those of faiss where it is installed), ask in all ways, and "
-        "take the time of each"
+        "compare with other ways of storing dense vectors (those of faiss, too, where it is installed: it trains for "
+        "minutes), ask in all ways, and take the time of each"
     )
     command.add_argument("--baselines", action="store_true", help=text)
     text = "bits of values, for packed codes: refined ones, too (default: none; with --baselines 5)"

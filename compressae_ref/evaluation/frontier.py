@@ -92,15 +92,16 @@ def draw(rows: Sequence[Row], path: PathLike, title: str = "What compression cos
     top, curves = max(rows[0].recall), _curves(rows)
     figure = Figure(figsize=(8.6 if len(curves) < 8 else 11, 5 if len(curves) < 8 else 7), layout="constrained")
     axes = figure.subplots()
-    for number, (name, points) in enumerate(curves.items()):
-        ours = "codes" in name
+    colours = {way: f"C{place % 10}" for place, way in enumerate(dict.fromkeys(way for way, _ in curves))}
+    for (way, bits), points in curves.items():
+        ours = "codes" in way
         axes.plot(
             *zip(*sorted(points), strict=True),
-            marker="o" if ours else "s",
+            marker="o" if ours and bits is None else "^" if ours else "s",
             linestyle="-" if ours else "--",
-            color=f"C{number % 10}",
+            color=colours[way],
             markersize=5,
-            label=name,
+            label=way if bits is None else f"{way}, {bits} bits",
         )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda size, _: f"{size:g}")
@@ -113,16 +114,13 @@ def draw(rows: Sequence[Row], path: PathLike, title: str = "What compression cos
         figure.savefig(file, format="png", dpi=130)
 
 
-def _curves(rows: Sequence[Row]) -> dict[str, list[tuple[int, float]]]:
-    """Points of each way but the dense one; packed ones and those with longer queries are ways of their own."""
-    top, curves = max(rows[0].recall), dict[str, list[tuple[int, float]]]()
+def _curves(rows: Sequence[Row]) -> dict[tuple[str, int | None], list[tuple[int, float]]]:
+    """Points of each way but the dense one, by the bits of packed values; longer queries are a way of their own."""
+    top, curves = max(rows[0].recall), dict[tuple[str, int | None], list[tuple[int, float]]]()
     for row in rows:
         if row.method == "dense":
             continue
-        name = label(row)
-        if row.method == "sparse" and row.query_k != row.k:
-            name += ", query k = 4k"
-        if row.bits is not None:
-            name += f", {row.bits} bits"
-        curves.setdefault(name, []).append((row.bytes_per_item, row.recall[top]))
-    return curves
+        longer = row.method == "sparse" and row.query_k != row.k
+        way = label(row) + ", query k = 4k" * longer
+        curves.setdefault((way, row.bits), []).append((row.bytes_per_item, row.recall[top]))
+    return dict(sorted(curves.items(), key=lambda curve: ("codes" not in curve[0][0], curve[0][0], curve[0][1] or 0)))
