@@ -103,6 +103,25 @@ def qdrant(codes: Codes, asked: Codes) -> dict[str, Search]:
     return {"Qdrant (in process)": search}
 
 
+def dense_search(x: np.ndarray, x_q: np.ndarray) -> dict[str, Search]:
+    """PyTorch's product and the best of each block of items, and of those the best."""
+    import torch
+
+    items, queries = torch.from_numpy(x), torch.from_numpy(x_q)
+
+    def search(first: int, last: int) -> np.ndarray:
+        scores, ids = [], []
+        for start in range(0, len(items), 65_536):
+            some = items[start : start + 65_536]
+            found = torch.topk(queries[first:last] @ some.T, min(TOP, len(some)))
+            scores.append(found.values)
+            ids.append(found.indices + start)
+        best = torch.topk(torch.cat(scores, dim=1), TOP).indices
+        return torch.gather(torch.cat(ids, dim=1), 1, best).numpy()
+
+    return {"dense search (PyTorch, product and topk)": search}
+
+
 def dense_product(x: np.ndarray, x_q: np.ndarray) -> dict[str, Search]:
     """The product alone, without looking for the best: less than any search that computes it."""
     nothing = np.empty((0, TOP), np.int64)

@@ -29,7 +29,7 @@ def search(options: argparse.Namespace) -> None:
         ("qdrant", lambda: contenders.qdrant(codes, asked)),
     ):
         sparse |= _if_there(name, make)
-    dense |= contenders.dense_product(x, x_q)
+    dense |= contenders.dense_product(x, x_q) | contenders.dense_search(x, x_q)
     dense |= _if_there("faiss", lambda: contenders.faiss_indexes(x, x_q, options.threads, options.faiss))
     dense |= contenders.ours_asymmetric(codes, x_q, model)
     exact = Index.build(codes, model=model).search(asked, TOP).ids
@@ -89,7 +89,10 @@ def _dense_truth(x: np.ndarray, x_q: np.ndarray) -> np.ndarray:
 
 
 def items(options: argparse.Namespace) -> None:
-    """Milliseconds per query, memory and seconds to build, as the items grow in number; a picture."""
+    """Milliseconds per query, memory and seconds to build, as the items grow in number; a picture.
+
+    Above a million the codes are those of the first million again.
+    """
     model, x, x_q = _problem(options, min(max(options.items), 1_000_000))
     asked, found = model.encode(x_q), {}
     base = model.encode(x)
