@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from compressae_ref.index import Index, search
     from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
     from compressae_ref.model import Model
-    from compressae_ref.packing import PackedCodes, load_packed, pack, save_packed
+    from compressae_ref.packedfile import load_packed, save_packed
+    from compressae_ref.packing import PackedCodes, pack
     from compressae_ref.params import Params, init_params
     from compressae_ref.ranking import Hits
     from compressae_ref.refinement import encode_refined, refine, refined_blocks
@@ -91,7 +92,8 @@ _HOME = {
     "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
     "evaluation.evaluate": ("evaluate",),
     "fileformat": ("save_model", "load_model", "save_codes", "save_code_blocks", "load_codes"),
-    "packing": ("pack", "PackedCodes", "save_packed", "load_packed"),
+    "packing": ("pack", "PackedCodes"),
+    "packedfile": ("save_packed", "load_packed"),
     "backends": ("get_backend",),
     "errors": ("CompressaeError", "ShapeError", "DTypeError", "DomainError", "FormatError", "BackendError"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from compressae_ref import __version__
 from compressae_ref.backends import BACKENDS
 from compressae_ref.config import CHOICES, PRESETS, TrainConfig
-from compressae_ref.packing import BITS
+from compressae_ref.packed_rows import BITS
 from compressae_ref.spaces import SPACES
 from compressae_ref.verify.accumulated import CASES
 from compressae_ref.verify.operations import PARTS

@@ -117,7 +117,8 @@ def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespac
 def _pack(options: argparse.Namespace) -> None:
     from compressae_ref.fileformat import load_codes
     from compressae_ref.metrics import bytes_per_row
-    from compressae_ref.packing import pack, save_packed
+    from compressae_ref.packedfile import save_packed
+    from compressae_ref.packing import pack
 
     require_output(options.output, options.codes)
     codes = load_codes(options.codes)
@@ -129,7 +130,7 @@ def _pack(options: argparse.Namespace) -> None:
 
 def _unpack(options: argparse.Namespace) -> None:
     from compressae_ref.fileformat import save_codes
-    from compressae_ref.packing import load_packed
+    from compressae_ref.packedfile import load_packed
 
     require_output(options.output, options.packed)
     codes = load_packed(options.packed).unpack(backend=options.backend)

@@ -26,6 +26,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.data import BLOCK_ROWS
 from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.model import Model
+from compressae_ref.packing import from_arrays
 from compressae_ref.params import Params
 
 VERSION = 1
@@ -163,8 +164,6 @@ def load_codes(path: PathLike) -> Codes:
     """
     arrays, meta = _read(path)
     if meta["format"] == PACKED_FORMAT:
-        from compressae_ref.packing import from_arrays
-
         return _built(path, PACKED_FORMAT, arrays, meta, lambda *content: from_arrays(*content).unpack())
     return _built(path, CODES_FORMAT, arrays, meta, _codes)
 

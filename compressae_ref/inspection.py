@@ -20,7 +20,7 @@ from compressae_ref.fileformat import (
 )
 from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
 from compressae_ref.model import Model
-from compressae_ref.packing import load_packed
+from compressae_ref.packedfile import load_packed
 
 
 def inspect_file(path: str) -> dict[str, Any]:

@@ -22,9 +22,9 @@ class Fault(NamedTuple):
 OPS, MODEL, ADAM, INDEX, IDS, RANKING = "ops.py", "model.py", "adam.py", "index.py", "ids.py", "ranking.py"
 SELECT, SUMS = "backends/numba_select.py", "backends/numba_sums.py"
 FILTER, PRODUCTS = "backends/numba_filter.py", "backends/numba_products.py"
-PACKING, PACKED = "packing.py", "backends/numba_packed.py"
+PACKING, PACKED_ROWS, PACKED = "packing.py", "packed_rows.py", "backends/numba_packed.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "evaluation/relevance.py"
-REFINE, NUMBA_REFINE = "refinement.py", "backends/numba_refine.py"
+REFINE, PURSUIT, NUMBA_REFINE = "refinement.py", "pursuit.py", "backends/numba_refine.py"
 LISTS, SEARCH, SCAN, HEAP = (f"backends/numba_{name}.py" for name in ("lists", "search", "scan", "heap"))
 
 FAULTS = [
@@ -88,21 +88,21 @@ FAULTS = [
     Fault("removed items come back when they are forgotten", INDEX, "Segment.of(whole.codes[alive], whole.norms[alive], self.backend)", "Segment.of(whole.codes[: alive.sum()], whole.norms[: alive.sum()], self.backend)", "test_index.py"),
     Fault("segments forget where they begin", INDEX, "parts.append(Hits(hits.ids + first, hits.scores))", "parts.append(Hits(hits.ids, hits.scores))", "test_index.py"),
     Fault("the rows of a segment are looked for from the first one on", "segments.py", "some = rows[here] - first", "some = rows[here] % len(segment.codes)", "test_index.py -k rescoring"),
-    Fault("the second of equal correlations is taken", REFINE, "np.where(left, np.abs(r), -1)))", "-np.where(left, np.abs(r), -1)[::-1]))", "test_vectors.py -k every_level"),
-    Fault("atoms in the span of others are chosen", REFINE, "if not new[c] > tolerance(r.dtype) * square:", "if not new[c] > 0 * square:", "test_vectors.py -k every_level"),
-    Fault("correlations stay those with the row", REFINE, "r = r - y[s] * p[s]", "r = r - 0 * p[s]", "test_refinement.py"),
-    Fault("a product is taken away that is not there", REFINE, "for c in chosen[t + 1 :]:", "for c in chosen[t + 2 :]:", "test_refinement.py"),
-    Fault("too few entries are filled up from the top", REFINE, "others[: k - len(pursuit.chosen)]", "others[::-1][: k - len(pursuit.chosen)]", "test_refinement.py"),
+    Fault("the second of equal correlations is taken", PURSUIT, "np.where(left, np.abs(r), -1)))", "-np.where(left, np.abs(r), -1)[::-1]))", "test_vectors.py -k every_level"),
+    Fault("atoms in the span of others are chosen", PURSUIT, "if not new[c] > tolerance(r.dtype) * square:", "if not new[c] > 0 * square:", "test_vectors.py -k every_level"),
+    Fault("correlations stay those with the row", PURSUIT, "r = r - y[s] * p[s]", "r = r - 0 * p[s]", "test_refinement.py"),
+    Fault("a product is taken away that is not there", PURSUIT, "for c in chosen[t + 1 :]:", "for c in chosen[t + 2 :]:", "test_refinement.py"),
+    Fault("too few entries are filled up from the top", PURSUIT, "others[: k - len(pursuit.chosen)]", "others[::-1][: k - len(pursuit.chosen)]", "test_refinement.py"),
     Fault("fewer candidates than entries", REFINE, "    if m < k:", "    if m < 0:", "test_refinement.py"),
     Fault("zero rows are refined", REFINE, "emptied(refined, zero, model.digest)", "emptied(refined, zero & False, model.digest)", "test_refinement.py"),
     Fault("what has been tried is tried again", NUMBA_REFINE, "left[c] = 0\n            if", "left[c] = left[c]\n            if", "test_refinement.py -k bits"),
     Fault("directions are taken away from the last one", NUMBA_REFINE, "for s in range(size):\n            some", "for s in range(size - 1, -1, -1):\n            some", "test_refinement.py -k bits"),
     Fault("the dots of another atom", NUMBA_REFINE, "row = dots[latent]", "row = dots[latent - 1]", "test_refinement.py"),
     Fault("not all that is left is filled", NUMBA_REFINE, "others, t = indices.size - chosen.size, 0", "others, t = latents.size, 0", "test_refinement.py -k bits"),
-    Fault("magnitudes are rounded to the nearest level", PACKING, "np.floor(share * L)", "np.rint(share * L)", "test_packing.py"),
-    Fault("rows of zeros are stored as others", PACKING, "row_bits[~some.values.any(axis=1)] = 0", "row_bits[~some.values.any(axis=1)] *= 1", "test_packing.py"),
-    Fault("bits behind the last value are not looked at", PACKING, "| padding.any(axis=1)", "| False", "test_packing.py -k any_bytes"),
-    Fault("indices that do not ascend are taken", PACKING, "(np.diff(indices, axis=1) <= 0).any(axis=1)", "(np.diff(indices, axis=1) < 0).any(axis=1)", "test_vectors.py -k every_level"),
+    Fault("magnitudes are rounded to the nearest level", PACKED_ROWS, "np.floor(share * L)", "np.rint(share * L)", "test_packing.py"),
+    Fault("rows of zeros are stored as others", PACKED_ROWS, "row_bits[~some.values.any(axis=1)] = 0", "row_bits[~some.values.any(axis=1)] *= 1", "test_packing.py"),
+    Fault("bits behind the last value are not looked at", PACKED_ROWS, "| padding.any(axis=1)", "| False", "test_packing.py -k any_bytes"),
+    Fault("indices that do not ascend are taken", PACKED_ROWS, "(np.diff(indices, axis=1) <= 0).any(axis=1)", "(np.diff(indices, axis=1) < 0).any(axis=1)", "test_vectors.py -k every_level"),
     Fault("the kernel takes a latent twice", PACKED, "latent <= before", "latent < before", "test_vectors.py -k every_level"),
     Fault("the kernel reads beyond the end", PACKED, "room[0, :row_bytes] = data[i]", "room[0, :8] = data[i, :8]", "test_packing.py -k bytes_of_an_item"),
     Fault("the kernel does not look at the padding", PACKED, "or padding != 0", "or padding < 0", "test_vectors.py -k every_level"),

@@ -12,7 +12,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.demo import load_demo_data
 from compressae_ref.metrics import mean_cosine
-from compressae_ref.refinement import refine_unit
+from compressae_ref.pursuit import refine_unit
 from compressae_ref.sums import gamma, pair_dots
 from tests import strategies as draw
 from tests.bounds import assert_same_bits

@@ -38,13 +38,13 @@ class Backend(Protocol):
         """`ops.encode`."""
 
     def refine_unit(self, codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
-        """`refinement.refine_unit`."""
+        """`pursuit.refine_unit`."""
 
     def pack_rows(self, codes: Codes, bits: int) -> NDArray[np.uint8]:
-        """`packing.pack_rows`."""
+        """`packed_rows.pack_rows`."""
 
     def unpack_rows(self, data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
-        """`packing.unpack_rows`."""
+        """`packed_rows.unpack_rows`."""
 
     def split_codes(self, codes: Codes, k: int) -> tuple[Codes, Codes]:
         """`ops.split_codes`."""

@@ -1,4 +1,4 @@
-"""The Numba kernel for `refinement.refine_unit`, to the bit."""
+"""The Numba kernel for `pursuit.refine_unit`, to the bit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compressae_ref.backends.numba_select import empty_codes, ordered
 from compressae_ref.backends.numba_sums import add_dots, numbers
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
-from compressae_ref.refinement import tolerance
+from compressae_ref.pursuit import tolerance
 
 ROWS_PER_TASK = 64
 

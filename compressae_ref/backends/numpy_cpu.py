@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref import adam, ops, ranking, sums
+from compressae_ref import adam, ops, packed_rows, pursuit, ranking, sums
 from compressae_ref.arrays import Floats, flat
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
@@ -59,31 +59,27 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
 
 
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
-    """`refinement.refine_unit`."""
-    from compressae_ref import refinement  # it needs the choice of a backend, and so this module
+    """`pursuit.refine_unit`."""
 
     def refine(rows: slice) -> Codes:
-        return refinement.refine_unit(codes[rows], x_unit[rows], W_dec, k, dots)
+        return pursuit.refine_unit(codes[rows], x_unit[rows], W_dec, k, dots)
 
     return Codes.concatenate(_in_parts(len(codes), ROWS_PER_TASK, refine))
 
 
 def pack_rows(codes: Codes, bits: int) -> NDArray[np.uint8]:
-    """`packing.pack_rows`."""
-    from compressae_ref import packing  # it needs the choice of a backend, and so this module
-
+    """`packed_rows.pack_rows`."""
     return np.concatenate(
-        _in_parts(len(codes), packing.ROWS_AT_ONCE, lambda rows: packing.pack_rows(codes[rows], bits))
+        _in_parts(len(codes), packed_rows.ROWS_AT_ONCE, lambda rows: packed_rows.pack_rows(codes[rows], bits))
     )
 
 
 def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
-    """`packing.unpack_rows`; of several bad rows the first one is named."""
-    from compressae_ref import packing
-
-    starts = range(0, max(1, len(data)), packing.ROWS_AT_ONCE)
+    """`packed_rows.unpack_rows`; of several bad rows the first one is named."""
+    starts = range(0, max(1, len(data)), packed_rows.ROWS_AT_ONCE)
     parts = [
-        packing.unpack_rows(data[start : start + packing.ROWS_AT_ONCE], n_latents, k, bits, start) for start in starts
+        packed_rows.unpack_rows(data[start : start + packed_rows.ROWS_AT_ONCE], n_latents, k, bits, start)
+        for start in starts
     ]
     indices, values = zip(*parts, strict=True)
     return np.concatenate(indices), np.concatenate(values)

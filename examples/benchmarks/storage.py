@@ -14,7 +14,7 @@ from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import unit_rows
 from compressae_ref.neighbours import nearest_dense
-from compressae_ref.packing import BITS
+from compressae_ref.packed_rows import BITS
 
 TOP = 100
 SPACES = ("sparse", "reconstructed", "asymmetric", "expanded")

@@ -1,0 +1,123 @@
+"""The bytes of packed codes: indices by Elias and Fano (E24), then values of a few bits (E25).
+
+``spec/packed.md`` is normative; this is the truth that kernels are held against.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Bools, Floats
+from compressae_ref.checks import reject
+from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError, FormatError
+
+BITS = (4, 5, 6, 8)
+"""What a value may take (R18)."""
+
+ROWS_AT_ONCE = 4096
+"""Rows whose single bits are in memory at once."""
+
+Packed = NDArray[np.uint8]
+
+
+class Layout(NamedTuple):
+    """Where things stand in a row; all but the last are numbers of bits."""
+
+    low: int
+    """of an index, as they are"""
+    highs: int
+    """of all indices together, in unary"""
+    bits: int
+    """of a value"""
+    total: int
+    """of a row"""
+    row_bytes: int
+    """bytes of a row"""
+
+    @classmethod
+    def of(cls, n_latents: int, k: int, bits: int) -> Layout:
+        """The fewest bits, of equal ones the lowest ``low``.                                                   (E24)"""
+        low = min(range(32), key=lambda low: (k * low + ((n_latents - 1) >> low), low))
+        highs = k + ((n_latents - 1) >> low)
+        total = k * (low + bits) + highs
+        return cls(low, highs, bits, total, (total + 7) // 8)
+
+
+def levels(values: Floats, bits: int) -> NDArray[np.int64]:
+    """The number of each value: q, and L more for a negative one.                                              (E25)"""
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    L = 2 ** (bits - 1)
+    share = np.divide(np.abs(values), largest, out=np.zeros_like(values), where=largest > 0)
+    numbers: NDArray[np.int64] = np.minimum(L - 1, np.floor(share * L)).astype(np.int64) + L * (values < 0)
+    return numbers
+
+
+def value_of(bits: int) -> Floats:
+    """(2^bits,) float32: the value that each number stands for.                                                (E25)"""
+    L = 2 ** (bits - 1)
+    halves = ((np.arange(L) + 0.5) / L).astype(np.float32)
+    return np.concatenate([halves, -halves])
+
+
+def pack_rows(codes: Codes, bits: int) -> Packed:
+    """The bytes of all rows: (n, bytes); those of a row without values are zero (R19)."""
+    low, highs, _, _, row_bytes = Layout.of(codes.n_latents, codes.k, bits)
+    packed = np.empty((len(codes), row_bytes), np.uint8)
+    for start in range(0, len(codes), ROWS_AT_ONCE):
+        some = codes[start : start + ROWS_AT_ONCE]
+        ones = (some.indices >> low) + np.arange(codes.k)
+        high_bits = np.zeros((len(some), highs), np.uint8)
+        np.put_along_axis(high_bits, ones, 1, axis=1)
+        parts = [_single_bits(some.indices, low), high_bits, _single_bits(levels(some.values, bits), bits)]
+        row_bits = np.concatenate(parts, axis=1)
+        # spec: "A row without a value other than 0 is zero bytes"
+        row_bits[~some.values.any(axis=1)] = 0
+        packed[start : start + len(some)] = np.packbits(row_bits, axis=1, bitorder="little")
+    return packed
+
+
+def unpack_rows(data: Packed, n_latents: int, k: int, bits: int, first_row: int = 0) -> tuple[Any, Floats]:
+    """Indices and values (n, k) of packed rows; FormatError for those that packing does not give."""
+    low, highs, _, total, _ = Layout.of(n_latents, k, bits)
+    row_bits = np.unpackbits(data, axis=1, bitorder="little")
+    lows, high_bits, numbers, padding = np.split(row_bits, [k * low, k * low + highs, total], axis=1)
+    zero = ~data.any(axis=1)
+    high_bits[zero, :k] = 1
+    wrong = (high_bits.sum(axis=1) != k) | padding.any(axis=1)
+    if wrong.any():  # one before it may be bad in another way, and the first is named
+        unpack_rows(data[: np.argmax(wrong)], n_latents, k, bits, first_row)
+    _refuse(wrong, n_latents, k, bits, first_row)
+    ones = np.nonzero(high_bits)[1].reshape(len(data), k)
+    indices = ((ones - np.arange(k)) << low) + _numbers(lows, k, low)
+    number = _numbers(numbers, k, bits)
+    indices[zero] = np.arange(k)
+    # spec: "Bytes that packing cannot give are an error that names the row"
+    bad: Bools = (np.diff(indices, axis=1) <= 0).any(axis=1) | (indices[:, -1] >= n_latents)
+    bad |= ~zero & ((number % 2 ** (bits - 1)).max(axis=1) != 2 ** (bits - 1) - 1)
+    _refuse(bad, n_latents, k, bits, first_row)
+    values = value_of(bits)[number]
+    values[zero] = 0
+    return indices.astype(np.int32), values
+
+
+def _refuse(bad: Bools, n_latents: int, k: int, bits: int, first_row: int) -> None:
+    what = f"a code of {k} of {n_latents} latents with values of {bits} bits"
+    try:
+        reject(bad, f"packed: expected {what}, got other bytes", first_row)
+    except DomainError as error:
+        raise FormatError(str(error)) from error
+
+
+def _single_bits(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
+    """The ``width`` lowest bits of each, the lowest first: (n, k) → (n, k · width)."""
+    return ((numbers[:, :, None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(numbers), -1)
+
+
+def _numbers(single_bits: NDArray[np.uint8], k: int, width: int) -> NDArray[np.int64]:
+    """The reverse of `_single_bits`."""
+    numbers: NDArray[np.int64] = single_bits.reshape(len(single_bits), k, width) @ (1 << np.arange(width))
+    return numbers

@@ -1,0 +1,25 @@
+"""Files of packed codes: as `fileformat`, with one array of bytes."""
+
+from __future__ import annotations
+
+from compressae_ref.archive import PathLike, write_npz
+from compressae_ref.fileformat import PACKED_FORMAT, VERSION, json_array, load_file
+from compressae_ref.packing import PackedCodes, from_arrays
+
+
+def save_packed(path: PathLike, packed: PackedCodes) -> None:
+    """Write a file of packed codes. OSError if that cannot be done; nothing is left behind."""
+    meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
+    meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")}
+    write_npz(path, {"packed": packed.data, "meta": json_array(meta)})
+
+
+def load_packed(path: PathLike) -> PackedCodes:
+    """Read a file of packed codes, and look at every row.
+
+    Raises
+    ------
+    FormatError
+        Naming the file and the reason.
+    """
+    return load_file(path, PACKED_FORMAT, from_arrays)
