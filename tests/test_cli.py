@@ -428,6 +428,13 @@ def test_evaluate_refuses_what_it_cannot_relate_or_draw(files, assert_refused, t
     assert_refused([*start, "--picture", files.x], ["an output that is not an input"])
 
 
+def test_evaluate_says_at_once_that_it_cannot_draw(files, assert_refused, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(evaluate_module, "load_model", None)
+    picture = tmp_path / "a.png"
+    assert_refused(["evaluate", files.model, files.x, "--picture", picture, *NUMPY], ["matplotlib is not installed"])
+
+
 def test_drawn_queries_are_not_searched(files, run, monkeypatch):
     """Whatever is drawn, items and queries together are the rows of the file, each once."""
     seen = {}
