@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import compressae_ref
-from tests.mutations import FAULTS
+from tests.mutations import FAULTS, Fault
 
 PACKAGE = Path(compressae_ref.__file__).parent
 TESTS = Path(__file__).parent
@@ -25,18 +27,33 @@ def test_the_fault_can_be_made(fault):
     compile(text.replace(fault.old, fault.new), fault.file, "exec")
 
 
+@pytest.fixture(scope="module")
+def outcomes(request):
+    """The result of the tests of each chosen fault, to come: as many at once as there are processors."""
+    chosen = [item.callspec.params["fault"] for item in request.session.items if "outcomes" in item.fixturenames]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {fault.what: pool.submit(run_tests_of, fault) for fault in chosen}
+        pool.shutdown(cancel_futures=True)
+
+
+def run_tests_of(fault: Fault) -> subprocess.CompletedProcess[str]:
+    """Make the fault in a copy, and run its tests there."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for source in (PACKAGE, TESTS, TESTS.parent / "spec"):
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        mutant = folder / PACKAGE.name / fault.file
+        mutant.write_text(mutant.read_text(encoding="utf-8").replace(fault.old, fault.new), encoding="utf-8")
+        file, *options = shlex.split(fault.tests)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{file}", *options]
+        environment = os.environ | {"PYTHONPATH": name, "HYPOTHESIS_PROFILE": "faults"}
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.mutation
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
-def test_the_fault_is_caught(fault, tmp_path):
-    shutil.copytree(PACKAGE, tmp_path / "compressae_ref", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in (TESTS, TESTS.parent / "spec"):
-        shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-    mutant = tmp_path / "compressae_ref" / fault.file
-    mutant.write_text(mutant.read_text(encoding="utf-8").replace(fault.old, fault.new), encoding="utf-8")
-    file, *options = shlex.split(fault.tests)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{file}", *options]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_PROFILE": "faults"}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+def test_the_fault_is_caught(fault, outcomes):
+    result = outcomes[fault.what].result()
     # 1: tests failed. Below 0: the process was killed by what it did to its memory, which is no less red.
     assert result.returncode == 1 or result.returncode < 0, (
         f"{fault.what}: not caught by {fault.tests}\n{result.stdout[-2000:]}"
