@@ -96,6 +96,8 @@ def _encode(options: argparse.Namespace) -> None:
     from compressae_ref.fileformat import load_model, save_code_blocks
 
     require_output(options.output, options.embeddings, options.model)
+    if options.candidates is not None and not options.refine:
+        raise DomainError("encode: expected --candidates only with --refine")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
         save_code_blocks(options.output, _code_blocks(model, embeddings, options), len(embeddings))
@@ -109,8 +111,6 @@ def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespac
         from compressae_ref.refinement import refined_blocks
 
         return refined_blocks(embeddings, model, options.k, options.candidates, **settings)
-    if options.candidates is not None:
-        raise DomainError("encode: expected --candidates only with --refine")
     return model.encode_blocks(embeddings, options.k, **settings)
 
 
