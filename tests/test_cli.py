@@ -775,7 +775,14 @@ WRONG_NUMBERS = {
         "--patience 1 --validation-rows 0": "patience",
         "--seed -1": "seed",
     },
-    "encode": {"--k 65": "n_latents = 64, got 65", "--k 0": "got 0", "--k -1": "got -1"},
+    "encode": {
+        "--k 65": "n_latents = 64, got 65",
+        "--k 0": "got 0",
+        "--k -1": "got -1",
+        "--candidates 8": "encode: expected --candidates only with --refine",
+        "--refine --candidates 3": "candidates: expected at least k = 4 of them, got 3",
+        "--refine --candidates 65": "candidates",
+    },
     "search": {"--top 0": "top", "--top -1": "top", "--rescore 9": "rescore", "--rescore -1": "rescore"},
     "evaluate items": {
         "--top 0": "top",
