@@ -260,6 +260,7 @@ def test_each_kernel_and_signature_has_a_file_of_its_own(tmp_path, monkeypatch, 
         assert len(kept(cache)) == 4
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_leave_one_whole_file(tmp_path, filled):
     programs = [start(tmp_path) for _ in range(3)]
     assert {end(program) for program in programs} <= {COMPILED, KEPT}
@@ -268,6 +269,7 @@ def test_processes_that_compile_at_once_leave_one_whole_file(tmp_path, filled):
     assert output(tmp_path) == KEPT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["the folder for caches", "our folder", "a folder in place of the code"])
 def test_where_nothing_can_be_kept_it_is_compiled(tmp_path, filled, place):
     """What is in the way stays as it is."""
@@ -300,6 +302,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
     assert kept(tmp_path) == {}
 
 
+@pytest.mark.slow
 @limited
 def test_a_process_killed_while_it_writes_harms_no_other(tmp_path, filled):
     end(start(tmp_path, code=LIMITED.format("SIG_DFL") + ONE_KERNEL), -signal.SIGXFSZ)

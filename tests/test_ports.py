@@ -108,6 +108,7 @@ def test_every_rule_has_a_fault_that_the_vectors_alone_catch():
 
 
 @needs_node
+@pytest.mark.mutation
 @pytest.mark.parametrize("fault", JS_FAULTS, ids=lambda fault: fault.what)
 def test_a_fault_in_javascript_is_caught(fault, tmp_path, capsys):
     program = f"node {shlex.quote(str(faulty(JS_SOURCE, fault, tmp_path)))}"
@@ -115,6 +116,7 @@ def test_a_fault_in_javascript_is_caught(fault, tmp_path, capsys):
 
 
 @needs_cc
+@pytest.mark.mutation
 @pytest.mark.parametrize("fault", C_FAULTS, ids=lambda fault: fault.what)
 def test_a_fault_in_c_is_caught(fault, tmp_path, capsys):
     program = built(faulty(C_SOURCE, fault, tmp_path), tmp_path / "port", "-O1", "-Wno-error")

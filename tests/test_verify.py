@@ -45,7 +45,11 @@ def judged(test, **changes):
 # -- judging ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name, test in TESTS.items() if test.error is None])
+def slow_where_many_are_trained(name: str):
+    return pytest.param(name, marks=[pytest.mark.slow] if name.startswith("train_steps") else [])
+
+
+@pytest.mark.parametrize("name", [slow_where_many_are_trained(name) for name, test in TESTS.items() if not test.error])
 def test_any_changed_output_is_noticed(name):
     """Each output of each test: another number, another shape, another dtype, none at all."""
     test = TESTS[name]
