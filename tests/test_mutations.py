@@ -29,9 +29,9 @@ def test_the_fault_can_be_made(fault):
 
 @pytest.fixture(scope="module")
 def outcomes(request):
-    """The result of the tests of each chosen fault, to come: as many at once as there are processors."""
+    """The result of the tests of each chosen fault, to come: as many at once as there are processors, at most four."""
     chosen = [item.callspec.params["fault"] for item in request.session.items if "outcomes" in item.fixturenames]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         yield {fault.what: pool.submit(run_tests_of, fault) for fault in chosen}
         pool.shutdown(cancel_futures=True)
 
