@@ -43,8 +43,7 @@ class PackedCodes:
 
     def __post_init__(self) -> None:
         as_k(self.k, as_whole(self.n_latents, "n_latents"))
-        if self.bits not in BITS:
-            raise DomainError(f"bits: expected one of {', '.join(map(str, BITS))}, got {self.bits!r}")
+        as_bits(self.bits)
         expected = ("uint8", 2, self.layout.row_bytes)
         found = (str(self.data.dtype), self.data.ndim, self.data.shape[-1])
         if found != expected:
@@ -107,15 +106,15 @@ def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -
     DomainError
         For another number of bits.
     """
-    empty = PackedCodes(np.empty((0, _row_bytes(codes, bits)), np.uint8), codes.n_latents, codes.k, bits, codes.model)
-    data = get_backend(backend).pack_rows(codes, bits)
-    return PackedCodes(data, empty.n_latents, empty.k, bits, empty.model)
+    data = get_backend(backend).pack_rows(codes, as_bits(bits))
+    return PackedCodes(data, codes.n_latents, codes.k, bits, codes.model)
 
 
-def _row_bytes(codes: Codes, bits: Any) -> int:
-    if isinstance(bits, bool) or bits not in BITS:
+def as_bits(bits: Any) -> int:
+    """One of `BITS` (R18)."""
+    if bits not in BITS:
         raise DomainError(f"bits: expected one of {', '.join(map(str, BITS))}, got {bits!r}")
-    return Layout.of(codes.n_latents, codes.k, bits).row_bytes
+    return bits  # type: ignore[no-any-return]
 
 
 def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> PackedCodes:

@@ -104,6 +104,15 @@ def test_bytes_are_those_of_what_is_stored(problem, rows):
     assert sizes == {"dense": 96, "float16": 48, "int8": 24, "binary": 3}
 
 
+def test_components_take_as_many_bytes_as_codes_of_any_dtype(problem, monkeypatch):
+    monkeypatch.setattr("compressae_ref.evaluation.baselines.has_faiss", lambda: False)
+    _, x, x_q = problem
+    model = Model(init_params(D, H, np.random.default_rng(0), init="tied", dtype=np.float64), K)
+    rows = evaluate(model, x, x_q, ks=[4], tops=[5], baselines=True)
+    assert {row.bytes_per_item for row in rows if row.method == "asymmetric" and row.bits is None} == {48}
+    assert 48 in {row.bytes_per_item for row in rows if row.method == "PCA"}
+
+
 def test_bits_alone_add_packed_rows_and_take_no_time(problem):
     model, x, x_q = problem
     usual = evaluate(model, x, x_q, tops=TOPS)

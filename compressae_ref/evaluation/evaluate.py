@@ -23,7 +23,7 @@ from compressae_ref.index import Index
 from compressae_ref.metrics import bytes_per_row, recall_at
 from compressae_ref.model import Model, aux_k, unit_rows
 from compressae_ref.neighbours import best_products, nearest_dense
-from compressae_ref.packing import pack
+from compressae_ref.packing import as_bits, pack
 from compressae_ref.refinement import encode_refined
 from compressae_ref.spaces import EXPANSION, as_space
 
@@ -155,7 +155,7 @@ def evaluate(
         raise DomainError(f"top: expected at most as many neighbours as the {len(source)} items, got {tops}")
     queries = as_embeddings(as_source(queries, "queries"), name="queries", d=model.params.d)
     pairs = None if relevance is None else as_relevance(relevance, len(queries), len(source))
-    bits = ((5,) if baselines else ()) if bits is None else sorted(set(bits), reverse=True)
+    bits = ((5,) if baselines else ()) if bits is None else sorted(set(map(as_bits, bits)), reverse=True)
     dense = unit_rows(read_all(source, d=model.params.d), np.float32)
     truth = nearest_dense(queries, dense, max(tops)).ids
     judge = Judge(queries, tops, truth, bytes_per_row(dense), pairs, baselines)
@@ -175,8 +175,9 @@ def _rows(
     yield judge.row("dense", judge.dense_bytes, lambda: best_products(x_q, dense, top).ids)
     codes = model.encode(dense, max(ks), backend=backend)
     if everything:
-        sizes = [pack(codes[:0].truncate(k), each).bytes_per_item for k in ks for each in bits]
-        for one in all_baselines(dense, [8 * k for k in ks], sizes):
+        none = [codes[:0].truncate(k) for k in ks]
+        packed_sizes = [pack(each, b).bytes_per_item for each in none for b in bits]
+        for one in all_baselines(dense, list(map(bytes_per_row, none)), packed_sizes):
             yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, top))  # type: ignore[misc]
     else:
         components = principal_components(dense)
