@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +11,8 @@ from numpy.typing import NDArray
 from compressae_ref.archive import PathLike
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
-
-class Relevance(NamedTuple):
-    """Grades of pairs of a query and an item."""
-
-    queries: NDArray[np.int64]
-    items: NDArray[np.int64]
-    grades: NDArray[np.int64]
-
-    def by_query(self) -> Iterator[tuple[int, dict[int, int]]]:
-        """Each query that has a relevant item, and the grades of its items above 0."""
-        grades: dict[int, dict[int, int]] = {}
-        for query, item, grade in zip(*(column.tolist() for column in self), strict=True):
-            if grade > 0:
-                grades.setdefault(query, {})[item] = grade
-        yield from sorted(grades.items())
+Relevance = dict[int, dict[int, int]]
+"""For each query that has a relevant item, the grades of its items above 0."""
 
 
 def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
@@ -38,7 +24,7 @@ def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
     top = found.shape[1]
     discounts = 1 / np.log2(np.arange(2, top + 2))
     shares = []
-    for query, grades in relevance.by_query():
+    for query, grades in relevance.items():
         gains = [grades.get(item, 0) for item in found[query].tolist()]
         ideal = sorted(grades.values(), reverse=True)[:top]
         shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
@@ -72,7 +58,11 @@ def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
         raise DomainError(f"relevance: expected each pair once, got {queries[row]} and {items[row]} again in row {row}")
     if not grades.any():
         raise DomainError("relevance: expected at least one pair with a grade above 0, got none")
-    return Relevance(queries, items, grades)
+    relevance: Relevance = {}
+    for query, item, grade in zip(queries.tolist(), items.tolist(), grades.tolist(), strict=True):
+        if grade > 0:
+            relevance.setdefault(query, {})[item] = grade
+    return dict(sorted(relevance.items()))
 
 
 def load_relevance(path: PathLike) -> NDArray[np.int64]:
