@@ -148,15 +148,21 @@ def read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
         Naming the entry that is not what its header says, or that holds objects; any of `DAMAGE` for other damage.
     """
     with zipfile.ZipFile(path) as archive:
-        return {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
+        return {info.filename.removesuffix(".npy"): read_member(archive, info) for info in archive.infolist()}
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it lies by columns, and dtype of the ``.npy`` that begins where ``file`` stands."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
+    return header
+
+
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """One array; its header must fit the size of the entry, so that a lying header allocates nothing."""
     with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = header(member)
+        shape, by_columns, dtype = read_header(member)
         if dtype.hasobject:
             raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
         expected = int(np.prod(shape, dtype=object)) * dtype.itemsize

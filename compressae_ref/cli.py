@@ -75,8 +75,8 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from compressae_ref.embeddings import open_embeddings
     from compressae_ref.fileformat import save_model
+    from compressae_ref.formats.embeddings import open_embeddings
     from compressae_ref.progress import TrainingBar
     from compressae_ref.train import fit
 
@@ -92,8 +92,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from compressae_ref.embeddings import open_embeddings
     from compressae_ref.fileformat import load_model, save_code_blocks
+    from compressae_ref.formats.embeddings import open_embeddings
 
     require_output(options.output, options.embeddings, options.model)
     if options.candidates is not None and not options.refine:
@@ -150,8 +150,8 @@ def _split_signs(options: argparse.Namespace) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    from compressae_ref.embeddings import open_embeddings
     from compressae_ref.fileformat import load_codes, load_model
+    from compressae_ref.formats.embeddings import open_embeddings
     from compressae_ref.index import Index
 
     model, codes = load_model(options.model), load_codes(options.codes)

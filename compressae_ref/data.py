@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,12 +13,17 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.checks import as_embeddings
 from compressae_ref.errors import DTypeError, ShapeError
+from compressae_ref.mapped import map_rows
 
 BLOCK_ROWS = 1024
 """Rows that are read at a time, and that stay neighbours until they are shuffled in the buffer."""
 
 BUFFER_ROWS = 65_536
 """Rows that are shuffled with each other, or a batch if that is more."""
+
+
+STREAM_ROWS = 8 * BLOCK_ROWS
+"""Rows that are read at a time from the first to the last."""
 
 
 class RowSource(Protocol):
@@ -61,7 +68,7 @@ def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Float
 
 def check_rows(source: RowSource, **checks: Any) -> None:
     """Read everything once: a bad row is an error now, not when training comes to it, if it ever does (R3)."""
-    for _ in read_blocks(source, 8 * BLOCK_ROWS, **checks):
+    for _ in read_blocks(source, STREAM_ROWS, **checks):
         pass
 
 
@@ -125,6 +132,22 @@ def _shuffled_blocks(
             yield np.delete(block, here, axis=0) if len(here) else block
 
 
-def read_all(source: RowSource, rows: int = 8 * BLOCK_ROWS, **checks: Any) -> Floats:
+def read_all(source: RowSource, rows: int = STREAM_ROWS, **checks: Any) -> Floats:
     """The whole source as one checked array, read in blocks."""
     return np.concatenate(list(read_blocks(source, rows, **checks)))
+
+
+@contextmanager
+def spooled(source: Any) -> Iterator[Any]:
+    """The source itself or, where it is sequential, a copy in a temporary file, which can be read in any order."""
+    if not getattr(source, "sequential", False):
+        yield source
+        return
+    with TemporaryFile() as file:
+        n = 0
+        for start in range(0, len(source), STREAM_ROWS):
+            block = source[start : start + STREAM_ROWS]
+            file.write(np.ascontiguousarray(block, source.dtype).data)
+            n += len(block)
+        file.flush()
+        yield map_rows(file, source.dtype, (n, source.shape[1]), 0)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
-from compressae_ref.embeddings import open_embeddings
 from compressae_ref.fileformat import (
     CODES_FORMAT,
     MODEL_FORMAT,
@@ -18,6 +17,7 @@ from compressae_ref.fileformat import (
     load_codes,
     load_model,
 )
+from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
 from compressae_ref.model import Model
 from compressae_ref.packedfile import load_packed

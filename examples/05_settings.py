@@ -18,7 +18,7 @@ import numpy as np
 
 from compressae_ref import Codes, TrainConfig, dead_latents, effective_latents, evaluate, fit
 from compressae_ref.demo import load_demo_data
-from compressae_ref.embeddings import open_embeddings
+from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.model import aux_k
 from compressae_ref.neighbours import nearest_dense
 

@@ -14,12 +14,12 @@ from compressae_ref.checks import as_whole
 from compressae_ref.config import MOST_SEED
 from compressae_ref.console import named, say, tell
 from compressae_ref.data import held_out_rows, read_all
-from compressae_ref.embeddings import open_embeddings
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
 from compressae_ref.evaluation.relevance import load_relevance
 from compressae_ref.fileformat import load_model
+from compressae_ref.formats.embeddings import open_embeddings
 
 
 def run_evaluation(options: argparse.Namespace) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import as_real
 from compressae_ref.console import named, say, tell
-from compressae_ref.embeddings import open_embeddings
 from compressae_ref.errors import DomainError
 from compressae_ref.fileformat import load_model
+from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.verify import audit, report
 from compressae_ref.verify.foreign import load_any_codes
 from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, write_requests

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compressae_ref.embeddings import open_embeddings
+from compressae_ref.formats.embeddings import open_embeddings
 
 HERE = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.measure import child, head, line
-from compressae_ref.embeddings import open_embeddings
+from compressae_ref.formats.embeddings import open_embeddings
 
 TRAIN = """
 import os, re, sys

@@ -14,7 +14,7 @@ from benchmarks.measure import HERE, child, head, in_turns, line, load, spread
 from benchmarks.problem import LR, Problem
 from compressae_ref import Model, save_code_blocks, save_model
 from compressae_ref.backends import get_backend
-from compressae_ref.embeddings import open_embeddings
+from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.train import init_state, train_step
 
 

@@ -1,0 +1,181 @@
+"""Parquet and Arrow: a column with a list of floats for each row, of one length, and perhaps a column of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.data import STREAM_ROWS
+from compressae_ref.errors import DTypeError, FormatError, ShapeError
+from compressae_ref.extras import needed_package
+from compressae_ref.formats.choice import EMBEDDING_ENTRIES, chosen_entry, id_entry
+from compressae_ref.formats.rows import EmbeddingRows, Forwards, Place
+
+FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
+"""What Arrow calls the kinds of floats."""
+
+Batches = Callable[[list[str]], Iterator[Any]]
+"""Gives the record batches of a file with these columns, from its beginning."""
+
+
+def arrow(module: str = "pyarrow") -> Any:
+    """pyarrow, or a module of it."""
+    return needed_package(module, "parquet", "Parquet and Arrow files")
+
+
+def open_columns(place: Place, kind: str) -> EmbeddingRows:
+    """Rows from the column of embeddings of a Parquet or Arrow file, block by block.
+
+    Raises
+    ------
+    FormatError, ShapeError, DTypeError
+        Naming the file: damaged, without such a column, with rows that are null, have another length or hold nulls.
+    """
+    with damage_named(place.path):
+        n, schema, batches = open_table(place.path, kind)
+    kinds = {field.name: _kind_of_list(field.type) for field in schema}
+    name = chosen_entry(place, [name for name, found in kinds.items() if found], schema.names)
+    if kinds[name] is None:
+        raise DTypeError(f"{place}: expected a column with lists of floats, got {schema.field(name).type}")
+    with damage_named(place.path):
+        d = _length_of_lists(place, batches, name, schema.field(name).type)
+    dtype, ids = FLOATS[str(kinds[name])], id_entry(schema.names)
+
+    def begin() -> Iterator[Floats]:
+        first = 0
+        with damage_named(place.path):
+            for batch in batches([name]):
+                yield _rows(place, batch.column(0), d, dtype, first)
+                first += batch.num_rows
+
+    return EmbeddingRows(
+        (n, d),
+        dtype,
+        Forwards(begin),
+        sequential=True,
+        ids=None if ids is None else lambda: read_ids(place.path, batches, ids),
+    )
+
+
+def open_table(path: str, kind: str) -> tuple[int, Any, Batches]:
+    """Number of rows, schema, and what gives the batches of a Parquet or Arrow file."""
+    if kind == "parquet":
+        file = arrow("pyarrow.parquet").ParquetFile(path, memory_map=True)
+        return file.metadata.num_rows, file.schema_arrow, lambda names: file.iter_batches(STREAM_ROWS, columns=names)
+    reader = arrow("pyarrow.ipc").open_file(arrow().memory_map(path))
+    numbers = range(reader.num_record_batches)
+    n = sum(reader.get_batch(number).num_rows for number in numbers)
+    return n, reader.schema, lambda names: _slices(reader.get_batch(number).select(names) for number in numbers)
+
+
+def _slices(batches: Iterable[Any]) -> Iterator[Any]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, STREAM_ROWS):
+            yield batch.slice(start, STREAM_ROWS)
+
+
+@contextmanager
+def damage_named(path: str) -> Iterator[None]:
+    """What pyarrow raises for damage, as one line with the name of the file."""
+    arrow_errors: tuple[type[Exception], ...] = (arrow().ArrowException, OSError, ValueError)
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except arrow_errors as error:
+        if isinstance(error, (FormatError, ShapeError, DTypeError)):
+            raise
+        reason = str(error).splitlines()[0][:200]
+        raise FormatError(
+            f"{path}: expected a Parquet or Arrow file, got a damaged one or a part of one ({reason})"
+        ) from error
+
+
+def _kind_of_list(kind: Any) -> str | None:
+    """What Arrow calls the floats of a column of lists; None for what is no list of floats."""
+    types = arrow("pyarrow.types")
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return str(kind.value_type) if is_list and str(kind.value_type) in FLOATS else None
+
+
+def _length_of_lists(place: Place, batches: Batches, name: str, kind: Any) -> int:
+    if arrow("pyarrow.types").is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in batches([name]):
+        if batch.num_rows:
+            return len(batch.column(0)[0].as_py() or ())
+    raise ShapeError(f"{place}: expected at least one row, got none")
+
+
+def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floats:
+    """A block (rows, d) of a column of lists."""
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    wrong = ~(lengths == d)  # a null has length NaN
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        got = "null" if column[row].as_py() is None else f"{int(lengths[row])}"
+        raise ShapeError(f"{place}: expected lists of {d} numbers, got {got} in row {first_row + row}")
+    values = column.flatten()
+    if values.null_count:
+        row = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False))) // d
+        raise ShapeError(f"{place}: expected lists of {d} numbers, got a null among them in row {first_row + row}")
+    block: Floats = values.to_numpy(zero_copy_only=False).reshape(-1, d).astype(dtype, copy=False)
+    return block
+
+
+def read_ids(path: str, batches: Batches, name: str) -> NDArray[Any]:
+    """A column of ids: whole numbers or texts, none of them null."""
+    with damage_named(path):
+        columns = [batch.column(0) for batch in batches([name])]
+    if any(column.null_count for column in columns):
+        raise FormatError(f"{path}: expected an id in every row of column {name!r}, got null")
+    ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])
+    if ids.dtype == object and all(isinstance(each, str) for each in ids):
+        return ids.astype(np.str_)
+    if ids.dtype.kind not in "iu":
+        raise DTypeError(
+            f"{path}: expected ids that are whole numbers or texts in column {name!r}, got {columns[0].type}"
+        )
+    return ids
+
+
+def write_columns(
+    file: IO[bytes],
+    kind: str,
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    blocks: Iterable[Floats],
+    ids: NDArray[Any],
+) -> None:
+    """Write rows as lists of one length, with their ids."""
+    pa = arrow()
+    of_list = pa.list_(pa.from_numpy_dtype(dtype), shape[1])
+    schema = pa.schema(
+        [
+            ("id", pa.from_numpy_dtype(ids.dtype) if ids.dtype.kind in "iu" else pa.string()),
+            (EMBEDDING_ENTRIES[0], of_list),
+        ]
+    )
+    with table_writer(file, kind, schema) as write:
+        start = 0
+        for block in blocks:
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(block).reshape(-1)), shape[1])
+            write([pa.array(ids[start : start + len(block)]), lists])
+            start += len(block)
+
+
+@contextmanager
+def table_writer(file: IO[bytes], kind: str, schema: Any) -> Iterator[Callable[[list[Any]], None]]:
+    """Gives what writes one batch of columns after the other to a Parquet or Arrow file."""
+    pa = arrow()
+    if kind == "parquet":
+        writer = arrow("pyarrow.parquet").ParquetWriter(file, schema, compression="zstd")
+    else:
+        writer = arrow("pyarrow.ipc").new_file(file, schema)
+    with writer:
+        yield lambda columns: writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
