@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compressae_ref.backends import get_backend
     from compressae_ref.codes import Codes
+    from compressae_ref.codesfile import load_codes, save_code_blocks, save_codes
     from compressae_ref.config import TrainConfig
     from compressae_ref.errors import (
         BackendError,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         ShapeError,
     )
     from compressae_ref.evaluation.evaluate import evaluate
-    from compressae_ref.fileformat import load_codes, load_model, save_code_blocks, save_codes, save_model
+    from compressae_ref.fileformat import load_model, save_model
     from compressae_ref.index import Index, search
     from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
     from compressae_ref.model import Model
@@ -91,7 +92,8 @@ _HOME = {
     "ranking": ("Hits",),
     "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
     "evaluation.evaluate": ("evaluate",),
-    "fileformat": ("save_model", "load_model", "save_codes", "save_code_blocks", "load_codes"),
+    "fileformat": ("save_model", "load_model"),
+    "codesfile": ("save_codes", "save_code_blocks", "load_codes"),
     "packing": ("pack", "PackedCodes"),
     "packedfile": ("save_packed", "load_packed"),
     "backends": ("get_backend",),

@@ -44,6 +44,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_pack(commands)
     _add_split_signs(commands)
     _add_search(commands)
+    _add_convert(commands)
     _add_evaluate(commands)
     _add_inspect(commands)
     _add_verify(commands)
@@ -59,7 +60,11 @@ def _add(commands: Any, name: str, help_line: str, *, backend: bool = True) -> a
     return command
 
 
-_EMBEDDINGS = ".npy, or .npz with the array 'embeddings' (or only one): one embedding per row; - reads it from a pipe"
+_EMBEDDINGS = (
+    "one embedding per row: .npy, .npz, .fbin, .fvecs, .bvecs, .safetensors, .hdf5, .parquet, .arrow; FILE::NAME is "
+    "one of several; - reads .npy or .npz from a pipe"
+)
+_CODES = "codes: .npz, packed or not, SciPy's .npz, .csr, .parquet, .arrow"
 
 
 def _add_demo(commands: Any) -> None:
@@ -91,7 +96,11 @@ def _add_encode(commands: Any) -> None:
     command.add_argument("model", metavar="MODEL", help="model file")
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=_EMBEDDINGS)
     command.add_argument(
-        "-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz, CSR for SciPy)"
+        "-o",
+        "--output",
+        metavar="CODES",
+        required=True,
+        help="codes file to write: .npz (CSR for SciPy), .csr, .parquet, .arrow, .jsonl (points for Qdrant)",
     )
     command.add_argument("--k", type=int, help="entries stored per code (default: the model's own k)")
     text = "choose the atoms by matching pursuit and their values by least squares: better where reconstructions count"
@@ -125,7 +134,7 @@ def _add_split_signs(commands: Any) -> None:
 def _add_search(commands: Any) -> None:
     command = _add(commands, "search", "Find the nearest items to each query, exactly, by cosine.")
     command.add_argument("model", metavar="MODEL", help="model file")
-    command.add_argument("codes", metavar="CODES", help="codes file of the items")
+    command.add_argument("codes", metavar="CODES", help=f"of the items; {_CODES}")
     command.add_argument("queries", metavar="QUERIES", help=f"embeddings to ask with: {_EMBEDDINGS}")
     command.add_argument("--top", type=int, default=10, help="neighbours per query (default: 10)")
     command.add_argument(
@@ -144,6 +153,27 @@ def _add_search(commands: Any) -> None:
     text = "take so many best items in that space, and of these the best in the asymmetric one"
     command.add_argument("--rescore", type=int, metavar="N", help=text)
     command.add_argument("--json", action="store_true", help="one JSON object per query")
+
+
+def _add_convert(commands: Any) -> None:
+    text = (
+        "Turn embeddings, codes or a model from one file format into another: what INPUT is, its content says; what to "
+        "write, the end of the name of OUTPUT."
+    )
+    command = _add(commands, "convert", text, backend=False)
+    help_input = (
+        f"embeddings ({_EMBEDDINGS}); {_CODES}, .jsonl; a model: .npz, the original's state dict (.safetensors, .pt), "
+        "a folder of SAELens' AbsTopK or of sentence-transformers' SparseAutoEncoder"
+    )
+    command.add_argument("input", metavar="INPUT", help=help_input)
+    help_output = "embeddings: as above; codes: .npz, .csr, .parquet, .arrow, .jsonl; a model: .npz, .safetensors, .pt"
+    command.add_argument("-o", "--output", metavar="OUTPUT", required=True, help=help_output)
+    command.add_argument("--ids", metavar="FILE", help="embeddings, codes: a text with an id for each row, one a line")
+    command.add_argument("--dtype", choices=("float16", "float32", "float64"), help="embeddings: round to this")
+    command.add_argument("--n-latents", type=int, help="codes: latents h, for formats that do not say it")
+    command.add_argument("--k", type=int, help="model: entries stored per code, for weights that do not say it")
+    text = "model: write a new folder OUTPUT for this program; sentence-transformers gets codes with split signs"
+    command.add_argument("--to", choices=("saelens", "sentence-transformers"), help=text)
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -92,15 +92,19 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from compressae_ref.fileformat import load_model, save_code_blocks
+    from compressae_ref.fileformat import load_model
     from compressae_ref.formats.embeddings import open_embeddings
+    from compressae_ref.formats.rows import ids_of
+    from compressae_ref.formats.write import require_code_format, write_codes
 
     require_output(options.output, options.embeddings, options.model)
+    require_code_format(options.output)
     if options.candidates is not None and not options.refine:
         raise DomainError("encode: expected --candidates only with --refine")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
-        save_code_blocks(options.output, _code_blocks(model, embeddings, options), len(embeddings))
+        blocks = _code_blocks(model, embeddings, options)
+        write_codes(options.output, blocks, len(embeddings), ids=ids_of(embeddings))
     k = options.k or model.k
     tell(f"{options.output}: {len(embeddings)} codes, k {k} of {model.params.n_latents} latents")
 
@@ -115,48 +119,53 @@ def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespac
 
 
 def _pack(options: argparse.Namespace) -> None:
-    from compressae_ref.fileformat import load_codes
+    from compressae_ref.formats.codes import open_codes
     from compressae_ref.metrics import bytes_per_row
     from compressae_ref.packedfile import save_packed
     from compressae_ref.packing import pack
 
     require_output(options.output, options.codes)
-    codes = load_codes(options.codes)
+    rows = open_codes(options.codes)
+    codes = rows.load()
     packed = pack(codes, options.bits, backend=options.backend)
-    save_packed(options.output, packed)
+    save_packed(options.output, packed, rows.ids)
     size = f"{packed.bytes_per_item} bytes each, {bytes_per_row(codes)} before"
     tell(f"{options.output}: {len(packed)} packed codes, {size}")
 
 
 def _unpack(options: argparse.Namespace) -> None:
-    from compressae_ref.fileformat import save_codes
+    from compressae_ref.codesfile import load_ids, save_codes
     from compressae_ref.packedfile import load_packed
 
     require_output(options.output, options.packed)
     codes = load_packed(options.packed).unpack(backend=options.backend)
-    save_codes(options.output, codes)
+    save_codes(options.output, codes, load_ids(options.packed))
     tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")
 
 
 def _split_signs(options: argparse.Namespace) -> None:
-    from compressae_ref.fileformat import load_codes, save_codes
+    from compressae_ref.formats.codes import open_codes
+    from compressae_ref.formats.write import require_code_format, write_codes
 
     require_output(options.output, options.codes)
-    codes = load_codes(options.codes)
+    require_code_format(options.output)
+    rows = open_codes(options.codes)
     with named(options.codes):
-        split = codes.split_signs()
-    save_codes(options.output, split)
+        split = rows.load().split_signs()
+    write_codes(options.output, [split], len(split), ids=rows.ids)
     tell(f"{options.output}: {len(split)} codes, k {split.k} of {split.n_latents} dimensions without negative values")
 
 
 def _search(options: argparse.Namespace) -> None:
-    from compressae_ref.fileformat import load_codes, load_model
+    from compressae_ref.fileformat import load_model
+    from compressae_ref.formats.codes import open_codes
     from compressae_ref.formats.embeddings import open_embeddings
     from compressae_ref.index import Index
 
-    model, codes = load_model(options.model), load_codes(options.codes)
+    model = load_model(options.model)
+    rows = open_codes(options.codes)
     with named(options.codes):
-        index = Index.build(codes, space=options.space, model=model, backend=options.backend)
+        index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=options.backend)
     queries = open_embeddings(options.queries)
     with named(options.queries):
         hits = index.search(queries, options.top, query_k=options.query_k, rescore=options.rescore)
@@ -165,6 +174,12 @@ def _search(options: argparse.Namespace) -> None:
             say(json.dumps({"query": query, "ids": ids, "scores": scores}))
         else:
             say(f"{query}\t" + " ".join(f"{item}:{score:.6f}" for item, score in zip(ids, scores, strict=True)))
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from compressae_ref.convert import run_conversion
+
+    run_conversion(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -194,6 +209,7 @@ _COMMANDS = {
     "unpack": _unpack,
     "split-signs": _split_signs,
     "search": _search,
+    "convert": _convert,
     "evaluate": _evaluate,
     "inspect": _inspect,
     "verify": _verify,

@@ -11,22 +11,16 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
-from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.archive import DAMAGE, PathLike, Pieces, errors_of, read_npz, require_writable, write_npz
+from compressae_ref.archive import DAMAGE, PathLike, read_npz, write_npz
 from compressae_ref.checks import as_k, as_params
-from compressae_ref.codes import Codes
-from compressae_ref.data import BLOCK_ROWS
 from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.model import Model
-from compressae_ref.packing import from_arrays
 from compressae_ref.params import Params
 
 VERSION = 1
@@ -89,104 +83,6 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
     return model
 
 
-_CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
-"""What a codes file holds, and as what (R11)."""
-
-
-def save_codes(path: PathLike, codes: Codes) -> None:
-    """Write a codes file: CSR for ``scipy.sparse.load_npz``, and which model made the codes."""
-    _save_codes(path, codes, len(codes), [codes.values], [codes.indices])
-
-
-def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int) -> None:
-    """Write the file of the codes whose n rows come in ``blocks``, without holding more than one of them in memory.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written. What ``blocks`` raises is passed on. Nothing is left behind.
-    """
-    require_writable(path)
-    blocks = iter(blocks)
-    first = next(blocks)
-    with (
-        errors_of(path),
-        TemporaryFile(dir=Path(path).parent) as file,
-    ):  # values come first in the file, and with them the indices
-        _save_codes(path, first, n, _spooled(chain([first], blocks), file), _read_back(file))
-
-
-def _spooled(blocks: Iterable[Codes], file: IO[bytes]) -> Iterator[NDArray[Any]]:
-    for codes in blocks:
-        file.write(codes.indices.tobytes())
-        yield codes.values
-
-
-def _read_back(file: IO[bytes]) -> Iterator[NDArray[np.int32]]:
-    file.seek(0)
-    while piece := file.read(1 << 22):
-        yield np.frombuffer(piece, np.int32)
-
-
-def _save_codes(
-    path: PathLike, like: Codes, n: int, values: Iterable[NDArray[Any]], indices: Iterable[NDArray[np.int32]]
-) -> None:
-    """Write n rows of codes that are as ``like`` in all but their number."""
-    meta = {
-        "format": CODES_FORMAT,
-        "version": VERSION,
-        "k": like.k,
-        "n_latents": like.n_latents,
-        "model": like.model,
-    }
-    size, step = n * like.k, BLOCK_ROWS * like.k
-    wide: np.dtype[Any] = np.dtype(np.int32 if size <= np.iinfo(np.int32).max else np.int64)
-    starts = (np.arange(start, min(start + step, size + 1), like.k, dtype=wide) for start in range(0, size + 1, step))
-    arrays: dict[str, NDArray[Any] | Pieces] = {
-        "data": Pieces((size,), like.values.dtype, values),
-        "indices": Pieces((size,), np.dtype(np.int32), indices),
-        "indptr": Pieces((n + 1,), wide, starts),
-        "shape": np.array([n, like.n_latents], np.int64),
-        "format": np.array(b"csr"),
-        "_is_array": np.array(True),
-        "meta": json_array(meta),
-    }
-    write_npz(path, arrays)
-
-
-def load_codes(path: PathLike) -> Codes:
-    """Read a codes file, or the codes in a file of packed ones.
-
-    Raises
-    ------
-    FormatError
-        As `load_model`, and for indices that do not ascend or rows that do not store exactly k entries.
-    """
-    arrays, meta = _read(path)
-    if meta["format"] == PACKED_FORMAT:
-        return _built(path, PACKED_FORMAT, arrays, meta, lambda *content: from_arrays(*content).unpack())
-    return _built(path, CODES_FORMAT, arrays, meta, _codes)
-
-
-def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
-    for name, kinds in _CODES_ARRAYS.items():
-        if arrays[name].dtype.str not in kinds or arrays[name].ndim != 1:
-            found = f"{arrays[name].dtype.str} of shape {arrays[name].shape}"
-            raise FormatError(f"expected {name} as a list of {' or '.join(kinds)}, got {found}")
-    # spec: "every row stores exactly k entries (R2)"
-    k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
-    as_k(k, n_latents)
-    if not isinstance(meta["model"], str | None):
-        raise FormatError(f"expected the digest of a model or null, got {meta['model']!r}")
-    if (
-        n_latents != meta["n_latents"]
-        or arrays["indptr"].shape != (n + 1,)
-        or not np.array_equal(arrays["indptr"], np.arange(n + 1) * k)
-    ):
-        raise FormatError(f"expected {n} rows of exactly k = {k} entries over {meta['n_latents']} latents")
-    return Codes(arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k), n_latents, meta["model"])
-
-
 def is_ours(path: PathLike) -> bool:
     """Whether a file is an ``.npz`` with all entries of a model or of a file of codes, whole or not."""
     try:
@@ -201,7 +97,7 @@ def is_ours(path: PathLike) -> bool:
 
 def describe(path: PathLike) -> dict[str, Any]:
     """The ``meta`` of a model or codes file; FormatError for any other file."""
-    _, meta = _read(path)
+    _, meta = read_meta(path)
     return meta
 
 
@@ -212,12 +108,13 @@ def json_array(meta: Mapping[str, Any]) -> NDArray[Any]:
 
 def load_file(path: PathLike, kind: str, build: Build[Loaded]) -> Loaded:
     """Read a file of one kind; every way in which it can be wrong becomes a FormatError that names it."""
-    return _built(path, kind, *_read(path), build)
+    return built(path, kind, *read_meta(path), build)
 
 
-def _built(
+def built(
     path: PathLike, kind: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], build: Build[Loaded]
 ) -> Loaded:
+    """The object of what `read_meta` found, which must be of one kind; errors name the file."""
     if meta["format"] != kind:
         raise FormatError(f"{path}: expected a {kind} file, got a {meta['format']} file")
     try:
@@ -228,7 +125,8 @@ def _built(
         raise FormatError(f"{path}: {error}") from error
 
 
-def _read(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def read_meta(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a file of this package, and its ``meta``; FormatError for any other file."""
     try:
         arrays = read_npz(path)
         meta = json.loads(str(arrays.pop("meta")[()]))

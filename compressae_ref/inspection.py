@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
+from compressae_ref.codesfile import load_codes
 from compressae_ref.fileformat import (
     CODES_FORMAT,
     MODEL_FORMAT,
     PACKED_FORMAT,
     describe,
     is_ours,
-    load_codes,
     load_model,
 )
 from compressae_ref.formats.embeddings import open_embeddings

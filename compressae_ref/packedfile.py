@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from compressae_ref.archive import PathLike, write_npz
 from compressae_ref.fileformat import PACKED_FORMAT, VERSION, json_array, load_file
 from compressae_ref.packing import PackedCodes, from_arrays
 
 
-def save_packed(path: PathLike, packed: PackedCodes) -> None:
-    """Write a file of packed codes. OSError if that cannot be done; nothing is left behind."""
+def save_packed(path: PathLike, packed: PackedCodes, ids: NDArray[Any] | None = None) -> None:
+    """Write a file of packed codes, perhaps with their ids. OSError if that cannot be done; nothing is left behind."""
     meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
     meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")}
-    write_npz(path, {"packed": packed.data, "meta": json_array(meta)})
+    named = {} if ids is None else {"ids": ids}
+    write_npz(path, {"packed": packed.data, "meta": json_array(meta), **named})
 
 
 def load_packed(path: PathLike) -> PackedCodes:

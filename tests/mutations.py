@@ -137,7 +137,7 @@ FAULTS = [
     Fault("a zero row gets a code at other latents", MODEL, "= np.arange(codes.k), 0\n", "= np.arange(codes.k) + 1, 0\n", "test_vectors.py -k to_the_bit"),
     Fault("a zero row is called not finite", "checks.py", "bad.any() and not infinite[np.argmax(bad)]", "False", "test_cli.py -k bad_rows"),
     Fault("gradients pass through the selection as after a ReLU", OPS, "return Codes.trusted(codes.indices, grad_values, codes.n_latents)", "return Codes.trusted(codes.indices, np.where(codes.values > 0, grad_values, 0), codes.n_latents)", "test_vectors.py -k to_the_bit"),
-    Fault("big-endian codes pass", "fileformat.py", '"data": ("<f4", "<f8")', '"data": ("<f4", "<f8", ">f4")', "test_vectors.py -k to_the_bit"),
+    Fault("big-endian codes pass", "codesfile.py", '"data": ("<f4", "<f8")', '"data": ("<f4", "<f8", ">f4")', "test_vectors.py -k to_the_bit"),
     Fault("true is taken for version 1", "fileformat.py", "type(version) is not int or ", "", "test_vectors.py -k to_the_bit"),
     Fault("codes of two models are compared", "spaces.py", "if None not in (queries.model, codes.model) and", "if False and", "test_vectors.py -k to_the_bit"),
     Fault("an atom may have any norm", "checks.py", "UNIT_TOLERANCE = 1e-3", "UNIT_TOLERANCE = 1.0", "test_vectors.py -k to_the_bit"),

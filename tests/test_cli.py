@@ -232,7 +232,7 @@ def test_encode_gives_zero_rows_empty_codes_on_request(files, tmp_path, run):
 def test_embeddings_may_lie_in_an_npz_under_any_name_or_beside_others(files, tmp_path, run):
     x = np.load(files.x)
     np.savez(tmp_path / "only.npz", anything=x)
-    np.savez_compressed(tmp_path / "named.npz", ids=np.arange(N), embeddings=x)
+    np.savez_compressed(tmp_path / "named.npz", words=np.arange(N), embeddings=x)
     for name in ("only.npz", "named.npz"):
         run("encode", files.model, tmp_path / name, "-o", tmp_path / "c.npz", *NUMPY)
         assert (tmp_path / "c.npz").read_bytes() == files.codes.read_bytes()

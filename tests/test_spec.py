@@ -17,7 +17,8 @@ from compressae_ref import Model, Params, asymmetric_cosine, ops, reconstructed_
 from compressae_ref.adam import AdamConfig, adam_constants, project_decoder_gradient, renormalize_decoder
 from compressae_ref.backends import get_backend
 from compressae_ref.codes import Codes
-from compressae_ref.fileformat import VERSION, save_codes, save_model
+from compressae_ref.codesfile import save_codes
+from compressae_ref.fileformat import VERSION, save_model
 from compressae_ref.model import AUX_WEIGHT, forward, loss_and_grads, unit_rows
 from compressae_ref.verify import own
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS

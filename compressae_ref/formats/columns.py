@@ -19,6 +19,9 @@ from compressae_ref.formats.rows import EmbeddingRows, Forwards, Place
 FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
 """What Arrow calls the kinds of floats."""
 
+GROUP_ROWS = 65_536
+"""Rows, or a few more, that lie together in a written file: a reader skips or loads them together."""
+
 Batches = Callable[[list[str]], Iterator[Any]]
 """Gives the record batches of a file with these columns, from its beginning."""
 
@@ -144,6 +147,11 @@ def read_ids(path: str, batches: Batches, name: str) -> NDArray[Any]:
     return ids
 
 
+def id_type(ids: NDArray[Any]) -> Any:
+    """What Arrow calls ids: whole numbers or texts."""
+    return arrow().string() if ids.dtype.kind == "U" else arrow().from_numpy_dtype(ids.dtype)
+
+
 def write_columns(
     file: IO[bytes],
     kind: str,
@@ -157,7 +165,7 @@ def write_columns(
     of_list = pa.list_(pa.from_numpy_dtype(dtype), shape[1])
     schema = pa.schema(
         [
-            ("id", pa.from_numpy_dtype(ids.dtype) if ids.dtype.kind in "iu" else pa.string()),
+            ("id", id_type(ids)),
             (EMBEDDING_ENTRIES[0], of_list),
         ]
     )
@@ -170,12 +178,25 @@ def write_columns(
 
 
 @contextmanager
-def table_writer(file: IO[bytes], kind: str, schema: Any) -> Iterator[Callable[[list[Any]], None]]:
-    """Gives what writes one batch of columns after the other to a Parquet or Arrow file."""
+def table_writer(file: IO[bytes], kind: str, schema: Any, **parquet: Any) -> Iterator[Callable[[list[Any]], None]]:
+    """Gives what writes one batch of columns after the other to a Parquet or Arrow file, some of them in one group."""
     pa = arrow()
     if kind == "parquet":
-        writer = arrow("pyarrow.parquet").ParquetWriter(file, schema, compression="zstd")
+        writer = arrow("pyarrow.parquet").ParquetWriter(file, schema, compression="zstd", **parquet)
     else:
         writer = arrow("pyarrow.ipc").new_file(file, schema)
+    group: list[Any] = []
+
+    def end_group() -> None:
+        if group:
+            writer.write_table(pa.Table.from_batches(group))
+            group.clear()
+
+    def write(columns: list[Any]) -> None:
+        group.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        if sum(batch.num_rows for batch in group) >= GROUP_ROWS:
+            end_group()
+
     with writer:
-        yield lambda columns: writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+        yield write
+        end_group()

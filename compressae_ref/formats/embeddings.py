@@ -110,6 +110,8 @@ def _from_archive(file: IO[bytes], place: Place) -> Any:
         if (name := id_entry([*members])) is None:
             return rows
         ids = read_member(archive, members[name])
+    if ids.shape != rows.shape[:1] or ids.dtype.kind not in "iuU":  # of something else
+        return rows
     return EmbeddingRows(rows.shape, rows.dtype, lambda start, stop: rows[start:stop], ids=lambda: ids)
 
 

@@ -66,7 +66,7 @@ def write_big_ann(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floa
         raise FormatError(f"expected at most 2**32 − 1 rows and columns for .{kind}, got {shape}")
     file.write(np.array(shape, "<u4").tobytes())
     for first, block in _numbered(blocks):
-        file.write(_exactly(block, BIG_ANN[kind], first).tobytes())
+        file.write(exactly(block, BIG_ANN[kind], first).tobytes())
 
 
 def write_vecs(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats], kind: str) -> None:
@@ -74,7 +74,7 @@ def write_vecs(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats]
     d = shape[1]
     for first, block in _numbered(blocks):
         rows = np.empty(len(block), [("d", "<i4"), ("x", VECS[kind], (d,))])
-        rows["d"], rows["x"] = d, _exactly(block, VECS[kind], first)
+        rows["d"], rows["x"] = d, exactly(block, VECS[kind], first)
         file.write(rows.tobytes())
 
 
@@ -85,7 +85,7 @@ def _numbered(blocks: Iterable[Floats]) -> Iterable[tuple[int, Floats]]:
         first += len(block)
 
 
-def _exactly(block: Floats, dtype: str, first_row: int) -> Any:
+def exactly(block: Floats, dtype: str, first_row: int) -> Any:
     """The numbers as another dtype, or an error for those that it cannot hold."""
     with np.errstate(all="ignore"):
         cast = block.astype(dtype)

@@ -10,8 +10,9 @@ import numpy as np
 from compressae_ref.archive import DAMAGE
 from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
+from compressae_ref.codesfile import load_codes
 from compressae_ref.errors import CompressaeError, FormatError, ShapeError
-from compressae_ref.fileformat import is_ours, load_codes
+from compressae_ref.fileformat import is_ours
 from compressae_ref.model import ROWS_PER_BLOCK
 
 

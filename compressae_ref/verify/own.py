@@ -16,9 +16,10 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
+from compressae_ref.codesfile import load_codes, save_codes
 from compressae_ref.config import TrainConfig
 from compressae_ref.errors import CompressaeError
-from compressae_ref.fileformat import load_codes, load_model, save_codes, save_model
+from compressae_ref.fileformat import load_model, save_model
 from compressae_ref.index import Index
 from compressae_ref.model import AUX_WEIGHT, Model, forward, loss_and_grads, unit_rows
 from compressae_ref.packing import PackedCodes, pack
