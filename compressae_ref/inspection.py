@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
 from compressae_ref.codesfile import load_codes
+from compressae_ref.content import content_of
+from compressae_ref.convert import load_any_model
 from compressae_ref.fileformat import (
     CODES_FORMAT,
     MODEL_FORMAT,
@@ -17,7 +20,9 @@ from compressae_ref.fileformat import (
     is_ours,
     load_model,
 )
-from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.formats.codes import open_codes
+from compressae_ref.formats.embeddings import open_embeddings, place_of
+from compressae_ref.formats.rows import ids_of
 from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
 from compressae_ref.model import Model
 from compressae_ref.packedfile import load_packed
@@ -25,8 +30,8 @@ from compressae_ref.packedfile import load_packed
 
 def inspect_file(path: str) -> dict[str, Any]:
     """Facts about a model, codes or embeddings file; FormatError if it is none of them or is damaged."""
-    if path == "-" or not is_ours(path):
-        return _embeddings_facts(path)
+    if path == "-" or Path(path).is_dir() or place_of(path).entry is not None or not is_ours(path):
+        return _foreign_facts(path)
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
         return {"file": path, "kind": kind, **_model_facts(load_model(path))}
@@ -35,6 +40,16 @@ def inspect_file(path: str) -> dict[str, Any]:
         stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits}
         return {"file": path, "kind": kind, **_codes_facts(packed.unpack()), **stored}
     return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
+
+
+def _foreign_facts(path: str) -> dict[str, Any]:
+    content = content_of(path)
+    if content == "embeddings":
+        return _embeddings_facts(path)
+    if content == "codes":
+        rows = open_codes(path)
+        return {"file": path, "kind": "codes", **_codes_facts(rows.load()), "ids": rows.ids is not None}
+    return {"file": path, "kind": f"model ({content})", **_model_facts(load_any_model(path))}
 
 
 def explain(facts: dict[str, Any]) -> str:
@@ -90,6 +105,7 @@ def _codes_facts(codes: Codes) -> dict[str, Any]:
 
 def _embeddings_facts(path: str) -> dict[str, Any]:
     array = open_embeddings(path)
+    ids = ids_of(array)
     sample = np.asarray(array[:10_000], np.float64)
     norms = _norms(sample)
     return {
@@ -98,7 +114,8 @@ def _embeddings_facts(path: str) -> dict[str, Any]:
         "rows_n": len(array),
         "dense_dimension_d": int(array.shape[1]),
         "dtype": array.dtype.name,
-        "bytes_per_row": bytes_per_row(array),
+        "bytes_per_row": int(array.shape[1]) * array.dtype.itemsize,
+        "ids": ids is not None,
         "rows_looked_at": len(sample),
         "smallest_norm": float(norms.min()),
         "largest_norm": float(norms.max()),

@@ -12,7 +12,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ class CodeRows:
 
     def load(self) -> Codes:
         """All of them."""
-        return Codes.concatenate(list(self.blocks()))
+        none = Codes(np.empty((0, self.k), np.int32), np.empty((0, self.k), np.float32), self.n_latents)
+        return Codes.concatenate(list(self.blocks()) or [none])
 
 
 def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
@@ -62,17 +64,35 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
     FormatError, DomainError
         Naming the file, and the row or line. BackendError if the package that reads it is not installed.
     """
-    try:
+    with _errors_of(path):
         rows = _OPEN[_kind(path)](path, n_latents)
+    if n_latents is not None and rows.n_latents != n_latents:
+        raise DomainError(f"{path}: expected n_latents = {n_latents}, got {rows.n_latents}")
+    return replace(rows, blocks=lambda: _counted(path, rows))
+
+
+def _counted(path: str, rows: CodeRows) -> Iterator[Codes]:
+    """The blocks of a file, which must have as many rows as it says."""
+    n = 0
+    with _errors_of(path):
+        for codes in rows.blocks():
+            n += len(codes)
+            yield codes
+        if n != rows.n:
+            raise FormatError(f"expected {rows.n} rows, got {n}")
+
+
+@contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    """Errors of any kind as one line with the name of the file."""
+    try:
+        yield
     except CompressaeError as error:
-        raise _named(path, error) from error
+        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     except DAMAGE as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise FormatError(f"{path}: expected a file of codes, got something else or a part of one") from error
-    if n_latents is not None and rows.n_latents != n_latents:
-        raise DomainError(f"{path}: expected n_latents = {n_latents}, got {rows.n_latents}")
-    return rows
 
 
 def _kind(path: str) -> str:
@@ -82,10 +102,6 @@ def _kind(path: str) -> str:
     if kind not in _OPEN:
         raise FormatError(f"{path}: expected codes in {', '.join(f'.{name}' for name in CODE_NAMES)}, got .{kind}")
     return kind
-
-
-def _named(path: str, error: CompressaeError) -> CompressaeError:
-    return type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}")
 
 
 def _ours(path: str, n_latents: int | None) -> CodeRows:

@@ -73,7 +73,7 @@ def write_embeddings(path: PathLike, source: RowSource, *, ids: NDArray[Any] | N
         elif kind == "hdf5":
             write_hdf5(file, shape, dtype, blocks, ids)
         else:
-            write_columns(file, kind, shape, dtype, blocks, _or_numbers(ids, shape[0]))
+            write_columns(file, kind, shape, dtype, blocks, np.arange(shape[0]) if ids is None else ids)
 
 
 def _write_npy(file: IO[bytes], rows: Pieces) -> None:
@@ -96,6 +96,9 @@ def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray
         If the package that writes it is not installed. OSError if the file cannot be written.
     """
     kind = require_code_format(path)
+    if ids is not None and len(ids) != n:
+        raise DomainError(f"ids: expected one for each of {n} rows, got {len(ids)}")
+    numbers = np.arange(n) if ids is None else ids
     if kind == "npz":
         save_code_blocks(path, blocks, n, ids)
         return
@@ -106,9 +109,9 @@ def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray
         if kind == "csr":
             _write_csr(file, first, blocks, n)
         elif kind == "jsonl":
-            codes_json.write(file, blocks, _or_numbers(ids, n))
+            codes_json.write(file, blocks, numbers)
         else:
-            codes_columns.write(file, kind, first, blocks, _or_numbers(ids, n))
+            codes_columns.write(file, kind, first, blocks, numbers)
 
 
 def _write_csr(file: IO[bytes], like: Codes, blocks: Iterable[Codes], n: int) -> None:
@@ -128,9 +131,3 @@ def _pairs(blocks: Iterable[Codes]) -> Iterator[tuple[NDArray[Any], Floats]]:
     for codes in blocks:
         yield codes.indices, exactly(codes.values, "<f4", first)
         first += len(codes)
-
-
-def _or_numbers(ids: NDArray[Any] | None, n: int) -> NDArray[Any]:
-    if ids is not None and len(ids) != n:
-        raise DomainError(f"ids: expected one for each of {n} rows, got {len(ids)}")
-    return np.arange(n) if ids is None else ids

@@ -71,7 +71,7 @@ def _audit(options: argparse.Namespace) -> bool:
         raise DomainError("verify: expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer")
     _refuse(options, "vectors, not for an audit", *_OF_VECTORS)
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
-    codes = load_any_codes(options.codes, options.k)
+    codes = load_any_codes(options.codes, options.k, model.params.n_latents)
     with named(options.embeddings, "x"), named(options.codes, "codes"):
         result = audit.audit(model, embeddings, codes, options.backend)
     strict = options.strict

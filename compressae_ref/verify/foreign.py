@@ -13,11 +13,16 @@ from compressae_ref.codes import Codes
 from compressae_ref.codesfile import load_codes
 from compressae_ref.errors import CompressaeError, FormatError, ShapeError
 from compressae_ref.fileformat import is_ours
+from compressae_ref.formats.codes import open_codes
+from compressae_ref.formats.kinds import kind_of
 from compressae_ref.model import ROWS_PER_BLOCK
 
+LISTED = ("csr", "parquet", "arrow", "jsonl")
+"""Formats in which rows need not have k entries."""
 
-def load_any_codes(path: str, k: int | None = None) -> Codes:
-    """Codes from a codes file, from SciPy's ``.npz`` of a sparse matrix, or from a dense ``.npy`` (n, h).
+
+def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None) -> Codes:
+    """Codes from a file of codes in any format that is known here, or from a dense ``.npy`` (n, h).
 
     Raises
     ------
@@ -28,6 +33,9 @@ def load_any_codes(path: str, k: int | None = None) -> Codes:
         if is_ours(path):
             codes = load_codes(path)
             return codes if k is None or k == codes.k else codes.truncate(k)
+        if _is_listed(path):
+            codes = open_codes(path, n_latents).load()
+            return codes if k is None or k == codes.k else Codes.from_csr(codes.to_csr(), as_k(k, codes.n_latents))
         matrix = _matrix(Path(path))
         return Codes.from_csr(matrix, k if k is None else as_k(k, matrix.shape[1]))
     except CompressaeError as error:
@@ -38,6 +46,13 @@ def load_any_codes(path: str, k: int | None = None) -> Codes:
         raise FormatError(
             f"{path}: expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else"
         ) from error
+
+
+def _is_listed(path: str) -> bool:
+    try:
+        return kind_of(path) in LISTED
+    except FormatError:
+        return False
 
 
 def _matrix(path: Path) -> Any:
