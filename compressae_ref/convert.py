@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from compressae_ref.archive import PathLike, require_output
+from compressae_ref.checks import as_k
 from compressae_ref.console import named, tell
 from compressae_ref.content import content_of
 from compressae_ref.errors import DomainError, FormatError
@@ -72,7 +73,7 @@ def load_any_model(path: str, k: int | None = None) -> Model:
     content = content_of(path)
     if content == "model":
         model = load_model(path)
-        return model if k is None else Model(model.params, k, model.training)
+        return model if k is None else Model(model.params, as_k(k, model.params.n_latents), model.training)
     if content in ("state", "pt"):
         return load_state(path, "safetensors" if content == "state" else "pt", k)
     if content == "saelens":

@@ -44,16 +44,18 @@ def load_state(path: PathLike, kind: str, k: int | None = None) -> Model:
     missing = [name for name in NAMES if name not in tensors]
     if missing:
         raise FormatError(f"{path}: expected tensors {', '.join(NAMES)}, got {', '.join(map(str, tensors)) or 'none'}")
-    params = params_of({ours: tensors[name] for name, ours in NAMES.items()}, path)
-    k, training = _facts(path, metadata, k)
-    return Model(params, as_k(k, params.n_latents), training)
+    arrays = {ours: tensors[name] for name, ours in NAMES.items()}
+    said, training = _facts(path, metadata)
+    return model_of(path, arrays, said if k is None else k, training)
 
 
-def params_of(arrays: Mapping[str, Any], path: PathLike) -> Params:
-    """Checked parameters; float16 becomes float32, which holds it exactly."""
-    wide = {name: _wide(array) for name, array in arrays.items()}
+def model_of(path: PathLike, arrays: Mapping[str, Any], k: Any, training: Mapping[str, Any] | None = None) -> Model:
+    """A checked model; errors name the file or folder. float16 becomes float32, which holds it exactly."""
+    if k is None:
+        raise DomainError(f"{path}: expected k for weights that do not say it (--k), got none")
     try:
-        return as_params(Params(**wide))
+        params = as_params(Params(**{name: _wide(array) for name, array in arrays.items()}))
+        return Model(params, as_k(k, params.n_latents), training or {})
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
 
@@ -63,16 +65,14 @@ def _wide(array: Any) -> NDArray[Any]:
     return own.astype(np.float32) if own.dtype == np.float16 else own
 
 
-def _facts(path: PathLike, metadata: Mapping[str, str], k: int | None) -> tuple[int, dict[str, Any]]:
+def _facts(path: PathLike, metadata: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
     try:
         said, training = json.loads(metadata.get("k", "null")), json.loads(metadata.get("training", "{}"))
     except ValueError as error:
         raise FormatError(f"{path}: expected k and training as JSON in the metadata, got something else") from error
     if not isinstance(training, dict):
         raise FormatError(f"{path}: expected training settings by name, got {training!r}")
-    if k is None and said is None:
-        raise DomainError(f"{path}: expected k for weights that do not say it (--k), got none")
-    return said if k is None else k, training
+    return said, training
 
 
 def _unpickled(path: PathLike) -> dict[str, NDArray[Any]]:
@@ -89,7 +89,7 @@ def _unpickled(path: PathLike) -> dict[str, NDArray[Any]]:
 
 
 def _numpy(tensor: Any, torch: Any) -> NDArray[Any]:
-    array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
     return array
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from compressae_ref.archive import PathLike
-from compressae_ref.checks import as_k
 from compressae_ref.errors import FormatError
 from compressae_ref.interchange.folders import read_folder, tensor, write_folder
-from compressae_ref.interchange.original import params_of
+from compressae_ref.interchange.original import model_of
 from compressae_ref.model import Model
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -42,8 +41,8 @@ def load_saelens(path: PathLike, k: int | None = None) -> Model:
         norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
         W_enc, b_enc, W_dec = W_enc * norms, b_enc * norms, W_dec / norms[:, None]
         W_enc, b_enc, W_dec = (array.astype(tensors["W_dec"].dtype) for array in (W_enc, b_enc, W_dec))
-    params = params_of({"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec}, path)
-    return Model(params, as_k(config.get("k") if k is None else k, params.n_latents))
+    arrays = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec}
+    return model_of(path, arrays, config.get("k") if k is None else k)
 
 
 def save_saelens(path: PathLike, model: Model) -> None:

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from compressae_ref.archive import PathLike
 from compressae_ref.arrays import Floats
-from compressae_ref.checks import as_k
 from compressae_ref.errors import FormatError
 from compressae_ref.formats.tensors import open_tensors
 from compressae_ref.interchange.folders import read_folder, tensor, write_folder
-from compressae_ref.interchange.original import params_of
+from compressae_ref.interchange.original import model_of
 from compressae_ref.model import Model
 
 CONFIG, WEIGHTS, DECODER = "config.json", "model.safetensors", "compressae_decoder.safetensors"
@@ -50,8 +49,7 @@ def load_sentence_transformers(path: PathLike, k: int | None = None) -> Model:
             "pre-activations is a CompresSAE with split signs only then"
         )
     arrays = {"W_enc": weight[::2].T, "b_enc": bias[::2], "W_dec": _decoder(Path(path), weight[::2])}
-    params = params_of(arrays, path)
-    return Model(params, as_k(config.get("k") if k is None else k, params.n_latents))
+    return model_of(path, arrays, config.get("k") if k is None else k)
 
 
 def _paired(array: NDArray[Any]) -> bool:
