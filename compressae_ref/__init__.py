@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FormatError,
         ShapeError,
     )
+    from compressae_ref.estimator import CompresSAE as CompresSAE
     from compressae_ref.evaluation.evaluate import evaluate
     from compressae_ref.fileformat import load_model, save_model
     from compressae_ref.index import Index, search
@@ -97,6 +98,7 @@ _HOME = {
     "packing": ("pack", "PackedCodes"),
     "packedfile": ("save_packed", "load_packed"),
     "backends": ("get_backend",),
+    "estimator": ("CompresSAE",),  # not in __all__: it needs scikit-learn
     "errors": ("CompressaeError", "ShapeError", "DTypeError", "DomainError", "FormatError", "BackendError"),
 }
 """The module of each name, said once more for Python than for those who read types."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def assert_refused(capsys, line: str, reason: str) -> None:
 
 def test_embeddings_from_one_format_to_the_next_and_back(here, capsys):
     chain = ["x.npy", "a.fbin", "b.fvecs", "c.safetensors", "d.npz", "e.npy"]
-    for source, target in zip(chain, chain[1:], strict=False):
+    for source, target in pairwise(chain):
         assert run(f"convert {source} -o {target}") == 0
         assert f"{target}: {N} embeddings, d {D}" in capsys.readouterr().err
     assert (here / "e.npy").read_bytes() == (here / "x.npy").read_bytes()

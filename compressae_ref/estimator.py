@@ -1,0 +1,192 @@
+"""The model as a scikit-learn estimator. Nothing else in this package imports scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import get_backend
+from compressae_ref.checks import ZeroRows, as_embeddings, as_params
+from compressae_ref.codes import Codes
+from compressae_ref.config import TrainConfig, described, make_config, resolve
+from compressae_ref.data import shuffled_batches
+from compressae_ref.errors import BackendError
+from compressae_ref.metrics import mean_cosine
+from compressae_ref.model import Model, unit_rows
+from compressae_ref.params import init_params
+from compressae_ref.train import TrainState, fit, init_state, train_step
+
+try:
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as missing:
+    raise BackendError(
+        "CompresSAE: expected scikit-learn of version 1.6 or newer: pip install 'compressae-ref[sklearn]'"
+    ) from missing
+
+SETTINGS = (
+    "n_latents", "k", "init", "batch_size", "steps", "lr", "warmup_steps", "decay", "validation_rows", "patience",
+    "dtype",
+)  # fmt: skip
+"""Parameters that are settings of the training."""
+
+
+DTYPES = [np.float64, np.float32, np.float16]
+"""What may come; anything else becomes float64."""
+
+
+class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Sparse codes of dense embeddings by a top-k sparse autoencoder.
+
+    Rows are compared by their direction: every row is made unit first, and whoever puts a ``Normalizer`` in front of it
+    gets the same.
+
+    Parameters
+    ----------
+    n_latents : h, the columns of the codes; None: 4096, or fewer for few rows (`config.default_latents`)
+    k : stored entries per row
+    init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype : as in `config.TrainConfig`
+    zero_rows : what becomes of rows of zeros, which have no direction: "empty" gives them codes of zeros, and leaves
+        them out of the training; "error" refuses them
+    sparse_output : False: `transform` returns a dense array, of which ``set_output`` can make a data frame
+    backend : "numpy" or "numba": the same bits; None: numba where it is installed
+    random_state : an integer for the same model every time, a ``RandomState``, or None
+
+    Attributes
+    ----------
+    model_ : the trained `Model`
+    components_ : (h, d) atoms, unit rows
+    n_features_in_ : d
+    n_iter_ : steps of Adam that were done
+    history_ : records of the last `fit`, as `train.fit` returns them
+    """
+
+    def __init__(
+        self,
+        n_latents: int | None = None,
+        k: int = 32,
+        *,
+        init: str = TrainConfig.init,
+        batch_size: int = TrainConfig.batch_size,
+        steps: int | None = TrainConfig.steps,
+        lr: float = TrainConfig.lr,
+        warmup_steps: int = TrainConfig.warmup_steps,
+        decay: str = TrainConfig.decay,
+        validation_rows: int | None = TrainConfig.validation_rows,
+        patience: int | None = TrainConfig.patience,
+        dtype: str | None = TrainConfig.dtype,
+        zero_rows: ZeroRows = "empty",
+        sparse_output: bool = True,
+        backend: str | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.n_latents = n_latents
+        self.k = k
+        self.init = init
+        self.batch_size = batch_size
+        self.steps = steps
+        self.lr = lr
+        self.warmup_steps = warmup_steps
+        self.decay = decay
+        self.validation_rows = validation_rows
+        self.patience = patience
+        self.dtype = dtype
+        self.zero_rows = zero_rows
+        self.sparse_output = sparse_output
+        self.backend = backend
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> CompresSAE:
+        """Train a model on the rows of X (n, d), from the beginning.
+
+        Raises
+        ------
+        ShapeError, DTypeError, DomainError
+            All of them ``ValueError``, as `train.fit`; what scikit-learn raises for what is no array of numbers.
+        """
+        x = self._to_train_on(X, reset=True)
+        result = fit(x, self._config(), backend=self.backend)
+        self._state: tuple[TrainState, TrainConfig, np.random.Generator] | None = None
+        self.history_ = result.history
+        return self._fitted(result.model, result.record.step)
+
+    def partial_fit(self, X: Any, y: Any = None) -> CompresSAE:
+        """Go once through the rows of X (n, d) in batches, in an order of their own, at the full learning rate.
+
+        The first call decides ``n_latents``, and dtype, where they are None; ``steps``, ``decay``, ``warmup_steps``,
+        ``validation_rows`` and ``patience`` need to know all rows, and mean nothing here.
+        """
+        state = getattr(self, "_state", None)
+        x = self._to_train_on(X, reset=state is None)
+        if state is None:
+            config = resolve(make_config(self._config(), None, {"validation_rows": 0, "steps": 1}), x)
+            rng = np.random.default_rng(config.seed)
+            params = init_params(
+                x.shape[1], config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32"
+            )
+            state = self._state = init_state(params), config, rng
+            self.n_iter_ = 0
+        train, config, rng = state
+        n_steps = -(-len(x) // self.batch_size)
+        batches = shuffled_batches(x, min(self.batch_size, len(x)), rng, held_out=np.empty(0, np.int64))
+        for _ in range(n_steps):
+            train_step(train, next(batches), config, get_backend(self.backend), self.lr)
+        return self._fitted(Model(as_params(train.params.copy()), config.k, described(config)), self.n_iter_ + n_steps)
+
+    def _fitted(self, model: Model, n_iter: int) -> CompresSAE:
+        self.model_, self.n_iter_ = model, n_iter
+        self.components_ = model.params.W_dec
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Codes of the rows of X (n, d).                                                                        (E5)
+
+        Returns
+        -------
+        SciPy CSR array (n, h) with k stored entries in each row; a dense array with ``sparse_output=False``
+        """
+        codes = self._encoded(self._checked(X))
+        return codes.to_csr() if self.sparse_output else codes.to_dense()
+
+    def inverse_transform(self, X: Any) -> Floats:
+        """Reconstructions (n, d) of codes (n, h), sparse or dense: what carries meaning is their direction.     (E7)"""
+        check_is_fitted(self)
+        codes = Codes.from_csr(X if sparse.issparse(X) else sparse.csr_array(np.atleast_2d(np.asarray(X))))
+        return self.model_.decode(codes, backend=self.backend)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean cosine of rows with their reconstructions, at most 1: more is better; of zero rows it is 0."""
+        x = self._checked(X)
+        unit = unit_rows(np.where(x.any(axis=1, keepdims=True), x, 1), self.model_.params.dtype)
+        return mean_cosine(unit, self.model_.decode(self._encoded(x), backend=self.backend))
+
+    def _encoded(self, x: NDArray[Any]) -> Codes:
+        return self.model_.encode(x, zero_rows=self.zero_rows, backend=self.backend)
+
+    def _checked(self, X: Any) -> Floats:
+        check_is_fitted(self)
+        return as_embeddings(validate_data(self, X, reset=False, dtype=DTYPES), name="X", zeros=True)
+
+    def _to_train_on(self, X: Any, *, reset: bool) -> Floats:
+        x: Floats = validate_data(self, X, reset=reset, dtype=DTYPES)
+        return x[x.any(axis=1)] if self.zero_rows == "empty" else x
+
+    def _config(self) -> TrainConfig:
+        """The settings of the training, with a seed that ``random_state`` gives."""
+        given = isinstance(self.random_state, (int, np.integer))
+        seed = self.random_state if given else check_random_state(self.random_state).randint(2**31 - 1)
+        return make_config(None, None, {name: getattr(self, name) for name in SETTINGS} | {"seed": int(seed)})
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.model_.params.n_latents
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

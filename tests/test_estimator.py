@@ -1,0 +1,168 @@
+"""The scikit-learn estimator: scikit-learn's own checks, and that it is the model of this package."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from compressae_ref import fit
+from compressae_ref.errors import BackendError
+from tests.conftest import AVAILABLE_BACKENDS
+
+pytest.importorskip("sklearn", minversion="1.6")
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from compressae_ref.estimator import CompresSAE
+
+SMALL = {"n_latents": 24, "k": 3, "steps": 30, "batch_size": 16, "random_state": 0}
+X = np.random.default_rng(0).standard_normal((80, 8)).astype(np.float32)
+
+
+@parametrize_with_checks(
+    [CompresSAE(n_latents=16, k=2, steps=20, batch_size=16), CompresSAE(k=2, steps=3, sparse_output=False)]
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_own_checks(estimator, check):
+    """All of them: there is no exception to list."""
+    check(estimator)
+
+
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
+def test_it_is_the_model_of_this_package(backend):
+    settings = {key: value for key, value in SMALL.items() if key != "random_state"}
+    model = fit(X, **settings, seed=0, backend=backend).model
+    estimator = CompresSAE(**SMALL, backend=backend).fit(X)
+    assert estimator.model_.digest == model.digest
+    codes = estimator.transform(X)
+    np.testing.assert_array_equal(codes.toarray(), model.encode(X).to_dense())
+    assert codes.has_sorted_indices
+    assert np.diff(codes.indptr).tolist() == [3] * len(X)
+    np.testing.assert_array_equal(estimator.inverse_transform(codes), model.decode(model.encode(X)))
+    np.testing.assert_array_equal(estimator.components_, model.params.W_dec)
+    assert estimator.n_iter_ == 30
+    assert len(estimator.history_) == 20
+
+
+def test_inverse_transform_takes_dense_codes_too():
+    estimator = CompresSAE(**SMALL).fit(X)
+    codes = estimator.transform(X)
+    np.testing.assert_allclose(
+        estimator.inverse_transform(codes.toarray()), estimator.inverse_transform(codes), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_score_is_the_mean_cosine():
+    estimator = CompresSAE(**SMALL).fit(X)
+    x_hat = estimator.inverse_transform(estimator.transform(X))
+    cosines = np.sum(X * x_hat, axis=1) / np.linalg.norm(X, axis=1) / np.linalg.norm(x_hat, axis=1)
+    assert estimator.score(X) == pytest.approx(cosines.mean(), abs=1e-6)
+    zero = np.zeros((1, 8), np.float32)
+    assert estimator.score(np.concatenate([X, zero])) == pytest.approx(cosines.sum() / 81, abs=1e-6)
+
+
+def test_zero_rows_are_left_out_or_refused():
+    with_zeros = np.concatenate([X, np.zeros((2, 8), np.float32)])
+    estimator = CompresSAE(**SMALL).fit(with_zeros)
+    assert estimator.model_.digest == CompresSAE(**SMALL).fit(X).model_.digest
+    assert not estimator.transform(with_zeros)[80:].toarray().any()
+    strict = CompresSAE(**SMALL, zero_rows="error")
+    with pytest.raises(ValueError, match="zero row in row 80"):
+        strict.fit(with_zeros)
+    with pytest.raises(ValueError, match="zero row in row 80"):
+        strict.fit(X).transform(with_zeros)
+
+
+def test_in_a_pipeline_behind_a_normaliser_and_before_neighbours():
+    pipeline = make_pipeline(Normalizer(), CompresSAE(**SMALL), NearestNeighbors(metric="cosine"))
+    pipeline.fit(X)
+    codes = pipeline[:-1].transform(X)
+    found = pipeline[-1].kneighbors(codes, 1, return_distance=False)
+    assert found.ravel().tolist() == list(range(80))
+    np.testing.assert_allclose(codes.toarray(), CompresSAE(**SMALL).fit(X).transform(X).toarray(), atol=1e-5)
+
+
+def test_a_grid_search_prefers_longer_codes():
+    search = GridSearchCV(CompresSAE(**SMALL), {"k": [1, 6]}, cv=2).fit(X)
+    assert search.best_params_ == {"k": 6}
+    assert search.best_score_ <= 1
+
+
+def test_partial_fit_learns_and_repeats():
+    parts = np.array_split(np.tile(X, (20, 1)), 10)
+    settings = SMALL | {"lr": 0.01}
+    estimators = [CompresSAE(**settings), CompresSAE(**settings)]
+    for estimator in estimators:
+        for part in parts:
+            estimator.partial_fit(part)
+    assert estimators[0].model_.digest == estimators[1].model_.digest
+    assert estimators[0].n_iter_ == sum(-(-len(part) // 16) for part in parts)
+    assert estimators[0].score(X) > CompresSAE(**settings).partial_fit(parts[0]).score(X) + 0.05
+    with pytest.raises(ValueError, match="8 features"):
+        estimators[0].partial_fit(X[:, :5])
+    earlier = estimators[0].model_
+    estimators[0].partial_fit(X)
+    assert earlier.digest == estimators[1].model_.digest  # what was handed out does not change
+
+
+def test_fit_begins_anew_after_partial_fit():
+    estimator = CompresSAE(**SMALL).partial_fit(X[:, :5])
+    assert estimator.fit(X).model_.digest == CompresSAE(**SMALL).fit(X).model_.digest
+    assert estimator.partial_fit(X).n_iter_ == 5
+
+
+def test_random_state():
+    digests = {CompresSAE(**SMALL | {"random_state": state}).fit(X).model_.digest for state in (0, 0, 1, np.int64(1))}
+    assert len(digests) == 2
+    state = np.random.RandomState(0)
+    assert len({CompresSAE(**SMALL | {"random_state": state}).fit(X).model_.digest for _ in range(2)}) == 2
+
+
+def test_names_and_frames():
+    pandas = pytest.importorskip("pandas")
+    estimator = CompresSAE(**SMALL, sparse_output=False).set_output(transform="pandas").fit(X)
+    frame = estimator.transform(X)
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.columns.tolist() == [f"compressae{latent}" for latent in range(24)]
+    np.testing.assert_array_equal(frame.to_numpy(), estimator.model_.encode(X).to_dense())
+
+
+def test_clones_and_pickles():
+    estimator = CompresSAE(**SMALL).fit(X)
+    again = pickle.loads(pickle.dumps(estimator))
+    assert again.model_.digest == estimator.model_.digest
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert not hasattr(clone(estimator), "model_")
+
+
+def test_bad_settings_are_said_when_fitting_not_before():
+    for settings, reason in (({"k": 25}, "k from 1 to n_latents = 24"), ({"decay": "fast"}, "decay: expected one of")):
+        estimator = CompresSAE(**SMALL | settings)
+        with pytest.raises(ValueError, match=reason):
+            estimator.fit(X)
+
+
+def test_scikit_learn_is_imported_only_by_who_asks_for_the_estimator():
+    code = (
+        "import sys, numpy as np, compressae_ref as csae\n"
+        "csae.fit(np.random.default_rng(0).standard_normal((9, 4)), n_latents=8, k=2, steps=2, backend='numpy')\n"
+        "from compressae_ref import *\n"
+        "assert 'sklearn' not in sys.modules\n"
+        "assert csae.CompresSAE.__name__ == 'CompresSAE' and 'sklearn' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    monkeypatch.delitem(sys.modules, "compressae_ref.estimator")
+    with pytest.raises(BackendError, match=r"pip install 'compressae-ref\[sklearn\]'"):
+        import compressae_ref.estimator  # noqa: F401
