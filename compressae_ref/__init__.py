@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DTypeError,
         FormatError,
         ShapeError,
+        StoreError,
     )
     from compressae_ref.estimator import CompresSAE as CompresSAE
     from compressae_ref.evaluation.evaluate import evaluate
@@ -79,6 +80,7 @@ __all__ = [
     "DomainError",
     "FormatError",
     "BackendError",
+    "StoreError",
 ]
 
 _HOME = {
@@ -99,7 +101,15 @@ _HOME = {
     "packedfile": ("save_packed", "load_packed"),
     "backends": ("get_backend",),
     "estimator": ("CompresSAE",),  # not in __all__: it needs scikit-learn
-    "errors": ("CompressaeError", "ShapeError", "DTypeError", "DomainError", "FormatError", "BackendError"),
+    "errors": (
+        "CompressaeError",
+        "ShapeError",
+        "DTypeError",
+        "DomainError",
+        "FormatError",
+        "BackendError",
+        "StoreError",
+    ),
 }
 """The module of each name, said once more for Python than for those who read types."""
 

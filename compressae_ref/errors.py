@@ -27,3 +27,7 @@ class FormatError(CompressaeError):
 
 class BackendError(CompressaeError):
     """A backend or an optional dependency is not installed, or no such backend exists."""
+
+
+class StoreError(CompressaeError):
+    """A vector database is not there, lacks what is asked for, or refuses what it is given."""
