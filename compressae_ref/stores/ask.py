@@ -54,7 +54,7 @@ def search_store(
         raise StoreError(f"{store.name}: expected a field {field!r} of codes, got none: push them first")
     vectors = how.queries(queries, query_k)
     if store.signed:
-        return store.query(field, vectors, top)
+        return store.query(field, vectors, top, cosine=how.space == "sparse")
     bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
     return [rescored(store, field, u, found, top) for u, found in zip(vectors.to_dense(), bounds, strict=True)]
 

@@ -79,8 +79,8 @@ class Store(Protocol):
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
         """Indices, ascending, and values of these items, or None for one without."""
 
-    def query(self, field: str, vectors: Codes, top: int) -> list[Found]:
-        """The items whose sparse vectors have the largest dots with each of these."""
+    def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
+        """The items whose sparse vectors have the largest dots with each of these; ``cosine``: all of them are unit."""
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
         """The items whose dense vectors have the largest cosines with each row."""

@@ -142,7 +142,7 @@ class EdgeStore:
         vectors = [found.get(each) for each in ids]
         return [None if vector is None else (list(vector.indices), list(vector.values)) for vector in vectors]
 
-    def query(self, field: str, vectors: Codes, top: int) -> list[Found]:
+    def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Exact, all queries in one pass over the segments."""
         return self._query(field, [self.edge.SparseVector(*entries) for entries in nonzero(vectors)], top)
 

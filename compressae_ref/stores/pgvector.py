@@ -1,0 +1,264 @@
+"""PostgreSQL with pgvector: a table with a key and a column ``vector`` or ``halfvec``; codes go into a ``sparsevec``.
+
+The new column is null until an item is pushed, so that adding it takes a moment. Without an index on it the server
+scans all codes, which is exact. An HNSW index finds most of the best, and is used where its operator class is that of
+the query: ``sparsevec_cosine_ops`` in the sparse space, ``sparsevec_ip_ops`` in the others (`PgStore.build_index`).
+
+Binary form of a sparsevec: dimensions, entries and 0 as int32, indices from 0 as int32, values as float32, big-endian.
+Values of zero are not allowed in it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.codes import Codes
+from compressae_ref.errors import StoreError
+from compressae_ref.extras import needed_package
+from compressae_ref.stores.contract import (
+    OPTIONS,
+    Address,
+    Found,
+    Id,
+    Rows,
+    as_rows,
+    checked,
+    chosen_field,
+    engine_errors,
+    nonzero,
+    without_password,
+)
+
+DENSE_TYPES = {"vector": ">f4", "halfvec": ">f2"}
+"""Types of dense columns, and the numbers of their binary form."""
+
+ID_TYPES = ("smallint", "integer", "bigint", "text", "character varying", "uuid")
+"""Types of keys that can be read back as whole numbers or texts."""
+
+MOST_ENTRIES = 16_000
+"""Entries of a sparsevec at most."""
+
+
+def open_at(address: Address) -> PgStore:
+    """The table of an address; what is no option of ours goes to libpq."""
+    table = address.option("table")
+    if table is None:
+        raise StoreError(f"{address.scheme}: expected ?table=NAME, got no table")
+    libpq = {name: value for name, value in address.options.items() if name not in OPTIONS}
+    uri = f"postgresql:{address.rest}" + (f"?{urlencode(libpq)}" if libpq else "")
+    return PgStore(uri, table, address.option("id"), address.option("dense"))
+
+
+class PgStore:
+    """A table (`contract.Store`)."""
+
+    signed = True
+
+    def __init__(self, uri: str, table: str, key: str | None = None, dense: str | None = None) -> None:
+        self._psycopg = needed_package("psycopg", "pgvector", "PostgreSQL")
+        self._sql = needed_package("psycopg.sql", "pgvector", "PostgreSQL")
+        self.name = f"{without_password(uri)} table {table}"
+        self._table = self._sql.Identifier(*table.split("."))
+        self._names: dict[str, str] = {}
+        with self._errors():
+            self._connection = self._psycopg.connect(uri, autocommit=True)
+        self._run("SET lock_timeout = '10s'")  # rather fail than hold up the queries that wait behind us
+        columns = self._columns()
+        keys = [key] if key is not None else self._primary_key()
+        if len(keys) != 1 or columns.get(keys[0]) not in ID_TYPES:
+            found = ", ".join(f"{name} {columns.get(name)}" for name in keys) or "none"
+            raise StoreError(
+                f"{self.name}: expected a primary key, or ?id=COLUMN, of {', '.join(ID_TYPES)}, got {found}"
+            )
+        self._key_type = columns[keys[0]]
+        denses = [name for name, kind in columns.items() if kind.partition("(")[0] in DENSE_TYPES]
+        self._names = {"key": keys[0], "dense": chosen_field(denses, dense, self.name)}
+        self._dense_type = columns[self._names["dense"]].partition("(")[0]
+
+    @property
+    def exact(self) -> bool:
+        """Whether no column of codes has an index."""
+        return not self._run(
+            "SELECT 1 FROM pg_index JOIN pg_opclass ON pg_opclass.oid = ANY(indclass::oid[]) "
+            "WHERE indrelid = {relation}::regclass AND opcname LIKE 'sparsevec%%'"
+        )
+
+    # -- the SQL ------------------------------------------------------------------------------------------------------
+
+    def _errors(self) -> Any:
+        return engine_errors(self.name, self._psycopg.Error)
+
+    def _run(self, query: str, *values: Any, **names: str) -> list[Any]:
+        """Rows of a statement in which {table}, {key}, {dense} and further names stand for identifiers."""
+        with self._errors():
+            cursor = self._connection.cursor(binary=True).execute(self._filled(query, names), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def _filled(self, query: str, names: dict[str, str]) -> Any:
+        known = {name: self._sql.Identifier(value) for name, value in {**self._names, **names}.items()}
+        relation = self._sql.Literal(self._table.as_string(None))
+        return self._sql.SQL(query).format(table=self._table, relation=relation, **known)
+
+    def _columns(self) -> dict[str, str]:
+        query = (
+            "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = {relation}::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+        return dict(self._run(query))
+
+    def _primary_key(self) -> list[str]:
+        query = (
+            "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey) "
+            "WHERE indrelid = {relation}::regclass AND indisprimary"
+        )
+        return [name for (name,) in self._run(query)]
+
+    # -- the contract -------------------------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """Rows whose dense vector is not null."""
+        return int(self._run("SELECT count(*) FROM {table} WHERE {dense} IS NOT NULL")[0][0])
+
+    def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
+        """Rows in the order of their keys; each block is a query of its own, so that no lock is kept."""
+        lacking = " AND {field} IS NULL" if without is not None else ""
+        query = (
+            "SELECT {key}, {dense} FROM {table} WHERE {dense} IS NOT NULL" + lacking + "{after} ORDER BY {key} LIMIT %s"
+        )
+        last: tuple[Any, ...] = ()
+        while True:
+            after = " AND {key} > %s" if last else ""
+            found = self._run(query.replace("{after}", after), *last, rows, **({"field": without} if without else {}))
+            if not found:
+                return
+            vectors = [np.frombuffer(content, DENSE_TYPES[self._dense_type], offset=4) for _, content in found]
+            yield as_rows([_plain(each) for each, _ in found], vectors, self.name)
+            last = (found[-1][0],)
+
+    def has_field(self, field: str) -> bool:
+        """Whether the table has a column of this name; StoreError if it is no sparsevec."""
+        kind = self._columns().get(field)
+        if kind is not None and not kind.startswith("sparsevec"):
+            raise StoreError(f"{self.name}: expected a sparsevec in the column {field!r}, got {kind}")
+        return kind is not None
+
+    def add_field(self, field: str, width: int) -> None:
+        """Add a column of nulls."""
+        if not self._run("SELECT 1 FROM pg_type WHERE typname = 'sparsevec'"):
+            raise StoreError(f"{self.name}: expected pgvector 0.7 or newer, which has sparsevec, got an older one")
+        self._run(f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {{field}} sparsevec({width:d})", field=field)
+
+    def drop_field(self, field: str) -> None:
+        """Drop the column."""
+        self._run("ALTER TABLE {table} DROP COLUMN {field}", field=field)
+
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
+        """Copy to a temporary table and update from it, in one transaction."""
+        checked(ids, vectors)
+        if vectors.k > MOST_ENTRIES:
+            raise StoreError(f"{self.name}: expected at most {MOST_ENTRIES} entries in a sparsevec, got {vectors.k}")
+        staged = f"CREATE TEMP TABLE compressae_staged (id {self._key_type}, code sparsevec) ON COMMIT DROP"
+        update = "UPDATE {table} AS item SET {field} = new.code FROM compressae_staged AS new WHERE item.{key} = new.id"
+        with self._errors(), self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute(staged)
+            with cursor.copy("COPY compressae_staged FROM STDIN (FORMAT BINARY)") as copy:
+                copy.write(self._copied(ids, vectors))
+            cursor.execute("ANALYZE compressae_staged")
+            cursor.execute(self._filled(update, {"field": field}))
+
+    def _copied(self, ids: Sequence[Id], vectors: Codes) -> bytes:
+        """The binary form of a table of keys and codes."""
+        parts = [b"PGCOPY\n\xff\r\n\0" + bytes(8)]
+        for each, entries in zip(ids, nonzero(vectors), strict=True):
+            key, code = self._key_bytes(each), sparsevec(*entries, vectors.n_latents)
+            parts += [struct.pack(">hi", 2, len(key)), key, struct.pack(">i", len(code)), code]
+        return b"".join([*parts, b"\xff\xff"])
+
+    def _key_bytes(self, each: Id) -> bytes:
+        if isinstance(each, int):
+            return each.to_bytes({"smallint": 2, "integer": 4, "bigint": 8}[self._key_type], "big", signed=True)
+        return bytes.fromhex(each.replace("-", "")) if self._key_type == "uuid" else each.encode()
+
+    def count_written(self, field: str) -> int:
+        """Rows whose dense vector and code are not null."""
+        query = "SELECT count(*) FROM {table} WHERE {dense} IS NOT NULL AND {field} IS NOT NULL"
+        return int(self._run(query, field=field)[0][0])
+
+    def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
+        """Codes as they are stored."""
+        query = f"SELECT {{key}}, {{field}} FROM {{table}} WHERE {{key}} = ANY(%s::{self._key_type}[])"
+        found = {_plain(each): code for each, code in self._run(query, list(ids), field=field)}
+        return [None if found.get(each) is None else _entries(found[each]) for each in ids]
+
+    def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
+        """By ``<=>`` where it is their cosine that counts, else by ``<#>``; with an index, if one has that operator."""
+        distance, score = ("<=>", "1 - distance") if cosine else ("<#>", "-distance")
+        query = self._best(f"{{field}} {distance} %s::text::sparsevec", score, "{field} IS NOT NULL")
+        texts = (_text(*entries, vectors.n_latents) for entries in nonzero(vectors))
+        return [_found(self._run(query, text, text, top, field=field)) for text in texts]
+
+    def query_dense(self, x: Floats, top: int) -> list[Found]:
+        """By ``<=>``, with an index if there is one."""
+        query = self._best(f"{{dense}} <=> %s::text::{self._dense_type}", "1 - distance", "{dense} IS NOT NULL")
+        texts = (f"[{','.join(map(repr, row))}]" for row in x.tolist())
+        return [_found(self._run(query, text, text, top)) for text in texts]
+
+    def _best(self, distance: str, score: str, where: str) -> str:
+        """Rows by one distance, which an index may order, and then by key."""
+        inner = (
+            f"SELECT {{key}} AS id, {distance} AS distance FROM {{table}} WHERE {where} ORDER BY {distance} LIMIT %s"
+        )
+        return f"SELECT id, {score} FROM ({inner}) AS best ORDER BY distance, id"
+
+    def sizes(self, field: str) -> dict[str, int]:
+        """Bytes of all values of the columns as the server keeps them, and of the indexes on the codes."""
+        query = "SELECT sum(pg_column_size({dense}))::bigint, sum(pg_column_size({field}))::bigint FROM {table}"
+        (dense, codes), *_ = self._run(query, field=field)
+        query = (
+            "SELECT sum(pg_relation_size(indexrelid))::bigint FROM pg_index JOIN pg_attribute "
+            "ON attrelid = indrelid AND attnum = ANY(indkey) WHERE indrelid = {relation}::regclass AND attname = %s"
+        )
+        index = self._run(query, field)[0][0]
+        return {"dense": dense or 0, "codes": codes or 0} | ({} if index is None else {"index": index})
+
+    def build_index(self, field: str, *, cosine: bool, m: int = 16, ef_construction: int = 64) -> None:
+        """An HNSW index on the codes: approximate, faster on many items; at most 1,000 entries per code."""
+        operators = "sparsevec_cosine_ops" if cosine else "sparsevec_ip_ops"
+        settings = f"(m = {m:d}, ef_construction = {ef_construction:d})"
+        self._run(f"CREATE INDEX ON {{table}} USING hnsw ({{field}} {operators}) WITH {settings}", field=field)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def sparsevec(indices: list[int], values: list[float], width: int) -> bytes:
+    """The binary form of a sparsevec without zeros."""
+    n = len(indices)
+    return struct.pack(f">3i{n}i{n}f", width, n, 0, *indices, *values)
+
+
+def _entries(content: bytes) -> tuple[list[int], list[float]]:
+    n = int.from_bytes(content[4:8], "big")
+    indices = np.frombuffer(content, ">i4", n, 12)
+    return indices.tolist(), np.frombuffer(content, ">f4", n, 12 + 4 * n).tolist()
+
+
+def _text(indices: list[int], values: list[float], width: int) -> str:
+    """The literal of a sparsevec, whose indices begin with 1."""
+    entries = (f"{index + 1}:{value!r}" for index, value in zip(indices, values, strict=True))
+    return f"{{{','.join(entries)}}}/{width}"
+
+
+def _plain(each: Any) -> Id:
+    return each if isinstance(each, int) else str(each)
+
+
+def _found(rows: list[Any]) -> Found:
+    return Found([_plain(each) for each, _ in rows], [float(score) for _, score in rows])
