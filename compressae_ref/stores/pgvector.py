@@ -68,6 +68,14 @@ class PgStore:
         self._names: dict[str, str] = {}
         with self._errors():
             self._connection = self._psycopg.connect(uri, autocommit=True)
+        try:
+            self._look(key, dense)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self, key: str | None, dense: str | None) -> None:
+        """What the table has."""
         self._run("SET lock_timeout = '10s'")  # rather fail than hold up the queries that wait behind us
         columns = self._columns()
         keys = [key] if key is not None else self._primary_key()

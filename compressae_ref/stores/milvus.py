@@ -1,0 +1,171 @@
+"""Milvus, a server or its Lite in a file, which takes no negative values: codes are stored with split signs.
+
+A collection cannot get a sparse field later. So the codes go into a collection of their own beside it, with the same
+keys, called ``COLLECTION_FIELD``. Dots of split codes are upper bounds of those of the codes; `ask` fetches more items
+and scores them again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from compressae_ref.arrays import Floats
+from compressae_ref.codes import Codes
+from compressae_ref.errors import StoreError
+from compressae_ref.extras import needed_package
+from compressae_ref.stores.contract import (
+    Address,
+    Found,
+    Id,
+    Rows,
+    as_rows,
+    checked,
+    chosen_field,
+    engine_errors,
+    nonzero,
+)
+
+CODE = "code"
+"""Name of the sparse field in a collection of codes."""
+
+MOST_TEXT = 65_535
+"""Characters of a text key at most."""
+
+
+def open_at(address: Address) -> MilvusStore:
+    """The collection of an address: ``milvus:FILE?collection=NAME`` or ``milvus://HOST:PORT?collection=NAME``."""
+    collection = address.option("collection")
+    if collection is None:
+        raise StoreError(f"milvus:{address.rest}: expected ?collection=NAME, got none")
+    at = address.rest
+    if at.startswith("//"):
+        at = f"{'https' if address.option('https') else 'http'}:{at}"
+    module = needed_package("pymilvus", "milvus", "Milvus")
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it would print is raised, too
+    with engine_errors(f"milvus:{address.rest}"):
+        client = module.MilvusClient(at, token=os.environ.get("MILVUS_TOKEN", ""))
+    return MilvusStore(client, collection, address.option("dense"), f"milvus:{address.rest}")
+
+
+class MilvusStore:
+    """A collection, and those of its codes (`contract.Store`)."""
+
+    signed = False
+    exact = True
+
+    def __init__(self, client: Any, collection: str, dense: str | None = None, name: str = "milvus") -> None:
+        self._types = needed_package("pymilvus", "milvus", "Milvus").DataType
+        self.name = f"{name} collection {collection}"
+        self._client, self._collection = client, collection
+        with self._errors():
+            fields = client.describe_collection(collection)["fields"]
+        self._key = next(field["name"] for field in fields if field.get("is_primary"))
+        self._key_type = next(field["type"] for field in fields if field.get("is_primary"))
+        denses = [field["name"] for field in fields if field["type"] == self._types.FLOAT_VECTOR]
+        self._dense = chosen_field(denses, dense, self.name)
+
+    def _errors(self) -> Any:
+        return engine_errors(self.name)
+
+    def _beside(self, field: str) -> str:
+        """The collection with the codes."""
+        return f"{self._collection}_{field}"
+
+    def _counted(self, collection: str) -> int:
+        with self._errors():
+            return int(self._client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
+
+    def count(self) -> int:
+        """Items; each has a dense vector."""
+        return self._counted(self._collection)
+
+    def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
+        """Items in blocks, as the client iterates over keys."""
+        with self._errors():
+            fields = [self._key, self._dense]
+            blocks = self._client.query_iterator(self._collection, batch_size=rows, output_fields=fields)
+        while True:
+            with self._errors():
+                block = blocks.next()
+            if not block:
+                blocks.close()
+                return
+            written = set() if without is None else self._written(without, [item[self._key] for item in block])
+            left = [item for item in block if item[self._key] not in written]
+            if left:
+                yield as_rows([item[self._key] for item in left], [item[self._dense] for item in left], self.name)
+
+    def _written(self, field: str, ids: list[Id]) -> set[Id]:
+        with self._errors():
+            return {item[self._key] for item in self._client.get(self._beside(field), ids, output_fields=[self._key])}
+
+    def has_field(self, field: str) -> bool:
+        """Whether there is a collection with these codes."""
+        with self._errors():
+            return bool(self._client.has_collection(self._beside(field)))
+
+    def add_field(self, field: str, width: int) -> None:
+        """Make the collection."""
+        with self._errors():
+            schema = self._client.create_schema(auto_id=False)
+            longest = {"max_length": MOST_TEXT} if self._key_type == self._types.VARCHAR else {}
+            schema.add_field(self._key, self._key_type, is_primary=True, **longest)
+            schema.add_field(CODE, self._types.SPARSE_FLOAT_VECTOR)
+            index = self._client.prepare_index_params()
+            index.add_index(CODE, metric_type="IP", index_type="SPARSE_INVERTED_INDEX")
+            self._client.create_collection(self._beside(field), schema=schema, index_params=index)
+
+    def drop_field(self, field: str) -> None:
+        """Drop the collection of codes."""
+        with self._errors():
+            self._client.drop_collection(self._beside(field))
+
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
+        """One request, by key: what is there is overwritten."""
+        checked(ids, vectors)
+        codes = [dict(zip(*entries, strict=True)) for entries in nonzero(vectors)]
+        items = [{self._key: each, CODE: code} for each, code in zip(ids, codes, strict=True)]
+        with self._errors():
+            self._client.upsert(self._beside(field), items)
+
+    def count_written(self, field: str) -> int:
+        """Items that have a code."""
+        return self._counted(self._beside(field))
+
+    def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
+        """Codes as they are stored, with split signs."""
+        with self._errors():
+            items = self._client.get(self._beside(field), list(ids), output_fields=[self._key, CODE])
+        found = {item[self._key]: sorted(item[CODE].items()) for item in items}
+        return [None if each not in found else _parts(found[each]) for each in ids]
+
+    def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
+        """By the dots of what is stored."""
+        codes = [dict(zip(*entries, strict=True)) for entries in nonzero(vectors)]
+        return self._search(self._beside(field), CODE, codes, top, "IP")
+
+    def query_dense(self, x: Floats, top: int) -> list[Found]:
+        """As the collection's own index does it."""
+        return self._search(self._collection, self._dense, x.tolist(), top, "COSINE")
+
+    def _search(self, collection: str, field: str, vectors: list[Any], top: int, metric: str) -> list[Found]:
+        with self._errors():
+            answers = self._client.search(
+                collection, vectors, anns_field=field, limit=top, search_params={"metric_type": metric}
+            )
+        return [Found([hit[self._key] for hit in hits], [float(hit["distance"]) for hit in hits]) for hits in answers]
+
+    def sizes(self, field: str) -> dict[str, int]:
+        """Nothing: it does not say what its files take."""
+        return {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def _parts(entries: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [index for index, _ in entries], [value for _, value in entries]

@@ -1,0 +1,298 @@
+"""The contract of stores, held against real engines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compressae_ref import Codes, Index, Model, init_params
+from compressae_ref.errors import CompressaeError, DomainError, ShapeError, StoreError
+from compressae_ref.spaces import SPACES
+from compressae_ref.stores.ask import compare, search_store
+from compressae_ref.stores.contract import open_store, parse_address, without_password
+from compressae_ref.stores.push import embeddings_of, push
+from tests.engines import NEEDS, Engine
+
+N, D, H, K = 150, 12, 40, 5
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((N, D)).astype(np.float32)
+X /= np.linalg.norm(X, axis=1, keepdims=True)
+QUERIES = RNG.standard_normal((9, D)).astype(np.float32)
+PARAMS = init_params(D, H, np.random.default_rng(1))
+PARAMS.b_enc[:] = np.linspace(-0.05, 0.05, H)
+MODEL = Model(PARAMS, K)
+OTHER = Model(init_params(D, H, np.random.default_rng(2)), K)
+TOLERANCE = 1e-6
+"""Engines add up some dozens of products of float32 in another order: an ulp or two of 1 each."""
+
+
+@pytest.fixture(scope="module", params=NEEDS)
+def engine(request, tmp_path_factory):
+    return Engine(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+def opened(engine):
+    """Makes and opens stores, and closes them at the end."""
+    stores = []
+
+    def open_new(ids=None, x=X):
+        address = engine.make(engine.ids(len(x)) if ids is None else ids, x)
+        stores.append(open_store(address))
+        return stores[-1], address
+
+    def open_again(address, act=lambda: None):
+        stores.pop().close()
+        act()
+        stores.append(open_store(address))
+        return stores[-1]
+
+    open_new.again = open_again  # after something else happened to it
+    yield open_new
+    for store in stores:
+        store.close()
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_all_items_come_once_by_ascending_id(engine, opened, kind):
+    ids = engine.ids(N, kind)
+    store, _ = opened(ids)
+    assert store.count() == N
+    for rows in (1000, N, 7):
+        blocks = [*store.scroll(rows)]
+        assert max(len(block.ids) for block in blocks) <= rows
+        assert [each for block in blocks for each in block.ids] == ids
+        np.testing.assert_allclose(np.concatenate([block.x for block in blocks]), X, rtol=0, atol=1e-7)
+
+
+def test_training_reads_a_store_as_it_reads_an_array(opened):
+    store, _ = opened()
+    source = embeddings_of(store)
+    assert source.shape == (N, D)
+    np.testing.assert_allclose(np.asarray(source), X, rtol=0, atol=1e-7)
+    np.testing.assert_array_equal(source[20:40], np.asarray(source)[20:40])
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_every_item_gets_its_code_once_and_keeps_all_else(engine, opened, kind, rows):
+    ids = engine.ids(N, kind)
+    store, address = opened(ids)
+    pushed = push(store, MODEL, rows=rows, backend="numpy")
+    assert (pushed.written, pushed.before) == (N, 0)
+    assert pushed.field == f"codes_{MODEL.digest[:8]}_k{K}"
+    assert store.count_written(pushed.field) == N
+    assert_stored(store, pushed.field, ids, unit(MODEL.encode(np.concatenate([b.x for b in store.scroll(N)]))))
+    store = opened.again(address)
+    assert push(store, MODEL, backend="numpy") == (pushed.field, 0, N)
+    store.close()
+    for each, (name, vector), row in zip(ids, engine.payload(address, ids), X, strict=True):
+        assert name == f"n{each}"
+        np.testing.assert_allclose(vector, row, rtol=0, atol=1e-6)
+
+
+def unit(codes):
+    norms = np.sqrt(np.sum(codes.values.astype(np.float64) ** 2, axis=1))
+    return Codes(codes.indices, (codes.values / norms[:, None]).astype(np.float32), codes.n_latents)
+
+
+def assert_stored(store, field, ids, codes):
+    codes = codes if store.signed else codes.split_signs()
+    for found, indices, values in zip(store.read(field, ids), codes.indices, codes.values, strict=True):
+        assert found[0] == indices.tolist()
+        np.testing.assert_allclose(found[1], values, rtol=1e-6)
+
+
+def test_later_items_get_theirs_with_the_next_push(engine, opened):
+    store, address = opened(engine.ids(100), X[:100])
+    push(store, MODEL, backend="numpy")
+    store = opened.again(address, lambda: engine.insert(address, engine.ids(N)[100:], X[100:]))
+    pushed = push(store, MODEL, backend="numpy")
+    assert (pushed.written, pushed.before) == (50, 100)
+    assert store.count_written(pushed.field) == N
+
+
+class InterruptError(Exception):
+    """As if the process ended here."""
+
+
+def test_an_interrupted_push_goes_on_where_it_was(engine, opened):
+    store, address = opened()
+    calls = []
+
+    def interrupt(done, total):
+        calls.append((done, total))
+        if len(calls) == 3:
+            raise InterruptError
+
+    with pytest.raises(InterruptError):
+        push(store, MODEL, rows=20, backend="numpy", progress=interrupt)
+    assert calls == [(20, N), (40, N), (60, N)]
+    store = opened.again(address)
+    pushed = push(store, MODEL, rows=20, backend="numpy")
+    assert (pushed.written, pushed.before) == (N - 60, 60)
+    dense = np.concatenate([block.x for block in store.scroll(N)])
+    assert_stored(store, pushed.field, engine.ids(N), unit(MODEL.encode(dense, backend="numpy")))
+
+
+def test_codes_of_two_models_live_beside_each_other(opened):
+    store, _ = opened()
+    fields = {push(store, model, k=k, backend="numpy").field for model in (MODEL, OTHER) for k in (3, 5)}
+    assert len(fields) == 4
+    assert all(store.count_written(field) == N for field in fields)
+
+
+def test_a_field_with_other_codes_is_not_written_to(opened):
+    store, _ = opened()
+    push(store, MODEL, field="mine", backend="numpy")
+    for model, settings in ((OTHER, {}), (MODEL, {"k": 4}), (MODEL, {"space": "asymmetric"})):
+        with pytest.raises(StoreError, match="expected the codes of this model and these settings in the field 'mine'"):
+            push(store, model, field="mine", backend="numpy", **settings)
+    assert push(store, MODEL, field="mine", backend="numpy").written == 0
+    assert push(store, OTHER, field="mine", replace=True, backend="numpy").written == N
+    assert push(store, OTHER, field="mine", backend="numpy").written == 0
+
+
+def test_vectors_of_zeros(engine, opened):
+    if engine.engine == "milvus":
+        pytest.skip("Milvus does not take codes of zeros: they have no entries")
+    x = X[:10].copy()
+    x[6] = 0
+    store, _ = opened(engine.ids(10), x)
+    with pytest.raises(StoreError, match="expected vectors that are not zero, got the item 43"):
+        push(store, MODEL, backend="numpy")
+    pushed = push(store, MODEL, zero_rows="empty", backend="numpy")
+    assert store.count_written(pushed.field) == 10
+    assert not any(store.read(pushed.field, [43])[0][1])
+    assert len(np.asarray(embeddings_of(store))) == 9  # nothing to learn from it
+
+
+def test_what_an_engine_would_take_silently_is_refused(engine, opened):
+    store, _ = opened()
+    store.add_field("raw", H if store.signed else 2 * H)
+    good = np.array([[1, 2], [3, 4]], np.int32)
+    ids = engine.ids(2)
+    bad = {
+        "finite values": Codes.trusted(good, np.array([[1, np.nan], [1, 1]], np.float32), H),
+        "indices that ascend": Codes.trusted(np.array([[1, 1], [3, 4]], np.int32), np.ones((2, 2), np.float32), H),
+        "indices below": Codes.trusted(np.array([[1, H], [3, 4]], np.int32), np.ones((2, 2), np.float32), H),
+    }
+    for reason, codes in bad.items():
+        with pytest.raises(DomainError, match=reason):
+            store.write("raw", ids, codes)
+    codes = Codes(good, np.ones((2, 2), np.float32), H)
+    with pytest.raises(DomainError, match="all different"):
+        store.write("raw", [1, 1], codes)
+    with pytest.raises(DomainError, match="one for each of 2 codes"):
+        store.write("raw", [1], codes)
+    assert store.count_written("raw") == 0
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("refine", [False, True])
+def test_results_are_those_of_our_own_search(engine, opened, space, refine):
+    store, _ = opened()
+    pushed = push(store, MODEL, space=space, refine=refine, backend="numpy")
+    found = search_store(store, MODEL, QUERIES, 10, space=space, refine=refine, fetch=N, backend="numpy")
+    assert_as_ours(engine, found, space, refine)
+    assert store.has_field(pushed.field)
+
+
+def assert_as_ours(engine, found, space, refine):
+    from compressae_ref import encode_refined
+
+    codes = (encode_refined if refine else Model.encode)(X, MODEL) if refine else MODEL.encode(X, backend="numpy")
+    index = Index.build(codes, ids=engine.ids(N), space=space, model=MODEL, backend="numpy")
+    hits = index.search(QUERIES, N)
+    for mine, ids, scores in zip(found, hits.ids.tolist(), hits.scores.tolist(), strict=True):
+        assert 0 < len(mine.ids) <= 10
+        assert mine.scores == sorted(mine.scores, reverse=True)
+        expected = dict(zip(ids, scores, strict=True))
+        np.testing.assert_allclose(mine.scores, [expected[each] for each in mine.ids], rtol=0, atol=TOLERANCE)
+        missed = [score for each, score in expected.items() if each not in mine.ids]
+        worst = mine.scores[-1] if len(mine.ids) == 10 else 0  # fewer: no other shares a latent with the query
+        assert max(missed) <= worst + TOLERANCE
+
+
+def test_the_same_queries_before_and_after(opened):
+    store, _ = opened()
+    push(store, MODEL, space="asymmetric", backend="numpy")
+    compared = compare(store, MODEL, QUERIES, 10, space="asymmetric", backend="numpy")
+    similar = QUERIES @ X.T
+    for found, row in zip(compared.dense, similar, strict=True):
+        assert len(found.ids) == 10
+        assert found.ids == [7 * place + 1 for place in np.argsort(-row)[:10].tolist()]
+    shares = [len({*a.ids} & {*b.ids}) / 10 for a, b in zip(compared.dense, compared.codes, strict=True)]
+    assert compared.overlap == pytest.approx(np.mean(shares))
+    assert compared.dense_seconds > 0
+    assert compared.codes_seconds > 0
+
+
+def test_what_was_not_pushed_cannot_be_asked(opened):
+    store, _ = opened()
+    with pytest.raises(StoreError, match=r"expected a field 'codes_.*' of codes, got none: push them first"):
+        search_store(store, MODEL, QUERIES, backend="numpy")
+    push(store, MODEL, backend="numpy")
+    with pytest.raises(StoreError, match="_reconstruction' of codes, got none"):
+        search_store(store, MODEL, QUERIES, space="expanded", backend="numpy")
+
+
+def test_another_dimension_is_refused(opened):
+    store, _ = opened()
+    wide = Model(init_params(D + 1, H, np.random.default_rng(1)), K)
+    with pytest.raises(ShapeError, match=f"expected d = {D + 1} dimensions as in the model, got {D}"):
+        push(store, wide, backend="numpy")
+    with pytest.raises(CompressaeError, match=f"expected d = {D}"):
+        search_after_push(store, RNG.standard_normal((1, D + 1)))
+
+
+def search_after_push(store, queries):
+    push(store, MODEL, backend="numpy")
+    return search_store(store, MODEL, queries, backend="numpy")
+
+
+def test_sizes(engine, opened):
+    store, _ = opened()
+    pushed = push(store, MODEL, backend="numpy")
+    sizes = store.sizes(pushed.field)
+    assert {*sizes} >= ({"dense", "codes"} if engine.engine in ("edge", "pgvector") else set())
+    assert all(size > 0 for size in sizes.values())
+
+
+# -- addresses --------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_not_there_is_refused_in_one_line(engine, tmp_path):
+    address = {
+        "edge": f"edge:{tmp_path}",
+        "qdrant": f"qdrant:{tmp_path}/none?collection=none",
+        "pgvector": f"{engine.uri}&table=none" if engine.engine == "pgvector" else "",
+        "milvus": f"milvus:{tmp_path}/none.db?collection=none",
+    }[engine.engine]
+    with pytest.raises(StoreError) as error:
+        open_store(address)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dense_field_that_is_not_there_is_refused(engine):
+    address = engine.make(engine.ids(N), X)
+    with pytest.raises(StoreError, match="expected a dense field 'other', got 'dense'"):
+        open_store(f"{address}{'&' if '?' in address else '?'}dense=other")
+
+
+def test_addresses():
+    assert parse_address("edge:/a/b?dense=x") == ("edge", "/a/b", {"dense": "x"})
+    assert parse_address("postgres://u@h/d?table=t") == ("postgresql", "//u@h/d", {"table": "t"})
+    assert without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    for bad in ("shard", "redis://x", ""):
+        with pytest.raises(DomainError, match="expected an address"):
+            open_store(bad)
