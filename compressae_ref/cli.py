@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressae_ref.archive import require_output
-from compressae_ref.arguments import SETTINGS, command_line
+from compressae_ref.arguments import command_line
 from compressae_ref.console import named, say, tell, tell_of_compiling
 from compressae_ref.errors import CompressaeError, DomainError
 from compressae_ref.interrupts import kept_interrupts
@@ -75,20 +74,11 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from compressae_ref.fileformat import save_model
     from compressae_ref.formats.embeddings import open_embeddings
-    from compressae_ref.progress import TrainingBar
-    from compressae_ref.train import fit
+    from compressae_ref.train_command import train_and_save
 
     require_output(options.output, options.embeddings)
-    embeddings = open_embeddings(options.embeddings)
-    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    with TrainingBar() as bar, named(options.embeddings):
-        result = fit(embeddings, preset=options.preset, backend=options.backend, callback=bar, **settings)
-    save_model(options.output, result.model)
-    record = result.record
-    cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
-    tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
+    train_and_save(open_embeddings(options.embeddings), options.embeddings, options)
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -156,7 +146,25 @@ def _split_signs(options: argparse.Namespace) -> None:
     tell(f"{options.output}: {len(split)} codes, k {split.k} of {split.n_latents} dimensions without negative values")
 
 
+def _pull(options: argparse.Namespace) -> None:
+    from compressae_ref.stores.command import run_pull
+
+    run_pull(options)
+
+
+def _push(options: argparse.Namespace) -> None:
+    from compressae_ref.stores.command import run_push
+
+    run_push(options)
+
+
 def _search(options: argparse.Namespace) -> None:
+    if options.store:
+        from compressae_ref.stores.command import run_store_search
+
+        return run_store_search(options)
+    if options.k is not None or options.refine or options.field is not None:
+        raise DomainError("search: expected --k, --refine and --field only with --store")
     from compressae_ref.fileformat import load_model
     from compressae_ref.formats.codes import open_codes
     from compressae_ref.formats.embeddings import open_embeddings
@@ -174,6 +182,7 @@ def _search(options: argparse.Namespace) -> None:
             say(json.dumps({"query": query, "ids": ids, "scores": scores}))
         else:
             say(f"{query}\t" + " ".join(f"{item}:{score:.6f}" for item, score in zip(ids, scores, strict=True)))
+    return None
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -210,6 +219,8 @@ _COMMANDS = {
     "split-signs": _split_signs,
     "search": _search,
     "convert": _convert,
+    "pull": _pull,
+    "push": _push,
     "evaluate": _evaluate,
     "inspect": _inspect,
     "verify": _verify,

@@ -38,13 +38,13 @@ class TrainingBar:
             self.cosine = progress.record.validation_cosine
         facts = f"loss {progress.losses.loss_k:.4f}, validation cosine {self.cosine:.4f}"
         if self.bar is None:
-            self.bar = _bar(progress.steps)
+            self.bar = bar(progress.steps)
         self.bar.step(progress.step, facts, progress.record is not None)
 
 
 class _TqdmBar:
-    def __init__(self, tqdm: Any, steps: int) -> None:
-        self.tqdm = tqdm(total=steps, unit="step", file=sys.stderr, dynamic_ncols=True, leave=True)
+    def __init__(self, tqdm: Any, steps: int, unit: str) -> None:
+        self.tqdm = tqdm(total=steps, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=True)
 
     def step(self, step: int, facts: str, recorded: bool) -> None:
         self.tqdm.set_postfix_str(facts, refresh=False)
@@ -55,23 +55,25 @@ class _TqdmBar:
 
 
 class _PlainBar:
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, unit: str) -> None:
         import time
 
+        self.unit = unit
         self.steps, self.clock, self.started = steps, time.monotonic, time.monotonic()
 
     def step(self, step: int, facts: str, recorded: bool) -> None:
         if recorded:
             left = (self.clock() - self.started) / step * (self.steps - step)
-            print(f"step {step} of {self.steps}, {facts}, {left:.0f} s left", file=sys.stderr)
+            print(f"{self.unit} {step} of {self.steps}, {facts}{left:.0f} s left", file=sys.stderr)
 
     def close(self) -> None:
         """Nothing to close."""
 
 
-def _bar(steps: int) -> _TqdmBar | _PlainBar:
+def bar(steps: int, unit: str = "step") -> _TqdmBar | _PlainBar:
+    """A bar of tqdm where it is installed, else lines."""
     try:
         from tqdm import tqdm
     except ImportError:
-        return _PlainBar(steps)
-    return _TqdmBar(tqdm, steps)
+        return _PlainBar(steps, unit)
+    return _TqdmBar(tqdm, steps, unit)

@@ -37,6 +37,11 @@ def require_format(path: PathLike, kinds: Iterable[str]) -> str:
     return kind
 
 
+def require_embedding_format(path: PathLike) -> str:
+    """The format of embeddings that a name says."""
+    return require_format(path, [name.removeprefix(".") for name in EMBEDDING_NAMES])
+
+
 def require_code_format(path: PathLike) -> str:
     """The format of codes that a name says; one without an end is a codes file of this package."""
     return "npz" if kind_by_name(path) == "" else require_format(path, CODE_NAMES)
@@ -52,7 +57,7 @@ def write_embeddings(path: PathLike, source: RowSource, *, ids: NDArray[Any] | N
     BackendError
         If the package that writes it is not installed. OSError if the file cannot be written.
     """
-    kind = require_format(path, [name.removeprefix(".") for name in EMBEDDING_NAMES])
+    kind = require_embedding_format(path)
     shape = (len(source), source[0:1].shape[1])
     dtype = np.dtype(source[0:1].dtype if dtype is None else dtype)
     blocks = (block.astype(dtype) for block in read_blocks(source, STREAM_ROWS, zeros=True))

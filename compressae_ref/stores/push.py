@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
@@ -13,6 +14,7 @@ from compressae_ref.checks import ZeroRows, as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.formats.rows import EmbeddingRows, Forwards
+from compressae_ref.ids import as_ids
 from compressae_ref.model import Model
 from compressae_ref.spaces import Space
 from compressae_ref.stores.contract import ROWS, Id, Rows, Store
@@ -45,6 +47,12 @@ def embeddings_of(store: Store) -> EmbeddingRows:
         return (block.x[block.x.any(axis=1)] for block in store.scroll(ROWS))
 
     return EmbeddingRows((store.count(), first.x.shape[1]), np.float32, Forwards(begin), sequential=True)
+
+
+def ids_in(store: Store) -> NDArray[Any]:
+    """The ids of the rows of `embeddings_of`."""
+    blocks = ((np.array(block.ids), block.x.any(axis=1)) for block in store.scroll(ROWS))
+    return as_ids(np.concatenate([ids[some] for ids, some in blocks]))
 
 
 def push(

@@ -1,0 +1,24 @@
+"""What the commands that train have in common: settings, the bar, the model file, and what is said at the end."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from compressae_ref.arguments.common import SETTINGS
+from compressae_ref.console import named, tell
+from compressae_ref.data import RowSource
+from compressae_ref.fileformat import save_model
+from compressae_ref.progress import TrainingBar
+from compressae_ref.train import fit
+
+
+def train_and_save(source: RowSource, name: str, options: argparse.Namespace) -> None:
+    """Train on a source that messages call ``name``, and write the model to ``options.output``."""
+    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    with TrainingBar() as bar, named(name):
+        result = fit(source, preset=options.preset, backend=options.backend, callback=bar, **settings)
+    save_model(options.output, result.model)
+    record = result.record
+    cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
+    tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
