@@ -70,7 +70,11 @@ def _failed(message: str) -> int:
 def _demo(options: argparse.Namespace) -> None:
     from compressae_ref.demo import run_demo
 
-    run_demo(say, picture=options.picture, backend=options.backend)
+    if options.store is not None:
+        from compressae_ref.stores.demo import run_store_demo
+
+        return run_store_demo(say, folder=options.store, backend=options.backend)
+    return run_demo(say, picture=options.picture, backend=options.backend)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from compressae_ref.archive import require_writable
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
+from compressae_ref.data import RowSource
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row, evaluate
 from compressae_ref.evaluation.frontier import draw, table
@@ -67,7 +68,7 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
     n, d = data.items.shape
     say(f"{n:,} WordNet entries as sentence embeddings of {d} numbers each, and {len(data.queries)} more to ask with.")
     say(f"\n1. Train a sparse autoencoder on the {n:,} vectors ({kernels.name} kernels) ...")
-    model = _train(data, kernels, say)
+    model = train(data.items, say, kernels)
     say("\n2. Encode every vector once, and keep the k largest entries of its code for any smaller k:")
     codes = model.encode(data.items, backend=kernels)
     _show_code(data, model, say, kernels)
@@ -76,7 +77,7 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
     say(table(rows))
     _explain_rows(say)
     say("\n4. Three of the queries, before and after:")
-    for query in _shown(data.query_names):
+    for query in shown_queries(data.query_names):
         _show_neighbours(data, query, codes, model, say)
     say(
         f"\nAll {len(codes):,} codes at k = {K} take {len(codes) * bytes_per_row(codes):,} bytes;"
@@ -87,10 +88,11 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
     return rows
 
 
-def _train(data: DemoData, backend: Backend, say: Say) -> Model:
+def train(items: RowSource, say: Say, backend: str | Backend | None) -> Model:
+    """Train at `K`, and say how well it went."""
     started = time.perf_counter()
     with TrainingBar() as bar:
-        result = fit(data.items, k=K, backend=backend, callback=bar)
+        result = fit(items, k=K, backend=backend, callback=bar)
     last, settings = result.history[-1], result.model.training
     say(
         f"   {settings['steps']:,} steps of {settings['batch_size']} rows in {time.perf_counter() - started:.0f} s "
@@ -101,10 +103,10 @@ def _train(data: DemoData, backend: Backend, say: Say) -> Model:
 
 
 def _show_code(data: DemoData, model: Model, say: Say, backend: Backend) -> None:
-    query = _shown(data.query_names)[0]
+    query = shown_queries(data.query_names)[0]
     code = model.encode(data.queries[query : query + 1], 4, backend=backend)
     entries = ", ".join(f"{index}: {value:+.2f}" for index, value in zip(code.indices[0], code.values[0], strict=True))
-    say(f"   the code of {_short(data.query_names[query])!r}, k = 4, is {{{entries}}}")
+    say(f"   the code of {short(data.query_names[query])!r}, k = 4, is {{{entries}}}")
 
 
 def _explain_rows(say: Say) -> None:
@@ -117,7 +119,7 @@ def _explain_rows(say: Say) -> None:
     )
 
 
-def _shown(names: Sequence[str]) -> list[int]:
+def shown_queries(names: Sequence[str]) -> list[int]:
     """Three queries: those that the words name, or the first ones."""
     found = [
         next((place for place, name in enumerate(names) if word in name.split(" (")[0].split(", ")), None)
@@ -128,7 +130,7 @@ def _shown(names: Sequence[str]) -> list[int]:
 
 def _show_neighbours(data: DemoData, query: int, codes: Codes, model: Model, say: Say) -> None:
     asked = data.queries[query : query + 1]
-    say(f"\n   {_short(data.query_names[query], 76)}")
+    say(f"\n   {short(data.query_names[query], 76)}")
     before = nearest_dense(asked, data.items, 5).ids[0]
     say(f"     dense         {_names(data, before)}")
     for space in _CODES_IN:
@@ -140,7 +142,8 @@ def _names(data: DemoData, ids: NDArray[np.int64]) -> str:
     return " | ".join(data.item_names[item].split(" (")[0].split(", ")[0] for item in ids)
 
 
-def _short(text: str, width: int = 60) -> str:
+def short(text: str, width: int = 60) -> str:
+    """A text that fits into so many characters."""
     return text if len(text) <= width else text[: width - 4].rstrip() + " ..."
 
 
