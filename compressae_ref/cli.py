@@ -73,8 +73,9 @@ def _demo(options: argparse.Namespace) -> None:
     if options.store is not None:
         from compressae_ref.stores.demo import run_store_demo
 
-        return run_store_demo(say, folder=options.store, backend=options.backend)
-    return run_demo(say, picture=options.picture, backend=options.backend)
+        run_store_demo(say, folder=options.store, backend=options.backend)
+    else:
+        run_demo(say, picture=options.picture, backend=options.backend)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -239,7 +239,7 @@ def test_the_same_queries_before_and_after(opened):
 
 def test_what_was_not_pushed_cannot_be_asked(opened):
     store, _ = opened()
-    with pytest.raises(StoreError, match=r"expected a field 'codes_.*' of codes, got none: push them first"):
+    with pytest.raises(StoreError, match=r"expected a field 'codes_.*' of codes, got none: push for this space first"):
         search_store(store, MODEL, QUERIES, backend="numpy")
     push(store, MODEL, backend="numpy")
     with pytest.raises(StoreError, match="_reconstruction' of codes, got none"):

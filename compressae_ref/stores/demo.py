@@ -13,6 +13,8 @@ import numpy as np
 from compressae_ref.backends import Backend
 from compressae_ref.demo import DemoData, Say, load_demo_data, short, shown_queries, train
 from compressae_ref.errors import StoreError
+from compressae_ref.fileformat import save_model
+from compressae_ref.formats.write import write_embeddings
 from compressae_ref.model import Model
 from compressae_ref.spaces import Space
 from compressae_ref.stores.ask import compare, search_store
@@ -32,7 +34,7 @@ def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None 
 
     Parameters
     ----------
-    folder : where the shard is to be, and to stay; "": a temporary place
+    folder : where the shard, the model and the queries are to stay; "": a temporary place
 
     Raises
     ------
@@ -41,7 +43,7 @@ def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None 
     """
     data = load_demo_data()
     with _place(folder) as place:
-        store = _filled(place, data, say)
+        store = _filled(f"{place}/shard", data, say)
         try:
             model = _trained(store, say, backend)
             for space in SPACES_SHOWN:
@@ -52,7 +54,10 @@ def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None 
         finally:
             store.close()
         if folder:
-            say(f"\nThe shard stays in {place}: compressae-ref search MODEL edge:{place} QUERIES --store asks it.")
+            save_model(f"{folder}/model.npz", model)
+            write_embeddings(f"{folder}/queries.npy", data.queries)
+            say(f"\nAll of it stays in {folder}. Ask it with")
+            say(f"  compressae-ref search {folder}/model.npz edge:{folder}/shard {folder}/queries.npy --store")
 
 
 @contextmanager
@@ -62,7 +67,7 @@ def _place(folder: str) -> Iterator[str]:
             yield temporary
         return
     if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
-        raise StoreError(f"{folder}: expected a new or empty folder for the shard, got one with something in it")
+        raise StoreError(f"{folder}: expected a new or empty folder, got one with something in it")
     yield folder
 
 
@@ -94,7 +99,8 @@ def _compared(store: EdgeStore, model: Model, data: DemoData, say: Say, backend:
     queries = data.queries.astype(np.float32)
     columns: list[tuple[str, list[Found]]] = [("dense field", store.query_dense(queries, TOP))]
     for space in SPACES_SHOWN:
-        columns.append((f"codes, {space}", search_store(store, model, queries, TOP, space=space, backend=backend)))
+        found = search_store(store, model, queries, TOP, space=space, backend=backend)
+        columns += [(f"codes, {space}", found)]
     for query in shown_queries(data.query_names):
         say(f"\n   {short(data.query_names[query], 76)}")
         say("     " + "".join(f"{title:<{WIDTH}}" for title, _ in columns).rstrip())
