@@ -152,6 +152,12 @@ class Engine:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         return pymilvus.MilvusClient(f"{self.folder}/milvus.db"), pymilvus.DataType
 
+    def _done(self, client):
+        from compressae_ref.stores.milvus import release
+
+        client.close()
+        release(f"{self.folder}/milvus.db")
+
     def _make_milvus(self, name, ids, x):
         client, types = self._milvus()
         schema = client.create_schema(auto_id=False)
@@ -162,7 +168,7 @@ class Engine:
         index = client.prepare_index_params()
         index.add_index(DENSE, metric_type="COSINE", index_type="FLAT")
         client.create_collection(name, schema=schema, index_params=index)
-        client.close()
+        self._done(client)
         address = f"milvus:{self.folder}/milvus.db?collection={name}"
         self._insert_milvus(address, ids, x)
         return address
@@ -171,12 +177,13 @@ class Engine:
         client, _ = self._milvus()
         items = [{"key": each, DENSE: vector, "name": f"n{each}"} for each, vector in zip(ids, x.tolist(), strict=True)]
         client.insert(address.partition("=")[2], items)
-        client.close()
+        self._done(client)
 
     def _payload_milvus(self, address, ids):
         client, _ = self._milvus()
+        client.load_collection(address.partition("=")[2])
         items = client.get(address.partition("=")[2], ids, output_fields=["key", "name", DENSE])
-        client.close()
+        self._done(client)
         found = {item["key"]: (item["name"], list(item[DENSE])) for item in items}
         return [found[each] for each in ids]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from compressae_ref import Codes, Index, Model, init_params
+from compressae_ref import Codes, Index, Model, init_params, save_model
 from compressae_ref.errors import CompressaeError, DomainError, ShapeError, StoreError
 from compressae_ref.spaces import SPACES
 from compressae_ref.stores.ask import compare, search_store
@@ -296,3 +299,43 @@ def test_addresses():
     for bad in ("shard", "redis://x", ""):
         with pytest.raises(DomainError, match="expected an address"):
             open_store(bad)
+
+
+# -- kill -9 ----------------------------------------------------------------------------------------------------------
+
+MANY = 900
+PUSHES = """
+import sys
+from compressae_ref import load_model
+from compressae_ref.stores.contract import open_store
+from compressae_ref.stores.push import push
+store = open_store(sys.argv[2])
+push(store, load_model(sys.argv[1]), rows=6, backend="numpy", progress=lambda done, total: print(done, flush=True))
+"""
+
+
+def test_a_killed_push_leaves_every_item_with_its_code_once(engine, tmp_path):
+    x = np.random.default_rng(7).standard_normal((MANY, D)).astype(np.float32)
+    ids = engine.ids(MANY)
+    address = engine.make(ids, x)
+    save_model(tmp_path / "model.npz", MODEL)
+    before = 0
+    for blocks in (1, 4, 13):  # the kill comes while a later block is read, encoded or written
+        child = subprocess.Popen(
+            [sys.executable, "-c", PUSHES, str(tmp_path / "model.npz"), address], stdout=subprocess.PIPE, text=True
+        )
+        lines = [int(next(child.stdout)) for _ in range(blocks)]
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        assert lines[0] >= before + 6 or before == 0  # it went on where it was
+        before = lines[-1]
+    store = open_store(address)
+    pushed = push(store, MODEL, rows=100, backend="numpy")
+    assert pushed.before >= before
+    assert pushed.before + pushed.written == MANY == store.count_written(pushed.field) == store.count()
+    blocks = [*store.scroll(MANY)]
+    assert [each for block in blocks for each in block.ids] == ids
+    codes = unit(MODEL.encode(np.concatenate([block.x for block in blocks]), backend="numpy"))
+    assert_stored(store, pushed.field, ids, codes)
+    store.close()

@@ -47,7 +47,7 @@ def open_at(address: Address) -> MilvusStore:
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it would print is raised, too
     with engine_errors(f"milvus:{address.rest}"):
         client = module.MilvusClient(at, token=os.environ.get("MILVUS_TOKEN", ""))
-    return MilvusStore(client, collection, address.option("dense"), f"milvus:{address.rest}")
+    return MilvusStore(client, collection, address.option("dense"), f"milvus:{address.rest}", at)
 
 
 class MilvusStore:
@@ -56,12 +56,17 @@ class MilvusStore:
     signed = False
     exact = True
 
-    def __init__(self, client: Any, collection: str, dense: str | None = None, name: str = "milvus") -> None:
+    def __init__(self, client: Any, collection: str, dense: str | None, name: str, at: str) -> None:
         self._types = needed_package("pymilvus", "milvus", "Milvus").DataType
         self.name = f"{name} collection {collection}"
-        self._client, self._collection = client, collection
-        with self._errors():
-            fields = client.describe_collection(collection)["fields"]
+        self._client, self._collection, self._at = client, collection, at
+        try:
+            with self._errors():
+                fields = client.describe_collection(collection)["fields"]
+                client.load_collection(collection)  # nothing can be read before; a file forgets it
+        except BaseException:
+            self.close()
+            raise
         self._key = next(field["name"] for field in fields if field.get("is_primary"))
         self._key_type = next(field["type"] for field in fields if field.get("is_primary"))
         denses = [field["name"] for field in fields if field["type"] == self._types.FLOAT_VECTOR]
@@ -105,7 +110,10 @@ class MilvusStore:
     def has_field(self, field: str) -> bool:
         """Whether there is a collection with these codes."""
         with self._errors():
-            return bool(self._client.has_collection(self._beside(field)))
+            found = bool(self._client.has_collection(self._beside(field)))
+            if found:
+                self._client.load_collection(self._beside(field))
+        return found
 
     def add_field(self, field: str, width: int) -> None:
         """Make the collection."""
@@ -163,8 +171,15 @@ class MilvusStore:
         return {}
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a file may be opened by another process after that."""
         self._client.close()
+        release(self._at)
+
+
+def release(at: str) -> None:
+    """Stop Lite's server for a file, which stays in this process otherwise, and keeps others from the file."""
+    if not at.startswith("http"):
+        needed_package("milvus_lite.server_manager", "milvus", "Milvus Lite").server_manager_instance.release_server(at)
 
 
 def _parts(entries: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
