@@ -92,6 +92,11 @@ def _encode(options: argparse.Namespace) -> None:
     from compressae_ref.formats.rows import ids_of
     from compressae_ref.formats.write import require_code_format, write_codes
 
+    if options.dask is not None:
+        from compressae_ref.cluster.command import run_dask
+
+        run_dask(options)
+        return
     require_output(options.output, options.embeddings, options.model)
     require_code_format(options.output)
     if options.candidates is not None and not options.refine:

@@ -10,6 +10,7 @@ from compressae_ref.archive import DAMAGE
 from compressae_ref.formats.columns import arrow, damage_named
 from compressae_ref.formats.embeddings import place_of
 from compressae_ref.formats.kinds import kind_of
+from compressae_ref.formats.parts import is_parts
 from compressae_ref.formats.tensors import open_tensors
 from compressae_ref.interchange import original, saelens, sentence_transformers
 
@@ -40,6 +41,8 @@ def content_of(path: str) -> Content:
 
 
 def _folder(path: Path) -> Content:
+    if is_parts(path):
+        return "codes"
     if (path / saelens.CONFIG).exists():
         return "saelens"
     return "sentence-transformers" if (path / sentence_transformers.CONFIG).exists() else "embeddings"

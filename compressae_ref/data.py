@@ -36,6 +36,22 @@ class RowSource(Protocol):
         """Some consecutive rows."""
 
 
+class Head:
+    """The first rows of a source."""
+
+    ndim = 2
+
+    def __init__(self, source: RowSource, n: int) -> None:
+        self._source, self._n = source, n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, rows: slice) -> Any:
+        start, stop, _ = rows.indices(self._n)
+        return self._source[start:stop]
+
+
 def as_source(x: Any, name: str = "x") -> RowSource:
     """``x`` itself where it can give slices of rows, else as an array; refused if it has no rows."""
     source = (

@@ -205,12 +205,18 @@ class Model:
         return Codes.concatenate(list(self.encode_blocks(x, k, zero_rows=zero_rows, backend=backend)))
 
     def encode_blocks(
-        self, x: RowSource, k: int | None = None, *, zero_rows: ZeroRows = "error", backend: str | Backend | None = None
+        self,
+        x: RowSource,
+        k: int | None = None,
+        *,
+        zero_rows: ZeroRows = "error",
+        backend: str | Backend | None = None,
+        first_row: int = 0,
     ) -> Iterator[Codes]:
-        """The codes of `encode` in blocks of rows, each made when it is asked for: memory need not hold them all."""
+        """The codes of `encode` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
         source, k = as_source(x), as_k(self.k if k is None else k, self.params.n_latents)
         kernels = get_backend(backend)
-        for start in range(0, len(source), ROWS_PER_BLOCK):
+        for start in range(first_row, len(source), ROWS_PER_BLOCK):
             yield self._encode_block(source, k, start, zero_rows, kernels)
 
     def _encode_block(self, source: RowSource, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:

@@ -1,8 +1,10 @@
-"""A progress bar for training: on a terminal, and nothing in a pipe."""
+"""Progress bars: on a terminal, and nothing in a pipe."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from compressae_ref.train import Progress
@@ -77,3 +79,23 @@ def bar(steps: int, unit: str = "step") -> _TqdmBar | _PlainBar:
     except ImportError:
         return _PlainBar(steps, unit)
     return _TqdmBar(tqdm, steps, unit)
+
+
+@contextmanager
+def shown_progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
+    """What shows how many of all are done: a bar on a terminal, None in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bars: list[Any] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bars:
+            bars.append(bar(total, unit))
+        bars[0].step(done, "", done == total)
+
+    try:
+        yield progress
+    finally:
+        for each in bars:
+            each.close()

@@ -96,14 +96,15 @@ def refined_blocks(
     *,
     zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
+    first_row: int = 0,
 ) -> Iterator[Codes]:
-    """The codes of `encode_refined` in blocks of rows, each made when it is asked for."""
+    """The codes of `encode_refined` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
     params, source, kernels = model.params, as_source(x), get_backend(backend)
     k = as_k(model.k if k is None else k, params.n_latents)
     m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")
     _check_candidates(k, m)
     dots = _dots_for(len(source), k, m, params.W_dec, kernels)
-    for start in range(0, len(source), ROWS_PER_BLOCK):
+    for start in range(first_row, len(source), ROWS_PER_BLOCK):
         x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
         wide = encode_unit(x_unit, params, m, kernels)
         yield emptied(kernels.refine_unit(wide, x_unit, params.W_dec, k, dots), zero, model.digest)

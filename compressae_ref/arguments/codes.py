@@ -36,6 +36,13 @@ def add_encode(commands: Any) -> None:
     command.add_argument("--candidates", metavar="M", type=int, help=text)
     text = "what to do with rows of zeros: stop, or give them codes of zeros (default: error)"
     command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)
+    text = (
+        "encode on a Dask cluster, into a folder CODES of parts: address of its scheduler, or local:N for N processes "
+        "here; run again, it makes only the parts that are not there"
+    )
+    command.add_argument("--dask", metavar="ADDRESS", help=text)
+    text = "with --dask, rows of a part (default: 131072)"
+    command.add_argument("--part-rows", type=int, metavar="N", help=text)
 
 
 def add_pack(commands: Any) -> None:

@@ -2,6 +2,7 @@
 
 ==============  ========================================================================================================
 .npz            this package's, packed or not, and SciPy's of a CSR matrix
+a folder        of parts, as a cluster encodes them (`parts`)
 .csr            of big-ann-benchmarks: numbers of rows, columns and entries as int64, then int64 indptr, int32 indices,
                 float32 values; mapped
 .parquet        columns ``indices`` and ``values`` with lists, perhaps ids; extra ``parquet``; .arrow, too
@@ -29,6 +30,7 @@ from compressae_ref.errors import CompressaeError, DomainError, FormatError
 from compressae_ref.fileformat import is_ours
 from compressae_ref.formats import codes_columns, codes_json
 from compressae_ref.formats.kinds import kind_of
+from compressae_ref.formats.parts import is_parts, read_manifest, read_part_ids, read_parts
 from compressae_ref.mapped import map_rows
 
 CSR_HEADER = 24
@@ -65,7 +67,7 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
         Naming the file, and the row or line. BackendError if the package that reads it is not installed.
     """
     with _errors_of(path):
-        rows = _OPEN[_kind(path)](path, n_latents)
+        rows = _parts(path) if is_parts(path) else _OPEN[_kind(path)](path, n_latents)
     if n_latents is not None and rows.n_latents != n_latents:
         raise DomainError(f"{path}: expected n_latents = {n_latents}, got {rows.n_latents}")
     return replace(rows, blocks=lambda: _counted(path, rows))
@@ -113,6 +115,12 @@ def _in_memory(codes: Codes, ids: NDArray[Any] | None = None) -> CodeRows:
     return CodeRows(
         len(codes), codes.k, codes.n_latents, lambda: (codes[start : start + STREAM_ROWS] for start in starts), ids
     )
+
+
+def _parts(path: str) -> CodeRows:
+    manifest = read_manifest(path)
+    n, k, h = (manifest[name] for name in ("n", "k", "n_latents"))
+    return CodeRows(n, k, h, lambda: read_parts(path, manifest), read_part_ids(path, manifest))
 
 
 def _scipy(path: str, n_latents: int | None) -> CodeRows:

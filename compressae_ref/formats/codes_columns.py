@@ -47,14 +47,14 @@ def scan(path: str, kind: str) -> ListedCodes:
 
 def _longest(path: str, batches: Batches) -> int:
     with damage_named(path):
-        lengths = [np.asarray(batch.column(0).value_lengths().fill_null(0)) for batch in batches(["indices"])]
+        lengths = [np.asarray(batch.column(0).value_lengths().fill_null(0)) for batch in batches(["indices"])[1]]
     return max([1, *(int(part.max(initial=0)) for part in lengths)])
 
 
 def _lists(path: str, batches: Batches) -> Iterator[Lists]:
     first = 0
     with damage_named(path):
-        for batch in batches(["indices", "values"]):
+        for batch in batches(["indices", "values"])[1]:
             indices, values = (_column(batch.column(name), name, first) for name in ("indices", "values"))
             if not np.array_equal(indices[1], values[1]):
                 row = first + int(np.argmax(indices[1] != values[1]))

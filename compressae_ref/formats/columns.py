@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
 GROUP_ROWS = 65_536
 """Rows, or a few more, that lie together in a written file: a reader skips or loads them together."""
 
-Batches = Callable[[list[str]], Iterator[Any]]
-"""Gives the record batches of a file with these columns, from its beginning."""
+
+class Batches(Protocol):
+    """What gives the record batches of a file."""
+
+    def __call__(self, names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
+        """Batches of these columns from a row at or before ``row`` on, and the number of that row."""
 
 
 def arrow(module: str = "pyarrow") -> Any:
@@ -49,10 +53,13 @@ def open_columns(place: Place, kind: str) -> EmbeddingRows:
         d = _length_of_lists(place, batches, name, schema.field(name).type)
     dtype, ids = FLOATS[str(kinds[name])], id_entry(schema.names)
 
-    def begin() -> Iterator[Floats]:
-        first = 0
+    def begin(row: int) -> tuple[int, Iterator[Floats]]:
+        first, found = batches([name], row)
+        return first, blocks(first, found)
+
+    def blocks(first: int, found: Iterator[Any]) -> Iterator[Floats]:
         with damage_named(place.path):
-            for batch in batches([name]):
+            for batch in found:
                 yield _rows(place, batch.column(0), d, dtype, first)
                 first += batch.num_rows
 
@@ -67,13 +74,37 @@ def open_columns(place: Place, kind: str) -> EmbeddingRows:
 
 def open_table(path: str, kind: str) -> tuple[int, Any, Batches]:
     """Number of rows, schema, and what gives the batches of a Parquet or Arrow file."""
-    if kind == "parquet":
-        file = arrow("pyarrow.parquet").ParquetFile(path, memory_map=True)
-        return file.metadata.num_rows, file.schema_arrow, lambda names: file.iter_batches(STREAM_ROWS, columns=names)
+    return _open_parquet(path) if kind == "parquet" else _open_arrow(path)
+
+
+def _open_parquet(path: str) -> tuple[int, Any, Batches]:
+    file = arrow("pyarrow.parquet").ParquetFile(path, memory_map=True)
+    lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+    def batches(names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
+        group, first = _holding(lengths, row)
+        groups = range(group, len(lengths))
+        return first, file.iter_batches(STREAM_ROWS, row_groups=groups, columns=names)
+
+    return file.metadata.num_rows, file.schema_arrow, batches
+
+
+def _open_arrow(path: str) -> tuple[int, Any, Batches]:
     reader = arrow("pyarrow.ipc").open_file(arrow().memory_map(path))
-    numbers = range(reader.num_record_batches)
-    n = sum(reader.get_batch(number).num_rows for number in numbers)
-    return n, reader.schema, lambda names: _slices(reader.get_batch(number).select(names) for number in numbers)
+    lengths = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+
+    def batches(names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
+        group, first = _holding(lengths, row)
+        return first, _slices(reader.get_batch(number).select(names) for number in range(group, len(lengths)))
+
+    return sum(lengths), reader.schema, batches
+
+
+def _holding(lengths: list[int], row: int) -> tuple[int, int]:
+    """Which of some groups of rows holds a row, and the number of the group's first row."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    group = int(np.searchsorted(ends, row, "right"))
+    return group, int(ends[group - 1]) if group else 0
 
 
 def _slices(batches: Iterable[Any]) -> Iterator[Any]:
@@ -109,7 +140,7 @@ def _kind_of_list(kind: Any) -> str | None:
 def _length_of_lists(place: Place, batches: Batches, name: str, kind: Any) -> int:
     if arrow("pyarrow.types").is_fixed_size_list(kind):
         return int(kind.list_size)
-    for batch in batches([name]):
+    for batch in batches([name])[1]:
         if batch.num_rows:
             return len(batch.column(0)[0].as_py() or ())
     raise ShapeError(f"{place}: expected at least one row, got none")
@@ -134,7 +165,7 @@ def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floa
 def read_ids(path: str, batches: Batches, name: str) -> NDArray[Any]:
     """A column of ids: whole numbers or texts, none of them null."""
     with damage_named(path):
-        columns = [batch.column(0) for batch in batches([name])]
+        columns = [batch.column(0) for batch in batches([name])[1]]
     if any(column.null_count for column in columns):
         raise FormatError(f"{path}: expected an id in every row of column {name!r}, got null")
     ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])

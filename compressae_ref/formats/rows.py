@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.data import STREAM_ROWS
 
+FAR = 16 * STREAM_ROWS
+"""Rows that are rather read than skipped."""
+
 
 class Place(NamedTuple):
     """An array inside of a file."""
@@ -37,7 +40,7 @@ class EmbeddingRows:
     dtype : of the arrays that come
     read : ``read(start, stop)`` gives rows
     ids : gives the ids of all rows, where the file has any
-    sequential : whether a block costs what all blocks before it cost, unless they have just been read
+    sequential : whether blocks should be read one after the other: it costs more in any other order
     """
 
     ndim = 2
@@ -80,19 +83,26 @@ def ids_of(source: Any) -> NDArray[Any] | None:
 
 
 class Forwards:
-    """``read`` of `EmbeddingRows` for what comes as blocks, from the first row to the last."""
+    """``read`` of `EmbeddingRows` for what comes as blocks, one after the other.
 
-    def __init__(self, begin: Callable[[], Iterator[Floats]]) -> None:
+    Parameters
+    ----------
+    begin : ``begin(row)`` gives the number of a row at or before ``row``, and the blocks from there on
+    """
+
+    def __init__(self, begin: Callable[[int], tuple[int, Iterator[Floats]]]) -> None:
         self._begin = begin
-        self._restart()
+        self._blocks: Iterator[Floats] = iter(())
+        self._first, self._block = 0, None
 
-    def _restart(self) -> None:
-        self._blocks, self._first, self._block = self._begin(), 0, None
+    def _restart(self, row: int) -> None:
+        self._first, self._blocks = self._begin(row)
+        self._block = None
 
     def __call__(self, start: int, stop: int) -> Floats:
-        """Rows from ``start``; what lies behind is read again from the beginning."""
-        if start < self._first:
-            self._restart()
+        """Rows from ``start``; what lies behind, or far ahead, is begun anew."""
+        if self._block is None or not 0 <= start - self._first < FAR:
+            self._restart(start)
         parts = []
         while self._at_hand(start):
             assert self._block is not None
@@ -112,6 +122,5 @@ class Forwards:
             self._first += 0 if self._block is None else len(self._block)
             self._block = next(self._blocks, None)
             if self._block is None:
-                self._restart()
                 return False
         return True

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from compressae_ref.archive import require_output
 from compressae_ref.console import named, say, tell
@@ -16,7 +14,7 @@ from compressae_ref.errors import DomainError
 from compressae_ref.fileformat import load_model
 from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.formats.write import require_embedding_format, write_embeddings
-from compressae_ref.progress import bar
+from compressae_ref.progress import shown_progress
 from compressae_ref.stores.ask import Compared, compare
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.push import embeddings_of, ids_in, push
@@ -55,7 +53,7 @@ def run_push(options: argparse.Namespace) -> None:
     settings = {
         name: getattr(options, name) for name in ("k", "space", "refine", "field", "replace", "zero_rows", "rows")
     }
-    with opened(options.store) as store, _shown() as progress:
+    with opened(options.store) as store, shown_progress("item") as progress:
         pushed = push(store, model, **settings, backend=options.backend, progress=progress)
         sizes = store.sizes(pushed.field)
     if options.json:
@@ -68,26 +66,6 @@ def run_push(options: argparse.Namespace) -> None:
 
 def _said(sizes: dict[str, int]) -> str:
     return "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
-
-
-@contextmanager
-def _shown() -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal, and nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    bars: list[Any] = []
-
-    def progress(done: int, total: int) -> None:
-        if not bars:
-            bars.append(bar(total, "item"))
-        bars[0].step(done, "", done == total)
-
-    try:
-        yield progress
-    finally:
-        for each in bars:
-            each.close()
 
 
 def run_store_search(options: argparse.Namespace) -> None:

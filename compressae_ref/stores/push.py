@@ -43,8 +43,8 @@ def embeddings_of(store: Store) -> EmbeddingRows:
     if first is None:
         raise StoreError(f"{store.name}: expected items with dense vectors, got none")
 
-    def begin() -> Iterator[Floats]:
-        return (block.x[block.x.any(axis=1)] for block in store.scroll(ROWS))
+    def begin(row: int) -> tuple[int, Iterator[Floats]]:
+        return 0, (block.x[block.x.any(axis=1)] for block in store.scroll(ROWS))
 
     return EmbeddingRows((store.count(), first.x.shape[1]), np.float32, Forwards(begin), sequential=True)
 

@@ -1,0 +1,232 @@
+"""Encoding on Dask: parts that are whole, whoever dies, and that load as one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from compressae_ref import Index, Model, encode_refined, init_params, save_model
+from compressae_ref.__main__ import main
+from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError
+from compressae_ref.formats.codes import open_codes
+from compressae_ref.formats.write import write_embeddings
+
+distributed = pytest.importorskip("distributed")
+from compressae_ref.cluster.on_dask import encode_on_dask  # noqa: E402
+
+N, D, H = 4000, 16, 64
+X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
+MODEL = Model(init_params(D, H, np.random.default_rng(1)), 4)
+IDS = np.array([f"item {row}" for row in range(N)])
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # a cluster that loses workers has much to say
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes that live through several tests."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def encode(cluster, tmp_path):
+    """Encodes a file with the cluster into a folder."""
+    np.save(tmp_path / "x.npy", X)
+
+    def act(folder="parts", embeddings="x.npy", **settings):
+        given = {"part_rows": 300, "backend": "numpy"} | settings
+        return encode_on_dask(
+            MODEL, str(tmp_path / embeddings), str(tmp_path / folder), cluster.scheduler_address, **given
+        )
+
+    return act
+
+
+def loaded(folder):
+    return open_codes(str(folder)).load()
+
+
+def assert_same(found, codes):
+    np.testing.assert_array_equal(found.indices, codes.indices, strict=True)
+    np.testing.assert_array_equal(found.values, codes.values, strict=True)
+    assert found.model == codes.model
+
+
+@pytest.mark.parametrize("settings", [{}, {"part_rows": 1}, {"part_rows": N}, {"k": 7}, {"refine": True}], ids=str)
+def test_the_parts_are_the_codes(encode, tmp_path, settings):
+    few = X[:12] if settings.get("part_rows") == 1 else X
+    np.save(tmp_path / "x.npy", few)
+    manifest = encode(**settings)
+    k = settings.get("k", 4)
+    codes = encode_refined(few, MODEL, k) if "refine" in settings else MODEL.encode(few, k)
+    assert_same(loaded(tmp_path / "parts"), codes)
+    assert [part["start"] for part in manifest["parts"]] == [*range(0, len(few), manifest["part_rows"])]
+    assert not [*(tmp_path / "parts").glob(".*")]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "fbin"])
+def test_workers_read_any_format_and_keep_its_ids(encode, tmp_path, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    write_embeddings(tmp_path / f"x.{kind}", X, ids=IDS)
+    encode(embeddings=f"x.{kind}")
+    rows = open_codes(str(tmp_path / "parts"))
+    assert_same(rows.load(), MODEL.encode(X))
+    index = Index.build(rows.load(), ids=rows.ids)
+    assert index.search(rows.load()[:1], 1).ids.tolist() == [["item 0" if kind == "parquet" else 0]]
+
+
+def test_a_restart_makes_only_what_is_missing(encode, tmp_path):
+    encode()
+    folder = tmp_path / "parts"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    for name in ("part-000000000300.npz", "part-000000003900.npz", "manifest.json"):
+        (folder / name).unlink()
+        del before[name]
+    (folder / ".part-000000000300.npz.77.partial").write_bytes(b"half")
+    with pytest.raises(FormatError, match="one that is not finished"):
+        loaded(folder)
+    seen = []
+    encode(progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (N, N)
+    assert len(seen) == 2
+    after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert all(after[name] == when for name, when in before.items() if name.startswith("part"))
+    assert_same(loaded(folder), MODEL.encode(X))
+
+
+def test_a_killed_worker_loses_nothing(encode, cluster, tmp_path):
+    killed = []
+
+    def kill(done, total):
+        if len(killed) < 2:
+            worker = [*cluster.workers.values()][len(killed)]
+            killed.append(worker.process.pid)
+            os.kill(killed[-1], signal.SIGKILL)
+
+    encode(part_rows=100, progress=kill)
+    assert len(killed) == 2
+    assert_same(loaded(tmp_path / "parts"), MODEL.encode(X))
+    assert not [*(tmp_path / "parts").glob(".*")]
+
+
+def test_a_driver_that_is_interrupted_can_go_on(encode, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(part_rows=100, progress=stop)
+    with pytest.raises(FormatError, match="not finished"):
+        loaded(tmp_path / "parts")
+    encode(part_rows=100)
+    assert_same(loaded(tmp_path / "parts"), MODEL.encode(X))
+
+
+def test_a_bad_row_is_named_by_its_number_in_the_file(encode, tmp_path):
+    x = X.copy()
+    x[3333, 5] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(DomainError, match=r"x\.npy: expected finite numbers, got NaN or infinity in row 3333"):
+        encode()
+
+
+def test_a_folder_for_something_else_is_refused(encode, tmp_path):
+    encode()
+    others = (({"k": 5}, "k 4"), ({"part_rows": 400}, "part_rows 300"), ({"refine": True}, "refine False"))
+    for settings, what in others:
+        with pytest.raises(DomainError, match=f"an earlier run that was the same, got one with {what}"):
+            encode(**settings)
+    with pytest.raises(DomainError, match="expected a new or empty folder"):
+        encode(folder=".")
+    with pytest.raises(OSError, match="the output folder does not exist"):
+        encode(folder="none/parts")
+
+
+def test_damaged_folders_are_refused(encode, tmp_path):
+    encode()
+    folder = tmp_path / "parts"
+    whole = json.loads((folder / "manifest.json").read_text())
+    for wrong in ({**whole, "version": 2}, {**whole, "n": 0}, {**whole, "parts": whole["parts"][1:]}, {}, []):
+        (folder / "manifest.json").write_text(json.dumps(wrong))
+        with pytest.raises(FormatError, match="expected a manifest of version 1"):
+            loaded(folder)
+    (folder / "manifest.json").write_text(json.dumps(whole))
+    (folder / "part-000000000300.npz").write_bytes((folder / "part-000000003900.npz").read_bytes())
+    with pytest.raises(FormatError, match=r"part-000000000300\.npz: expected rows, k, n_latents and model"):
+        loaded(folder)
+    (folder / "part-000000000300.npz").unlink()
+    with pytest.raises((CompressaeError, OSError), match="part-000000000300"):
+        loaded(folder)
+
+
+def test_workers_have_one_thread_each(cluster):
+    from compressae_ref.backends.threads import thread_count
+    from compressae_ref.cluster import on_dask
+
+    def threads():
+        on_dask.set_threads(1)
+        return thread_count()
+
+    with distributed.Client(cluster) as client:
+        assert {*client.run(threads).values()} == {1}
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    save_model("model.npz", MODEL)
+    line = "encode model.npz x.npy -o parts --dask local:1 --part-rows 1500 --backend numpy"
+    assert main(line.split()) == 0
+    assert "parts: 4000 codes, k 4, in 3 parts" in capsys.readouterr().err
+    np.save("q.npy", X[:20])
+    main(["encode", "model.npz", "x.npy", "-o", "codes.npz", "--backend", "numpy"])
+    outputs = []
+    for codes in ("codes.npz", "parts"):
+        assert main(f"search model.npz {codes} q.npy --backend numpy".split()) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert main(["convert", "parts", "-o", "whole.npz"]) == 0
+    assert_same(loaded("whole.npz"), loaded("parts"))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "local:", "local:x"])
+def test_no_scheduler_is_one_line_and_writes_nothing(tmp_path, address, monkeypatch):
+    monkeypatch.setattr("compressae_ref.cluster.on_dask.TIMEOUT", 1)
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises((BackendError, DomainError), match="--dask"):
+        encode_on_dask(MODEL, str(tmp_path / "x.npy"), str(tmp_path / "parts"), address)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_part_that_kills_its_workers_is_an_error_and_not_an_endless_loop(encode, tmp_path):
+    """Every worker that takes the part is killed; the others go on, and so does a later run."""
+    np.save(tmp_path / "x.npy", X)
+    stop = threading.Event()
+
+    def hunt():
+        while not stop.is_set():
+            for partial in (tmp_path / "parts").glob(".part-000000000000.npz.*.partial"):
+                with contextlib.suppress(ProcessLookupError, ValueError):
+                    os.kill(int(partial.name.split(".")[-2]), signal.SIGKILL)
+                partial.unlink(missing_ok=True)
+            time.sleep(0.0005)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        encode(part_rows=N // 2, refine=True)
+    except DomainError as error:
+        assert "killed again and again" in str(error)  # noqa: PT017  it may also live, where it writes faster
+    finally:
+        stop.set()
+        hunter.join()
+    encode(part_rows=N // 2, refine=True)
+    assert_same(loaded(tmp_path / "parts"), encode_refined(X, MODEL))
