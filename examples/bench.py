@@ -14,6 +14,8 @@
     python examples/bench.py packed embeddings.npy --queries queries.npy --model model.npz    what packing costs
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
+    python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
+    python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
 
 The PyTorch side is the oracle of the tests: dense, autograd, its fastest Adam. Times are taken in turns, in one process,
 with the same number of threads, after checking that both sides give the same result. Figures are medians of the turns,
@@ -34,7 +36,7 @@ try:
     import torch
 except ImportError:
     sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
-from benchmarks import memory, minutes, retrieval, speed, start, storage
+from benchmarks import engines, memory, minutes, retrieval, speed, start, storage
 
 from compressae_ref.backends.threads import set_threads
 from compressae_ref.errors import CompressaeError
@@ -53,11 +55,13 @@ COMMANDS = {
     "items": (retrieval.items, {"items": [10_000, 100_000, 1_000_000, 10_000_000]}),
     "packed": (storage.packed, {"k": [16, 32, 64]}),
     "refine": (storage.refine, {"k": [16, 32, 64]}),
+    "stores": (engines.stores, {}),
+    "signs": (engines.signs, {}),
     "paper": (storage.paper, {"k": [8, 16, 32, 64, 128, 256]}),
 }
 """Each command, and what it looks at unless told otherwise."""
 
-WITH_MODEL = ("search", "items", "packed", "refine")
+WITH_MODEL = ("search", "items", "packed", "refine", "stores", "signs")
 
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 
@@ -69,7 +73,12 @@ def main() -> None:
     parser.add_argument("--queries", help="other rows of the same kind, for whatever measures recall")
     parser.add_argument("--model", help="a model of the embeddings, for whatever does not train one")
     parser.add_argument("--steps", type=int, help="of training, for `paper` (as many as `fit` takes)")
-    parser.add_argument("--asked", type=int, default=256, help="how many of the queries are asked in `search`, `items`")
+    parser.add_argument(
+        "--asked",
+        type=int,
+        default=256,
+        help="how many of the queries are asked in `search`, `items`, `stores`, `signs`",
+    )
     parser.add_argument("--faiss", nargs="*", default=["Flat", "IVF1024,PQ48"], help="indexes of faiss in `search`")
     for name, default in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, nargs="+", help=f"{default[0]}, or a table's own")

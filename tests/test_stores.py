@@ -253,7 +253,8 @@ def test_another_dimension_is_refused(opened):
     store, _ = opened()
     wide = Model(init_params(D + 1, H, np.random.default_rng(1)), K)
     with pytest.raises(ShapeError, match=f"expected d = {D + 1} dimensions as in the model, got {D}"):
-        push(store, wide, backend="numpy")
+        push(store, wide, field="mine", backend="numpy")
+    assert not store.has_field("mine")
     with pytest.raises(CompressaeError, match=f"expected d = {D}"):
         search_after_push(store, RNG.standard_normal((1, D + 1)))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
-from compressae_ref.checks import ZeroRows, as_whole
+from compressae_ref.checks import ZeroRows, as_embeddings, as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.formats.rows import EmbeddingRows, Forwards
@@ -39,14 +39,19 @@ def embeddings_of(store: Store) -> EmbeddingRows:
 
     What changes meanwhile may be missed.
     """
-    first = next(store.scroll(1), None)
-    if first is None:
-        raise StoreError(f"{store.name}: expected items with dense vectors, got none")
+    first = _first(store)
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
         return 0, (block.x[block.x.any(axis=1)] for block in store.scroll(ROWS))
 
     return EmbeddingRows((store.count(), first.x.shape[1]), np.float32, Forwards(begin), sequential=True)
+
+
+def _first(store: Store) -> Rows:
+    """Any item."""
+    for block in store.scroll(1):
+        return block
+    raise StoreError(f"{store.name}: expected items with dense vectors, got none")
 
 
 def ids_in(store: Store) -> NDArray[Any]:
@@ -94,6 +99,7 @@ def push(
     """
     rows, how = as_whole(rows, "rows"), serving(model, k, space, refine, backend)
     field = how.field if field is None else field
+    as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before anything is changed
     if replace and store.has_field(field):
         store.drop_field(field)
     if not store.has_field(field):

@@ -1,0 +1,139 @@
+"""``pull``, ``push``, ``search --store`` and ``demo --store``, with good and with bad input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from compressae_ref import Model, init_params, load_model, save_model
+from compressae_ref.__main__ import main
+from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.formats.rows import ids_of
+from tests.engines import Engine
+
+N, D, H = 120, 8, 32
+X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
+MODEL = Model(init_params(D, H, np.random.default_rng(1)), 4)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return Engine("edge", tmp_path_factory.mktemp("edge"))
+
+
+@pytest.fixture
+def address(engine, tmp_path, monkeypatch):
+    """A shard, beside it a model and queries."""
+    monkeypatch.chdir(tmp_path)
+    save_model("model.npz", MODEL)
+    np.save("q.npy", X[:7])
+    return engine.make(engine.ids(N), X)
+
+
+def run(line: str) -> int:
+    return main(line.split())
+
+
+def test_pull_trains_on_what_is_there(address, capsys):
+    assert run(f"pull {address} -o m.npz --n-latents 32 --k 4 --steps 5 --backend numpy --keep kept.npz") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{N} items, d {D}" in err
+    assert f"kept.npz: {N} embeddings with their ids" in err
+    kept = open_embeddings("kept.npz")
+    assert ids_of(kept).tolist() == [7 * row + 1 for row in range(N)]
+    np.testing.assert_allclose(np.asarray(kept), X / np.linalg.norm(X, axis=1, keepdims=True), atol=1e-6)
+    assert run("train kept.npz -o again.npz --n-latents 32 --k 4 --steps 5 --backend numpy") == 0
+    assert load_model("again.npz").digest == load_model("m.npz").digest
+
+
+def test_push_and_the_same_queries_before_and_after(address, capsys):
+    field = f"codes_{MODEL.digest[:8]}_k4"
+    assert run(f"push model.npz {address} --backend numpy") == 0
+    assert f"field {field}: {N} codes written, 0 were there; dense " in capsys.readouterr().err
+    assert run(f"push model.npz {address} --backend numpy --json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["field"], said["written"], said["before"]) == (field, 0, N)
+    assert said["bytes"]["codes"] > 0
+    assert run(f"search model.npz {address} q.npy --store --top 3 --backend numpy") == 0
+    out, err = capsys.readouterr()
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [line[:2] for line in lines[:4]] == [["0", "dense"], ["0", "codes"], ["1", "dense"], ["1", "codes"]]
+    assert all(line[2].startswith(f"{7 * int(line[0]) + 1}:") for line in lines if line[1] == "dense")
+    assert "% of the dense neighbours" in err
+    assert run(f"search model.npz {address} q.npy --store --json --backend numpy") == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert first["query"] == 0
+    assert first["dense"]["ids"][0] == 1
+    assert len(first["codes"]["ids"]) == len(first["codes"]["scores"]) <= 10
+
+
+def test_options_of_what_was_pushed(address, capsys):
+    options = "--space expanded --k 3 --refine --field mine --backend numpy"
+    assert run(f"push model.npz {address} --rows 50 {options}") == 0
+    assert run(f"search model.npz {address} q.npy --store {options} --query-k 9") == 0
+    assert run(f"push model.npz {address} --field mine --backend numpy") == 1
+    assert "expected the codes of this model and these settings in the field 'mine'" in capsys.readouterr().err
+    assert run(f"push model.npz {address} --field mine --replace --backend numpy") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("push model.npz {address} --k 33", "k: expected k from 1 to n_latents = 32, got 33"),
+        ("push model.npz {address} --rows 0", "rows: expected a whole number of at least 1, got 0"),
+        ("push model.npz {address}?dense=other", "expected a dense field 'other', got 'dense'"),
+        ("push q.npy {address}", "q.npy: expected a model or codes file"),
+        ("push model.npz edge:nowhere", "edge:nowhere: expected the folder of a shard"),
+        ("push model.npz nowhere", "expected an address (edge:FOLDER"),
+        ("push wide.npz {address}", "expected d = 9 dimensions as in the model, got 8"),
+        ("pull {address} -o none/m.npz", "none: the output folder does not exist"),
+        ("pull {address} -o m.npz --keep kept.txt", "kept.txt: expected a name that ends in"),
+        ("pull {address} -o m.npz --k 500 --n-latents 32", "k: expected k from 1 to n_latents = 32, got 500"),
+        ("search model.npz {address} q.npy --store", "got none: push for this space first"),
+        ("search model.npz {address} absent.npy --store", "absent.npy: No such file"),
+        ("search model.npz {address} q.npy --store --rescore 5", "expected --rescore only without --store"),
+        ("search model.npz codes.npz q.npy --k 3", "expected --k, --refine and --field only with --store"),
+        ("demo --store .", "expected a new or empty folder"),
+    ],
+)
+def test_bad_input_is_one_line(address, capsys, tmp_path, line, reason):
+    save_model("wide.npz", Model(init_params(9, H, np.random.default_rng(1)), 4))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert run(line.format(address=address)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    *told, said = err.splitlines()
+    assert said.startswith("compressae-ref: ")
+    assert reason in said
+    assert all("Traceback" not in line for line in told)
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.slow
+def test_the_demo_in_a_store(address, capsys):
+    assert run("demo --store here --backend numba") == 0
+    out = capsys.readouterr().out
+    for shown in ("4,010 WordNet entries", "4,010 codes", "dense field", "codes, expanded", "times smaller"):
+        assert shown in out
+    assert run("search here/model.npz edge:here/shard here/queries.npy --store --space expanded") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1000
+
+
+def test_without_the_engine_it_says_what_to_install(address, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "qdrant_edge", None)
+    assert run(f"push model.npz {address}") == 1
+    assert "pip install 'compressae-ref[edge]'" in capsys.readouterr().err
+
+
+def test_lines_of_json_are_points_that_qdrant_takes(address, tmp_path):
+    models = pytest.importorskip("qdrant_client.models")
+    run("encode model.npz q.npy -o codes.jsonl --backend numpy")
+    for row, line in enumerate((tmp_path / "codes.jsonl").read_text().splitlines()):
+        point = models.PointStruct(**json.loads(line))
+        assert point.id == row
+        assert len(point.vector["codes"].indices) == 4
