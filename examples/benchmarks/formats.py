@@ -1,0 +1,61 @@
+"""Files: bytes, and how fast they are read and written."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import head, line, load
+from compressae_ref import load_model
+from compressae_ref.data import STREAM_ROWS
+from compressae_ref.formats.codes import CODE_NAMES, open_codes
+from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.formats.write import write_codes, write_embeddings
+
+EMBEDDINGS = ("npy", "npz", "fbin", "fvecs", "safetensors", "hdf5", "parquet", "arrow")
+
+
+def formats(options: argparse.Namespace) -> None:
+    """Write and read embeddings, and codes, in every format; what comes back is compared first."""
+    x = load(options.embeddings)
+    codes = load_model(options.model).encode(x)
+    head("what", "format", "bytes a row", "written, rows a second", "read, rows a second", text=2)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in EMBEDDINGS:
+            path = f"{folder}/x.{kind}"
+            wrote = _timed(options.turns, lambda path=path: write_embeddings(path, x))
+            assert np.array_equal(np.asarray(open_embeddings(path)), x)
+            read = _timed(options.turns, lambda path=path: _read(path))
+            _say("embeddings", kind, path, len(x), wrote, read)
+        for kind in CODE_NAMES:
+            path = f"{folder}/codes.{kind}"
+            blocks = [codes[start : start + STREAM_ROWS] for start in range(0, len(codes), STREAM_ROWS)]
+            wrote = _timed(options.turns, lambda path=path, blocks=blocks: write_codes(path, blocks, len(codes)))
+            again = open_codes(path, codes.n_latents).load()
+            assert np.array_equal(again.indices, codes.indices)
+            assert np.array_equal(again.values, codes.values)
+            read = _timed(options.turns, lambda path=path: open_codes(path, codes.n_latents).load())
+            _say("codes", kind, path, len(x), wrote, read)
+
+
+def _read(path: str) -> None:
+    source = open_embeddings(path)
+    for start in range(0, len(source), STREAM_ROWS):
+        source[start : start + STREAM_ROWS]
+
+
+def _timed(turns: int, act: object) -> float:
+    seconds = []
+    for _ in range(turns):
+        started = time.perf_counter()
+        act()  # type: ignore[operator]
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))
+
+
+def _say(what: str, kind: str, path: str, n: int, wrote: float, read: float) -> None:
+    line(what, f".{kind}", f"{Path(path).stat().st_size / n:.0f}", f"{n / wrote:,.0f}", f"{n / read:,.0f}")
