@@ -214,8 +214,8 @@ class Model:
         first_row: int = 0,
     ) -> Iterator[Codes]:
         """The codes of `encode` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
-        source, k = as_source(x), as_k(self.k if k is None else k, self.params.n_latents)
-        kernels = get_backend(backend)
+        source, kernels = as_source(x), get_backend(backend)
+        k = as_k(self.k if k is None else k, self.params.n_latents)
         for start in range(first_row, len(source), ROWS_PER_BLOCK):
             yield self._encode_block(source, k, start, zero_rows, kernels)
 
@@ -233,11 +233,8 @@ class Model:
 
     def check_codes(self, codes: Codes, name: str = "codes") -> None:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""
-        if codes.n_latents != self.params.n_latents:
-            raise ShapeError(
-                f"{name}: expected n_latents = {self.params.n_latents} as in the model, got {codes.n_latents}"
-            )
+        h, digest = self.params.n_latents, self.digest[:12]
+        if codes.n_latents != h:
+            raise ShapeError(f"{name}: expected n_latents = {h} as in the model, got {codes.n_latents}")
         if codes.model not in (None, self.digest):
-            raise DomainError(
-                f"{name}: expected codes of model {self.digest[:12]}, got codes of model {codes.model[:12]}"
-            )
+            raise DomainError(f"{name}: expected codes of model {digest}, got codes of model {codes.model[:12]}")

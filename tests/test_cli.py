@@ -26,9 +26,19 @@ import numpy as np
 import pytest
 
 import compressae_ref
-from compressae_ref import Model, cli, fit, init_params, load_codes, load_model, save_codes, save_model, search
+from compressae_ref import (
+    Model,
+    cli,
+    fit,
+    init_params,
+    load_codes,
+    load_model,
+    save_codes,
+    save_model,
+    search,
+    train_command,
+)
 from compressae_ref import demo as demo_module
-from compressae_ref import train as train_module
 from compressae_ref.config import TrainConfig
 from compressae_ref.evaluation import command as evaluate_module
 from compressae_ref.evaluation.evaluate import evaluate
@@ -887,7 +897,7 @@ WRITERS = {
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(train_module, "fit", never)
+    monkeypatch.setattr(train_command, "fit", never)
     monkeypatch.setattr(demo_module, "fit", never)
     monkeypatch.setattr(compressae_ref.Model, "encode", never)
 
@@ -926,7 +936,7 @@ def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatc
     def exhausted(*arguments, **options):
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr(train_module, "fit", exhausted)
+    monkeypatch.setattr(train_command, "fit", exhausted)
     assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from compressae_ref import Codes
 from compressae_ref.codesfile import load_codes, load_ids, save_codes
 from compressae_ref.data import STREAM_ROWS
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
-from compressae_ref.formats.codes import CODE_NAMES, open_codes
+from compressae_ref.formats.codes import _OPEN, CODE_NAMES, open_codes
 from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.formats.write import WITH_IDS, write_codes
 from tests import strategies
@@ -246,3 +247,18 @@ def test_another_number_of_latents_is_refused(tmp_path, kind):
     path = written(tmp_path, kind, example())
     with pytest.raises((DomainError, FormatError), match=r"n_latents = 20, got 50|from 0 to 19, got"):
         open_codes(str(path), 20).load()
+
+
+def test_fewer_rows_than_the_file_says_are_refused(tmp_path, monkeypatch):
+    path = written(tmp_path, "csr", example())
+    rows = open_codes(str(path))
+    monkeypatch.setitem(_OPEN, "csr", lambda *_: replace(rows, blocks=lambda: iter([rows.load()[:7]])))
+    with pytest.raises(FormatError, match=r"codes\.csr: expected 20 rows, got 7"):
+        open_codes(str(path)).load()
+
+
+def test_places_of_rows_that_do_not_ascend_are_refused(tmp_path):
+    content = struct.pack("<3q3q2i2f", 2, 6, 2, 0, 5, 2, 1, 2, 0.5, 1.0)
+    (tmp_path / "x.csr").write_bytes(content)
+    with pytest.raises(FormatError, match="places of rows that ascend from 0 to 2"):
+        open_codes(str(tmp_path / "x.csr"))

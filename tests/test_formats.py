@@ -241,6 +241,15 @@ def test_bad_rows_of_columns_are_named(tmp_path, row, value, reason):
         np.asarray(open_embeddings(str(tmp_path / "x.parquet")))
 
 
+def test_rows_that_lie_about_their_length_are_named(tmp_path):
+    path = written(tmp_path, "fvecs")
+    content = bytearray(path.read_bytes())
+    content[68 * 17 : 68 * 17 + 4] = struct.pack("<i", 15)
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=r"x\.fvecs: expected rows of 16 numbers, got one of 15 in row 17"):
+        np.asarray(open_embeddings(str(path)))
+
+
 # -- which format it is -----------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from compressae_ref.spaces import SPACES
 from compressae_ref.stores.ask import compare, search_store
 from compressae_ref.stores.contract import open_store, parse_address, without_password
 from compressae_ref.stores.push import embeddings_of, push
-from tests.engines import NEEDS, Engine
+from tests.engines import ENGINES, Engine
 
 N, D, H, K = 150, 12, 40, 5
 RNG = np.random.default_rng(0)
@@ -29,7 +29,7 @@ TOLERANCE = 1e-6
 """Engines add up some dozens of products of float32 in another order: an ulp or two of 1 each."""
 
 
-@pytest.fixture(scope="module", params=NEEDS)
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request, tmp_path_factory):
     return Engine(request.param, tmp_path_factory.mktemp(request.param))
 
@@ -277,6 +277,7 @@ def test_sizes(engine, opened):
 
 def test_a_store_that_is_not_there_is_refused_in_one_line(engine, tmp_path):
     address = {
+        "memory": "memory:none",
         "edge": f"edge:{tmp_path}",
         "qdrant": f"qdrant:{tmp_path}/none?collection=none",
         "pgvector": f"{engine.uri}&table=none" if engine.engine == "pgvector" else "",
@@ -316,6 +317,8 @@ push(store, load_model(sys.argv[1]), rows=6, backend="numpy", progress=lambda do
 
 
 def test_a_killed_push_leaves_every_item_with_its_code_once(engine, tmp_path):
+    if engine.engine == "memory":
+        pytest.skip("it does not outlive the process")
     x = np.random.default_rng(7).standard_normal((MANY, D)).astype(np.float32)
     ids = engine.ids(MANY)
     address = engine.make(ids, x)

@@ -89,15 +89,21 @@ def _require_same(folder: Path, found: dict[str, Any], facts: dict[str, Any]) ->
 
 
 def begin(folder: Path, plan: Plan) -> None:
-    """Write the plan, and take away what an earlier run left half written."""
+    """Write the plan."""
     folder.mkdir(exist_ok=True)
     _write_json(folder / PLAN, _facts(plan))
+    _forget_halves(folder)
+
+
+def _forget_halves(folder: Path) -> None:
+    """Take away what workers that died left half written."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
 
 
 def finish(folder: Path, plan: Plan) -> dict[str, Any]:
     """Write the manifest. FormatError if a part is not there."""
+    _forget_halves(folder)
     if missing := plan.left(folder):
         raise FormatError(f"{folder}: expected {part_name(missing[0][0])}, got none")
     parts = [

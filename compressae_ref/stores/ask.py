@@ -60,7 +60,7 @@ def search_store(
 
 
 def rescored(store: Store, field: str, u: Floats, found: Found, top: int) -> Found:
-    """The best of what was found by split signs, by the dots of signed codes with the query u (h,)."""
+    """The best of what was found by split signs, by the dots of signed codes with one query u."""
     scores = []
     for stored in store.read(field, found.ids):
         indices, values = (np.asarray(part) for part in stored or ((), ()))
