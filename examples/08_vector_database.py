@@ -1,0 +1,76 @@
+"""Codes where the vectors already are: train from a vector database, write the codes beside them, ask for both.
+
+Run it with ``python examples/08_vector_database.py``, after ``pip install 'compressae-ref[edge]'``: it uses Qdrant Edge,
+which runs in this process, in a temporary folder, and the embeddings that come with the package. Any other store does the
+same, with another address in the place of ``edge:...`` (examples/stores.md).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import suppress
+
+import numpy as np
+
+from compressae_ref import BackendError, Index, fit
+from compressae_ref.demo import DemoData, load_demo_data
+from compressae_ref.stores.ask import compare, search_store
+from compressae_ref.stores.contract import Store, open_store
+from compressae_ref.stores.push import embeddings_of, push
+from compressae_ref.stores.qdrant_edge import create
+
+
+def fill(folder: str, data: DemoData) -> str:
+    """A database as somebody has it: dense vectors, and texts beside them."""
+    store = create(folder, "dense", data.items.shape[1])
+    store.insert(range(len(data.items)), data.items.astype(np.float32), [{"name": name} for name in data.item_names])
+    store.close()
+    return f"edge:{folder}"
+
+
+def interrupted_push(store: Store, model: object) -> None:
+    """What is written stays, and the next push goes on from there."""
+
+    def stop(done: int, total: int) -> None:
+        if done > total // 3:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        push(store, model, space="expanded", rows=500, progress=stop)
+    pushed = push(store, model, space="expanded", rows=500)
+    print(f"   interrupted after {pushed.before:,} items; the next push wrote the other {pushed.written:,}")
+
+
+def main() -> None:
+    data = load_demo_data()
+    queries = data.queries.astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(fill(f"{folder}/shard", data))
+        model = fit(embeddings_of(store), n_latents=1024, k=32, steps=150, batch_size=256).model
+        print(
+            f"1. Trained on the {store.count():,} vectors in {store.name.partition(':')[0]}.\n\n2. Codes beside them:"
+        )
+        print(f"   field {push(store, model).field}, for plain cosine of codes")
+        interrupted_push(store, model)
+
+        print("\n3. The same queries before and after, and the same results as our own search:")
+        for space in ("sparse", "expanded"):
+            compared = compare(store, model, queries, 10, space=space)
+            held = model.encode(np.asarray(embeddings_of(store)))
+            ours = Index.build(held, space=space, model=model).search(queries, 10)
+            found = search_store(store, model, queries, 10, space=space)
+            same = all(
+                np.allclose(hits.scores, scores, atol=1e-6) for hits, scores in zip(found, ours.scores, strict=True)
+            )
+            print(
+                f"   {space:<9} {compared.overlap:.1%} of the dense neighbours; scores {'equal' if same else 'DIFFERENT'}"
+            )
+        store.close()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BackendError as error:
+        sys.exit(str(error))

@@ -1,0 +1,91 @@
+"""Files of other programs, weights for PyTorch, and a scikit-learn pipeline.
+
+Run it with ``python examples/09_files_and_frameworks.py``. The files need NumPy alone; the last part needs scikit-learn and
+is left out without it. It uses the embeddings that come with the package, and takes seconds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from compressae_ref import Model, fit
+from compressae_ref.convert import load_any_model, save_any_model
+from compressae_ref.demo import load_demo_data
+from compressae_ref.formats.codes import open_codes
+from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.formats.rows import ids_of
+from compressae_ref.formats.write import write_codes, write_embeddings
+
+
+def embeddings(folder: Path, x: np.ndarray, names: list[str]) -> None:
+    print("1. The same embeddings in several files, and what each takes:")
+    for kind in ("npy", "npz", "fbin", "fvecs", "safetensors"):
+        path = folder / f"x.{kind}"
+        write_embeddings(path, x, ids=np.array(names))
+        rows = open_embeddings(str(path))
+        same = "the same" if np.array_equal(rows[100:200], x[100:200]) else "DIFFERENT"
+        print(
+            f"   .{kind:<12} {path.stat().st_size:>10,} bytes, {same}, ids: {'yes' if ids_of(rows) is not None else 'no'}"
+        )
+
+
+def codes(folder: Path, x: np.ndarray, model: Model) -> None:
+    print("\n2. Codes for other programs:")
+    for kind in ("npz", "csr", "jsonl"):
+        path = folder / f"codes.{kind}"
+        write_codes(path, model.encode_blocks(x), len(x))
+        again = open_codes(str(path), model.params.n_latents).load()
+        same = "the same" if np.array_equal(again.values, model.encode(x).values) else "DIFFERENT"
+        print(f"   .{kind:<6} {path.stat().st_size / len(x):>6.0f} bytes a code, {same}")
+    print("   " + (folder / "codes.jsonl").read_text().splitlines()[0][:100] + " ...")
+
+
+def weights(folder: Path, model: Model) -> None:
+    print("\n3. Weights, there and back:")
+    for name, to in (("state.safetensors", None), ("sae", "saelens"), ("csr", "sentence-transformers")):
+        save_any_model(folder / name, model, to)
+        again = load_any_model(str(folder / name))
+        print(
+            f"   {name:<18} digest {again.digest[:12]}, {'the same' if again.digest == model.digest else 'DIFFERENT'}"
+        )
+
+
+def pipeline(x: np.ndarray, queries: np.ndarray) -> None:
+    print("\n4. In a scikit-learn pipeline, before a search for neighbours:")
+    if find_spec("sklearn") is None:
+        print("   scikit-learn is not installed: pip install 'compressae-ref[sklearn]'")
+        return
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer
+
+    from compressae_ref import CompresSAE
+
+    estimator = CompresSAE(n_latents=512, steps=100, batch_size=256, random_state=0)
+    search = GridSearchCV(estimator, {"k": [8, 32]}, cv=2).fit(x)
+    print(
+        f"   mean cosine of reconstructions: {dict(zip((8, 32), search.cv_results_['mean_test_score'].round(3), strict=True))}"
+    )
+    steps = make_pipeline(Normalizer(), search.best_estimator_, NearestNeighbors(metric="cosine")).fit(x)
+    found = steps[-1].kneighbors(steps[:-1].transform(queries[:1]), 3, return_distance=False)
+    print(f"   the items nearest to the first query: {found[0].tolist()}")
+
+
+def main() -> None:
+    data = load_demo_data()
+    x = data.items.astype(np.float32)
+    model = fit(x, n_latents=512, k=32, steps=100, batch_size=256).model
+    with tempfile.TemporaryDirectory() as name:
+        embeddings(Path(name), x, data.item_names)
+        codes(Path(name), x, model)
+        weights(Path(name), model)
+    pipeline(x, data.queries.astype(np.float32))
+
+
+if __name__ == "__main__":
+    main()
