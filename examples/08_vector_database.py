@@ -48,9 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(fill(f"{folder}/shard", data))
         model = fit(embeddings_of(store), n_latents=1024, k=32, steps=150, batch_size=256).model
-        print(
-            f"1. Trained on the {store.count():,} vectors in {store.name.partition(':')[0]}.\n\n2. Codes beside them:"
-        )
+        print(f"1. Trained on the {store.count():,} vectors in a shard of Qdrant Edge.\n\n2. Codes beside them:")
         print(f"   field {push(store, model).field}, for plain cosine of codes")
         interrupted_push(store, model)
 

@@ -21,11 +21,11 @@ from compressae_ref.formats.rows import ids_of
 from compressae_ref.formats.write import write_codes, write_embeddings
 
 
-def embeddings(folder: Path, x: np.ndarray, names: list[str]) -> None:
+def embeddings(folder: Path, x: np.ndarray) -> None:
     print("1. The same embeddings in several files, and what each takes:")
     for kind in ("npy", "npz", "fbin", "fvecs", "safetensors"):
         path = folder / f"x.{kind}"
-        write_embeddings(path, x, ids=np.array(names))
+        write_embeddings(path, x, ids=np.array([f"entry {row}" for row in range(len(x))]))
         rows = open_embeddings(str(path))
         same = "the same" if np.array_equal(rows[100:200], x[100:200]) else "DIFFERENT"
         print(
@@ -68,9 +68,8 @@ def pipeline(x: np.ndarray, queries: np.ndarray) -> None:
 
     estimator = CompresSAE(n_latents=512, steps=100, batch_size=256, random_state=0)
     search = GridSearchCV(estimator, {"k": [8, 32]}, cv=2).fit(x)
-    print(
-        f"   mean cosine of reconstructions: {dict(zip((8, 32), search.cv_results_['mean_test_score'].round(3), strict=True))}"
-    )
+    for k, score in zip((8, 32), search.cv_results_["mean_test_score"].tolist(), strict=True):
+        print(f"   k = {k:<3} mean cosine of reconstructions {score:.3f}")
     steps = make_pipeline(Normalizer(), search.best_estimator_, NearestNeighbors(metric="cosine")).fit(x)
     found = steps[-1].kneighbors(steps[:-1].transform(queries[:1]), 3, return_distance=False)
     print(f"   the items nearest to the first query: {found[0].tolist()}")
@@ -81,7 +80,7 @@ def main() -> None:
     x = data.items.astype(np.float32)
     model = fit(x, n_latents=512, k=32, steps=100, batch_size=256).model
     with tempfile.TemporaryDirectory() as name:
-        embeddings(Path(name), x, data.item_names)
+        embeddings(Path(name), x)
         codes(Path(name), x, model)
         weights(Path(name), model)
     pipeline(x, data.queries.astype(np.float32))

@@ -27,7 +27,7 @@ SHOWN = {
     "05": [r"sparse, 4k \| reconstructed \| asymmetric", r"(?m)^\| 256 \| 0\.", r"(?m)^\| 2048 \| 0\.", r"recall@100"],
     "06": [r"without \w+ ", r"mapped", r"the same, to the bit"],
     "08": [
-        r"interrupted after [\d,]+ items; the next push wrote the other [\d,]+",
+        r"interrupted after [\d,]+ items; the next push wrote the other",
         r"(?m)^   expanded .*scores equal$",
     ],
     "09": [r"(?m)^   \.fvecs .*the same, ids: no$", r"(?m)^   \.jsonl .*the same$", r"(?m)^   csr .*the same$"],
