@@ -139,6 +139,17 @@ def _padding(start: int) -> bytes:
     return b"\x35\xd9" + (length - 4).to_bytes(2, "little") + bytes(length - 4)
 
 
+def member_names(path: PathLike) -> set[str]:
+    """Names of the arrays in an archive; none for what is no archive. OSError if there is no such file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        return set()
+
+
 def read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
     """All arrays of an archive.
 

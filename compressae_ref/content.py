@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Literal
 
-from compressae_ref.archive import DAMAGE
+from compressae_ref.archive import member_names
 from compressae_ref.formats.columns import arrow, damage_named
 from compressae_ref.formats.embeddings import place_of
 from compressae_ref.formats.kinds import kind_of
@@ -49,13 +48,7 @@ def _folder(path: Path) -> Content:
 
 
 def _archive(path: str) -> Content:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        return "embeddings"
+    names = member_names(path)
     if any(name.endswith("data.pkl") for name in names):
         return "pt"
     if {"meta", "W_dec"} <= names:

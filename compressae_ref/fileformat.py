@@ -10,14 +10,13 @@ as CSR, and ``meta``. ``meta`` is one JSON text. There never is a half-written f
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.archive import DAMAGE, PathLike, read_npz, write_npz
+from compressae_ref.archive import DAMAGE, PathLike, member_names, read_npz, write_npz
 from compressae_ref.checks import as_k, as_params
 from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.model import Model
@@ -85,13 +84,7 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
 
 def is_ours(path: PathLike) -> bool:
     """Whether a file is an ``.npz`` with all entries of a model or of a file of codes, whole or not."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        return False
+    names = member_names(path)
     return "meta" in names and bool(names & {"W_dec", "indptr", "packed"})
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +123,21 @@ def test_the_demo_in_a_store(address, capsys):
         assert shown in out
     assert run("search here/model.npz edge:here/shard here/queries.npy --store --space expanded") == 0
     assert len(capsys.readouterr().out.splitlines()) == 1000
+
+
+def test_the_commands_of_the_readme_for_stores_run(engine, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", readme, re.S)
+    lines = [line for line in block.splitlines() if "demo" not in line]
+    assert len(lines) == 3
+    x = np.random.default_rng(3).standard_normal((300, 16)).astype(np.float32)
+    Path(engine.make([*range(300)], x).removeprefix("edge:")).rename(tmp_path / "shard")
+    np.save("queries.npy", x[:5])
+    for line in lines:
+        command = line.replace("--query-k 1024", "--query-k 200")  # there are 256 latents for so few rows
+        assert main(shlex.split(command, comments=True)[1:]) == 0, capsys.readouterr().err
+    assert "of the dense neighbours" in capsys.readouterr().err
 
 
 def test_without_the_engine_it_says_what_to_install(address, capsys, monkeypatch):

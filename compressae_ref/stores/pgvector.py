@@ -3,14 +3,10 @@
 The new column is null until an item is pushed, so that adding it takes a moment. Without an index on it the server
 scans all codes, which is exact. An HNSW index finds most of the best, and is used where its operator class is that of
 the query: ``sparsevec_cosine_ops`` in the sparse space, ``sparsevec_ip_ops`` in the others (`PgStore.build_index`).
-
-Binary form of a sparsevec: dimensions, entries and 0 as int32, indices from 0 as int32, values as float32, big-endian.
-Values of zero are not allowed in it.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -34,15 +30,13 @@ from compressae_ref.stores.contract import (
     nonzero,
     without_password,
 )
+from compressae_ref.stores.sparsevec import MOST_ENTRIES, as_binary, as_text, copied, from_binary
 
 DENSE_TYPES = {"vector": ">f4", "halfvec": ">f2"}
 """Types of dense columns, and the numbers of their binary form."""
 
 ID_TYPES = ("smallint", "integer", "bigint", "text", "character varying", "uuid")
 """Types of keys that can be read back as whole numbers or texts."""
-
-MOST_ENTRIES = 16_000
-"""Entries of a sparsevec at most."""
 
 
 def open_at(address: Address) -> PgStore:
@@ -171,22 +165,16 @@ class PgStore:
         checked(ids, vectors)
         if vectors.k > MOST_ENTRIES:
             raise StoreError(f"{self.name}: expected at most {MOST_ENTRIES} entries in a sparsevec, got {vectors.k}")
+        codes = (as_binary(*entries, vectors.n_latents) for entries in nonzero(vectors))
+        rows = zip(map(self._key_bytes, ids), codes, strict=True)
         staged = f"CREATE TEMP TABLE compressae_staged (id {self._key_type}, code sparsevec) ON COMMIT DROP"
         update = "UPDATE {table} AS item SET {field} = new.code FROM compressae_staged AS new WHERE item.{key} = new.id"
         with self._errors(), self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute(staged)
             with cursor.copy("COPY compressae_staged FROM STDIN (FORMAT BINARY)") as copy:
-                copy.write(self._copied(ids, vectors))
+                copy.write(copied(rows))
             cursor.execute("ANALYZE compressae_staged")
             cursor.execute(self._filled(update, {"field": field}))
-
-    def _copied(self, ids: Sequence[Id], vectors: Codes) -> bytes:
-        """The binary form of a table of keys and codes."""
-        parts = [b"PGCOPY\n\xff\r\n\0" + bytes(8)]
-        for each, entries in zip(ids, nonzero(vectors), strict=True):
-            key, code = self._key_bytes(each), sparsevec(*entries, vectors.n_latents)
-            parts += [struct.pack(">hi", 2, len(key)), key, struct.pack(">i", len(code)), code]
-        return b"".join([*parts, b"\xff\xff"])
 
     def _key_bytes(self, each: Id) -> bytes:
         if isinstance(each, int):
@@ -202,13 +190,13 @@ class PgStore:
         """Codes as they are stored."""
         query = f"SELECT {{key}}, {{field}} FROM {{table}} WHERE {{key}} = ANY(%s::{self._key_type}[])"
         found = {_plain(each): code for each, code in self._run(query, list(ids), field=field)}
-        return [None if found.get(each) is None else _entries(found[each]) for each in ids]
+        return [None if found.get(each) is None else from_binary(found[each]) for each in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """By ``<=>`` where it is their cosine that counts, else by ``<#>``; with an index, if one has that operator."""
         distance, score = ("<=>", "1 - distance") if cosine else ("<#>", "-distance")
         query = self._best(f"{{field}} {distance} %s::text::sparsevec", score, "{field} IS NOT NULL")
-        texts = (_text(*entries, vectors.n_latents) for entries in nonzero(vectors))
+        texts = (as_text(*entries, vectors.n_latents) for entries in nonzero(vectors))
         return [_found(self._run(query, text, text, top, field=field)) for text in texts]
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
@@ -244,24 +232,6 @@ class PgStore:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-
-
-def sparsevec(indices: list[int], values: list[float], width: int) -> bytes:
-    """The binary form of a sparsevec without zeros."""
-    n = len(indices)
-    return struct.pack(f">3i{n}i{n}f", width, n, 0, *indices, *values)
-
-
-def _entries(content: bytes) -> tuple[list[int], list[float]]:
-    n = int.from_bytes(content[4:8], "big")
-    indices = np.frombuffer(content, ">i4", n, 12)
-    return indices.tolist(), np.frombuffer(content, ">f4", n, 12 + 4 * n).tolist()
-
-
-def _text(indices: list[int], values: list[float], width: int) -> str:
-    """The literal of a sparsevec, whose indices begin with 1."""
-    entries = (f"{index + 1}:{value!r}" for index, value in zip(indices, values, strict=True))
-    return f"{{{','.join(entries)}}}/{width}"
 
 
 def _plain(each: Any) -> Id:
