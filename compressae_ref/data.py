@@ -163,6 +163,8 @@ def spooled(source: Any) -> Iterator[Any]:
         n = 0
         for start in range(0, len(source), STREAM_ROWS):
             block = source[start : start + STREAM_ROWS]
+            if len(block) == 0:  # there are fewer than was said
+                break
             file.write(np.ascontiguousarray(block, source.dtype).data)
             n += len(block)
         file.flush()

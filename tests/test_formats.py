@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import fit
-from compressae_ref.data import STREAM_ROWS
+from compressae_ref.data import STREAM_ROWS, read_blocks, spooled
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.formats.embeddings import open_embeddings
 from compressae_ref.formats.kinds import kind_of
@@ -194,6 +194,24 @@ def test_hdf5_of_ann_benchmarks(tmp_path):
         open_embeddings(f"{path}::tests")
     with pytest.raises(FormatError, match="expected rows of floats"):
         open_embeddings(f"{path}::neighbors")
+
+
+def test_hdf5_that_stores_nothing_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "bad.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("train", (10**15, 16), np.float32, chunks=(100, 16))
+    assert path.stat().st_size < 10_000
+    assert read_whole(path) is None
+
+
+def test_rows_that_are_fewer_than_said_end_a_stream():
+    source = EmbeddingRows((10**15, 16), np.float32, Forwards(lambda row: (0, iter([X]))), sequential=True)
+    np.testing.assert_array_equal(np.asarray(source), X)
+    with spooled(source) as rows:
+        np.testing.assert_array_equal(rows, X)
+    with pytest.raises(ShapeError, match="expected 1024 rows from row 0 of 1000000000000000, got 300"):
+        list(read_blocks(source, 1024))
 
 
 @pytest.mark.parametrize("form", ["list", "large_list", "fixed"])

@@ -15,6 +15,10 @@ from compressae_ref.formats.choice import EMBEDDING_ENTRIES, chosen_entry, id_en
 from compressae_ref.formats.rows import EmbeddingRows, Place
 
 
+MOST_COMPRESSED = 2000
+"""How many times smaller stored numbers may be than they are: more than its compressors reach."""
+
+
 def _h5py() -> Any:
     return needed_package("h5py", "hdf5", "HDF5 files")
 
@@ -32,6 +36,7 @@ def open_hdf5(place: Place) -> EmbeddingRows:
     dataset, ids = datasets[name], id_entry([*datasets])
     if dataset.ndim != 2 or dataset.dtype.kind != "f":
         raise FormatError(f"{place}: expected rows of floats (n, d), got {dataset.dtype} of shape {dataset.shape}")
+    _require_stored(place, dataset)
 
     def read(start: int, stop: int) -> Floats:
         try:
@@ -41,6 +46,13 @@ def open_hdf5(place: Place) -> EmbeddingRows:
         return block
 
     return EmbeddingRows(dataset.shape, dataset.dtype, read, ids=None if ids is None else lambda: _ids(datasets[ids]))
+
+
+def _require_stored(place: Place, dataset: Any) -> None:
+    """Refuse rows that no bytes stand for: HDF5 makes up numbers for them, as many as a header says."""
+    stored, said = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+    if said > MOST_COMPRESSED * stored:
+        raise FormatError(f"{place}: expected {said} bytes of numbers, got {stored}")
 
 
 def _ids(dataset: Any) -> NDArray[Any]:

@@ -68,8 +68,12 @@ class EmbeddingRows:
         return self._read(start, max(start, stop))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        blocks = [self[start : start + STREAM_ROWS] for start in range(0, len(self), STREAM_ROWS)]
-        return np.concatenate([np.empty((0, self.shape[1]), self.dtype), *blocks]).astype(dtype or self.dtype)
+        blocks = [np.empty((0, self.shape[1]), self.dtype)]
+        for start in range(0, len(self), STREAM_ROWS):
+            blocks.append(self[start : start + STREAM_ROWS])
+            if len(blocks[-1]) == 0:  # there are fewer than the file says
+                break
+        return np.concatenate(blocks).astype(dtype or self.dtype)
 
     @property
     def ids(self) -> NDArray[Any] | None:
