@@ -14,7 +14,6 @@ from compressae_ref.extras import needed_package
 from compressae_ref.formats.choice import EMBEDDING_ENTRIES, chosen_entry, id_entry
 from compressae_ref.formats.rows import EmbeddingRows, Place
 
-
 MOST_COMPRESSED = 2000
 """How many times smaller stored numbers may be than they are: more than its compressors reach."""
 

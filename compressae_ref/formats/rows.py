@@ -65,7 +65,8 @@ class EmbeddingRows:
 
     def __getitem__(self, rows: slice) -> Floats:
         start, stop, _ = rows.indices(len(self))
-        return self._read(start, max(start, stop))
+        block = self._read(start, max(start, stop))
+        return block if len(block) else np.empty((0, self.shape[1]), self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         blocks = [np.empty((0, self.shape[1]), self.dtype)]
@@ -115,7 +116,7 @@ class Forwards:
             start += len(part)
             if start >= stop:
                 break
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, 0))])
 
     _block: Floats | None
     _first: int
