@@ -73,15 +73,15 @@ class PgStore:
         self._run("SET lock_timeout = '10s'")  # rather fail than hold up the queries that wait behind us
         columns = self._columns()
         keys = [key] if key is not None else self._primary_key()
-        if len(keys) != 1 or columns.get(keys[0]) not in ID_TYPES:
+        if len(keys) != 1 or _base(columns.get(keys[0])) not in ID_TYPES:
             found = ", ".join(f"{name} {columns.get(name)}" for name in keys) or "none"
             raise StoreError(
                 f"{self.name}: expected a primary key, or ?id=COLUMN, of {', '.join(ID_TYPES)}, got {found}"
             )
-        self._key_type = columns[keys[0]]
-        denses = [name for name, kind in columns.items() if kind.partition("(")[0] in DENSE_TYPES]
+        self._key_type = _base(columns[keys[0]])
+        denses = [name for name, kind in columns.items() if _base(kind) in DENSE_TYPES]
         self._names = {"key": keys[0], "dense": chosen_field(denses, dense, self.name)}
-        self._dense_type = columns[self._names["dense"]].partition("(")[0]
+        self._dense_type = _base(columns[self._names["dense"]])
 
     @property
     def exact(self) -> bool:
@@ -103,9 +103,11 @@ class PgStore:
             return cursor.fetchall() if cursor.description else []
 
     def _filled(self, query: str, names: dict[str, str]) -> Any:
-        known = {name: self._sql.Identifier(value) for name, value in {**self._names, **names}.items()}
-        relation = self._sql.Literal(self._table.as_string(None))
-        return self._sql.SQL(query).format(table=self._table, relation=relation, **known)
+        sql = self._sql
+        parts = {name: sql.Identifier(value) for name, value in {**self._names, **names}.items()}
+        parts |= {"table": self._table, "relation": sql.Literal(self._table.as_string(None))}
+        escaped = {name: sql.SQL(part.as_string(None).replace("%", "%%")) for name, part in parts.items()}
+        return sql.SQL(query).format(**escaped)
 
     def _columns(self) -> dict[str, str]:
         query = (
@@ -174,7 +176,7 @@ class PgStore:
             with cursor.copy("COPY compressae_staged FROM STDIN (FORMAT BINARY)") as copy:
                 copy.write(copied(rows))
             cursor.execute("ANALYZE compressae_staged")
-            cursor.execute(self._filled(update, {"field": field}))
+            cursor.execute(self._filled(update, {"field": field}), ())
 
     def _key_bytes(self, each: Id) -> bytes:
         if isinstance(each, int):
@@ -232,6 +234,11 @@ class PgStore:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _base(kind: str | None) -> str:
+    """A type without its size."""
+    return (kind or "").partition("(")[0]
 
 
 def _plain(each: Any) -> Id:

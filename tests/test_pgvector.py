@@ -1,0 +1,143 @@
+"""What is particular to PostgreSQL: keys and names of all kinds, indexes, and what a table may lack."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+
+from compressae_ref import Model, init_params
+from compressae_ref.errors import StoreError
+from compressae_ref.stores.ask import overlap, search_store
+from compressae_ref.stores.contract import open_store
+from compressae_ref.stores.push import push
+from compressae_ref.stores.sparsevec import as_binary, as_text, from_binary
+from tests.engines import Engine
+
+N, D, H = 60, 8, 32
+X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float16).astype(np.float32)
+MODEL = Model(init_params(D, H, np.random.default_rng(1)), 4)
+SET = {"backend": "numpy"}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return Engine("pgvector", tmp_path_factory.mktemp("pg"))
+
+
+@pytest.fixture
+def opened(engine):
+    stores = []
+
+    def act(options):
+        stores.append(open_store(f"{engine.uri}&{options}"))
+        return stores[-1]
+
+    yield act
+    for store in stores:
+        store.close()
+
+
+def table(engine, create, keys, x=X):
+    """A table made by ``create``, in which the first column is the key and the second the vector."""
+    name = create.split("CREATE TABLE ")[1].split(" (")[0]
+    engine._execute(create)
+    rows = [(each, str(vector)) for each, vector in zip(keys, x.tolist(), strict=True)]
+    engine._execute(f"INSERT INTO {name} VALUES (%s, %s)", rows)
+
+
+KEYS = {
+    "smallint": [*range(-5, N - 5)],
+    "integer": [*range(10**9, 10**9 + N)],
+    "varchar(100)": [f"a'\"%s{{}}{row:03d}" for row in range(N)],
+    "uuid": [str(uuid.UUID(int=row << 70)) for row in range(N)],
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_all_kinds(engine, opened, kind):
+    name = f"keys_{kind[:4]}"
+    table(engine, f"CREATE TABLE {name} (key {kind} PRIMARY KEY, v vector({D}))", KEYS[kind])
+    store = opened(f"table={name}")
+    pushed = push(store, MODEL, rows=25, **SET)
+    assert (pushed.written, store.count_written(pushed.field)) == (N, N)
+    found = search_store(store, MODEL, X[:3], 2, **SET)
+    assert [hits.ids[0] for hits in found] == KEYS[kind][:3]
+    assert store.read(pushed.field, KEYS[kind][5:6])[0][0] == MODEL.encode(X[5:6], **SET).indices[0].tolist()
+
+
+def test_names_that_must_be_quoted_and_half_vectors(engine, opened):
+    engine._execute('CREATE SCHEMA "My schema"')
+    create = f'CREATE TABLE "My schema"."the ""items""" ("Key id" bigint, "de nse" halfvec({D}), other vector(3))'
+    table(engine, create, range(N))
+    store = opened('table=My schema.the "items"&id=Key id&dense=de nse')
+    np.testing.assert_array_equal(np.concatenate([block.x for block in store.scroll(17)]), X)
+    assert push(store, MODEL, field='codes "of" %s', **SET).written == N
+    assert search_store(store, MODEL, X[:3], 1, field='codes "of" %s', **SET)[2].ids == [2]
+
+
+def test_an_index_is_used_for_its_own_operator(engine, opened):
+    table(engine, f"CREATE TABLE indexed (key bigint PRIMARY KEY, v vector({D}))", range(N))
+    store = opened("table=indexed")
+    assert store.exact
+    for space, cosine in (("sparse", True), ("expanded", False)):
+        field = push(store, MODEL, space=space, **SET).field
+        before = search_store(store, MODEL, X[:9], 5, space=space, **SET)
+        store.build_index(field, cosine=cosine)
+        assert not store.exact
+        engine._execute("ANALYZE indexed")
+        after = search_store(store, MODEL, X[:9], 5, space=space, **SET)
+        assert overlap(before, after) > 0.9
+        assert store.sizes(field)["index"] > 0
+        operator = "<=>" if cosine else "<#>"
+        plan = engine._execute(
+            "SET enable_seqscan = off; EXPLAIN SELECT key FROM indexed "
+            f"ORDER BY \"{field}\" {operator} '{{1:1}}/{H}' LIMIT 5"
+        )
+        assert "indexed_" in str(plan) or plan is None
+
+
+@pytest.mark.parametrize(
+    ("create", "options", "reason"),
+    [
+        ("CREATE TABLE a1 (v vector(8))", "table=a1", "expected a primary key, or .id=COLUMN"),
+        ("CREATE TABLE a2 (key date PRIMARY KEY, v vector(8))", "table=a2", "got key date"),
+        ("CREATE TABLE a3 (k bigint, l bigint, v vector(8), PRIMARY KEY (k, l))", "table=a3", "got k bigint, l bigint"),
+        (
+            "CREATE TABLE a4 (key bigint PRIMARY KEY, v text)",
+            "table=a4",
+            "of its fields of dense vectors, got none",
+        ),
+        ("CREATE TABLE a5 (key bigint PRIMARY KEY, v vector(8), w vector(8))", "table=a5", "got 'v', 'w'"),
+        ("CREATE TABLE a6 (key bigint PRIMARY KEY, v vector(8))", "table=none.a6", "does not exist"),
+        ("CREATE TABLE a7 (key bigint PRIMARY KEY, v vector(8))", "x=1", "expected .table=NAME"),
+        ("CREATE TABLE a8 (key bigint PRIMARY KEY, v vector(8))", "table=a8&nonsense=1", "nonsense"),
+    ],
+)
+def test_tables_without_what_is_needed_are_refused_in_one_line(engine, opened, create, options, reason):
+    engine._execute(create)
+    with pytest.raises(StoreError, match=reason) as error:
+        opened(options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_column_that_is_no_sparsevec_is_refused(engine, opened):
+    table(engine, f"CREATE TABLE taken (key bigint PRIMARY KEY, v vector({D}), name text)", range(N))
+    store = opened("table=taken")
+    with pytest.raises(StoreError, match="expected a sparsevec in the column 'name', got text"):
+        push(store, MODEL, field="name", **SET)
+
+
+def test_rows_without_a_vector_are_left_alone(engine, opened):
+    table(engine, f"CREATE TABLE holes (key bigint PRIMARY KEY, v vector({D}))", range(N))
+    engine._execute("UPDATE holes SET v = NULL WHERE key % 3 = 0")
+    store = opened("table=holes")
+    assert store.count() == 40
+    assert push(store, MODEL, **SET).written == 40
+
+
+def test_forms_of_a_sparsevec():
+    assert from_binary(as_binary([3, 70], [0.5, -0.25], 4096)) == ([3, 70], [0.5, -0.25])
+    assert as_binary([1], [2.0], 5).hex() == "00000005000000010000000000000001" + "40000000"
+    assert as_text([0, 5], [0.6, -0.8], 4096) == "{1:0.6,6:-0.8}/4096"
