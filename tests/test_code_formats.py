@@ -22,7 +22,7 @@ from compressae_ref.formats.write import WITH_IDS, write_codes
 from tests import strategies
 from tests.test_formats import NEEDS
 
-IN_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+IN_FILES = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 OF_FLOAT32 = ("csr", "jsonl")
 
 

@@ -18,7 +18,7 @@ from compressae_ref.interchange.original import NAMES, save_state
 from compressae_ref.params import Params, init_params
 from tests import strategies
 
-IN_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+IN_FILES = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FORMS = {
     "npz": ("model.npz", None),
     "safetensors": ("model.safetensors", None),

@@ -49,7 +49,7 @@ def test_the_commands_of_the_readme_run(folder, capsys):
 
 
 def test_the_links_of_the_readme_and_the_specification_lead_somewhere():
-    for page in (ROOT / "README.md", *sorted((ROOT / "spec").glob("*.md"))):
+    for page in (ROOT / "README.md", *sorted((ROOT / "spec").glob("*.md")), *sorted((ROOT / "examples").glob("*.md"))):
         for target in re.findall(r"\]\((?!http)([^)#]*)", page.read_text(encoding="utf-8")):
             assert not target or (page.parent / target).exists(), f"{page.name}: {target}"
 
