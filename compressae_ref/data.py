@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import Any, Protocol
@@ -154,7 +154,7 @@ def read_all(source: RowSource, rows: int = STREAM_ROWS, **checks: Any) -> Float
 
 
 @contextmanager
-def spooled(source: Any) -> Iterator[Any]:
+def spooled(source: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Any]:
     """The source itself or, where it is sequential, a copy in a temporary file, which can be read in any order."""
     if not getattr(source, "sequential", False):
         yield source
@@ -167,5 +167,7 @@ def spooled(source: Any) -> Iterator[Any]:
                 break
             file.write(np.ascontiguousarray(block, source.dtype).data)
             n += len(block)
+            if progress is not None:
+                progress(n, len(source))
         file.flush()
         yield map_rows(file, source.dtype, (n, source.shape[1]), 0)

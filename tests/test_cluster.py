@@ -193,6 +193,8 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         assert main(f"search model.npz {codes} q.npy --backend numpy".split()) == 0
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
+    assert main(["verify", "model.npz", "x.npy", "parts", "--strict", "--backend", "numpy"]) == 0
+    assert main(["inspect", "parts"]) == 0
     assert main(["convert", "parts", "-o", "whole.npz"]) == 0
     assert_same(loaded("whole.npz"), loaded("parts"))
 

@@ -43,13 +43,21 @@ def test_pull_trains_on_what_is_there(address, capsys):
     assert run(f"pull {address} -o m.npz --n-latents 32 --k 4 --steps 5 --backend numpy --keep kept.npz") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"{N} items, d {D}" in err
+    assert f"{N} items, d {D}, of which {N} to train on" in err
     assert f"kept.npz: {N} embeddings with their ids" in err
     kept = open_embeddings("kept.npz")
     assert ids_of(kept).tolist() == [7 * row + 1 for row in range(N)]
     np.testing.assert_allclose(np.asarray(kept), X / np.linalg.norm(X, axis=1, keepdims=True), atol=1e-6)
     assert run("train kept.npz -o again.npz --n-latents 32 --k 4 --steps 5 --backend numpy") == 0
     assert load_model("again.npz").digest == load_model("m.npz").digest
+
+
+def test_pull_trains_on_some_that_are_evenly_spread(address, capsys):
+    assert run(f"pull {address} -o m.npz --n-latents 32 --k 4 --steps 5 --backend numpy --rows 40 --keep kept.npz") == 0
+    assert f"{N} items, d {D}, of which 40 to train on" in capsys.readouterr().err
+    kept = open_embeddings("kept.npz")
+    assert ids_of(kept).tolist() == [7 * row + 1 for row in range(2, N, 3)]
+    np.testing.assert_allclose(np.asarray(kept), (X / np.linalg.norm(X, axis=1, keepdims=True))[2::3], atol=1e-6)
 
 
 def test_push_and_the_same_queries_before_and_after(address, capsys):

@@ -35,6 +35,8 @@ def add_pull(commands: Any) -> None:
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help="model file to write (.npz)")
     text = "keep the vectors and their ids, too: .npz, .parquet, .hdf5 and others, as for convert"
     command.add_argument("--keep", metavar="FILE", help=text)
+    text = "vectors to train on at most, evenly spread over all (default: 2000000); they go through a temporary file"
+    command.add_argument("--rows", type=int, metavar="N", default=2_000_000, help=text)
     add_settings(command)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compressae_ref.archive import require_output
+from compressae_ref.checks import as_whole
 from compressae_ref.console import named, say, tell
 from compressae_ref.data import spooled
 from compressae_ref.errors import DomainError
@@ -38,11 +39,12 @@ def run_pull(options: argparse.Namespace) -> None:
         require_output(options.keep)
         require_embedding_format(options.keep)
     with opened(options.store) as store:
-        source = embeddings_of(store)
-        tell(f"{store.name}: {len(source)} items, d {source.shape[1]}")
-        with spooled(source) as rows:
+        most = as_whole(options.rows, "rows")
+        source = embeddings_of(store, most)
+        tell(f"{store.name}: {store.count()} items, d {source.shape[1]}, of which {len(source)} to train on")
+        with shown_progress("row") as progress, spooled(source, progress) as rows:
             if options.keep is not None:
-                write_embeddings(options.keep, rows, ids=ids_in(store))
+                write_embeddings(options.keep, rows, ids=ids_in(store, most))
                 tell(f"{options.keep}: {len(rows)} embeddings with their ids")
             train_and_save(rows, store.name, options)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_whole
 from compressae_ref.codes import Codes
@@ -34,17 +34,38 @@ class Pushed(NamedTuple):
     """items that had one already"""
 
 
-def embeddings_of(store: Store) -> EmbeddingRows:
+def embeddings_of(store: Store, most: int | None = None) -> EmbeddingRows:
     """The dense vectors of a store as a source of rows to train on, by ascending id, without those that are zero.
 
     What changes meanwhile may be missed.
+
+    Parameters
+    ----------
+    most : rows at most, evenly spread over all; None: all
     """
-    first = _first(store)
+    n, d = store.count(), _first(store).x.shape[1]
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
-        return 0, (block.x[block.x.any(axis=1)] for block in store.scroll(ROWS))
+        return 0, (block.x for block in _to_train_on(store, n, most))
 
-    return EmbeddingRows((store.count(), first.x.shape[1]), np.float32, Forwards(begin), sequential=True)
+    return EmbeddingRows((min(n, most or n), d), np.float32, Forwards(begin), sequential=True)
+
+
+def ids_in(store: Store, most: int | None = None) -> NDArray[Any]:
+    """The ids of the rows of `embeddings_of`."""
+    return as_ids(np.concatenate([np.array(block.ids) for block in _to_train_on(store, store.count(), most)]))
+
+
+def _to_train_on(store: Store, n: int, most: int | None) -> Iterator[Rows]:
+    """Every so many items, and of them those whose vectors are not zero."""
+    first = 0
+    for block in store.scroll(ROWS):
+        numbers = np.arange(first, first + len(block.ids), dtype=np.int64)
+        kept: Bools = np.any(block.x, axis=1)
+        if most is not None and most < n:
+            kept &= (numbers + 1) * most // n > numbers * most // n  # as many as ``most`` of n
+        yield Rows([each for each, keep in zip(block.ids, kept, strict=True) if keep], block.x[kept])
+        first += len(block.ids)
 
 
 def _first(store: Store) -> Rows:
@@ -52,12 +73,6 @@ def _first(store: Store) -> Rows:
     for block in store.scroll(1):
         return block
     raise StoreError(f"{store.name}: expected items with dense vectors, got none")
-
-
-def ids_in(store: Store) -> NDArray[Any]:
-    """The ids of the rows of `embeddings_of`."""
-    blocks = ((np.array(block.ids), block.x.any(axis=1)) for block in store.scroll(ROWS))
-    return as_ids(np.concatenate([ids[some] for ids, some in blocks]))
 
 
 def push(

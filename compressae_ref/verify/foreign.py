@@ -15,6 +15,7 @@ from compressae_ref.errors import CompressaeError, FormatError, ShapeError
 from compressae_ref.fileformat import is_ours
 from compressae_ref.formats.codes import open_codes
 from compressae_ref.formats.kinds import kind_of
+from compressae_ref.formats.parts import is_parts
 from compressae_ref.model import ROWS_PER_BLOCK
 
 LISTED = ("csr", "parquet", "arrow", "jsonl")
@@ -30,7 +31,7 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
         Naming the file; OSError if it is not there.
     """
     try:
-        if is_ours(path):
+        if not is_parts(path) and is_ours(path):
             codes = load_codes(path)
             return codes if k is None or k == codes.k else codes.truncate(k)
         if _is_listed(path):
@@ -50,7 +51,7 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
 
 def _is_listed(path: str) -> bool:
     try:
-        return kind_of(path) in LISTED
+        return is_parts(path) or kind_of(path) in LISTED
     except FormatError:
         return False
 
