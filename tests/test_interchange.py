@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,3 +290,29 @@ def test_embeddings_and_codes_are_no_models(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((3, 4)))
     with pytest.raises(FormatError, match="expected a model, got embeddings"):
         load_any_model(str(tmp_path / "x.npy"))
+
+
+@pytest.mark.parametrize("form", ["pt", "safetensors", "npz"])
+def test_weights_that_are_cut_off_are_refused(tmp_path, form):
+    if form == "pt":
+        pytest.importorskip("torch")
+    content = Path(saved(tmp_path, form, example())).read_bytes()
+    bad = tmp_path / f"bad.{form}"
+    for length in (0, 1, 9, 100, len(content) // 2, len(content) - 1):
+        bad.write_bytes(content[:length])
+        with pytest.raises(FormatError) as error:
+            load_any_model(str(bad), 3)
+        assert str(error.value).startswith(str(bad))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["saelens", "sentence-transformers"])
+def test_folders_whose_files_are_missing_are_refused(tmp_path, form):
+    folder = Path(saved(tmp_path, form, example()))
+    weights = next(folder.glob("*weights*.safetensors" if form == "saelens" else "model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(FormatError, match=r"safetensors: expected \d+ bytes after the header"):
+        load_any_model(str(folder))
+    weights.unlink()
+    with pytest.raises(FileNotFoundError):
+        load_any_model(str(folder))

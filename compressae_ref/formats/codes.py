@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from compressae_ref.archive import DAMAGE
 from compressae_ref.checks import as_whole
@@ -124,6 +123,8 @@ def _parts(path: str) -> CodeRows:
 
 
 def _scipy(path: str, n_latents: int | None) -> CodeRows:
+    from scipy import sparse  # an encoder need not wait for it
+
     with open(path, "rb") as file:  # noqa: PTH123
         return _in_memory(Codes.from_csr(sparse.load_npz(file)))
 
@@ -152,6 +153,8 @@ def from_lists(
     path: str, indices: Any, values: Any, lengths: NDArray[Any], k: int, n_latents: int, first_row: int
 ) -> Codes:
     """A block of codes from the entries of its rows one after the other."""
+    from scipy import sparse
+
     if indices.size and not (indices.min() >= 0 and indices.max() < n_latents):
         wrong = int(np.argmax((indices < 0) | (indices >= n_latents)))
         row = first_row + int(np.searchsorted(np.cumsum(lengths), wrong, "right"))
