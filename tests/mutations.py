@@ -152,19 +152,19 @@ FAULTS = [
     Fault("wrong selections count as rounding", "verify/audit.py", " or ((magnitude - bounds)[left_out] > least).any()", "", "test_verify.py -k right_values"),
     Fault("another row's tie passes a strict audit", "verify/audit.py", "return self.rows == self.equal if strict", "return self.rows == self.equal + self.tie if strict", "test_verify.py -k tie"),
     # files of other programs
-    Fault("the length of each row is not looked at", "formats/headerless.py", 'if (block["d"] != d).any():', "if False:", "test_formats.py -k lie"),
+    Fault("the length of each row is not looked at", "formats/headerless.py", 'if (block["d"] != d).any():', "if False:", "test_formats.py -k lie_about_their"),
     Fault("numbers are rounded to what a format holds", "formats/headerless.py", "~(cast == block).all(axis=1)", "np.zeros(len(block), bool)", "test_formats.py -k hold"),
     Fault("tensors may overlap", "formats/tensors.py", "start == end <= stop", "start <= stop", "test_formats.py -k hostile"),
     Fault("bfloat16 is the lower half", "formats/tensors.py", "astype(np.uint32) << 16", "astype(np.uint32)", "test_formats.py -k bfloat16"),
     Fault("what lies behind is not begun anew", "formats/rows.py", "not 0 <= start - self._first < FAR", "not -FAR <= start - self._first < FAR", "test_formats.py -k any_order"),
     Fault("a shorter row is not filled up", "codes.py", "if (lengths == k).all() and csr.shape[0]:", "if csr.shape[0]:", "test_code_formats.py -k filled"),
     Fault("a file of codes may have fewer rows than it says", "formats/codes.py", "if n != rows.n:", "if False:", "test_code_formats.py -k fewer_rows"),
-    Fault("places of rows need not ascend", "formats/codes.py", "or (np.diff(indptr) < 0).any()", "", "test_code_formats.py -k ascend"),
+    Fault("places of rows need not ascend", "formats/codes.py", "or (np.diff(indptr) < 0).any()", "", "test_code_formats.py -k do_not_ascend"),
     Fault("ids are not those of the rows", "codesfile.py", "if ids.shape != (n,) or", "if", "test_code_formats.py -k ids_stay"),
     # weights of other programs
     Fault("the decoder's bias is left out", "interchange/saelens.py", "if b_dec.any():", "if False:", "test_interchange.py -k mean_something"),
     Fault("any ReLU module is taken", "interchange/sentence_transformers.py", "np.array_equal(array[::2], -array[1::2])", "True", "test_interchange.py -k mean_something"),
-    Fault("latents are paired the other way round", "interchange/sentence_transformers.py", "np.stack([rows, -rows], axis=1)", "np.stack([-rows, rows], axis=1)", "test_interchange.py -k exact"),
+    Fault("latents are paired the other way round", "interchange/sentence_transformers.py", "np.stack([rows, -rows], axis=1)", "np.stack([-rows, rows], axis=1)", "test_interchange.py -k 'exact and sentence'"),
     # stores
     Fault("items are stored without their norms", "stores/serving.py", "codes.values / norms[:, None]", "codes.values", "test_stores.py -k memory"),
     Fault("what is written is written again", "stores/push.py", "store.scroll(rows, without=field)", "store.scroll(rows)", "test_stores.py -k memory"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import sys
 import tracemalloc
@@ -358,29 +359,59 @@ def test_headers_that_lie_are_refused_or_harmless(tmp_path, kind, lie):
 
 ONE, TWO = '"dtype":"U8","shape":[1],"data_offsets":[0,1]', '"dtype":"U8","shape":[4],"data_offsets":[2,6]'
 HEADERS = {
-    "no JSON": (b"{" * 100, b""),
-    "nested too deep": (b"{" + b'"a":[' * 50_000, b""),
-    "a list": (b"[]      ", b""),
-    "a name twice": (f'{{"a":{{{ONE}}},"a":{{{ONE}}}}}'.encode(), b"1"),
-    "beyond the file": (b'{"a":{"dtype":"F32","shape":[1,999999999999],"data_offsets":[0,3999999999996]}}', b"1234"),
-    "overlapping": (f'{{"a":{{{TWO}}},"b":{{{TWO}}}}}'.encode(), b"123456"),
-    "a hole": (b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}}', b"1234"),
-    "left over": (b'{"a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}', b"12345"),
-    "another shape": (b'{"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,4]}}', b"1234"),
-    "a negative shape": (b'{"a":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}', b"1234"),
-    "fractions": (b'{"a":{"dtype":"F32","shape":[1,1.0],"data_offsets":[0,4.0]}}', b"1234"),
-    "an unknown dtype": (b'{"a":{"dtype":"F8_E4M3","shape":[2,2],"data_offsets":[0,4]}}', b"1234"),
-    "no text": (b'{"\xff\xfe":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}', b"1234"),
-    "empty": (b"{}", b""),
-}  # fmt: skip
+    "no JSON": (b"{" * 100, b"", "the header of a .safetensors file"),
+    "nested too deep": (b"{" + b'"a":[' * 50_000, b"", "the header of a .safetensors file"),
+    "a list": (b"[]      ", b"", "the size that its header"),
+    "a name twice": (f'{{"a":{{{ONE}}},"a":{{{ONE}}}}}'.encode(), b"1", "got one twice"),
+    "beyond the file": (
+        b'{"a":{"dtype":"F32","shape":[1,999999999999],"data_offsets":[0,3999999999996]}}',
+        b"1234",
+        "bytes after the header",
+    ),
+    "overlapping": (f'{{"a":{{{TWO}}},"b":{{{TWO}}}}}'.encode(), b"123456", "tensors one after the other"),
+    "a hole": (f'{{"b":{{{TWO}}}}}'.encode(), b"123456", "tensors one after the other"),
+    "left over": (
+        b'{"a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}',
+        b"12345",
+        "expected 4 bytes after the header",
+    ),
+    "another shape": (
+        b'{"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,4]}}',
+        b"1234",
+        "expected 4 bytes by its offsets",
+    ),
+    "a negative shape": (
+        b'{"a":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}',
+        b"1234",
+        "expected 4 bytes by its offsets",
+    ),
+    "fractions": (
+        b'{"a":{"dtype":"F32","shape":[1,1.0],"data_offsets":[0,4.0]}}',
+        b"1234",
+        "tensors one after the other",
+    ),
+    "an unknown dtype": (
+        b'{"a":{"dtype":"F8_E4M3","shape":[2,2],"data_offsets":[0,4]}}',
+        b"1234",
+        "expected a dtype of",
+    ),
+    "no text": (
+        b'{"\xff\xfe":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}',
+        b"1234",
+        "the header of a .safetensors",
+    ),
+    "empty": (b"{}", b"", "expected an entry 'embeddings'"),
+}
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_hostile_safetensors(tmp_path, name):
-    header, numbers = HEADERS[name]
+    header, numbers, reason = HEADERS[name]
     path = tmp_path / "bad.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + numbers)
     assert read_whole(path) is None
+    with pytest.raises(FormatError, match=re.escape(reason)):
+        open_embeddings(str(path))
 
 
 @pytest.mark.parametrize("kind", EXTRA)

@@ -200,8 +200,7 @@ def test_what_an_engine_would_take_silently_is_refused(engine, opened):
 # -- asking -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize(("space", "refine"), [*((space, False) for space in SPACES), ("expanded", True)])
 def test_results_are_those_of_our_own_search(engine, opened, space, refine):
     store, _ = opened()
     pushed = push(store, MODEL, space=space, refine=refine, backend="numpy")

@@ -10,7 +10,7 @@ from compressae_ref.config import CHOICES, PRESETS, TrainConfig
 
 STORE = (
     "edge:FOLDER, qdrant://HOST:PORT/COLLECTION, postgresql://HOST/DATABASE?table=TABLE, milvus:FILE?collection=NAME; "
-    "&dense=NAME is the field of the dense vectors, where there are several"
+    "?dense=NAME, or &dense=NAME, is the field of the dense vectors where there are several"
 )
 """Addresses of stores."""
 
