@@ -119,7 +119,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Go once through the rows of X (n, d) in batches, in an order of their own, at the full learning rate.
 
         The first call decides ``n_latents``, and dtype, where they are None; ``steps``, ``decay``, ``warmup_steps``,
-        ``validation_rows`` and ``patience`` need to know all rows, and mean nothing here.
+        ``validation_rows`` and ``patience`` need to know all rows, and mean nothing here. At a rate that does not fall
+        a lower one than that of `fit` serves better (0.01); ``set_params(lr=...)`` lowers it on the way.
         """
         state = getattr(self, "_state", None)
         x = self._to_train_on(X, reset=state is None)

@@ -166,3 +166,10 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "compressae_ref.estimator")
     with pytest.raises(BackendError, match=r"pip install 'compressae-ref\[sklearn\]'"):
         import compressae_ref.estimator  # noqa: F401
+
+
+def test_the_rate_of_partial_fit_may_fall_on_the_way():
+    estimator = CompresSAE(**SMALL).partial_fit(X)
+    before = estimator.components_.copy()
+    estimator.set_params(lr=1e-9).partial_fit(X)
+    assert 0 < np.abs(estimator.components_ - before).max() < 1e-6
