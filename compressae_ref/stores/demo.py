@@ -13,6 +13,7 @@ import numpy as np
 from compressae_ref.backends import Backend
 from compressae_ref.demo import DemoData, Say, load_demo_data, short, shown_queries, train
 from compressae_ref.errors import StoreError
+from compressae_ref.extras import needed_package
 from compressae_ref.fileformat import save_model
 from compressae_ref.formats.write import write_embeddings
 from compressae_ref.model import Model
@@ -41,6 +42,7 @@ def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None 
     StoreError
         If there is something in the folder. BackendError if Qdrant Edge is not installed.
     """
+    needed_package("qdrant_edge", "edge", "Qdrant Edge")
     data = load_demo_data()
     with _place(folder) as place:
         store = _filled(f"{place}/shard", data, say)

@@ -77,30 +77,19 @@ def _pushed_and_asked(name: str, store: Store, model: Model, x: Any, queries: An
 
 
 def _approximate(store: Any, model: Model, x: Any, queries: Any, near: list[Found]) -> None:
-    """An index of PostgreSQL for the space that finds most."""
-    settings = {"space": "expanded", "refine": True}
-    field = serving(model, None, "expanded", True, None).field
-    started = time.perf_counter()
-    store.build_index(field, cosine=False)
-    print(
-        f"HNSW on {field}: built in {time.perf_counter() - started:.0f} s, {store.sizes(field)['index'] / len(x):.0f} bytes per item"
-    )
-    ours = _ours(model, x, queries, **settings)
-    for ef in (100, 400):
-        store._run(f"SET hnsw.ef_search = {ef}")
-        found, seconds = _asked(store, model, queries, **settings)
-        _say(
-            f"pgvector, HNSW, ef {ef}",
-            True,
-            "expanded",
-            found,
-            ours,
-            near,
-            seconds,
-            float("nan"),
-            store.sizes(field),
-            len(x),
-        )
+    """Indexes of PostgreSQL: by cosine in the sparse space, by inner product in the others."""
+    for space, refine, query_k in (("sparse", False, 128), ("expanded", True, None)):
+        field = serving(model, None, space, refine, None).field
+        started = time.perf_counter()
+        store.build_index(field, cosine=space == "sparse")
+        seconds, size = time.perf_counter() - started, store.sizes(field)["index"] / len(x)
+        print(f"HNSW on {field}: built in {seconds:.0f} s, {size:.0f} bytes per item")
+        ours = _ours(model, x, queries, space, refine, query_k)
+        for ef in (100, 400):
+            store._run(f"SET hnsw.ef_search = {ef}")
+            found, seconds = _asked(store, model, queries, space=space, refine=refine, query_k=query_k)
+            name, sizes = f"pgvector, HNSW, ef {ef}", store.sizes(field)
+            _say(name, refine, space, found, ours, near, seconds, float("nan"), sizes, len(x))
 
 
 def _asked(store: Store, model: Model, queries: Any, **settings: Any) -> tuple[list[Found], float]:
