@@ -142,7 +142,7 @@ class Codes:
             )
         if k > csr.shape[1]:
             raise DomainError(f"from_csr: expected k of at most h = {csr.shape[1]}, got k = {k}")
-        if (lengths == k).all() and csr.shape[0]:
+        if (lengths == k).all():
             return cls(csr.indices.reshape(-1, k), csr.data.reshape(-1, k), csr.shape[1])
         return cls(*_filled_rows(csr, lengths, k), csr.shape[1])
 
