@@ -150,8 +150,8 @@ def member_names(path: PathLike) -> set[str]:
         return set()
 
 
-def read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive.
+def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive, or those of these names that are in it.
 
     Raises
     ------
@@ -159,7 +159,8 @@ def read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
         Naming the entry that is not what its header says, or that holds objects; any of `DAMAGE` for other damage.
     """
     with zipfile.ZipFile(path) as archive:
-        return {info.filename.removesuffix(".npy"): read_member(archive, info) for info in archive.infolist()}
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        return {name: read_member(archive, info) for name, info in members.items() if not only or name in only}
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -139,7 +139,7 @@ def _unpack(options: argparse.Namespace) -> None:
 
     require_output(options.output, options.packed)
     codes = load_packed(options.packed).unpack(backend=options.backend)
-    save_codes(options.output, codes, load_ids(options.packed))
+    save_codes(options.output, codes, load_ids(options.packed, len(codes)))
     tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")
 
 

@@ -110,20 +110,16 @@ def load_codes(path: PathLike) -> Codes:
     return built(path, CODES_FORMAT, arrays, meta, _codes)
 
 
-def load_ids(path: PathLike) -> NDArray[Any] | None:
-    """What the rows of a codes file are called: whole numbers or texts; None where it does not say so.
+def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
+    """What the n rows of a codes file, packed or not, are called: whole numbers or texts; None where it does not say.
 
     Raises
     ------
     FormatError
         As `load_codes`, and for ids that are no list of one for each row.
     """
-    arrays, _ = read_meta(path)
-    ids = arrays.get("ids")
-    if ids is None:
-        return None
-    n = arrays["shape"][0] if "shape" in arrays else len(arrays["packed"])
-    if ids.shape != (n,) or ids.dtype.kind not in "iU":
+    ids = read_meta(path, "meta", "ids")[0].get("ids")
+    if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
         raise FormatError(f"{path}: expected an id for each of {n} rows, got {ids.dtype} of shape {ids.shape}")
     return ids
 

@@ -28,8 +28,6 @@ from compressae_ref.model import Model
 FOLDERS = {"saelens": save_saelens, "sentence-transformers": save_sentence_transformers}
 """What writes folders of weights for other programs."""
 
-DTYPES = ("float16", "float32", "float64")
-
 
 def run_conversion(options: argparse.Namespace) -> None:
     """The command ``convert``."""

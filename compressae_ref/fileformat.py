@@ -118,10 +118,10 @@ def built(
         raise FormatError(f"{path}: {error}") from error
 
 
-def read_meta(path: PathLike) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a file of this package, and its ``meta``; FormatError for any other file."""
+def read_meta(path: PathLike, *only: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a file of this package, or some of them, and its ``meta``; FormatError for any other file."""
     try:
-        arrays = read_npz(path)
+        arrays = read_npz(path, *only)
         meta = json.loads(str(arrays.pop("meta")[()]))
         kind, version = meta["format"], meta["version"]
     except FormatError as error:

@@ -160,7 +160,7 @@ FAULTS = [
     Fault("a shorter row is not filled up", "codes.py", "if (lengths == k).all():", "if True:", "test_code_formats.py -k filled"),
     Fault("a file of codes may have fewer rows than it says", "formats/codes.py", "if n != rows.n:", "if False:", "test_code_formats.py -k fewer_rows"),
     Fault("places of rows need not ascend", "formats/codes.py", "or (np.diff(indptr) < 0).any()", "", "test_code_formats.py -k do_not_ascend"),
-    Fault("ids are not those of the rows", "codesfile.py", "if ids.shape != (n,) or", "if", "test_code_formats.py -k ids_stay"),
+    Fault("ids are not those of the rows", "codesfile.py", "(ids.shape != (n,) or ids.dtype", "(ids.dtype", "test_code_formats.py -k ids_stay"),
     # weights of other programs
     Fault("the decoder's bias is left out", "interchange/saelens.py", "if b_dec.any():", "if False:", "test_interchange.py -k mean_something"),
     Fault("any ReLU module is taken", "interchange/sentence_transformers.py", "np.array_equal(array[::2], -array[1::2])", "True", "test_interchange.py -k mean_something"),

@@ -150,12 +150,12 @@ def test_ids_stay_in_a_codes_file_and_in_a_packed_one(tmp_path):
     codes, ids = example(), np.array([f"{row} é" for row in range(20)])
     save_codes(tmp_path / "codes.npz", codes, ids)
     assert_same(load_codes(tmp_path / "codes.npz"), codes)
-    assert load_ids(tmp_path / "codes.npz").tolist() == ids.tolist()
+    assert load_ids(tmp_path / "codes.npz", 20).tolist() == ids.tolist()
     save_codes(tmp_path / "without.npz", codes)
-    assert load_ids(tmp_path / "without.npz") is None
+    assert load_ids(tmp_path / "without.npz", 20) is None
     save_codes(tmp_path / "few.npz", codes, ids[:3])
     with pytest.raises(FormatError, match=r"few\.npz: expected an id for each of 20 rows"):
-        load_ids(tmp_path / "few.npz")
+        load_ids(tmp_path / "few.npz", 20)
 
 
 def test_ids_that_qdrant_does_not_take_are_refused(tmp_path):

@@ -60,7 +60,7 @@ def test_ids_from_a_text(here, capsys):
     assert "(without their ids, which this format does not keep)" in capsys.readouterr().err
     (here / "numbers.txt").write_text("\n".join(str(7 * row) for row in range(N)))
     assert run("convert codes.npz -o numbered.npz --ids numbers.txt") == 0
-    assert load_ids("numbered.npz").tolist() == [7 * row for row in range(N)]
+    assert load_ids("numbered.npz", N).tolist() == [7 * row for row in range(N)]
 
 
 def test_ids_go_all_the_way_to_the_results(here, capsys):
@@ -69,7 +69,7 @@ def test_ids_go_all_the_way_to_the_results(here, capsys):
     assert run("pack c.npz -o p.npz") == 0
     assert run("unpack p.npz -o u.npz") == 0
     assert run("split-signs u.npz -o s.npz") == 0
-    assert load_ids("s.npz").tolist() == NAMES
+    assert load_ids("s.npz", N).tolist() == NAMES
     capsys.readouterr()
     for codes in ("c.npz", "p.npz"):
         assert run(f"search model.npz {codes} x.npy --top 1 --backend numpy") == 0

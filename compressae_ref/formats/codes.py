@@ -106,7 +106,8 @@ def _kind(path: str) -> str:
 
 
 def _ours(path: str, n_latents: int | None) -> CodeRows:
-    return _in_memory(load_codes(path), load_ids(path))
+    codes = load_codes(path)
+    return _in_memory(codes, load_ids(path, len(codes)))
 
 
 def _in_memory(codes: Codes, ids: NDArray[Any] | None = None) -> CodeRows:

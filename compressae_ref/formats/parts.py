@@ -8,7 +8,6 @@ manifest comes last.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,7 +168,8 @@ def read_parts(folder: PathLike, manifest: dict[str, Any]) -> Iterator[Codes]:
 
 def read_part_ids(folder: PathLike, manifest: dict[str, Any]) -> Any:
     """The ids of all parts, or None where they have none."""
-    ids = [load_ids(os.path.join(folder, part["file"])) for part in manifest["parts"]]  # noqa: PTH118
+    paths = ((Path(folder) / Path(part["file"]).name, part["stop"] - part["start"]) for part in manifest["parts"])
+    ids = [load_ids(*each) for each in paths]
     if any(each is None for each in ids):
         return None
     return np.concatenate(ids)  # type: ignore[arg-type]

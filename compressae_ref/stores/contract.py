@@ -113,7 +113,7 @@ ADAPTERS = {
 }
 """Module and form of each kind of store."""
 
-OPTIONS = {"dense": "field of the dense vectors", "id": "column of the ids", "table": "", "collection": ""}
+OPTIONS = ("dense", "id", "table", "collection")
 """Options of an address; all others go to the engine."""
 
 
