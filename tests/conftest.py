@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -79,3 +80,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", params=AVAILABLE_BACKENDS)
 def backend(request):
     return get_backend(request.param)
+
+
+@pytest.fixture
+def ends() -> Iterator[None]:
+    """A test that talks to other processes fails after two minutes rather than wait for ever."""
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError("expected the test to end within 120 s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -26,7 +26,10 @@ X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
 MODEL = Model(init_params(D, H, np.random.default_rng(1)), 4)
 IDS = np.array([f"item {row}" for row in range(N)])
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # a cluster that loses workers has much to say
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # a cluster that loses workers has much to say
+    pytest.mark.usefixtures("ends"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +44,12 @@ def encode(cluster, tmp_path):
     """Encodes a file with the cluster into a folder."""
     np.save(tmp_path / "x.npy", X)
 
-    def act(folder="parts", embeddings="x.npy", **settings):
+    def act(folder="parts", embeddings="x.npy", relative=False, **settings):
         given = {"part_rows": 300, "backend": "numpy"} | settings
-        return encode_on_dask(
-            MODEL, str(tmp_path / embeddings), str(tmp_path / folder), cluster.scheduler_address, **given
-        )
+        source, target = embeddings, folder
+        if not relative:
+            source, target = str(tmp_path / embeddings), str(tmp_path / folder)
+        return encode_on_dask(MODEL, source, target, cluster.scheduler_address, **given)
 
     return act
 
@@ -82,6 +86,15 @@ def test_workers_read_any_format_and_keep_its_ids(encode, tmp_path, kind):
     assert_same(rows.load(), MODEL.encode(X))
     index = Index.build(rows.load(), ids=rows.ids)
     assert index.search(rows.load()[:1], 1).ids.tolist() == [["item 0" if kind == "parquet" else 0]]
+
+
+def test_an_array_in_a_file_of_several_is_found_from_anywhere(encode, tmp_path, monkeypatch):
+    np.savez(tmp_path / "two.npz", a=X[:50], b=X)
+    monkeypatch.chdir(tmp_path)  # where the workers are not
+    encode(embeddings="two.npz::b", relative=True)
+    assert_same(loaded(tmp_path / "parts"), MODEL.encode(X))
+    with pytest.raises(DomainError, match="a file that every worker can read"):
+        encode_on_dask(MODEL, "-", "parts2", "local:1")
 
 
 def test_a_restart_makes_only_what_is_missing(encode, tmp_path):

@@ -16,6 +16,8 @@ from compressae_ref.stores.contract import open_store, parse_address, without_pa
 from compressae_ref.stores.push import embeddings_of, push
 from tests.engines import ENGINES, Engine
 
+pytestmark = pytest.mark.usefixtures("ends")
+
 N, D, H, K = 150, 12, 40, 5
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((N, D)).astype(np.float32)

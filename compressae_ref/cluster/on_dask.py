@@ -6,7 +6,9 @@ few numbers: so nothing is lost with a worker, or with all of them, but the part
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +19,12 @@ from compressae_ref.checks import ZeroRows, as_k, as_whole
 from compressae_ref.codesfile import save_code_blocks
 from compressae_ref.console import named
 from compressae_ref.data import Head, RowSource
-from compressae_ref.errors import BackendError, CompressaeError, DomainError
+from compressae_ref.errors import BackendError, DomainError
 from compressae_ref.extras import needed_package
 from compressae_ref.fileformat import load_model, save_model
-from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.formats.embeddings import open_embeddings, place_of
 from compressae_ref.formats.parts import Plan, begin, finish, part_name, require_folder
-from compressae_ref.formats.rows import ids_of
+from compressae_ref.formats.rows import Place, ids_of
 from compressae_ref.model import Model
 from compressae_ref.refinement import refined_blocks
 
@@ -70,9 +72,9 @@ def encode_on_dask(
     BackendError
         If Dask is not installed, or the scheduler does not answer.
     """
-    source, part_rows = open_embeddings(embeddings), as_whole(part_rows, "part_rows")
+    at = _for_workers(embeddings)
+    source, part_rows = open_embeddings(at), as_whole(part_rows, "part_rows")
     h, k = model.params.n_latents, as_k(model.k if k is None else k, model.params.n_latents)
-    at = str(Path(embeddings).resolve()) if Path(embeddings).exists() else embeddings
     plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows)
     place = require_folder(Path(folder).resolve(), plan)
     if left := plan.left(place):
@@ -81,6 +83,14 @@ def encode_on_dask(
             save_model(place / MODEL, model)
             _encode_all(client, place, left, plan, backend, progress)
     return finish(place, plan)
+
+
+def _for_workers(embeddings: str) -> str:
+    """The file, or the array in it, under a path that does not depend on where a worker runs."""
+    if embeddings == "-":
+        raise DomainError("standard input: expected a file that every worker can read with --dask")
+    path, entry = place_of(embeddings)
+    return str(Place(str(Path(path).resolve()), entry))
 
 
 def _encode_all(
@@ -145,20 +155,28 @@ def _client(address: str) -> Iterator[Any]:
     """A client of a scheduler, or of processes that end with it."""
     distributed = _distributed()
     scheme, _, workers = address.partition(":")
-    try:
-        if scheme == "local":
-            cluster = _local_cluster(distributed, as_whole(int(workers or 0), "--dask local:"))
-            with cluster, distributed.Client(cluster) as client:
-                yield client
-            return
-        client = distributed.Client(address, timeout=TIMEOUT)
-    except CompressaeError:
-        raise
-    except (OSError, ValueError, TimeoutError) as error:
-        raise BackendError(f"--dask: expected the address of a scheduler or local:N, got {address!r}") from error
-    with client:
+    if scheme == "local":
+        if not workers.isdecimal() or int(workers) < 1:
+            raise DomainError(f"--dask: expected local:N with N processes from 1, got {address!r}")
+        cluster = distributed.LocalCluster(n_workers=int(workers), threads_per_worker=1, dashboard_address=None)
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+        return
+    _require_scheduler(address)
+    with distributed.Client(address, timeout=TIMEOUT) as client:
         yield client
 
 
-def _local_cluster(distributed: Any, workers: int) -> Any:
-    return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+def _require_scheduler(address: str) -> None:
+    """Raise where nothing answers: a client that could not connect may deadlock the next one when it is collected."""
+    connect = needed_package("distributed.comm", "dask", "--dask").connect
+
+    async def call() -> None:
+        communication = await connect(address, timeout=TIMEOUT)
+        await communication.close()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:  # a loop of its own, even where one is running
+            pool.submit(asyncio.run, call()).result()
+    except (OSError, ValueError) as error:
+        raise BackendError(f"--dask: expected the address of a scheduler or local:N, got {address!r}") from error
