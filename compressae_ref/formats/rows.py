@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,9 +77,9 @@ class EmbeddingRows:
                 break
         return np.concatenate(blocks).astype(dtype or self.dtype)
 
-    @property
+    @cached_property
     def ids(self) -> NDArray[Any] | None:
-        """The ids of the rows, or None where they have none but their numbers."""
+        """The ids of the rows, read once, or None where they have none but their numbers."""
         return None if self._ids is None else self._ids()
 
 

@@ -192,6 +192,11 @@ def as_rows(ids: list[Id], vectors: Any, name: str) -> Rows:
         raise StoreError(f"{name}: {str(error).rpartition(' in row')[0]} in the item {ids[row]!r}") from error
 
 
+def plain_id(each: Any) -> Id:
+    """An id as an engine's client gives it: a whole number, or whatever else it is as a text."""
+    return each if isinstance(each, int) else str(each)
+
+
 def nonzero(vectors: Codes) -> Iterator[tuple[list[int], list[float]]]:
     """Indices and values of each vector without its zeros, which carry nothing."""
     for indices, values in zip(vectors.indices, vectors.values, strict=True):

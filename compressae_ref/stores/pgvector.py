@@ -28,6 +28,7 @@ from compressae_ref.stores.contract import (
     chosen_field,
     engine_errors,
     nonzero,
+    plain_id,
     without_password,
 )
 from compressae_ref.stores.sparsevec import MOST_ENTRIES, as_binary, as_text, copied, from_binary
@@ -142,7 +143,7 @@ class PgStore:
             if not found:
                 return
             vectors = [np.frombuffer(content, DENSE_TYPES[self._dense_type], offset=4) for _, content in found]
-            yield as_rows([_plain(each) for each, _ in found], vectors, self.name)
+            yield as_rows([plain_id(each) for each, _ in found], vectors, self.name)
             last = (found[-1][0],)
 
     def has_field(self, field: str) -> bool:
@@ -191,7 +192,7 @@ class PgStore:
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
         """Codes as they are stored."""
         query = f"SELECT {{key}}, {{field}} FROM {{table}} WHERE {{key}} = ANY(%s::{self._key_type}[])"
-        found = {_plain(each): code for each, code in self._run(query, list(ids), field=field)}
+        found = {plain_id(each): code for each, code in self._run(query, list(ids), field=field)}
         return [None if found.get(each) is None else from_binary(found[each]) for each in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
@@ -241,9 +242,5 @@ def _base(kind: str | None) -> str:
     return (kind or "").partition("(")[0]
 
 
-def _plain(each: Any) -> Id:
-    return each if isinstance(each, int) else str(each)
-
-
 def _found(rows: list[Any]) -> Found:
-    return Found([_plain(each) for each, _ in rows], [float(score) for _, score in rows])
+    return Found([plain_id(each) for each, _ in rows], [float(score) for _, score in rows])

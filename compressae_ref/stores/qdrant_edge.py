@@ -26,6 +26,7 @@ from compressae_ref.stores.contract import (
     chosen_field,
     engine_errors,
     nonzero,
+    plain_id,
 )
 
 QUERIES_AT_ONCE = 64
@@ -105,7 +106,7 @@ class EdgeStore:
                 records, offset = self._shard.scroll(request)
             if records:
                 vectors = [record.vector[self._dense] for record in records]
-                yield as_rows([_plain(record.id) for record in records], vectors, self.name)
+                yield as_rows([plain_id(record.id) for record in records], vectors, self.name)
             if offset is None:
                 return
 
@@ -138,7 +139,7 @@ class EdgeStore:
         """Codes as they are stored."""
         with self._errors():
             records = self._shard.retrieve([_uuid(each) for each in ids], with_payload=False, with_vector=[field])
-        found = {_plain(record.id): (record.vector or {}).get(field) for record in records}
+        found = {plain_id(record.id): (record.vector or {}).get(field) for record in records}
         vectors = [found.get(each) for each in ids]
         return [None if vector is None else (list(vector.indices), list(vector.values)) for vector in vectors]
 
@@ -157,7 +158,7 @@ class EdgeStore:
                 asked = [edge.Query.Nearest(each, using=field) for each in vectors[start : start + QUERIES_AT_ONCE]]
                 requests = [edge.QueryRequest(limit=top, query=each) for each in asked]
                 found += self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return [Found([_plain(hit.id) for hit in hits], [hit.score for hit in hits]) for hits in found]
+        return [Found([plain_id(hit.id) for hit in hits], [hit.score for hit in hits]) for hits in found]
 
     def sizes(self, field: str) -> dict[str, int]:
         """Bytes that the files of each vector take on disk: the engine keeps a folder for each."""
@@ -177,10 +178,6 @@ class EdgeStore:
         """Flush, and unlock the folder."""
         with self._errors():
             self._shard.close()
-
-
-def _plain(each: Any) -> Id:
-    return each if isinstance(each, int) else str(each)
 
 
 def _uuid(each: Id) -> Any:

@@ -26,6 +26,7 @@ from compressae_ref.stores.contract import (
     chosen_field,
     engine_errors,
     nonzero,
+    plain_id,
 )
 
 QUERIES_AT_ONCE = 64
@@ -93,7 +94,7 @@ class QdrantStore:
                 )
             if records:
                 vectors = [self._dense_of(record.vector) for record in records]
-                yield as_rows([_plain(record.id) for record in records], vectors, self.name)
+                yield as_rows([plain_id(record.id) for record in records], vectors, self.name)
             if offset is None:
                 return
 
@@ -134,7 +135,7 @@ class QdrantStore:
         """Codes as they are stored."""
         with self._errors():
             records = self._client.retrieve(self._collection, list(ids), with_payload=False, with_vectors=[field])
-        found = {_plain(record.id): (record.vector or {}).get(field) for record in records}
+        found = {plain_id(record.id): (record.vector or {}).get(field) for record in records}
         vectors = [found.get(each) for each in ids]
         return [None if vector is None else (list(vector.indices), list(vector.values)) for vector in vectors]
 
@@ -153,7 +154,9 @@ class QdrantStore:
                 asked = vectors[start : start + QUERIES_AT_ONCE]
                 requests = [self.models.QueryRequest(query=each, using=field, limit=top) for each in asked]
                 answers += self._client.query_batch_points(self._collection, requests)
-        return [Found([_plain(hit.id) for hit in each.points], [hit.score for hit in each.points]) for each in answers]
+        return [
+            Found([plain_id(hit.id) for hit in each.points], [hit.score for hit in each.points]) for each in answers
+        ]
 
     def sizes(self, field: str) -> dict[str, int]:
         """Nothing: a server does not say what its files take."""
@@ -162,7 +165,3 @@ class QdrantStore:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-
-def _plain(each: Any) -> Id:
-    return each if isinstance(each, int) else str(each)
