@@ -37,6 +37,22 @@ def aligned_copy(array: Floats) -> Floats:
     return copy
 
 
+def on_device(array: Any) -> bool:
+    """Whether an array lies in the memory of a CUDA device."""
+    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+
+
+def to_host(array: Any) -> Any:
+    """An array in the computer's memory: a copy of one on a device, or itself."""
+    if not on_device(array):
+        return array
+    if not hasattr(array, "copy_to_host"):
+        from numba import cuda
+
+        array = cuda.as_cuda_array(array)
+    return array.copy_to_host()
+
+
 def flat(array: Floats) -> Floats:
     """All numbers of a contiguous array, in the order in which they lie in memory: a view, to be changed in place."""
     view = array.ravel("K")

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.arrays import Bools, Floats
-from compressae_ref.errors import DomainError, DTypeError, ShapeError
+from compressae_ref.arrays import Bools, Floats, on_device
+from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError
 from compressae_ref.params import Params
 
 ZeroRows = Literal["error", "empty"]
@@ -37,22 +37,29 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
         For another number of dimensions or a wrong dimension; for integers, objects and complex numbers; for a row that
         is not finite (R3) or zero (R4).
     """
+    if on_device(x):
+        raise BackendError(f"{name}: expected an array in the computer's memory, got one on a CUDA device")
     array = np.asarray(x)
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {array.shape}")
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise DTypeError(f"{name}: expected float16, float32 or float64, got {array.dtype}")
-    if d is not None and array.shape[1] != d:
-        raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {array.shape[1]}")
+    check_kind(array.shape, array.dtype, name, d)
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
-    _reject_rows(block, name, first_row, zeros)
+    infinite, zero = np.logical_not(np.isfinite(block).all(axis=1)), np.logical_not(block.any(axis=1))
+    reject_rows(infinite, zero, name, first_row, zeros)
     return block
 
 
-def _reject_rows(block: Floats, name: str, first_row: int, zeros: bool) -> None:
+def check_kind(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, d: int | None) -> None:
+    """ShapeError or DTypeError for what cannot be embeddings (of d dimensions)."""
+    if len(shape) != 2 or shape[1] == 0:
+        raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {shape}")
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise DTypeError(f"{name}: expected float16, float32 or float64, got {dtype}")
+    if d is not None and shape[1] != d:
+        raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {shape[1]}")
+
+
+def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool) -> None:
     """Raise for the first row that is bad, whichever way it is: which block it came in must not decide."""
-    infinite: Bools = np.logical_not(np.isfinite(block).all(axis=1))
-    bad: Bools = infinite if zeros else np.logical_or(infinite, ~block.any(axis=1))
+    bad: Bools = infinite if zeros else np.logical_or(infinite, zero)
     if bad.any() and not infinite[np.argmax(bad)]:
         reject(bad, f"{name}: expected rows that are not zero, got a zero row", first_row)
     reject(bad, f"{name}: expected finite numbers, got NaN or infinity", first_row)

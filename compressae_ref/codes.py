@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressae_ref.arrays import Bools, Floats, Indices
+from compressae_ref.arrays import Bools, Floats, Indices, on_device, to_host
 from compressae_ref.checks import as_whole
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.order import by_magnitude, largest
@@ -36,6 +36,8 @@ class Codes:
     Notes
     -----
     ``Codes(...)`` checks its arrays. `Codes.trusted` does not: it is for arrays that a kernel has just made.
+    Codes that the "cuda" backend makes of an array on a device stay there: they can be decoded there, and `to_host`
+    brings them into the computer's memory, which everything else needs.
     """
 
     indices: Indices
@@ -85,6 +87,10 @@ class Codes:
     def astype(self, dtype: Any) -> Codes:
         """The same codes with values of another dtype; themselves, if it is the same."""
         return self if self.values.dtype == dtype else self._like(self.indices, self.values.astype(dtype))
+
+    def to_host(self) -> Codes:
+        """The same codes in the computer's memory: themselves, unless they lie on a device."""
+        return self._like(to_host(self.indices), to_host(self.values)) if on_device(self.values) else self
 
     def truncate(self, k: int) -> Codes:
         """The k largest stored entries of each row by |value|, ties to the lower index (R2).

@@ -25,8 +25,8 @@ LISTS = "lists."
 
 
 def write_index(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], lists: Any) -> None:
-    """Write an index file; what of ``lists`` is no array goes into the meta."""
-    fields = {} if lists is None else lists._asdict()
+    """Write an index file; what of ``lists`` is no array goes into the meta. Only named tuples are kept."""
+    fields = lists._asdict() if isinstance(lists, tuple) else {}  # type: ignore[attr-defined]
     numbers = {name: value for name, value in fields.items() if not isinstance(value, np.ndarray)}
     members = {f"{LISTS}{name}": value for name, value in fields.items() if name not in numbers}
     text = json.dumps({**meta, "format": FORMAT, "version": VERSION, "lists": numbers}, sort_keys=True)

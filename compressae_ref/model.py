@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref import ops
-from compressae_ref.arrays import Bools, Floats
+from compressae_ref.arrays import Bools, Floats, on_device, to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
+from compressae_ref.device import encode_on_device, placed
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.params import Params
 
@@ -64,20 +65,19 @@ def aux_k(k: int, n_latents: int) -> int:
 
 def unit_rows(x: Floats, dtype: Any, backend: Backend | None = None) -> Floats:
     """Unit rows in ``dtype``, normalised in the wider of it and the data's own: no scale over- or underflows.  (E3)"""
-    wide = x.astype(np.result_type(x.dtype, dtype), copy=False)
-    normalize_rows = ops.normalize_rows if backend is None else backend.normalize_rows
-    return normalize_rows(wide).astype(dtype, copy=False)
+    kernels = get_backend("numpy") if backend is None else backend
+    return kernels.cast(kernels.normalize_rows(kernels.cast(x, np.result_type(x.dtype, dtype))), dtype)
 
 
 def unit_block(
     source: RowSource, first_row: int, params: Params, zero_rows: ZeroRows, backend: Backend
 ) -> tuple[Floats, Bools]:
-    """Checked unit rows of the block that begins with ``first_row``, and which are zero: those get any direction."""
+    """Checked unit rows of a block, where the backend wants them, and which are zero: those get any direction."""
     if zero_rows not in ("error", "empty"):
         raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
     block = read_block(source, first_row, ROWS_PER_BLOCK, d=params.d, zeros=zero_rows == "empty")
     zero: Bools = ~np.any(block, axis=1)
-    return unit_rows(np.where(zero[:, None], 1, block), params.dtype, backend), zero
+    return unit_rows(backend.place(np.where(zero[:, None], 1, block)), params.dtype, backend), zero
 
 
 def emptied(codes: Codes, zero: Bools, model: str | None) -> Codes:
@@ -158,10 +158,10 @@ def loss_and_grads(
     cos = np.empty((2, len(x)))
     for start in range(0, len(x), rows_per_block):
         rows = slice(start, start + rows_per_block)
-        acts = forward(unit_rows(x[rows], params.dtype, backend), params, k, backend)
-        cos[:, rows] = backward(acts, params, grads, len(x), backend, aux_weight, add=start > 0)
+        acts = forward(unit_rows(backend.place(x[rows]), params.dtype, backend), params, k, backend)
+        cos[:, rows] = to_host(backward(acts, params, grads, len(x), backend, aux_weight, add=start > 0))
         if usage is not None:
-            usage += np.bincount(acts.codes_k.indices.ravel(), minlength=len(usage))
+            usage += backend.count_latents(acts.codes_k)
     loss_k, loss_aux = (1 - cos).mean(axis=1).tolist()
     return Losses(loss_k + aux_weight * loss_aux, loss_k, loss_aux)
 
@@ -189,10 +189,11 @@ class Model:
 
         Parameters
         ----------
-        x : (n, d) array or any source of rows (`data.RowSource`), at any scale; read and encoded in blocks
+        x : (n, d) array or any source of rows (`data.RowSource`), at any scale; read and encoded in blocks. With
+            backend="cuda" also an array on the device: then the codes stay there, too
         k : stored entries per row; None: the k that the model was trained with
         zero_rows : "error", or "empty" for codes of zeros (R4)
-        backend : "numpy" or "numba": the same bits
+        backend : "numpy", "numba" or "cuda": the same bits
 
         Returns
         -------
@@ -202,6 +203,8 @@ class Model:
         ------
         ShapeError, DTypeError, DomainError
         """
+        if on_device(x):
+            return encode_on_device(self, x, k, zero_rows, get_backend(backend))
         return Codes.concatenate(list(self.encode_blocks(x, k, zero_rows=zero_rows, backend=backend)))
 
     def encode_blocks(
@@ -222,14 +225,16 @@ class Model:
     def _encode_block(self, source: RowSource, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
         x_unit, zero = unit_block(source, first_row, self.params, zero_rows, backend)
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
-            codes = encode_unit(x_unit, self.params, k, backend)
+            codes = encode_unit(x_unit, placed(self.params, backend), k, backend).to_host()
         reject(~np.isfinite(codes.values).all(axis=1), "encode: expected finite codes, got NaN or infinity", first_row)
         return emptied(codes, zero, self.digest)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
         """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""
         self.check_codes(codes)
-        return get_backend(backend).decode(codes.astype(self.params.dtype), self.params.W_dec)
+        kernels = get_backend(backend)
+        W_dec = placed(self.params, kernels, codes.values).W_dec
+        return kernels.decode(codes.astype(self.params.dtype), W_dec)
 
     def check_codes(self, codes: Codes, name: str = "codes") -> None:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""

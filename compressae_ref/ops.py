@@ -17,7 +17,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.order import by_magnitude, largest
-from compressae_ref.sums import chosen_dots, pair_dots, row_dots, row_norms
+from compressae_ref.sums import chosen_dots, pair_dots, rounding_bound, row_dots, row_norms
 
 COSINE_EPS = 1e-8
 """Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
@@ -122,11 +122,9 @@ def pre_bound(W_enc: Floats, b_enc: Floats) -> Floats:
     normal number: far below γ times its root, which stands in the norm. Where squares overflow the bound is infinite:
     then all latents are looked at, and nothing is wrong.
     """
-    info, columns = np.finfo(W_enc.dtype), W_enc.T
+    columns = W_enc.T
     with np.errstate(over="ignore"):
-        size = np.sqrt(np.einsum("jc,jc->j", columns, columns).max() + len(W_enc) * info.tiny) + np.abs(b_enc).max()
-    gamma = (len(W_enc) + 8) * info.eps  # generous: eps is twice the unit roundoff
-    bound: Floats = 2 * gamma * size
+        bound: Floats = rounding_bound(np.einsum("jc,jc->j", columns, columns).max(), np.abs(b_enc).max(), len(W_enc))
     return bound
 
 

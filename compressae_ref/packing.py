@@ -91,7 +91,7 @@ def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -
         return codes.unpack(backend=backend)
     if not isinstance(codes, Codes):
         raise DTypeError(f"codes: expected Codes or PackedCodes, got {type(codes).__name__}")
-    return codes
+    return codes.to_host()
 
 
 def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -> PackedCodes:

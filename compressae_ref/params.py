@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -48,6 +49,10 @@ class Params:
         """The arrays by name, in the order of the fields."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def map(self, function: Callable[[Floats], Any]) -> Params:
+        """What ``function`` makes of each array."""
+        return Params(**{name: function(array) for name, array in self.arrays().items()})
+
     def zeros_like(self) -> Params:
         """Zeros of the same shapes, dtype and memory order: for gradients and moments."""
         zeros = self.copy()
@@ -57,7 +62,7 @@ class Params:
 
     def copy(self) -> Params:
         """A deep copy."""
-        return Params(**{name: aligned_copy(array) for name, array in self.arrays().items()})
+        return self.map(aligned_copy)
 
     def digest(self) -> str:
         """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model.     (E18)"""

@@ -9,6 +9,7 @@ from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source
+from compressae_ref.device import placed
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, Model, aux_k, emptied, encode_unit, unit_block
 from compressae_ref.params import Params
@@ -106,5 +107,5 @@ def refined_blocks(
     dots = _dots_for(len(source), k, m, params.W_dec, kernels)
     for start in range(first_row, len(source), ROWS_PER_BLOCK):
         x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
-        wide = encode_unit(x_unit, params, m, kernels)
+        wide = encode_unit(x_unit, placed(params, kernels), m, kernels)
         yield emptied(kernels.refine_unit(wide, x_unit, params.W_dec, k, dots), zero, model.digest)

@@ -19,10 +19,11 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import ops
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Floats, on_device, to_host
 from compressae_ref.backends import Backend
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
+from compressae_ref.device import placed, unit_rows_on_device
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
 from compressae_ref.ranking import Queries
@@ -50,7 +51,8 @@ def item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend
         if space == "sparse":
             norms = ops.code_norms(codes)
         else:
-            norms = reconstruction_norms(codes, needed(model, f"the {space} space").params.W_dec, backend)
+            W_dec = placed(needed(model, f"the {space} space").params, backend).W_dec
+            norms = reconstruction_norms(codes, W_dec, backend)
     return finite(norms, "codes")
 
 
@@ -66,6 +68,7 @@ def as_queries(
 ) -> Queries:
     """Queries as vectors over the latents, and what belongs to their norms; ``like`` are codes of items."""
     if isinstance(queries, Codes):
+        queries = queries.to_host()
         if query_k is not None:
             raise DomainError("query_k: expected dense queries to encode, got codes")
         return _of_codes(space, _as_query_codes(space, queries, like, model), model, backend)
@@ -77,12 +80,18 @@ def as_queries(
     else:
         k = like.k if query_k is None else query_k
     k = as_k(k, like.n_latents, name="query_k")
-    x = as_embeddings(queries, name="queries", d=model.params.d)
     if space not in DENSE_ONLY:
-        return _of_codes(space, model.encode(x, k, backend=backend), model, backend)
-    W_dec = model.params.W_dec
-    u = backend.pair_dots(unit_rows(x, W_dec.dtype), W_dec)
-    return Queries(ops.abs_topk(u, k) if space == "expanded" else u, np.ones(len(u), u.dtype))
+        x = queries if on_device(queries) else as_embeddings(queries, name="queries", d=model.params.d)
+        return _of_codes(space, model.encode(x, k, backend=backend).to_host(), model, backend)
+    u = backend.pair_dots(_unit_queries(queries, model, backend), placed(model.params, backend).W_dec)
+    return Queries(ops.abs_topk(to_host(u), k) if space == "expanded" else u, np.ones(len(u), u.dtype))
+
+
+def _unit_queries(queries: Any, model: Model, backend: Backend) -> Floats:
+    if on_device(queries):
+        on: Floats = unit_rows_on_device(queries, model.params, "error", backend, "queries")[0]
+        return on
+    return unit_rows(as_embeddings(queries, name="queries", d=model.params.d), model.params.dtype)
 
 
 def _of_codes(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
@@ -90,7 +99,7 @@ def _of_codes(space: Space, codes: Codes, model: Model | None, backend: Backend)
         norms = finite(ops.code_norms(codes), "queries")
     if space == "sparse":
         return Queries(codes, norms)
-    W_dec = needed(model, f"the {space} space").params.W_dec
+    W_dec = placed(needed(model, f"the {space} space").params, backend).W_dec
     x_hat = backend.decode(codes, W_dec)
     return Queries(backend.pair_dots(x_hat, W_dec), ops.clamped_norms(x_hat))
 

@@ -1,7 +1,4 @@
-"""Floating-point sums over d in a stated order, so that every backend and every processor gives the same bits.
-
-Shapes use the alphabet of `compressae_ref.ops`: n rows, d dense dimensions, h latents.
-"""
+"""Floating-point sums over d in a stated order, so that every backend and every processor gives the same bits."""
 
 from __future__ import annotations
 
@@ -64,6 +61,12 @@ def gamma(n: int, dtype: Any) -> float:
     """γ_n = n·u / (1 − n·u): the relative error of a sum of n products, in any order (Higham, section 3.1)."""
     u = float(np.finfo(dtype).eps) / 2
     return n * u / (1 - n * u)
+
+
+def rounding_bound(square: Any, bias: Any, d: int) -> Any:
+    """2 γ_{d+8} (√square + bias): `ops.pre_bound` of the largest ‖wⱼ‖² and |bⱼ|; eps is twice the unit roundoff."""
+    info = np.finfo(square.dtype)
+    return 2 * (d + 8) * info.eps * (np.sqrt(square + d * info.tiny) + bias)
 
 
 def pair_dots(a: Floats, b: Floats) -> Floats:

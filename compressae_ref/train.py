@@ -17,10 +17,9 @@ from compressae_ref.adam import (
     AdamState,
     adam_step,
     init_adam,
-    project_decoder_gradient,
     renormalize_decoder,
 )
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Floats, to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_embeddings, as_params
 from compressae_ref.config import TrainConfig, described, learning_rate, make_config, resolve
@@ -82,10 +81,12 @@ class TrainState:
     """(h,) how many rows have stored each latent since it was last set to zero"""
 
 
-def init_state(params: Params) -> TrainState:
-    """A state with copies of the parameters and zero moments."""
-    own = params.copy()
-    return TrainState(own, init_adam(own), own.zeros_like(), np.zeros(own.n_latents, np.int64))
+def init_state(params: Params, backend: Backend | None = None) -> TrainState:
+    """A state with copies of the parameters and zero moments, where the backend wants them."""
+    own, there = params.copy(), get_backend("numpy") if backend is None else backend
+    adam = init_adam(own)
+    placed, m, v, grads = (each.map(there.place) for each in (own, adam.m, adam.v, own.zeros_like()))
+    return TrainState(placed, AdamState(adam.step, m, v), grads, np.zeros(own.n_latents, np.int64))
 
 
 def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: Backend, lr: float) -> Losses:
@@ -96,7 +97,7 @@ def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: B
     )
     if config.renormalize == "before_step":
         backend.renormalize_decoder(params.W_dec)
-        project_decoder_gradient(grads.W_dec, params.W_dec)
+        backend.project_decoder_gradient(grads.W_dec, params.W_dec)
     adam_config = AdamConfig(lr, config.beta1, config.beta2, config.eps)
     adam_step(params, grads, state.adam, adam_config, backend.adam_update)
     if config.renormalize == "after_step":
@@ -125,7 +126,7 @@ def fit(
     config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings: the later one overrides the
         earlier
     rng : the only source of randomness; None makes one from ``config.seed``
-    backend : "numpy" or "numba": the model is the same, byte for byte
+    backend : "numpy", "numba" or "cuda": the model is the same, byte for byte
     callback : called with a `Progress` after every step; an exception that it raises ends the training
 
     Returns
@@ -153,7 +154,7 @@ def _fit(
     held_out = held_out_rows(len(source), config.validation_rows or 0, rng)
     d, h = as_embeddings(source[0:1]).shape[1], config.n_latents or 0
     check_rows(source, d=d)
-    state = init_state(init_params(d, h, rng, init=config.init, dtype=config.dtype or "float32"))
+    state = init_state(init_params(d, h, rng, init=config.init, dtype=config.dtype or "float32"), backend)
     history = _History(config, backend, _validation_rows(source, held_out, state.params))
     batches = shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
     params, record = _run(state, batches, config, history, callback)
@@ -184,7 +185,7 @@ def _run(
             callback(Progress(step, steps, losses, record))
         if history.stale >= (config.patience or math.inf):
             break
-    params, kept = history.best or (state.params, history.records[-1])
+    params, kept = history.best or (state.params.map(to_host), history.records[-1])
     renormalize_decoder(params.W_dec)  # "before_step" leaves them a step away from unit
     return params, kept
 
@@ -218,7 +219,8 @@ class _History:
     def _keep_best(self, params: Params, record: Record) -> None:
         self.stale += 1
         if self.config.patience is not None and record.validation_cosine > self.best_cosine:
-            self.best_cosine, self.stale, self.best = record.validation_cosine, 0, (params.copy(), record)
+            self.best_cosine, self.stale = record.validation_cosine, 0
+            self.best = (params.map(to_host).copy(), record)
 
     def _validation_cosine(self, params: Params) -> float:
         with np.errstate(all="ignore"):  # NaN where the last step went wrong: that is said when the model is made

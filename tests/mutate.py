@@ -56,9 +56,7 @@ SAME = "both are the same array or length"
 EXPLAINED: dict[str, str] = {
     "ops:encode_near: 2 → 3": WIDER,
     "ops:encode_near: near < cut → near <= cut": "left out at the very border; the margin is twice what is needed",
-    "ops:pre_bound: 2 → 3": WIDER,
     "ops:transpose_product: 0 → 1": SAME,
-    "model:unit_rows: False → True": "a copy more",
     "model:backward: True → False": "strict zip of two pairs",
     "adam:adam_step: True → False": "strict zip of four dictionaries with the same names",
     "codes:_as_values: 8 → 9": "no float has nine bytes",

@@ -156,7 +156,8 @@ def test_products_that_add_up_rows(kernels, selection, rng, m, data):
 )
 def test_rows(kernels, rng, dtype, n, d, data):
     scales = np.ldexp(np.ones((n, 1), dtype), rng.integers(np.finfo(dtype).minexp - 20, np.finfo(dtype).maxexp, (n, 1)))
-    x = rng.uniform(-1, 1, (n, d)).astype(dtype) * scales + np.finfo(dtype).smallest_subnormal
+    x = rng.uniform(-1, 1, (n, d)).astype(dtype) * scales
+    x[~x.any(axis=1), 0] = np.finfo(dtype).smallest_subnormal
     x_unit = ops.normalize_rows(x)
     assert_same_bits(kernels.normalize_rows(x), x_unit)
     x_hat = rng.choice([0, 1e-9, 1e-3, 1, 1e4], (2, n, 1)) * rng.standard_normal((2, n, d))
@@ -282,7 +283,7 @@ def test_a_numba_that_cannot_be_imported_is_said_and_not_needed(monkeypatch, fre
 
 
 def test_an_absent_or_unknown_backend_says_what_to_do(monkeypatch):
-    with pytest.raises(BackendError, match="expected one of numpy, numba, got 'torch'"):
+    with pytest.raises(BackendError, match="expected one of numpy, numba, cuda, got 'torch'"):
         get_backend("torch")
     monkeypatch.setattr(backends_module, "_numba_is_installed", lambda: False)
     with pytest.raises(BackendError, match=r"pip install 'compressae-ref\[numba\]'"):

@@ -2,7 +2,8 @@
 
 A backend is a set of functions with the signatures and the meaning of their namesakes in `compressae_ref.ops`, and it
 gives **the same bits**. "numpy" calls ops on some rows at a time. "numba" compiles loops with the same order of every
-sum. Whatever is not in the contract is NumPy in every backend.
+sum; so does "cuda" for a GPU, which is only ever asked for by name. Whatever is not in the contract is NumPy in every
+backend.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compressae_ref.arrays import Floats
+from compressae_ref.backends.cuda_needs import what_cuda_lacks
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
 
@@ -23,13 +25,19 @@ if TYPE_CHECKING:
 
     from compressae_ref.ranking import Hits, Items, Queries
 
-BACKENDS = ("numpy", "numba")
+BACKENDS = ("numpy", "numba", "cuda")
 
 
 class Backend(Protocol):
     """The contract: what each function means stands in `compressae_ref.ops` (and `compressae_ref.adam`)."""
 
     name: str
+
+    def place(self, array: Any) -> Any:
+        """An array where the kernels run: itself, or a copy on a device. What a kernel makes of it is there, too."""
+
+    def cast(self, x: Floats, dtype: Any) -> Floats:
+        """An array (n, d) in another dtype; itself, if it has it."""
 
     def normalize_rows(self, x: Floats) -> Floats:
         """`ops.normalize_rows`."""
@@ -57,8 +65,8 @@ class Backend(Protocol):
 
     def loss_backward(
         self, x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
-    ) -> tuple[Floats, Floats]:
-        """`ops.loss_backward`."""
+    ) -> tuple[Floats, Sequence[Floats] | Floats]:
+        """`ops.loss_backward`; the two gradients may be apart."""
 
     def decode_backward_values(self, grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
         """`ops.decode_backward_values`."""
@@ -81,6 +89,12 @@ class Backend(Protocol):
     def renormalize_decoder(self, W_dec: Floats) -> None:
         """`adam.renormalize_decoder`."""
 
+    def project_decoder_gradient(self, grad_W_dec: Floats, W_dec: Floats) -> None:
+        """`adam.project_decoder_gradient`."""
+
+    def count_latents(self, codes: Codes) -> NDArray[np.int64]:
+        """How many rows store each latent. → (h,), in the computer's memory."""
+
     def pair_dots(self, a: Floats, b: Floats) -> Floats:
         """`sums.pair_dots`."""
 
@@ -88,7 +102,7 @@ class Backend(Protocol):
         """`ops.codes_dot`."""
 
     def index_items(self, codes: Codes, norms: Floats) -> Any:
-        """Whatever makes `best_items` fast: a named tuple or None; `ranking.Items` carries it."""
+        """Whatever makes `best_items` fast, or None; `ranking.Items` carries it, a file keeps it if a named tuple."""
 
     def lists_from(self, fields: Mapping[str, Any], codes: Codes, check: bool) -> Any:
         """That again, from its fields."""
@@ -105,7 +119,7 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     Raises
     ------
     BackendError
-        If there is no such backend, or numba is not installed; the message says what to install.
+        If there is no such backend, or what it needs is missing; the message says what, and what to install.
     """
     if backend is None:
         return _default()
@@ -115,6 +129,8 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
         raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "numba" and not _numba_is_installed():
         raise BackendError("backend 'numba' needs the package numba: pip install 'compressae-ref[numba]'")
+    if backend == "cuda" and (missing := what_cuda_lacks()):
+        raise BackendError(f"backend 'cuda' needs {missing}")
     try:
         return _load(backend)
     except ImportError as error:
@@ -143,6 +159,10 @@ def _load(name: str) -> Backend:
         from compressae_ref.backends import numba_cpu
 
         return numba_cpu
+    if name == "cuda":
+        from compressae_ref.backends import cuda
+
+        return cuda
     from compressae_ref.backends import numpy_cpu
 
     return numpy_cpu

@@ -20,14 +20,16 @@ from compressae_ref.backends.numba_rows import (
 from compressae_ref.backends.numba_search import best_items
 from compressae_ref.backends.numba_select import split_codes
 from compressae_ref.backends.numba_sums import pair_dots
-from compressae_ref.backends.numpy_cpu import pack_rows
+from compressae_ref.backends.numpy_cpu import cast, count_latents, pack_rows, place, project_decoder_gradient
 
 name = "numba"
 
 __all__ = [
     "adam_update",
     "best_items",
+    "cast",
     "codes_dot",
+    "count_latents",
     "decode",
     "decode_backward_values",
     "decode_nested",
@@ -39,6 +41,8 @@ __all__ = [
     "normalize_rows",
     "pack_rows",
     "pair_dots",
+    "place",
+    "project_decoder_gradient",
     "refine_unit",
     "renormalize_decoder",
     "split_codes",

@@ -8,6 +8,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba_by_latent import by_latent
 from compressae_ref.backends.numba_cache import kernel
 from compressae_ref.backends.numba_filter import candidates, make_filter
+from compressae_ref.backends.numba_scalar import stored
 from compressae_ref.backends.numba_select import ROWS_PER_TASK, empty_codes, magnitudes, ordered, positions_of_largest
 from compressae_ref.backends.numba_sums import add_dots, pair_dots
 from compressae_ref.backends.threads import share
@@ -52,7 +53,7 @@ def _encode(x_unit, columns, b_enc, packed, affine, error, unsigned, indices, va
     for row in range(first, last):
         start, m = starts[row - first], starts[row - first + 1] - starts[row - first]
         for i in range(start, start + m):
-            pre[i] = pre[i] + b_enc[found[i]] + columns.dtype.type(0)  # −0 becomes +0 (R2)
+            pre[i] = stored(pre[i] + b_enc[found[i]], columns.dtype.type(0))
         magnitudes(bits[start : start + m], keys[:m])
         positions_of_largest(keys, m, k, positions[0], positions[1])
         for t in range(k):

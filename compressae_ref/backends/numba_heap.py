@@ -5,6 +5,7 @@ a row number, goes with it.
 """
 
 from compressae_ref.backends.numba_cache import inner
+from compressae_ref.backends.numba_scalar import worse
 
 
 @inner
@@ -14,13 +15,13 @@ def push(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untype
         at = size
         while at > 0:
             above = (at - 1) // 2
-            if not _worse(score, rank, scores[above], ranks[above]):
+            if not worse(score, rank, scores[above], ranks[above]):
                 break
             scores[at], ranks[at], rows[at] = scores[above], ranks[above], rows[above]
             at = above
         scores[at], ranks[at], rows[at] = score, rank, row
         return size + 1
-    if size > 0 and _worse(scores[0], ranks[0], score, rank):
+    if size > 0 and worse(scores[0], ranks[0], score, rank):
         _sink(scores, ranks, rows, size, score, rank, row)
     return size
 
@@ -42,15 +43,10 @@ def _sink(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untyp
         below = 2 * at + 1
         if below >= size:
             break
-        if below + 1 < size and _worse(scores[below + 1], ranks[below + 1], scores[below], ranks[below]):
+        if below + 1 < size and worse(scores[below + 1], ranks[below + 1], scores[below], ranks[below]):
             below += 1
-        if not _worse(scores[below], ranks[below], score, rank):
+        if not worse(scores[below], ranks[below], score, rank):
             break
         scores[at], ranks[at], rows[at] = scores[below], ranks[below], rows[below]
         at = below
     scores[at], ranks[at], rows[at] = score, rank, row
-
-
-@inner
-def _worse(score, rank, other_score, other_rank):  # type: ignore[no-untyped-def]
-    return score < other_score or (score == other_score and rank > other_rank)

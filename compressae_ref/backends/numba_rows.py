@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from compressae_ref.arrays import Floats, aligned, flat
 from compressae_ref.backends.numba_cache import inlined, inner, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, larger, lines, load, smaller, splat, store
+from compressae_ref.backends.numba_scalar import (
+    along,
+    change,
+    clamped,
+    combined,
+    cosine,
+    moment,
+    root,
+    scale_exponent,
+    scale_factors,
+    scaled,
+    times,
+)
 from compressae_ref.backends.numba_sums import add_dots, numbers
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
@@ -28,7 +39,7 @@ def normalize_rows(x: Floats) -> Floats:
 def _normalize_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
     lanes = lines(2, WIDTH, x.dtype)
     for row in range(first, last):
-        _scale(x[row], -math.frexp(_largest_magnitude(x, row, lanes))[1], x_unit[row])
+        _scale(x[row], scale_exponent(_largest_magnitude(x, row, lanes)), x_unit[row])
     norms = _norms(x_unit[first:last])
     for row in range(first, last):
         _divide(x_unit[row], norms[row - first])
@@ -52,18 +63,16 @@ def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
 
 @inlined
 def _scale(x, exponent, out):  # type: ignore[no-untyped-def]
-    """out = 2^exponent · x, as by ldexp: two factors, because one may be too large or small for a number."""
-    half = exponent // 2
-    one, other = x.dtype.type(math.ldexp(1.0, half)), x.dtype.type(math.ldexp(1.0, exponent - half))
+    one, other = scale_factors(exponent, x.dtype.type(1))
     for c in range(x.size):
-        out[c] = x[c] * one * other
+        out[c] = scaled(x[c], one, other)
 
 
 @inner
 def _norms(a):  # type: ignore[no-untyped-def]
     norms = _dots(a, a)
     for row in range(norms.size):
-        norms[row] = math.sqrt(norms[row])
+        norms[row] = root(norms[row], a.dtype.type(0))
     return norms
 
 
@@ -123,7 +132,7 @@ def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, eps, cos, grad, first, 
 def _clamped_norms(x, eps):  # type: ignore[no-untyped-def]
     norms = _norms(x)
     for row in range(norms.size):
-        norms[row] = max(norms[row], eps)
+        norms[row] = clamped(norms[row], eps)
     return norms
 
 
@@ -132,17 +141,15 @@ def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, eps, cos, factors):  # ty
     """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `ops.cosines_backward`."""
     dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat, eps)
     for i in range(dots.size):
-        size = norm_x[i] * norm_hat[i]
-        cos[i] = dots[i] / size
-        factors[0, i], factors[1, i] = grad_cos / size, 0
-        if norm_hat[i] > eps:
-            factors[1, i] = grad_cos * cos[i] / (norm_hat[i] * norm_hat[i])
+        cos[i] = cosine(dots[i], norm_x[i], norm_hat[i])
+        factors[0, i] = grad_cos / times(norm_x[i], norm_hat[i])
+        factors[1, i] = along(grad_cos, cos[i], norm_hat[i], eps, x_hat.dtype.type(0))
 
 
 @inlined
-def _combine(x, x_hat, toward, along, out):  # type: ignore[no-untyped-def]
+def _combine(x, x_hat, toward, less, out):  # type: ignore[no-untyped-def]
     for c in range(x.size):
-        out[c] = toward * x[c] - along * x_hat[c]
+        out[c] = combined(toward, x[c], less, x_hat[c])
 
 
 @inlined
@@ -162,12 +169,10 @@ def _adam_update(param, grad, m, v, constants, tiny, first, last):  # type: igno
     zero = param.dtype.type(0)
     param, grad, m, v = param[first:last], grad[first:last], m[first:last], v[first:last]
     for i in range(param.size):
-        one = beta1 * m[i] + rest1 * grad[i]
-        two = beta2 * v[i] + rest2 * (grad[i] * grad[i])
-        one = zero if abs(one) < tiny else one
-        two = zero if two < tiny else two
+        one = moment(beta1, m[i], rest1, grad[i], tiny, zero)
+        two = moment(beta2, v[i], rest2, times(grad[i], grad[i]), tiny, zero)
         m[i], v[i] = one, two
-        param[i] -= lr * (one / correction1) / (np.sqrt(two / correction2) + eps)
+        param[i] -= change(lr, one, two, correction1, correction2, eps)
 
 
 def codes_dot(u: Floats, codes: Codes) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba_cache import inner, kernel
+from compressae_ref.backends.numba_scalar import magnitude, worse
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
 
@@ -54,7 +55,7 @@ def magnitudes(bits, keys):  # type: ignore[no-untyped-def]
     """Keys that order like |value| (R1): the bits without the sign."""
     sign = bits.dtype.type(1) << bits.dtype.type(8 * bits.itemsize - 1)
     for i in range(bits.size):
-        keys[i] = bits[i] & ~sign
+        keys[i] = magnitude(bits[i], sign)
 
 
 @inner
@@ -64,16 +65,24 @@ def positions_of_largest(keys, m, k, kept, rest):  # type: ignore[no-untyped-def
     Each needs room for one more than it holds: what does not belong there is written, and then overwritten.
     """
     threshold = kth_largest(keys[:m], k)
-    free = k
-    for i in range(m):
-        free -= keys[i] > threshold
+    last = _kth_position(keys[:m], k, threshold)
     t = 0
     for i in range(m):
-        tied = keys[i] == threshold
-        taken = (keys[i] > threshold) | (tied & (free > 0))
-        free -= tied
         kept[t] = rest[i - t] = i
-        t += taken
+        t += not worse(keys[i], i, threshold, last)
+
+
+@inner
+def _kth_position(keys, k, threshold):  # type: ignore[no-untyped-def]
+    """Where the last of the k largest keys is among those that are equal to the k-th largest."""
+    free = k
+    for i in range(keys.size):
+        free -= keys[i] > threshold
+    for i in range(keys.size):
+        free -= keys[i] == threshold
+        if free <= 0:
+            return i
+    return keys.size
 
 
 @inner

@@ -7,6 +7,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba_cache import inlined, inner, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, lines, load, store
+from compressae_ref.backends.numba_scalar import halves_again
 from compressae_ref.backends.threads import share
 
 PAIRS = 32
@@ -70,7 +71,7 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
                 _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, at_once)
             e += run
         left = a.shape[1] // at_once
-        while left > 16 and left % 2 == 0:
+        while halves_again(left):
             left //= 2
             for t in range(count):
                 _halve(terms, t, left)

@@ -43,6 +43,16 @@ def _in_parts(n: int, most: int, function: Callable[[slice], Result]) -> list[Re
     return [results[first] for first in sorted(results)] or [function(slice(0, 0))]
 
 
+def place(array: Any) -> Any:
+    """The array itself."""
+    return array
+
+
+def cast(x: Floats, dtype: Any) -> Floats:
+    """An array in another dtype; itself, if it has it."""
+    return x.astype(dtype, copy=False)
+
+
 def normalize_rows(x: Floats) -> Floats:
     """`ops.normalize_rows`."""
     return np.concatenate(_in_parts(len(x), ROWS_PER_TASK, lambda rows: ops.normalize_rows(x[rows])))
@@ -197,6 +207,16 @@ def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Fl
 def renormalize_decoder(W_dec: Floats) -> None:
     """`adam.renormalize_decoder`."""
     _in_parts(len(W_dec), ROWS_PER_TASK, lambda rows: adam.renormalize_decoder(W_dec[rows]))
+
+
+def project_decoder_gradient(grad_W_dec: Floats, W_dec: Floats) -> None:
+    """`adam.project_decoder_gradient`."""
+    adam.project_decoder_gradient(grad_W_dec, W_dec)
+
+
+def count_latents(codes: Codes) -> NDArray[np.int64]:
+    """How many rows store each latent. → (h,)."""
+    return np.bincount(codes.indices.ravel(), minlength=codes.n_latents)
 
 
 def pair_dots(a: Floats, b: Floats) -> Floats:

@@ -1,0 +1,59 @@
+"""The "cuda" backend: kernels for NVIDIA GPUs. Each gives the same bits as its namesake in `compressae_ref.ops`.
+
+Every sum has one owner and the order that ops states; products are rounded before they are added, nothing is fused or
+flushed, and no count or sum is atomic. A result lies where the first argument lies: NumPy arrays in, NumPy arrays out;
+arrays on the device (whatever has ``__cuda_array_interface__``) in, arrays on the device out, without a copy.
+
+What packs and refines codes is the CPU's: the same bits, and not done where time counts.
+"""
+
+from compressae_ref.backends.cuda.embeddings import cast
+from compressae_ref.backends.cuda.encode import encode
+from compressae_ref.backends.cuda.launch import place
+from compressae_ref.backends.cuda.on_cpu import refine_unit
+from compressae_ref.backends.cuda.products import (
+    count_latents,
+    decode,
+    decode_backward_values,
+    decode_nested,
+    weights_backward,
+)
+from compressae_ref.backends.cuda.rows import (
+    adam_update,
+    loss_backward,
+    normalize_rows,
+    project_decoder_gradient,
+    renormalize_decoder,
+)
+from compressae_ref.backends.cuda.search import best_items, codes_dot, index_items, lists_from
+from compressae_ref.backends.cuda.select import split_codes
+from compressae_ref.backends.cuda.sums import pair_dots
+from compressae_ref.backends.numba_cpu import pack_rows, unpack_rows
+
+name = "cuda"
+
+__all__ = [
+    "adam_update",
+    "best_items",
+    "cast",
+    "codes_dot",
+    "count_latents",
+    "decode",
+    "decode_backward_values",
+    "decode_nested",
+    "encode",
+    "index_items",
+    "lists_from",
+    "loss_backward",
+    "name",
+    "normalize_rows",
+    "pack_rows",
+    "pair_dots",
+    "place",
+    "project_decoder_gradient",
+    "refine_unit",
+    "renormalize_decoder",
+    "split_codes",
+    "unpack_rows",
+    "weights_backward",
+]

@@ -1,0 +1,110 @@
+"""Encoding on a device: `compressae_ref.ops.encode`, to the bit.
+
+As there, a product of matrices that adds up in any order says which latents can be among the k largest; the dots of
+these few are computed again in the stated order. How many are looked at is a guess, which is proved for each row
+afterwards: a latent that was left out is smaller than the k-th largest one, whatever the rounding of the product. Where
+it cannot be proved, twice as many are looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from compressae_ref.arrays import Floats
+from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.launch import (
+    F1,
+    F2,
+    I2,
+    columns,
+    elements,
+    empty,
+    in_blocks,
+    kernel,
+    like,
+    rows,
+)
+from compressae_ref.backends.cuda.product import dense_product
+from compressae_ref.backends.cuda.select import largest, magnitudes, positions, taken, unsigned
+from compressae_ref.backends.cuda.sums import chosen_dots
+from compressae_ref.backends.scalar import stored
+from compressae_ref.codes import Codes
+from compressae_ref.sums import rounding_bound
+
+MORE = 32
+"""Latents that are looked at beyond the k largest: rounding of the product seldom moves one further."""
+
+ROWS_AT_ONCE = 2048
+"""Rows whose (rows, h) pre-activations are in the device's memory at once."""
+
+
+def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
+    x, W, b = rows(x_unit), columns(W_enc), rows(b_enc)
+    h = len(W)
+    indices, values = empty((len(x), k), np.int32), empty((len(x), k), W.dtype)
+    bound = _bound(W, b)
+
+    def encode_some(some: slice) -> None:
+        _encode(x[some], W, b, bound, indices[some], values[some])
+
+    in_blocks(len(x), ROWS_AT_ONCE, encode_some)
+    return Codes.trusted(like(x_unit, indices), like(x_unit, values), h)
+
+
+def _bound(W: Any, b: Any) -> float:
+    """`ops.pre_bound`: squares are added up on the device, in any order."""
+    squares = empty((len(W), 1), W.dtype)
+    _squares(elements(len(W)), W, squares)
+    with np.errstate(over="ignore"):
+        return float(rounding_bound(fetch(squares).max(), np.abs(fetch(b)).max(), W.shape[1]))
+
+
+def _encode(x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> None:
+    h, k = len(W), indices.shape[1]
+    if not len(x):
+        return
+    near = dense_product(x, W)
+    _add_row(elements(near.size), near, b)
+    keys = near.view(unsigned(near.dtype))
+    magnitudes(near, keys)  # in its own place
+    looked_at = min(h, k + MORE)
+    while not _encode_among(looked_at, keys, x, W, b, bound, indices, values):
+        looked_at = min(h, 2 * looked_at)
+
+
+def _encode_among(looked_at: int, near: Any, x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> bool:
+    """Encode by the latents that the product says are largest; whether it is proved that no other one belongs there."""
+    h, k = near.shape[1], indices.shape[1]
+    latents, _, least_near = largest(near, looked_at, positions(h), rest=False)
+    pre = chosen_dots(x, W, latents)
+    _add_bias(elements(pre.size), latents, b, pre)
+    chosen, _, least = largest(magnitudes(pre), k, positions(looked_at), rest=False)
+    taken(latents, pre, chosen, indices, values)
+    left_out, kept = (fetch(keys).view(pre.dtype).astype(np.float64) for keys in (least_near, least))
+    return looked_at == h or bool((left_out + bound < kept).all())
+
+
+@kernel
+def _squares(W: F2, squares: F2) -> None:
+    for j in range(cuda.grid(1), W.shape[0], cuda.gridsize(1)):
+        total = W.dtype.type(0)
+        for c in range(W.shape[1]):
+            total += W[j, c] * W[j, c]
+        squares[j, 0] = total
+
+
+@kernel
+def _add_row(near: F2, b: F1) -> None:
+    for number in range(cuda.grid(1), near.size, cuda.gridsize(1)):
+        i, j = number // near.shape[1], number % near.shape[1]
+        near[i, j] += b[j]
+
+
+@kernel
+def _add_bias(latents: I2, b: F1, pre: F2) -> None:
+    for number in range(cuda.grid(1), pre.size, cuda.gridsize(1)):
+        i, t = number // pre.shape[1], number % pre.shape[1]
+        pre[i, t] = stored(pre[i, t] + b[latents[i, t]], pre.dtype.type(0))

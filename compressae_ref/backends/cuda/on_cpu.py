@@ -1,0 +1,12 @@
+"""What the "cuda" backend leaves to the CPU: the same bits."""
+
+from __future__ import annotations
+
+from compressae_ref.arrays import Floats, to_host
+from compressae_ref.backends import numba_refine
+from compressae_ref.codes import Codes
+
+
+def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
+    """`pursuit.refine_unit`, in the computer's memory."""
+    return numba_refine.refine_unit(codes.to_host(), to_host(x_unit), to_host(W_dec), k, dots)

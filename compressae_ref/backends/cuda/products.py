@@ -1,0 +1,213 @@
+"""CUDA kernels for decoding and the backward products of `compressae_ref.ops`, to the bit.
+
+A number of a result has one owner, a thread, which adds up its terms in the stated order. For the gradients of the
+weights each latent needs the list of the rows that store it, in row order. The lists are made without atomics: chunks
+of rows are counted by a block each, which takes row after row; in one row no two threads meet the same latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from compressae_ref.arrays import Floats
+from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.launch import (
+    F2,
+    I1,
+    I2,
+    L1,
+    THREADS,
+    L,
+    changed,
+    elements,
+    empty,
+    kernel,
+    like,
+    place,
+    rows,
+)
+from compressae_ref.backends.cuda.sums import ROOM_BYTES, chosen_dots, sum_before
+from compressae_ref.backends.scalar import times
+from compressae_ref.codes import Codes
+
+CHUNK = 2 if THREADS < 32 else 32
+"""Rows that a block takes one after the other when lists are made."""
+
+
+def decode(codes: Codes, W_dec: Floats) -> Any:
+    return like(codes.values, _decoded(codes, rows(W_dec)))
+
+
+def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Any, Any]:
+    W = rows(W_dec)
+    x_hat_k = _decoded(codes_k, W)
+    x_hat_aux = _decoded(codes_rest, W, x_hat_k)
+    return like(codes_k.values, x_hat_k), like(codes_k.values, x_hat_aux)
+
+
+def _decoded(codes: Codes, W_dec: Any, base: Any = None) -> Any:
+    values = rows(codes.values, W_dec.dtype)
+    x_hat = empty((len(codes), W_dec.shape[1]), values.dtype)
+    base = W_dec[:0] if base is None else base
+    _decode(elements(x_hat.size), rows(codes.indices), values, W_dec, base, x_hat)
+    return x_hat
+
+
+@kernel
+def _decode(indices: I2, values: F2, W_dec: F2, base: F2, x_hat: F2) -> None:
+    for number in range(cuda.grid(1), x_hat.size, cuda.gridsize(1)):
+        i, c = number // x_hat.shape[1], number % x_hat.shape[1]
+        total = values.dtype.type(0)
+        for t in range(indices.shape[1]):
+            total = total + times(values[i, t], W_dec[indices[i, t], c])
+        x_hat[i, c] = base[i, c] + total if base.shape[0] > 0 else total
+
+
+def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Any:
+    grad = rows(grad_x_hat)
+    return like(grad_x_hat, chosen_dots(grad, rows(W_dec, grad.dtype), rows(codes.indices)))
+
+
+# -- gradients of the weights -----------------------------------------------------------------------------------------
+
+
+def weights_backward(
+    parts: Sequence[tuple[Codes, Floats]],
+    grad_pre: Sequence[Codes],
+    x_unit: Floats,
+    grad_W_enc: Floats,
+    grad_b_enc: Floats,
+    grad_W_dec: Floats,
+    add: bool,
+) -> None:
+    """The gradients of all weights: `ops.decode_backward_weights` and `ops.pre_activations_backward`."""
+    x = rows(x_unit)
+    ones = place(np.ones((len(x), 1), x.dtype))
+    by_latent = _lists([codes for codes, _ in parts], len(grad_W_dec))
+    with changed(grad_W_dec) as (out,):
+        _add_rows(by_latent, [(codes, rows(y)) for codes, y in parts], out, add)
+    with changed(grad_W_enc, by_columns=True) as (out,):
+        _add_rows(by_latent, [(codes, x) for codes in grad_pre], out, add)
+    with changed(grad_b_enc) as (out,):
+        _add_rows(by_latent, [(codes, ones) for codes in grad_pre], out.reshape(len(out), 1), add)
+
+
+def count_latents(codes: Codes) -> Any:
+    """How many rows store each latent. → (h,), in the computer's memory."""
+    return fetch(_counted(rows(codes.indices), codes.n_latents)[1]).astype(np.int64)
+
+
+def _counted(indices: Any, h: int) -> tuple[Any, Any]:
+    """How many rows before a chunk of rows store each latent (chunks, h), and how many in all (h,)."""
+    chunks = -(-len(indices) // CHUNK)
+    before, totals = empty((chunks, h), np.int32), empty((h,), np.int32)
+    _count(chunks, indices, before)
+    _add_up(elements(h), before, totals)
+    return before, totals
+
+
+def _lists(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
+    """For each latent, the stored entries of all rows: where they begin (h + 1,), and their numbers (entries,)."""
+    indices = _side_by_side([rows(codes.indices) for codes in parts])
+    before, totals = _counted(indices, h)
+    starts, entries = empty((h + 1,), np.int64), empty((indices.size,), np.int32)
+    _begin(1, totals, starts, shared=ROOM_BYTES)
+    _list(len(before), indices, before, starts, entries)
+    return starts, entries
+
+
+def _side_by_side(arrays: Sequence[Any]) -> Any:
+    """Indices (n, k + …) of several codes of the same rows."""
+    if len(arrays) == 1:
+        return arrays[0]
+    together = empty((len(arrays[0]), sum(each.shape[1] for each in arrays)), np.int32)
+    first = 0
+    for each in arrays:
+        _put(elements(each.size), each, first, together)
+        first += each.shape[1]
+    return together
+
+
+def _add_rows(by_latent: tuple[Any, Any], parts: Sequence[tuple[Codes, Any]], out: Any, add: bool) -> None:
+    """`ops.transpose_product` of one pair (codes, array), or of two."""
+    (codes, y), (rest, y_rest) = parts[0], parts[-1]
+    width = sum(each.k for each, _ in parts)
+    values, others = rows(codes.values, out.dtype), rows(rest.values, out.dtype)
+    _add(elements(out.size), *by_latent, width, values, y, others, y_rest, int(add), out)
+
+
+@kernel
+def _put(part: I2, first: L, together: I2) -> None:
+    for number in range(cuda.grid(1), part.size, cuda.gridsize(1)):
+        i, t = number // part.shape[1], number % part.shape[1]
+        together[i, first + t] = part[i, t]
+
+
+@kernel
+def _count(indices: I2, counts: I2) -> None:
+    for chunk in range(cuda.blockIdx.x, counts.shape[0], cuda.gridDim.x):
+        for j in range(cuda.threadIdx.x, counts.shape[1], cuda.blockDim.x):
+            counts[chunk, j] = 0
+        cuda.syncthreads()
+        for row in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, indices.shape[0])):
+            for t in range(cuda.threadIdx.x, indices.shape[1], cuda.blockDim.x):
+                counts[chunk, indices[row, t]] += 1
+            cuda.syncthreads()
+
+
+@kernel
+def _add_up(counts: I2, totals: I1) -> None:
+    for j in range(cuda.grid(1), counts.shape[1], cuda.gridsize(1)):
+        total = 0
+        for chunk in range(counts.shape[0]):
+            count = counts[chunk, j]
+            counts[chunk, j] = total
+            total += count
+        totals[j] = total
+
+
+@kernel
+def _begin(totals: I1, starts: L1) -> None:
+    room = cuda.shared.array(0, starts.dtype)  # int64
+    each = (totals.shape[0] + THREADS - 1) // THREADS
+    first = min(cuda.threadIdx.x * each, totals.shape[0])
+    last = min(first + each, totals.shape[0])
+    count = 0
+    for j in range(first, last):
+        count += totals[j]
+    start = sum_before(count, room)
+    for j in range(first, last):
+        starts[j] = start
+        start += totals[j]
+    if last == totals.shape[0]:
+        starts[last] = start
+
+
+@kernel
+def _list(indices: I2, before: I2, starts: L1, entries: I1) -> None:
+    for chunk in range(cuda.blockIdx.x, before.shape[0], cuda.gridDim.x):
+        for row in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, indices.shape[0])):
+            for t in range(cuda.threadIdx.x, indices.shape[1], cuda.blockDim.x):
+                j = indices[row, t]
+                entries[starts[j] + before[chunk, j]] = row * indices.shape[1] + t
+                before[chunk, j] += 1
+            cuda.syncthreads()
+
+
+@kernel
+def _add(starts: L1, entries: I1, width: L, values: F2, y: F2, others: F2, y_rest: F2, add: L, out: F2) -> None:
+    k = values.shape[1]
+    for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        j, c = number // out.shape[1], number % out.shape[1]
+        total = out[j, c] if add else out.dtype.type(0)
+        for e in range(starts[j], starts[j + 1]):
+            row, t = entries[e] // width, entries[e] % width
+            if t < k:
+                total = total + times(values[row, t], y[row, c])
+            else:
+                total = total + times(others[row, t - k], y_rest[row, c])
+        out[j, c] = total

@@ -1,0 +1,153 @@
+"""CUDA kernels for what is done row by row, or number by number: unit rows, losses and gradients, unit atoms, Adam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from compressae_ref.arrays import Floats, on_device
+from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.launch import (
+    F1,
+    F2,
+    F,
+    changed,
+    elements,
+    empty,
+    flat_numbers,
+    kernel,
+    like,
+    place,
+    rows,
+)
+from compressae_ref.backends.cuda.rules import piece
+from compressae_ref.backends.cuda.sums import fold_bytes, fold_dot
+from compressae_ref.backends.scalar import (
+    along,
+    change,
+    clamped,
+    combined,
+    cosine,
+    moment,
+    root,
+    scale_exponent,
+    scale_factors,
+    scaled,
+    times,
+)
+from compressae_ref.ops import COSINE_EPS
+
+
+def normalize_rows(x: Floats) -> Any:
+    there = rows(x)
+    x_unit = empty(there.shape, there.dtype)
+    _normalize_rows(len(there), there, x_unit, shared=fold_bytes(there))
+    return like(x, x_unit)
+
+
+@kernel
+def _normalize_rows(x: F2, x_unit: F2) -> None:
+    terms = cuda.shared.array(0, x.dtype)
+    d = x.shape[1]
+    for row in range(cuda.blockIdx.x, x.shape[0], cuda.gridDim.x):
+        largest = _largest_magnitude(x, row)
+        one, other = scale_factors(scale_exponent(largest), x.dtype.type(1))
+        for c in range(cuda.threadIdx.x, d, cuda.blockDim.x):
+            x_unit[row, c] = scaled(x[row, c], one, other) if largest > 0 else x.dtype.type(1)
+        cuda.syncthreads()
+        norm = root(fold_dot(x_unit, row, x_unit, row, terms), x.dtype.type(0))
+        for c in range(cuda.threadIdx.x, d, cuda.blockDim.x):
+            x_unit[row, c] /= norm
+
+
+@piece
+def _largest_magnitude(x: Any, row: Any) -> Any:
+    """By each thread for itself: the row is read from a cache."""
+    largest = x.dtype.type(0)
+    for c in range(x.shape[1]):
+        largest = max(largest, abs(x[row, c]))
+    return largest
+
+
+def renormalize_decoder(W_dec: Floats) -> None:
+    with changed(W_dec) as (atoms,):
+        _renormalize(len(atoms), atoms, shared=fold_bytes(atoms))
+
+
+@kernel
+def _renormalize(W_dec: F2) -> None:
+    terms = cuda.shared.array(0, W_dec.dtype)
+    for row in range(cuda.blockIdx.x, W_dec.shape[0], cuda.gridDim.x):
+        norm = root(fold_dot(W_dec, row, W_dec, row, terms), W_dec.dtype.type(0))
+        for c in range(cuda.threadIdx.x, W_dec.shape[1], cuda.blockDim.x):
+            W_dec[row, c] /= norm
+
+
+def project_decoder_gradient(grad_W_dec: Floats, W_dec: Floats) -> None:
+    with changed(grad_W_dec) as (grad,):
+        _project(len(grad), grad, rows(W_dec), shared=fold_bytes(grad))
+
+
+@kernel
+def _project(grad_W_dec: F2, W_dec: F2) -> None:
+    terms = cuda.shared.array(0, W_dec.dtype)
+    for row in range(cuda.blockIdx.x, W_dec.shape[0], cuda.gridDim.x):
+        dot = fold_dot(grad_W_dec, row, W_dec, row, terms)
+        for c in range(cuda.threadIdx.x, W_dec.shape[1], cuda.blockDim.x):
+            grad_W_dec[row, c] -= times(dot, W_dec[row, c])
+
+
+def loss_backward(x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float) -> Any:
+    x = rows(x_unit)
+    cos, grad = empty((2, len(x)), x.dtype), empty((2 * len(x), x.shape[1]), x.dtype)
+    toward = x.dtype.type(-1 / n_batch)
+    numbers = (toward, toward * x.dtype.type(aux_weight), x.dtype.type(COSINE_EPS))
+    _loss_backward(len(x), x, rows(x_hat_k), rows(x_hat_aux), *numbers, cos, grad, shared=fold_bytes(x))
+    if on_device(x_unit):
+        return cos, (grad[: len(x)], grad[len(x) :])
+    return fetch(cos), fetch(grad).reshape(2, *x.shape)
+
+
+@kernel
+def _loss_backward(x: F2, x_hat_k: F2, x_hat_aux: F2, to_k: F, to_aux: F, eps: F, cos: F2, grad: F2) -> None:
+    terms = cuda.shared.array(0, x.dtype)
+    n, d = x.shape
+    for i in range(cuda.blockIdx.x, n, cuda.gridDim.x):
+        norm_x = clamped(root(fold_dot(x, i, x, i, terms), x.dtype.type(0)), eps)
+        cos_k, toward_k, less_k = _cosine_backward(to_k, x, i, norm_x, x_hat_k, eps, terms)
+        cos_aux, toward_aux, less_aux = _cosine_backward(to_aux, x, i, norm_x, x_hat_aux, eps, terms)
+        if cuda.threadIdx.x == 0:
+            cos[0, i], cos[1, i] = cos_k, cos_aux
+        for c in range(cuda.threadIdx.x, d, cuda.blockDim.x):
+            aux = combined(toward_aux, x[i, c], less_aux, x_hat_aux[i, c])
+            grad[i, c] = combined(toward_k, x[i, c], less_k, x_hat_k[i, c]) + aux
+            grad[n + i, c] = aux
+
+
+@piece
+def _cosine_backward(grad_cos: Any, x: Any, i: Any, norm_x: Any, x_hat: Any, eps: Any, terms: Any) -> Any:
+    """The cosine, and by how much of x̄ and of x̂ its gradient is made (E9')."""
+    zero = x.dtype.type(0)
+    norm_hat = clamped(root(fold_dot(x_hat, i, x_hat, i, terms), zero), eps)
+    cos = cosine(fold_dot(x, i, x_hat, i, terms), norm_x, norm_hat)
+    return cos, grad_cos / times(norm_x, norm_hat), along(grad_cos, cos, norm_hat, eps, zero)
+
+
+def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
+    numbers = [flat_numbers(each) for each in (param, m, v)]
+    with changed(*numbers) as there:
+        tiny = constants.dtype.type(np.finfo(constants.dtype).tiny)
+        _adam_update(elements(param.size), *there, rows(flat_numbers(grad)), place(constants), tiny)
+
+
+@kernel
+def _adam_update(param: F1, m: F1, v: F1, grad: F1, constants: F1, tiny: F) -> None:
+    lr, beta1, beta2, rest1, rest2 = constants[0], constants[1], constants[2], constants[3], constants[4]
+    eps, correction1, correction2 = constants[5], constants[6], constants[7]
+    zero = param.dtype.type(0)
+    for i in range(cuda.grid(1), param.size, cuda.gridsize(1)):
+        m[i] = moment(beta1, m[i], rest1, grad[i], tiny, zero)
+        v[i] = moment(beta2, v[i], rest2, times(grad[i], grad[i]), tiny, zero)
+        param[i] -= change(lr, m[i], v[i], correction1, correction2, eps)

@@ -1,0 +1,67 @@
+"""The rules of `compressae_ref.backends.scalar` for Numba's CUDA compiler, and pieces that kernels share.
+
+In the simulator rules and kernels are plain Python, and there is nothing to register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import cuda
+from numba.cuda import config
+
+from compressae_ref.backends import scalar
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+"""Whether kernels run in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``)."""
+
+
+def piece(function: Callable[..., Any]) -> Any:
+    """A function that only kernels call."""
+    return cuda.jit(device=True)(function)
+
+
+def _register() -> None:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.cuda import extending
+
+    intrinsic: Any = extending.intrinsic
+    overload = extending.overload
+
+    def rounded_product(typing_context: Any, a: Any, b: Any) -> Any:
+        """PTX's ``mul.rn``, which is never contracted to a fused multiply-add."""
+        name = {types.float32: "llvm.nvvm.mul.rn.f", types.float64: "llvm.nvvm.mul.rn.d"}[a]
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            number = arguments[0].type
+            function = builder.module.globals.get(name)
+            if function is None:
+                function = ir.Function(builder.module, ir.FunctionType(number, [number, number]), name)
+            return builder.call(function, arguments)
+
+        return a(a, b), generate
+
+    rounded = intrinsic(rounded_product)
+
+    def product(a: Any, b: Any) -> Any:
+        if isinstance(a, types.Float) and a == b:
+            return lambda a, b: rounded(a, b)
+        return None  # two precisions in one product are a mistake: no type, no kernel
+
+    overload(scalar.times, target="cuda", strict=False)(product)
+    for each in scalar.RULES:
+        if each is not scalar.times:
+            overload(each, target="cuda", strict=False)(_as_it_is(each))
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    def implementation(*arguments: Any) -> Callable[..., Any]:
+        return function
+
+    return implementation
+
+
+if not SIMULATED:
+    _register()

@@ -1,0 +1,221 @@
+"""CUDA kernels for `ranking.best_items`: codes stay on the device, queries come in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from compressae_ref.arrays import Floats
+from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.launch import (
+    B1,
+    F1,
+    F2,
+    I2,
+    L2,
+    U2,
+    elements,
+    empty,
+    in_blocks,
+    kernel,
+    like,
+    place,
+    rows,
+)
+from compressae_ref.backends.cuda.rules import SIMULATED
+from compressae_ref.backends.cuda.select import largest, unsigned
+from compressae_ref.backends.scalar import cosine, times
+from compressae_ref.codes import Codes
+from compressae_ref.ranking import Hits, Items, Queries, best_of, stacked
+
+TOGETHER = 2 if SIMULATED else 8
+"""Queries for which a thread reads an item once."""
+
+TILE = 16 if SIMULATED else 8192
+"""Items from which a block selects the best, before the best of those are selected."""
+
+QUERIES_AT_ONCE = 256
+
+
+class DeviceItems:
+    """What of n items stays on the device: all that a search reads for each query."""
+
+    def __init__(self, codes: Codes, norms: Floats) -> None:
+        indices, values = rows(codes.indices), rows(codes.values)
+        self.n, padded = len(indices), -(-len(indices) // TILE) * TILE
+        self.indices = empty((codes.k, padded), np.int32)
+        self.values, self.norms = empty((codes.k, padded), values.dtype), place(np.asarray(norms))
+        _lay_out(elements(codes.k * padded), indices, values, self.indices, self.values)
+
+
+def index_items(codes: Codes, norms: Floats) -> DeviceItems:
+    """The codes on the device, one entry of all items after the other: neighbouring threads read neighbours."""
+    return DeviceItems(codes, norms)
+
+
+def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
+    """Nothing: what another backend has left is of no use here."""
+
+
+def codes_dot(u: Floats, codes: Codes) -> Any:
+    there, values = rows(u), rows(codes.values)
+    dots = empty((len(there), len(codes)), there.dtype)
+    _codes_dot(elements(dots.size), there, rows(codes.indices), values, dots)
+    return like(u, dots)
+
+
+@kernel
+def _codes_dot(u: F2, indices: I2, values: F2, dots: F2) -> None:
+    for number in range(cuda.grid(1), dots.size, cuda.gridsize(1)):
+        q, i = number // dots.shape[1], number % dots.shape[1]
+        dot = u.dtype.type(0)
+        for t in range(indices.shape[1]):
+            dot = dot + times(u[q, indices[i, t]], values[i, t])
+        dots[q, i] = dot
+
+
+def best_items(queries: Queries, items: Items, top: int) -> Hits:
+    """`ranking.best_items`."""
+    there = items.lists if isinstance(items.lists, DeviceItems) else DeviceItems(items.codes, items.norms)
+    tiles = there.indices.shape[1] // TILE
+    ranks, allowed = _padded_ranks(items, tiles * TILE), np.zeros(tiles * TILE, np.uint8)
+    allowed[: there.n] = 1 if items.allowed is None else items.allowed
+    search = _Search(there, place(ranks.reshape(tiles, TILE)), place(allowed), int(ranks.max(initial=0)))
+    found = items.found(top)
+    if not found:
+        return stacked([], items, top)
+    some = in_blocks(len(queries.norms), QUERIES_AT_ONCE, lambda part: search.best(_part(queries, part), found))
+    return stacked([best_of([hits], items.ranks, found) for hits in some], items, top)
+
+
+def _padded_ranks(items: Items, n: int) -> Any:
+    """The ranks of all items, and of those that only fill up the last tile: these are the highest."""
+    ranks = np.empty(n, np.int64)
+    ranks[: len(items.ranks)] = items.ranks
+    ranks[len(items.ranks) :] = np.arange(n - len(items.ranks)) + items.ranks.max(initial=-1) + 1
+    return ranks
+
+
+def _part(queries: Queries, part: slice) -> Queries:
+    return Queries(queries.u[part], queries.norms[part])
+
+
+class _Search:
+    """Items that are asked with some queries after the other."""
+
+    def __init__(self, items: DeviceItems, ranks: Any, allowed: Any, most_rank: int) -> None:
+        self.items, self.ranks, self.allowed, self.most_rank = items, ranks, allowed, most_rank
+
+    def best(self, queries: Queries, top: int) -> Hits:
+        """The ``top`` best items of each query, in any order."""
+        n_q, items = len(queries.norms), self.items
+        u, norms = self._side_by_side(queries)
+        scores = empty((u.shape[1], items.indices.shape[1]), u.dtype)
+        _scores(elements(scores.size // TOGETHER), u, norms, items.indices, items.values, items.norms, scores)
+        keys = scores.view(unsigned(scores.dtype))
+        _keys(elements(keys.size), scores, self.allowed, keys)
+        ids = self._largest(keys[:n_q], top)
+        best = empty((n_q, top), scores.dtype)
+        _chosen_scores(elements(n_q * top), u, norms, items.indices, items.values, items.norms, ids, best)
+        return Hits(fetch(ids).astype(np.int64), fetch(best))
+
+    def _side_by_side(self, queries: Queries) -> tuple[Any, Any]:
+        """u of several queries as (h, n_q) and their norms, filled up to a multiple of TOGETHER."""
+        dense = rows(queries.dense(), self.items.values.dtype)
+        n_q = -(-len(dense) // TOGETHER) * TOGETHER
+        u, norms = empty((dense.shape[1], n_q), dense.dtype), np.ones(n_q, dense.dtype)
+        norms[: len(dense)] = queries.norms
+        _turn(elements(u.size), dense, u)
+        return u, place(norms)
+
+    def _largest(self, keys: Any, top: int) -> Any:
+        """Item numbers (n_q, top) of the largest keys: of each tile first, where that leaves much less."""
+        n_q, tiles = len(keys), len(self.ranks)
+        if tiles == 1 or 2 * top > TILE:
+            return largest(keys, top, self.ranks.reshape(1, tiles * TILE), False, self.most_rank)[0]
+        in_tiles = keys.reshape(n_q * tiles, TILE)
+        kept, _, _ = largest(in_tiles, top, self.ranks, False, self.most_rank)
+        ids, best_keys = empty((n_q, tiles * top), np.int32), empty((n_q, tiles * top), keys.dtype)
+        ranks = empty((n_q, tiles * top), np.int64)
+        _gather(elements(ids.size), in_tiles, self.ranks, kept, ids, best_keys, ranks)
+        best, _, _ = largest(best_keys, top, ranks, False, self.most_rank)
+        chosen = empty((n_q, top), np.int32)
+        _choose(elements(chosen.size), ids, best, chosen)
+        return chosen
+
+
+@kernel
+def _lay_out(indices: I2, values: F2, indices_by_entry: I2, values_by_entry: F2) -> None:
+    n = indices_by_entry.shape[1]
+    for number in range(cuda.grid(1), indices_by_entry.size, cuda.gridsize(1)):
+        t, i = number // n, number % n
+        real = i < indices.shape[0]
+        indices_by_entry[t, i] = indices[i, t] if real else 0
+        values_by_entry[t, i] = values[i, t] if real else values.dtype.type(0)
+
+
+@kernel
+def _turn(dense: F2, u: F2) -> None:
+    for number in range(cuda.grid(1), u.size, cuda.gridsize(1)):
+        j, q = number // u.shape[1], number % u.shape[1]
+        u[j, q] = dense[q, j] if q < dense.shape[0] else dense.dtype.type(0)
+
+
+@kernel
+def _scores(u: F2, query_norms: F1, indices: I2, values: F2, norms: F1, scores: F2) -> None:
+    dots = cuda.local.array(TOGETHER, u.dtype)
+    n = indices.shape[1]
+    for number in range(cuda.grid(1), u.shape[1] // TOGETHER * n, cuda.gridsize(1)):
+        first, i = number // n * TOGETHER, number % n
+        for lane in range(TOGETHER):
+            dots[lane] = u.dtype.type(0)
+        for t in range(indices.shape[0]):
+            j, value = indices[t, i], values[t, i]
+            for lane in range(TOGETHER):
+                dots[lane] = dots[lane] + times(u[j, first + lane], value)
+        for lane in range(TOGETHER):
+            norm = norms[i] if i < norms.shape[0] else u.dtype.type(1)
+            scores[first + lane, i] = cosine(dots[lane], query_norms[first + lane], norm)
+
+
+@kernel
+def _chosen_scores(u: F2, query_norms: F1, indices: I2, values: F2, norms: F1, ids: I2, scores: F2) -> None:
+    for number in range(cuda.grid(1), ids.size, cuda.gridsize(1)):
+        q, t = number // ids.shape[1], number % ids.shape[1]
+        i, dot = ids[q, t], u.dtype.type(0)
+        for entry in range(indices.shape[0]):
+            dot = dot + times(u[indices[entry, i], q], values[entry, i])
+        scores[q, t] = cosine(dot, query_norms[q], norms[i])
+
+
+@kernel
+def _keys(scores: F2, allowed: B1, keys: U2) -> None:
+    """In place of scores, keys that order like them; −0 is as good as +0, and what is not allowed comes last."""
+    sign = keys.dtype.type(1) << keys.dtype.type(8 * keys.itemsize - 1)
+    for number in range(cuda.grid(1), keys.size, cuda.gridsize(1)):
+        q, i = number // keys.shape[1], number % keys.shape[1]
+        zero, bits = scores[q, i] == 0, keys[q, i]
+        key = ~bits if bits & sign else bits | sign
+        keys[q, i] = (sign if zero else key) if allowed[i] else keys.dtype.type(0)
+
+
+@kernel
+def _gather(keys: U2, ranks: L2, kept: I2, ids: I2, best_keys: U2, best_ranks: L2) -> None:
+    tiles, top = ranks.shape[0], kept.shape[1]
+    for number in range(cuda.grid(1), ids.size, cuda.gridsize(1)):
+        q, entry = number // ids.shape[1], number % ids.shape[1]
+        tile, t = entry // top, entry % top
+        i = kept[q * tiles + tile, t]
+        ids[q, entry] = tile * ranks.shape[1] + i
+        best_keys[q, entry] = keys[q * tiles + tile, i]
+        best_ranks[q, entry] = ranks[tile, i]
+
+
+@kernel
+def _choose(ids: I2, best: I2, chosen: I2) -> None:
+    for number in range(cuda.grid(1), chosen.size, cuda.gridsize(1)):
+        q, t = number // chosen.shape[1], number % chosen.shape[1]
+        chosen[q, t] = ids[q, best[q, t]]

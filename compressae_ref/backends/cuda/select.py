@@ -1,0 +1,170 @@
+"""CUDA kernels that select the largest entries of rows: by keys, ties to the lower rank.
+
+A block owns a row. The k-th largest key is found bit by bit from the top, as on the CPU: a bit belongs to it if at
+least k keys are no smaller with it. Nothing is sorted, and no count is atomic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from compressae_ref.backends.cuda.launch import (
+    F2,
+    I2,
+    L2,
+    THREADS,
+    U2,
+    L,
+    elements,
+    empty,
+    kernel,
+    like,
+    place,
+    rows,
+)
+from compressae_ref.backends.cuda.rules import piece
+from compressae_ref.backends.cuda.sums import ROOM_BYTES, block_sum, sum_before
+from compressae_ref.backends.scalar import magnitude, worse
+from compressae_ref.codes import Codes
+
+
+def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
+    indices, values = rows(codes.indices), rows(codes.values)
+    kept, rest, _ = largest(magnitudes(values), k, positions(codes.k))
+    parts = [taken(indices, values, chosen, *empty_codes(chosen.shape, values.dtype)) for chosen in (kept, rest)]
+    one, other = (
+        Codes.trusted(like(codes.values, own), like(codes.values, numbers), codes.n_latents, codes.model)
+        for own, numbers in parts
+    )
+    return one, other
+
+
+def empty_codes(shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Indices and values (n, k) on the device."""
+    return empty(shape, np.int32), empty(shape, dtype)
+
+
+def magnitudes(values: Any, keys: Any = None) -> Any:
+    """Keys that order like |value|, of an array (n, m) on the device: in ``keys``, or a new array."""
+    keys = empty(values.shape, unsigned(values.dtype)) if keys is None else keys
+    _magnitudes(elements(values.size), values.view(keys.dtype), keys)
+    return keys
+
+
+def unsigned(dtype: Any) -> Any:
+    """The unsigned integers as wide as floats of that dtype."""
+    return np.dtype(f"u{np.dtype(dtype).itemsize}")
+
+
+def positions(m: int) -> Any:
+    """(1, m) the numbers of the entries of a row: ranks by which ties go to the lower index."""
+    return place(np.arange(m, dtype=np.int64).reshape(1, m))
+
+
+def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | None = None) -> tuple[Any, Any, Any]:
+    """Positions (n, k) of the k largest of each row of ``keys`` (n, m), and (n, m − k) of the others, ascending.
+
+    And the k-th largest keys (n, 1). Ranks are all different in a row; row i has those of ``ranks[i % len(ranks)]``,
+    of which none is above ``most_rank``.
+    """
+    n, m = keys.shape
+    kept, others = empty((n, k), np.int32), empty((n, m - k if rest else 0), np.int32)
+    kth = empty((n, 1), keys.dtype)
+    bits = (m - 1 if most_rank is None else most_rank).bit_length()
+    if k:
+        _largest(n, keys, ranks, bits, kept, others, kth, shared=ROOM_BYTES)
+    else:
+        _all(elements(n * m), others)
+    return kept, others, kth
+
+
+def taken(indices: Any, values: Any, chosen: Any, own_indices: Any, own_values: Any) -> tuple[Any, Any]:
+    """Indices and values at the ``chosen`` positions (n, k) of each row, in arrays for them."""
+    _taken(elements(chosen.size), indices, values, chosen, own_indices, own_values)
+    return own_indices, own_values
+
+
+@kernel
+def _magnitudes(bits: U2, keys: U2) -> None:
+    sign = bits.dtype.type(1) << bits.dtype.type(8 * bits.itemsize - 1)
+    for number in range(cuda.grid(1), bits.size, cuda.gridsize(1)):
+        i, c = number // bits.shape[1], number % bits.shape[1]
+        keys[i, c] = magnitude(bits[i, c], sign)
+
+
+@kernel
+def _all(numbers: I2) -> None:
+    for number in range(cuda.grid(1), numbers.size, cuda.gridsize(1)):
+        i, t = number // numbers.shape[1], number % numbers.shape[1]
+        numbers[i, t] = t
+
+
+@kernel
+def _taken(indices: I2, values: F2, chosen: I2, own_indices: I2, own_values: F2) -> None:
+    for number in range(cuda.grid(1), chosen.size, cuda.gridsize(1)):
+        i, t = number // chosen.shape[1], number % chosen.shape[1]
+        own_indices[i, t] = indices[i, chosen[i, t]]
+        own_values[i, t] = values[i, chosen[i, t]]
+
+
+@kernel
+def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> None:
+    room = cuda.shared.array(0, ranks.dtype)  # int64
+    k, m = kept.shape[1], keys.shape[1]
+    each = (m + THREADS - 1) // THREADS
+    for row in range(cuda.blockIdx.x, keys.shape[0], cuda.gridDim.x):
+        own = row % ranks.shape[0]
+        key = _kth_key(keys, row, k, room)
+        rank = _kth_rank(keys, row, key, ranks, own, k, bits, room)
+        start = min(cuda.threadIdx.x * each, m)
+        stop = min(start + each, m)
+        count = 0
+        for i in range(start, stop):
+            count += not worse(keys[row, i], ranks[own, i], key, rank)
+        to = sum_before(count, room)
+        for i in range(start, stop):
+            if not worse(keys[row, i], ranks[own, i], key, rank):
+                kept[row, to] = i
+                to += 1
+            elif others.shape[1] > 0:
+                others[row, i - to] = i
+        if cuda.threadIdx.x == 0:
+            kth[row, 0] = key
+
+
+@piece
+def _kth_key(keys: Any, row: Any, k: Any, room: Any) -> Any:
+    """The k-th largest key of a row."""
+    one, key = keys.dtype.type(1), keys.dtype.type(0)
+    for step in range(8 * keys.itemsize):
+        trial = key | (one << keys.dtype.type(8 * keys.itemsize - 1 - step))
+        count = 0
+        for i in range(cuda.threadIdx.x, keys.shape[1], cuda.blockDim.x):
+            count += keys[row, i] >= trial
+        if block_sum(count, room) >= k:
+            key = trial
+    return key
+
+
+@piece
+def _kth_rank(keys: Any, row: Any, key: Any, ranks: Any, own: Any, k: Any, bits: Any, room: Any) -> Any:
+    """The highest rank that is kept of those with the k-th largest key; if all are, the highest there can be."""
+    above, tied = 0, 0
+    for i in range(cuda.threadIdx.x, keys.shape[1], cuda.blockDim.x):
+        above += keys[row, i] > key
+        tied += keys[row, i] == key
+    free = k - block_sum(above, room)
+    if block_sum(tied, room) == free:
+        return (1 << bits) - 1
+    rank = 0
+    for step in range(bits):
+        trial = rank | (1 << (bits - 1 - step))
+        count = 0
+        for i in range(cuda.threadIdx.x, keys.shape[1], cuda.blockDim.x):
+            count += (keys[row, i] == key) & (ranks[own, i] < trial)
+        if block_sum(count, room) < free:
+            rank = trial
+    return rank

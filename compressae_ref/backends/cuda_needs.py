@@ -1,0 +1,31 @@
+"""What the "cuda" backend needs, and which of it is not here."""
+
+from __future__ import annotations
+
+import importlib.util
+
+INSTALL = "pip install 'compressae-ref[cuda]'"
+
+
+def what_cuda_lacks() -> str | None:
+    """What of package, driver, device and compiler is missing, and what to do; None where all of it is here."""
+    for module, package in (("numba", "numba"), ("numba_cuda", "numba-cuda")):
+        if importlib.util.find_spec(module) is None:
+            return f"the package {package}: {INSTALL}"
+    from numba import cuda
+    from numba.cuda import config
+
+    if config.ENABLE_CUDASIM:
+        return None
+    from numba.cuda.cudadrv import driver, nvvm
+
+    if not driver.driver.is_available:
+        said = " ".join(str(driver.driver.initialization_error).split())
+        if "NO_DEVICE" in said.upper():
+            return "an NVIDIA GPU, and the driver finds none"
+        return f"the driver of an NVIDIA GPU, installed with the system, and cannot use one: {said}"
+    if not cuda.list_devices():
+        return "an NVIDIA GPU, and the driver finds none"
+    if not nvvm.is_available():
+        return f"NVIDIA's compiler (libnvvm): {INSTALL}"
+    return None

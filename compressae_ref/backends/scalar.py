@@ -1,0 +1,119 @@
+"""Rules and formulas on single numbers, written once for all compiled backends.
+
+They are plain Python: as such they run where nothing is compiled. `numba_scalar` gives them to Numba's compiler for the
+CPU, `cuda.scalar` to the one for CUDA; kernels call them by their names here. Every operation rounds once: `times` is a
+product that no compiler may fuse with the sum that follows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+RULES: list[Callable[..., Any]] = []
+"""All functions of this file."""
+
+
+def rule(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for the compilers."""
+    RULES.append(function)
+    return function
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+
+@rule
+def magnitude(bits: Any, sign: Any) -> Any:
+    """A key that orders like |value| (R1): its bits without the ``sign``, which is the highest one."""
+    return bits & ~sign
+
+
+@rule
+def worse(key: Any, rank: Any, other_key: Any, other_rank: Any) -> Any:
+    """Whether one comes after another: by a smaller key or score, or by a higher rank if these are equal (R1, R10)."""
+    return (key < other_key) | ((key == other_key) & (rank > other_rank))
+
+
+@rule
+def halves_again(terms: Any) -> Any:
+    """Whether the second half of so many terms is added onto the first (E1)."""
+    return (terms > 16) & (terms % 2 == 0)
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@rule
+def times(a: Any, b: Any) -> Any:
+    """a · b, rounded."""
+    return a * b
+
+
+@rule
+def stored(value: Any, zero: Any) -> Any:
+    """A value as it is stored: −0 becomes +0 (R2)."""
+    return value + zero
+
+
+@rule
+def root(square: Any, zero: Any) -> Any:
+    """√, in the precision of ``zero`` also where numbers are Python's."""
+    return math.sqrt(square) + zero
+
+
+@rule
+def clamped(norm: Any, eps: Any) -> Any:
+    """A norm, clamped below (R6); NaN stays NaN."""
+    return eps if norm < eps else norm
+
+
+@rule
+def scale_exponent(largest: Any) -> Any:
+    """The exponent of the power of two that brings the largest magnitude of a row into [1/2, 1) (E3)."""
+    return -math.frexp(largest)[1]
+
+
+@rule
+def scale_factors(exponent: Any, one: Any) -> Any:
+    """Two factors whose product is 2^exponent: one may be too large or small for a number."""
+    half = exponent // 2
+    return math.ldexp(one, half), math.ldexp(one, exponent - half)
+
+
+@rule
+def scaled(value: Any, factor: Any, other_factor: Any) -> Any:
+    """value · factor · other factor: exact, as by ldexp."""
+    return times(times(value, factor), other_factor)
+
+
+@rule
+def along(grad_cos: Any, cos: Any, norm_hat: Any, eps: Any, zero: Any) -> Any:
+    """By how much of x̂ its gradient is less (E9'): nothing, where the norm is clamped."""
+    return times(grad_cos, cos) / times(norm_hat, norm_hat) if norm_hat > eps else zero
+
+
+@rule
+def combined(toward: Any, x: Any, less: Any, x_hat: Any) -> Any:
+    """An entry of the gradient of a cosine (E9')."""
+    return times(toward, x) - times(less, x_hat)
+
+
+@rule
+def moment(decay: Any, before: Any, rest: Any, new: Any, tiny: Any, zero: Any) -> Any:
+    """A moment of Adam (E11): a moving average; below the smallest normal number it is zero."""
+    after = times(decay, before) + times(rest, new)
+    return zero if abs(after) < tiny else after
+
+
+@rule
+def change(lr: Any, m: Any, v: Any, correction1: Any, correction2: Any, eps: Any) -> Any:
+    """What Adam takes from a parameter (E11)."""
+    return times(lr, m / correction1) / (math.sqrt(v / correction2) + eps)
+
+
+@rule
+def cosine(dot: Any, norm: Any, other_norm: Any) -> Any:
+    """A score: dot / (norm · other norm) (E10)."""
+    return dot / times(norm, other_norm)

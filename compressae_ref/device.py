@@ -1,0 +1,79 @@
+"""Embeddings that already lie on a CUDA device, and parameters that stay there.
+
+What has ``__cuda_array_interface__``, such as a tensor of PyTorch or an array of CuPy, is read where it is, and what
+comes of it stays there. It is checked as `checks.as_embeddings` checks what lies in the computer's memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from compressae_ref.arrays import on_device
+from compressae_ref.backends import Backend
+from compressae_ref.checks import ZeroRows, as_k, check_kind, reject, reject_rows
+from compressae_ref.codes import Codes
+from compressae_ref.errors import BackendError
+from compressae_ref.params import Params
+
+if TYPE_CHECKING:
+    from compressae_ref.model import Model
+
+_PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
+
+
+def placed(params: Params, backend: Backend, data: Any = None) -> Params:
+    """The parameters of a model where the backend wants them, as it does ``data``; they are copied there once."""
+    needs_cuda(data, backend, "codes")
+    if backend.name != "cuda":
+        return params
+    if params not in _PLACED:
+        _PLACED[params] = params.map(backend.place)
+    return _PLACED[params]
+
+
+def needs_cuda(array: Any, backend: Backend, name: str) -> None:
+    """BackendError for an array on a device, where the kernels do not run."""
+    if on_device(array) and backend.name != "cuda":
+        raise BackendError(
+            f"{name}: expected an array in the computer's memory for backend {backend.name!r}, got one on a CUDA "
+            "device: ask for backend='cuda'"
+        )
+
+
+def unit_rows_on_device(
+    x: Any, params: Params, zero_rows: ZeroRows, backend: Backend, name: str = "x", first_row: int = 0
+) -> tuple[Any, Any]:
+    """Checked unit rows on the device, and which rows are zero (n,): those get any direction."""
+    needs_cuda(x, backend, name)
+    from compressae_ref.backends.cuda.embeddings import faults
+
+    block = backend.place(x)
+    check_kind(block.shape, block.dtype, name, params.d)
+    block = backend.cast(block, np.result_type(block.dtype, params.dtype))
+    infinite, zero = faults(block)
+    reject_rows(infinite, zero, name, first_row, zero_rows == "empty")
+    return backend.cast(backend.normalize_rows(block), params.dtype), zero
+
+
+def encode_on_device(model: Model, x: Any, k: int | None, zero_rows: ZeroRows, backend: Backend) -> Codes:
+    """`Model.encode` of an array on the device, in blocks of rows; the codes stay there."""
+    needs_cuda(x, backend, "x")
+    from compressae_ref.backends.cuda.embeddings import empty_rows, faults
+    from compressae_ref.backends.cuda.encode import ROWS_AT_ONCE
+    from compressae_ref.backends.cuda.select import empty_codes
+
+    params = placed(model.params, backend)
+    k = as_k(model.k if k is None else k, params.n_latents)
+    indices, values = empty_codes((len(x), k), params.dtype)
+    for start in range(0, max(1, len(x)), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        x_unit, zero = unit_rows_on_device(x[rows], params, zero_rows, backend, first_row=start)
+        codes = backend.encode(x_unit, params.W_enc, params.b_enc, k)
+        reject(faults(codes.values)[0], "encode: expected finite codes, got NaN or infinity", start)
+        empty_rows(zero, codes)
+        indices[rows].copy_to_device(codes.indices)
+        values[rows].copy_to_device(codes.values)
+    return Codes.trusted(indices, values, params.n_latents, model.digest)
