@@ -17,6 +17,7 @@ from compressae_ref.backends.threads import set_threads
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, derandomize=True, print_blob=True)
+settings.register_profile("simulated", settings.get_profile("ci"), max_examples=6)
 settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000)
 # For faults that must be found: the same examples every time, and no time for making the failing one small.
 settings.register_profile("faults", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
@@ -29,9 +30,15 @@ PACKAGES = (
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
 HAS |= {name: shutil.which(name) is not None for name in ("cc", "node")}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
-
-
 KERNELS_IN_THREADS = ["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"]
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0"
+"""Whether Numba simulates a GPU: then the tests of backends are about that one alone."""
+if SIMULATED:
+    AVAILABLE_BACKENDS, KERNELS_IN_THREADS = ["cuda"], ["cuda"]
+    from tests import simulator
+
+    simulator.install()
 
 
 @contextmanager
@@ -40,7 +47,7 @@ def kernels_in_threads(what: str) -> Iterator[Backend]:
     name, _, count = what.partition(", ")
     if name == "numba":
         pytest.importorskip("numba")
-    set_threads(int(count[0]))
+    set_threads(int(count[0]) if count else None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "FINEST", 1 << 30)
         yield get_backend(name)

@@ -19,10 +19,12 @@ from compressae_ref.errors import BackendError
 from compressae_ref.fileformat import save_model
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
-from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
+from tests.conftest import KERNELS_IN_THREADS, SIMULATED, kernels_in_threads
 
 pytest.importorskip("numba")
 FEW = 16
+MANY, H = (3, 40) if SIMULATED else (FEW + 90, 300)
+"""Rows and latents of a test that is about many of them; simulated threads take their time."""
 
 
 @pytest.fixture(scope="module", params=KERNELS_IN_THREADS)
@@ -38,7 +40,8 @@ def encode_these(kernels, pre, k):
 
 def assert_encodes_alike(kernels, x_unit, W_enc, b_enc, k):
     """Few rows are encoded by all of their pre-activations, many by those that a filter leaves."""
-    for rows in (x_unit[: FEW - 1], np.tile(x_unit, (-(-FEW // len(x_unit)), 1))):
+    many = [] if SIMULATED else [np.tile(x_unit, (-(-FEW // len(x_unit)), 1))]
+    for rows in (x_unit[: FEW - 1], *many):
         assert_same_codes(kernels.encode(rows, W_enc, b_enc, k), ops.encode(rows, W_enc, b_enc, k))
 
 
@@ -68,12 +71,12 @@ def test_encoding_where_latents_differ_by_rounding_alone(kernels, problem):
 
 
 @given(
-    rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), k=st.integers(1, 300), d=st.sampled_from([7, 48, 256])
+    rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), k=st.integers(1, H), d=st.sampled_from([7, 48, 256])
 )
 def test_encoding_many_rows_with_columns_of_all_lengths(kernels, rng, dtype, k, d):
-    lengths = rng.choice([0, 1e-30, 1e-7, 1, 1, 1, 30], 300) * rng.choice([1, 1e-20, 1e20])
-    W_enc, b_enc = (rng.standard_normal((d, 300)) * lengths).astype(dtype), rng.standard_normal(300).astype(dtype)
-    x_unit = ops.normalize_rows(rng.standard_normal((FEW + 90, d)).astype(dtype))
+    lengths = rng.choice([0, 1e-30, 1e-7, 1, 1, 1, 30], H) * rng.choice([1, 1e-20, 1e20])
+    W_enc, b_enc = (rng.standard_normal((d, H)) * lengths).astype(dtype), rng.standard_normal(H).astype(dtype)
+    x_unit = ops.normalize_rows(rng.standard_normal((MANY, d)).astype(dtype))
     for bias in (b_enc, np.zeros_like(b_enc)):
         assert_same_codes(kernels.encode(x_unit, W_enc, bias, k), ops.encode(x_unit, W_enc, bias, k))
 
@@ -82,9 +85,9 @@ def test_encoding_many_rows_with_columns_of_all_lengths(kernels, rng, dtype, k, 
 def test_selection_among_numbers_that_differ_in_their_last_bits(kernels, rng, dtype):
     unsigned = np.dtype(dtype).str.replace("f", "u")
     one = np.ones(1, dtype).view(unsigned)[0]
-    pre = (one + rng.integers(0, 4000, (5, 300)).astype(unsigned)).view(dtype) * rng.choice([-1, 1], (5, 300))
+    pre = (one + rng.integers(0, 4000, (3, H)).astype(unsigned)).view(dtype) * rng.choice([-1, 1], (3, H))
     pre = pre.astype(dtype)
-    for k in (1, 150, 300):
+    for k in (1, H // 2, H):
         assert_same_codes(encode_these(kernels, pre, k), ops.abs_topk(pre, k))
 
 
@@ -197,9 +200,13 @@ def test_adam(kernels, rng, dtype, order, step):
 def test_a_whole_training_run_gives_the_same_file_from_either_backend(kernels, dtype, tmp_path):
     x = np.random.default_rng(3).standard_normal((400, 24)).astype(dtype)
     settings = {"n_latents": 70, "k": 5, "batch_size": 64, "steps": 25, "warmup_steps": 3}
-    for name in ("numpy", "numba"):
+    if SIMULATED:
+        x, settings = x[:50], {"n_latents": 24, "k": 3, "batch_size": 10, "steps": 4, "rows_per_block": 4}
+    names = ("numpy", "cuda" if SIMULATED else "numba")
+    for name in names:
         save_model(tmp_path / f"{name}.npz", fit(x, backend=name, **settings).model)
-    assert (tmp_path / "numpy.npz").read_bytes() == (tmp_path / "numba.npz").read_bytes()
+    one, other = ((tmp_path / f"{name}.npz").read_bytes() for name in names)
+    assert one == other
 
 
 def test_numpy_gives_the_same_model_where_scipy_adds_up_otherwise(monkeypatch):

@@ -79,7 +79,21 @@ def scale_exponent(largest: Any) -> Any:
 def scale_factors(exponent: Any, one: Any) -> Any:
     """Two factors whose product is 2^exponent: one may be too large or small for a number."""
     half = exponent // 2
-    return math.ldexp(one, half), math.ldexp(one, exponent - half)
+    return power_of_two(half, one), power_of_two(exponent - half, one)
+
+
+@rule
+def power_of_two(exponent: Any, one: Any) -> Any:
+    """2^exponent, by products that are exact: ``ldexp`` is an approximation on some devices."""
+    base = one + one if exponent >= 0 else one / (one + one)
+    power, left = one, abs(exponent)
+    while left > 0:
+        if left % 2 == 1:
+            power = times(power, base)
+        left = left // 2
+        if left > 0:
+            base = times(base, base)
+    return power
 
 
 @rule

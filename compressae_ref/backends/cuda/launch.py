@@ -36,7 +36,7 @@ L: TypeAlias = Any
 C-contiguous, or (A) floats of any width, including float16, in any memory order."""
 
 THREADS = 4 if SIMULATED else 128
-"""Threads of a block: a power of two."""
+"""Threads of a block."""
 
 MOST_BLOCKS = 2 if SIMULATED else 1 << 16
 """Blocks of a launch: kernels take their work in strides, whatever their number."""

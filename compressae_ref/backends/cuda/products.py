@@ -111,10 +111,10 @@ def _counted(indices: Any, h: int) -> tuple[Any, Any]:
 
 
 def _lists(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
-    """For each latent, the stored entries of all rows: where they begin (h + 1,), and their numbers (entries,)."""
+    """For each latent, the entries that store it: where they begin (h + 1,), and their rows and places (2, entries)."""
     indices = _side_by_side([rows(codes.indices) for codes in parts])
     before, totals = _counted(indices, h)
-    starts, entries = empty((h + 1,), np.int64), empty((indices.size,), np.int32)
+    starts, entries = empty((h + 1,), np.int64), empty((2, indices.size), np.int32)
     _begin(1, totals, starts, shared=ROOM_BYTES)
     _list(len(before), indices, before, starts, entries)
     return starts, entries
@@ -135,9 +135,8 @@ def _side_by_side(arrays: Sequence[Any]) -> Any:
 def _add_rows(by_latent: tuple[Any, Any], parts: Sequence[tuple[Codes, Any]], out: Any, add: bool) -> None:
     """`ops.transpose_product` of one pair (codes, array), or of two."""
     (codes, y), (rest, y_rest) = parts[0], parts[-1]
-    width = sum(each.k for each, _ in parts)
     values, others = rows(codes.values, out.dtype), rows(rest.values, out.dtype)
-    _add(elements(out.size), *by_latent, width, values, y, others, y_rest, int(add), out)
+    _add(elements(out.size), *by_latent, values, y, others, y_rest, int(add), out)
 
 
 @kernel
@@ -188,24 +187,25 @@ def _begin(totals: I1, starts: L1) -> None:
 
 
 @kernel
-def _list(indices: I2, before: I2, starts: L1, entries: I1) -> None:
+def _list(indices: I2, before: I2, starts: L1, entries: I2) -> None:
     for chunk in range(cuda.blockIdx.x, before.shape[0], cuda.gridDim.x):
         for row in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, indices.shape[0])):
             for t in range(cuda.threadIdx.x, indices.shape[1], cuda.blockDim.x):
                 j = indices[row, t]
-                entries[starts[j] + before[chunk, j]] = row * indices.shape[1] + t
+                at = starts[j] + before[chunk, j]
+                entries[0, at], entries[1, at] = row, t
                 before[chunk, j] += 1
             cuda.syncthreads()
 
 
 @kernel
-def _add(starts: L1, entries: I1, width: L, values: F2, y: F2, others: F2, y_rest: F2, add: L, out: F2) -> None:
+def _add(starts: L1, entries: I2, values: F2, y: F2, others: F2, y_rest: F2, add: L, out: F2) -> None:
     k = values.shape[1]
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         j, c = number // out.shape[1], number % out.shape[1]
         total = out[j, c] if add else out.dtype.type(0)
         for e in range(starts[j], starts[j + 1]):
-            row, t = entries[e] // width, entries[e] % width
+            row, t = entries[0, e], entries[1, e]
             if t < k:
                 total = total + times(values[row, t], y[row, c])
             else:

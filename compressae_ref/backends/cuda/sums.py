@@ -90,16 +90,11 @@ def block_sum(count: Any, room: Any) -> Any:
     into what is linked, where two pieces use that one; and in the simulator threads may get one each, if it is not the
     array of size 0, whose bytes are given at the launch.
     """
-    me = cuda.threadIdx.x
-    room[me] = count
+    room[cuda.threadIdx.x] = count
     cuda.syncthreads()
-    half = cuda.blockDim.x // 2
-    while half > 0:
-        if me < half:
-            room[me] += room[me + half]
-        cuda.syncthreads()
-        half = half // 2
     total = room[0]
+    for thread in range(1, cuda.blockDim.x):
+        total += room[thread]
     cuda.syncthreads()  # before somebody writes other counts
     return total
 

@@ -1,0 +1,109 @@
+"""Compile every CUDA kernel without a GPU, and say what each needs: ``python -m tests.cuda_report``.
+
+Numba's CUDA compiler makes PTX for two generations of devices, and NVIDIA's assembler makes machine code of it: so
+types are checked, and registers, shared memory and spills are known. Nothing is run.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+GENERATIONS = ((8, 0), (9, 0))
+"""Compute capabilities: A100, and H100."""
+
+WIDTH = 9
+"""Characters of a column of numbers."""
+
+
+class Compiled(NamedTuple):
+    """A kernel for one kind of floats and one generation of devices."""
+
+    name: str
+    floats: str
+    capability: tuple[int, int]
+    threads: int
+    ptx: str
+    registers: int
+    shared: int
+    """bytes of shared memory that a block always has"""
+    local: int
+    """bytes of local memory of a thread: arrays that are not in registers"""
+    spilled: int
+    """bytes of registers that are stored in and loaded from local memory"""
+    cubin: bytes
+
+
+def compile_all() -> Iterator[Compiled]:
+    """All kernels of the backend, with all their signatures, for all generations."""
+    from numba import cuda, types
+
+    from compressae_ref.backends import cuda as _backend  # noqa: F401 - it declares the kernels
+    from compressae_ref.backends.cuda.launch import KERNELS
+
+    for capability in GENERATIONS:
+        for kernel in KERNELS:
+            for width, signature in enumerate(kernel.signatures()):
+                # Numba asks the device what to compile pieces of kernels for; there is none.
+                device = mock.Mock(compute_capability=capability)
+                with mock.patch("numba.cuda.dispatcher.get_current_device", lambda device=device: device):
+                    ptx, _ = cuda.compile_ptx(kernel.function, types.void(*signature), cc=capability)
+                floats = ("float32", "float64")[width] if len(kernel.signatures()) == 2 else "none"
+                yield _assembled(kernel.name, floats, capability, kernel.threads, ptx)
+
+
+def _assembled(name: str, floats: str, capability: tuple[int, int], threads: int, ptx: str) -> Compiled:
+    with tempfile.TemporaryDirectory() as folder:
+        source, machine_code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(ptx)
+        architecture = f"-arch=sm_{capability[0]}{capability[1]}"
+        command = [str(assembler()), architecture, "-v", str(source), "-o", str(machine_code)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{name}: {done.stderr}")
+        said = done.stderr
+
+        def number(pattern: str) -> int:
+            return sum(map(int, re.findall(pattern, said)))
+
+        spilled = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
+        local = number(r"(\d+) bytes stack frame")
+        counts = number(r"Used (\d+) registers"), number(r"(\d+) bytes smem"), local, spilled
+        return Compiled(name, floats, capability, threads, ptx, *counts, machine_code.read_bytes())
+
+
+def assembler() -> Path:
+    """``ptxas`` of the package nvidia-cuda-nvcc-cu12."""
+    return tool("nvidia.cuda_nvcc", "bin/ptxas")
+
+
+def tool(package: str, path: str) -> Path:
+    """A program that comes with a package of NVIDIA's."""
+    spec = find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(f"{path} needs the package {package}: pip install 'compressae-ref[cuda]'")
+    for folder in spec.submodule_search_locations or []:
+        if (program := Path(folder, path)).exists():
+            return program
+    raise FileNotFoundError(path)
+
+
+def main() -> None:
+    """Print a table."""
+    heads = ("threads", "registers", "shared", "local", "spilled")
+    print(f"{'kernel':28} {'floats':8} {'device':6} " + " ".join(f"{head:>{WIDTH}}" for head in heads))
+    for each in compile_all():
+        device = f"sm_{each.capability[0]}{each.capability[1]}"
+        numbers = " ".join(f"{getattr(each, head):{WIDTH}}" for head in heads)
+        print(f"{each.name:28} {each.floats:8} {device:6} {numbers}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
