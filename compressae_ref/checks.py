@@ -65,6 +65,13 @@ def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool
     reject(bad, f"{name}: expected finite numbers, got NaN or infinity", first_row)
 
 
+def as_zero_rows(zero_rows: Any) -> bool:
+    """Whether zero rows may pass: for "empty", and not for "error"."""
+    if zero_rows not in ("error", "empty"):
+        raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
+    return bool(zero_rows == "empty")
+
+
 def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
     """k as an int from 1 to h."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):

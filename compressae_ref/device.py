@@ -6,16 +6,19 @@ comes of it stays there. It is checked as `checks.as_embeddings` checks what lie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
-from compressae_ref.arrays import on_device
+from compressae_ref.arrays import on_device, to_host
 from compressae_ref.backends import Backend
-from compressae_ref.checks import ZeroRows, as_k, check_kind, reject, reject_rows
+from compressae_ref.checks import ZeroRows, as_k, as_zero_rows, check_kind, reject, reject_rows
 from compressae_ref.codes import Codes
-from compressae_ref.errors import BackendError
+from compressae_ref.data import shuffled_batches
+from compressae_ref.errors import BackendError, ShapeError
 from compressae_ref.params import Params
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ def unit_rows_on_device(
     check_kind(block.shape, block.dtype, name, params.d)
     block = backend.cast(block, np.result_type(block.dtype, params.dtype))
     infinite, zero = faults(block)
-    reject_rows(infinite, zero, name, first_row, zero_rows == "empty")
+    reject_rows(infinite, zero, name, first_row, as_zero_rows(zero_rows))
     return backend.cast(backend.normalize_rows(block), params.dtype), zero
 
 
@@ -65,10 +68,13 @@ def encode_on_device(model: Model, x: Any, k: int | None, zero_rows: ZeroRows, b
     from compressae_ref.backends.cuda.encode import ROWS_AT_ONCE
     from compressae_ref.backends.cuda.select import empty_codes
 
-    params = placed(model.params, backend)
+    params, x = placed(model.params, backend), backend.place(x)
+    check_kind(x.shape, x.dtype, "x", params.d)
+    if not len(x):
+        raise ShapeError("x: expected at least one row, got none")
     k = as_k(model.k if k is None else k, params.n_latents)
     indices, values = empty_codes((len(x), k), params.dtype)
-    for start in range(0, max(1, len(x)), ROWS_AT_ONCE):
+    for start in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         x_unit, zero = unit_rows_on_device(x[rows], params, zero_rows, backend, first_row=start)
         codes = backend.encode(x_unit, params.W_enc, params.b_enc, k)
@@ -77,3 +83,52 @@ def encode_on_device(model: Model, x: Any, k: int | None, zero_rows: ZeroRows, b
         indices[rows].copy_to_device(codes.indices)
         values[rows].copy_to_device(codes.values)
     return Codes.trusted(indices, values, params.n_latents, model.digest)
+
+
+class DeviceSource:
+    """Embeddings on a device to train on: batches are gathered there, and all else reads copies of a few rows."""
+
+    ndim = 2
+
+    def __init__(self, x: Any, backend: Backend) -> None:
+        needs_cuda(x, backend, "x")
+        x = backend.place(x)
+        check_kind(x.shape, x.dtype, "x", None)
+        self.dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+        self.rows = backend.cast(x, self.dtype)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice) -> Any:
+        return to_host(self.rows[rows])
+
+    def check(self) -> None:
+        """`data.check_rows`, without a copy."""
+        from compressae_ref.backends.cuda.embeddings import faults
+
+        reject_rows(*faults(self.rows), "x", 0, zeros=False)
+
+    def batches(
+        self, batch_size: int, rng: np.random.Generator, held_out: NDArray[np.int64], buffer_rows: int
+    ) -> Iterator[Any]:
+        """The batches of `data.shuffled_batches`, on the device: what is shuffled are the numbers of rows."""
+        from compressae_ref.backends.cuda.embeddings import some_rows
+
+        source = _Numbers(len(self))
+        drawn = shuffled_batches(source, batch_size, rng, held_out=held_out, buffer_rows=buffer_rows, zeros=True)
+        for numbers in drawn:
+            yield some_rows(self.rows, numbers[:, 0].astype(np.int64))
+
+
+class _Numbers:
+    """The numbers of n rows, as embeddings of one dimension."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, rows: slice) -> Any:
+        return np.arange(*rows.indices(self._n), dtype=np.float64)[:, None]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.archive import DAMAGE, PathLike
+from compressae_ref.arrays import to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_whole
 from compressae_ref.codes import Codes
@@ -219,13 +220,13 @@ class Index:
         """The best of ``hits`` by asymmetric cosine."""
         if isinstance(queries, Codes):
             raise DomainError("queries: expected dense embeddings to rescore by, got codes")
-        u = as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense()
+        u = to_host(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
         for segment in self._segments:
             self._need_norms_hat(segment)
         scores = np.empty(hits.ids.shape, u.dtype)
         for query, rows in enumerate(hits.ids):
             codes, norms_hat = rows_of(self._segments, self.like, rows)
-            dots = self.backend.codes_dot(u[query, None], codes)
+            dots = self.backend.codes_dot(u[query : query + 1], codes)
             scores[query] = scaled_dots(dots, np.ones(1, u.dtype), norms_hat)[0]
         return best_of([Hits(hits.ids, scores)], self._ids.ranks, top)
 

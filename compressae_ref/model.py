@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from compressae_ref import ops
 from compressae_ref.arrays import Bools, Floats, on_device, to_host
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import ZeroRows, as_k, reject
+from compressae_ref.checks import ZeroRows, as_k, as_zero_rows, reject
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
 from compressae_ref.device import encode_on_device, placed
@@ -73,9 +73,7 @@ def unit_block(
     source: RowSource, first_row: int, params: Params, zero_rows: ZeroRows, backend: Backend
 ) -> tuple[Floats, Bools]:
     """Checked unit rows of a block, where the backend wants them, and which are zero: those get any direction."""
-    if zero_rows not in ("error", "empty"):
-        raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
-    block = read_block(source, first_row, ROWS_PER_BLOCK, d=params.d, zeros=zero_rows == "empty")
+    block = read_block(source, first_row, ROWS_PER_BLOCK, d=params.d, zeros=as_zero_rows(zero_rows))
     zero: Bools = ~np.any(block, axis=1)
     return unit_rows(backend.place(np.where(zero[:, None], 1, block)), params.dtype, backend), zero
 

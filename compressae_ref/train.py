@@ -19,11 +19,12 @@ from compressae_ref.adam import (
     init_adam,
     renormalize_decoder,
 )
-from compressae_ref.arrays import Floats, to_host
+from compressae_ref.arrays import Floats, on_device, to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_embeddings, as_params
 from compressae_ref.config import TrainConfig, described, learning_rate, make_config, resolve
 from compressae_ref.data import RowSource, as_source, check_rows, held_out_rows, read_rows, shuffled_batches, spooled
+from compressae_ref.device import DeviceSource
 from compressae_ref.errors import DomainError
 from compressae_ref.model import Losses, Model, encode_unit, loss_and_grads, unit_rows
 from compressae_ref.params import Params, init_params
@@ -122,7 +123,7 @@ def fit(
     x : (n, d) array or memory-mapped array, or any object with a length that gives slices of rows; float16, float32 or
         float64, at any scale. It is read in blocks: once to check every row, then to fill a buffer of ``buffer_rows``
         rows or of one batch, if that is more. What can only be read from its beginning to its end is copied to a
-        temporary file first.
+        temporary file first. With backend="cuda" also an array on the device, whose rows never leave it.
     config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings: the later one overrides the
         earlier
     rng : the only source of randomness; None makes one from ``config.seed``
@@ -138,8 +139,9 @@ def fit(
     ShapeError, DTypeError, DomainError
         For data or settings that cannot be trained on, and if the loss stops being a number.
     """
-    with spooled(as_source(x)) as source:
-        return _fit(source, make_config(config, preset, settings), rng, get_backend(backend), callback)
+    kernels = get_backend(backend)
+    with spooled(DeviceSource(x, kernels) if on_device(x) else as_source(x)) as source:
+        return _fit(source, make_config(config, preset, settings), rng, kernels, callback)
 
 
 def _fit(
@@ -153,12 +155,22 @@ def _fit(
     config, rng = (config, np.random.default_rng(config.seed)) if rng is None else (replace(config, seed=None), rng)
     held_out = held_out_rows(len(source), config.validation_rows or 0, rng)
     d, h = as_embeddings(source[0:1]).shape[1], config.n_latents or 0
-    check_rows(source, d=d)
+    batches = _checked_batches(source, config, held_out, rng, d)
     state = init_state(init_params(d, h, rng, init=config.init, dtype=config.dtype or "float32"), backend)
     history = _History(config, backend, _validation_rows(source, held_out, state.params))
-    batches = shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
     params, record = _run(state, batches, config, history, callback)
     return FitResult(Model(as_params(params), config.k, described(config)), history.records, record)
+
+
+def _checked_batches(
+    source: RowSource, config: TrainConfig, held_out: NDArray[np.int64], rng: np.random.Generator, d: int
+) -> Iterator[Floats]:
+    """Batches without end, drawn when they are asked for; all rows are checked now."""
+    if isinstance(source, DeviceSource):
+        source.check()
+        return source.batches(config.batch_size, rng, held_out, config.buffer_rows)
+    check_rows(source, d=d)
+    return shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
 
 
 def _run(

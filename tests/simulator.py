@@ -21,7 +21,7 @@ class Block(kernel.BlockManager):
 
     def run(self, grid_point, *args):
         points = list(np.ndindex(*self._block_dim))
-        self.barrier = threading.Barrier(len(points))
+        self.barrier, self.ended = threading.Barrier(len(points)), False
         threads = [Thread(lambda: self._f(*args), self, grid_point, point, self._debug) for point in points]
         for thread in threads:
             thread.start()
@@ -39,10 +39,13 @@ class Thread(kernel.BlockThread):
     def run(self):
         with np.errstate(all="ignore"):  # a GPU says nothing
             super().run()
+        self._manager.ended = True
         if self.exception or self._manager.barrier.n_waiting:
             self._manager.barrier.abort()
 
     def syncthreads(self):
+        if self._manager.ended:
+            self._manager.barrier.abort()
         self._manager.barrier.wait(PATIENCE)
 
 

@@ -70,9 +70,7 @@ def test_encoding_where_latents_differ_by_rounding_alone(kernels, problem):
     assert_encodes_alike(kernels, x_unit, W_enc, b_enc, k)
 
 
-@given(
-    rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), k=st.integers(1, H), d=st.sampled_from([7, 48, 256])
-)
+@given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), k=st.integers(1, H), d=st.sampled_from([7, 48, 256]))
 def test_encoding_many_rows_with_columns_of_all_lengths(kernels, rng, dtype, k, d):
     lengths = rng.choice([0, 1e-30, 1e-7, 1, 1, 1, 30], H) * rng.choice([1, 1e-20, 1e20])
     W_enc, b_enc = (rng.standard_normal((d, H)) * lengths).astype(dtype), rng.standard_normal(H).astype(dtype)

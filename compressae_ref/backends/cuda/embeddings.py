@@ -10,7 +10,7 @@ from numba import cuda
 
 from compressae_ref.arrays import on_device
 from compressae_ref.arrays import to_host as fetch
-from compressae_ref.backends.cuda.launch import A2, B1, F2, I2, elements, empty, kernel, place
+from compressae_ref.backends.cuda.launch import A2, B1, F2, I2, L1, elements, empty, kernel, place
 from compressae_ref.codes import Codes
 
 INFINITE, ZERO = 1, 2
@@ -40,6 +40,20 @@ def empty_rows(zero: Any, codes: Codes) -> None:
     """Give ``zero`` rows a code of zeros at the indices 0 to k − 1 (R4), in place."""
     if zero.any():
         _empty_rows(elements(codes.indices.size), place(zero.astype(np.uint8)), codes.indices, codes.values)
+
+
+def some_rows(x: Any, numbers: Any) -> Any:
+    """Rows of an array on the device by their numbers."""
+    some = empty((len(numbers), x.shape[1]), x.dtype)
+    _some_rows(elements(some.size), x, place(numbers), some)
+    return some
+
+
+@kernel
+def _some_rows(x: F2, numbers: L1, some: F2) -> None:
+    for number in range(cuda.grid(1), some.size, cuda.gridsize(1)):
+        i, c = number // some.shape[1], number % some.shape[1]
+        some[i, c] = x[numbers[i], c]
 
 
 @kernel

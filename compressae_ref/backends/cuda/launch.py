@@ -139,8 +139,8 @@ def place(array: Any) -> Any:
     if on_device(array):
         return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array)
     array = np.asarray(array)
-    if not (array.flags.c_contiguous or array.flags.f_contiguous):
-        array = np.ascontiguousarray(array)
+    if not (array.flags.c_contiguous or array.flags.f_contiguous) or 0 in array.strides:
+        array = array.copy()  # also one that is repeated in memory: for a kernel it would be of another type
     with _memory(array.nbytes):
         return cuda.to_device(array)
 

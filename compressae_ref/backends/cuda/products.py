@@ -20,7 +20,6 @@ from compressae_ref.backends.cuda.launch import (
     I1,
     I2,
     L1,
-    THREADS,
     L,
     changed,
     elements,
@@ -30,11 +29,12 @@ from compressae_ref.backends.cuda.launch import (
     place,
     rows,
 )
-from compressae_ref.backends.cuda.sums import ROOM_BYTES, chosen_dots, sum_before
+from compressae_ref.backends.cuda.rules import SIMULATED
+from compressae_ref.backends.cuda.sums import chosen_dots, room_bytes, sum_before
 from compressae_ref.backends.scalar import times
 from compressae_ref.codes import Codes
 
-CHUNK = 2 if THREADS < 32 else 32
+CHUNK = 2 if SIMULATED else 32
 """Rows that a block takes one after the other when lists are made."""
 
 
@@ -115,7 +115,7 @@ def _lists(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
     indices = _side_by_side([rows(codes.indices) for codes in parts])
     before, totals = _counted(indices, h)
     starts, entries = empty((h + 1,), np.int64), empty((2, indices.size), np.int32)
-    _begin(1, totals, starts, shared=ROOM_BYTES)
+    _begin(1, totals, starts, shared=room_bytes(_begin))
     _list(len(before), indices, before, starts, entries)
     return starts, entries
 
@@ -172,7 +172,7 @@ def _add_up(counts: I2, totals: I1) -> None:
 @kernel
 def _begin(totals: I1, starts: L1) -> None:
     room = cuda.shared.array(0, starts.dtype)  # int64
-    each = (totals.shape[0] + THREADS - 1) // THREADS
+    each = (totals.shape[0] + cuda.blockDim.x - 1) // cuda.blockDim.x
     first = min(cuda.threadIdx.x * each, totals.shape[0])
     last = min(first + each, totals.shape[0])
     count = 0

@@ -15,7 +15,6 @@ from compressae_ref.backends.cuda.launch import (
     F2,
     I2,
     L2,
-    THREADS,
     U2,
     L,
     elements,
@@ -26,7 +25,7 @@ from compressae_ref.backends.cuda.launch import (
     rows,
 )
 from compressae_ref.backends.cuda.rules import piece
-from compressae_ref.backends.cuda.sums import ROOM_BYTES, block_sum, sum_before
+from compressae_ref.backends.cuda.sums import block_sum, room_bytes, sum_before
 from compressae_ref.backends.scalar import magnitude, worse
 from compressae_ref.codes import Codes
 
@@ -75,7 +74,7 @@ def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | N
     kth = empty((n, 1), keys.dtype)
     bits = (m - 1 if most_rank is None else most_rank).bit_length()
     if k:
-        _largest(n, keys, ranks, bits, kept, others, kth, shared=ROOM_BYTES)
+        _largest(n, keys, ranks, bits, kept, others, kth, shared=room_bytes(_largest))
     else:
         _all(elements(n * m), others)
     return kept, others, kth
@@ -114,7 +113,7 @@ def _taken(indices: I2, values: F2, chosen: I2, own_indices: I2, own_values: F2)
 def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> None:
     room = cuda.shared.array(0, ranks.dtype)  # int64
     k, m = kept.shape[1], keys.shape[1]
-    each = (m + THREADS - 1) // THREADS
+    each = (m + cuda.blockDim.x - 1) // cuda.blockDim.x
     for row in range(cuda.blockIdx.x, keys.shape[0], cuda.gridDim.x):
         own = row % ranks.shape[0]
         key = _kth_key(keys, row, k, room)

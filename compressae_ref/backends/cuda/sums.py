@@ -7,12 +7,9 @@ from typing import Any
 from numba import cuda
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.cuda.launch import F2, I2, THREADS, empty, kernel, like, rows
+from compressae_ref.backends.cuda.launch import F2, I2, Kernel, empty, kernel, like, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.scalar import halves_again, times
-
-ROOM_BYTES = 8 * THREADS
-"""Shared memory for a whole number of each thread."""
 
 
 def pair_dots(a: Floats, b: Floats) -> Any:
@@ -33,6 +30,11 @@ def fold_bytes(a: Any) -> int:
     """Shared memory for the terms of `fold_dot`: what the first halving leaves of them."""
     d = a.shape[1]
     return int((d // 2 if halves_again(d) else d) * a.dtype.itemsize)
+
+
+def room_bytes(kernel: Kernel) -> int:
+    """Shared memory for a whole number of each thread."""
+    return 8 * kernel.threads
 
 
 @kernel
