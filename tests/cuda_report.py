@@ -10,10 +10,11 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 from unittest import mock
 
 GENERATIONS = ((8, 0), (9, 0))
@@ -43,20 +44,27 @@ class Compiled(NamedTuple):
 
 def compile_all() -> Iterator[Compiled]:
     """All kernels of the backend, with all their signatures, for all generations."""
-    from numba import cuda, types
-
     from compressae_ref.backends import cuda as _backend  # noqa: F401 - it declares the kernels
     from compressae_ref.backends.cuda.launch import KERNELS
 
     for capability in GENERATIONS:
         for kernel in KERNELS:
-            for width, signature in enumerate(kernel.signatures()):
-                # Numba asks the device what to compile pieces of kernels for; there is none.
-                device = mock.Mock(compute_capability=capability)
-                with mock.patch("numba.cuda.dispatcher.get_current_device", lambda device=device: device):
-                    ptx, _ = cuda.compile_ptx(kernel.function, types.void(*signature), cc=capability)
-                floats = ("float32", "float64")[width] if len(kernel.signatures()) == 2 else "none"
+            signatures = kernel.signatures()
+            for width, signature in enumerate(signatures):
+                floats = ("float32", "float64")[width] if len(signatures) == 2 else "none"
+                ptx = compiled_for(kernel.function, signature, capability)
                 yield _assembled(kernel.name, floats, capability, kernel.threads, ptx)
+
+
+def compiled_for(function: Callable[..., None], signature: Sequence[Any], capability: tuple[int, int]) -> str:
+    """The PTX of a kernel."""
+    from numba import cuda, types
+
+    # Numba asks the device what to compile pieces of kernels for; there is none.
+    device = SimpleNamespace(compute_capability=capability)
+    with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
+        ptx, _ = cuda.compile_ptx(function, types.void(*signature), cc=capability)
+    return str(ptx)
 
 
 def _assembled(name: str, floats: str, capability: tuple[int, int], threads: int, ptx: str) -> Compiled:

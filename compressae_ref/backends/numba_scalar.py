@@ -56,4 +56,4 @@ def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _rule in scalar.RULES:
-    overload(_rule, jit_options=OPTIONS, strict=False)(_as_it_is(_rule))
+    overload(_rule, jit_options=OPTIONS, strict=False, target="cpu")(_as_it_is(_rule))
