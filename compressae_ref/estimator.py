@@ -54,7 +54,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     zero_rows : what becomes of rows of zeros, which have no direction: "empty" gives them codes of zeros, and leaves
         them out of the training; "error" refuses them
     sparse_output : False: `transform` returns a dense array, of which ``set_output`` can make a data frame
-    backend : "numpy" or "numba": the same bits; None: numba where it is installed
+    backend : "numpy", "numba" or "cuda": the same bits; None: numba where it is installed
     random_state : an integer for the same model every time, a ``RandomState``, or None
 
     Attributes

@@ -50,7 +50,7 @@ def refine(
     params : of the model that made the codes
     k : stored entries per row, at most those of ``codes``; None: as many, which is least squares alone
     zero_rows : "error", or "empty" for codes of zeros (R17)
-    backend : "numpy" or "numba": the same bits
+    backend : "numpy", "numba" or "cuda": the same bits
 
     Returns
     -------

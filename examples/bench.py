@@ -40,6 +40,7 @@ except ImportError:
     sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
 from benchmarks import cluster, engines, formats, memory, minutes, retrieval, speed, start, storage
 
+from compressae_ref.backends import get_backend
 from compressae_ref.backends.threads import set_threads
 from compressae_ref.errors import CompressaeError
 
@@ -67,6 +68,8 @@ COMMANDS = {
 
 WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs")
 
+ON_A_GPU = ("step", "encode", "growth", "search", "items")
+
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 
 
@@ -88,6 +91,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, nargs="+", help=f"{default[0]}, or a table's own")
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--backend",
+        choices=("numba", "cuda"),
+        default="numba",
+        help="of `step`, `encode`, `growth`, `search`, `items`: cuda measures them on a GPU, PyTorch's side, too",
+    )
     parser.add_argument("--seconds", type=float, default=300, help="of `sustained`")
     parser.add_argument("--budgets", type=float, nargs="+", default=minutes.BUDGETS, help="seconds of `minute`")
     parser.add_argument("--picture", help="where `growth` and `minute` draw (beside the benchmarks)")
@@ -97,11 +106,14 @@ def main() -> None:
         parser.error(f"{options.what}: expected --queries")
     if options.what in (*WITH_QUERIES, "formats", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
+    if options.backend == "cuda" and options.what not in ON_A_GPU:
+        parser.error(f"{options.what}: expected --backend cuda for one of {', '.join(ON_A_GPU)}")
     for name, default in {**DEFAULTS, **own}.items():
         setattr(options, name, getattr(options, name) or default)
     set_threads(options.threads)
     torch.set_num_threads(options.threads)
     try:
+        get_backend(options.backend)
         command(options)
     except (CompressaeError, OSError) as error:
         sys.exit(f"bench.py: {error}")

@@ -33,9 +33,12 @@ AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 KERNELS_IN_THREADS = ["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"]
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0"
-"""Whether Numba simulates a GPU: then the tests of backends are about that one alone."""
-if SIMULATED:
+"""Whether Numba simulates a GPU."""
+ON_CUDA = SIMULATED or os.environ.get("TEST_ON_GPU", "0") != "0"
+"""Whether the tests of backends are about that one alone."""
+if ON_CUDA:
     AVAILABLE_BACKENDS, KERNELS_IN_THREADS = ["cuda"], ["cuda"]
+if SIMULATED:
     from tests import simulator
 
     simulator.install()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +17,13 @@ from hypothesis import strategies as st
 
 from compressae_ref import adam, fit, ops, sums
 from compressae_ref import backends as backends_module
-from compressae_ref.backends import get_backend, numpy_cpu
+from compressae_ref.backends import cuda_needs, get_backend, numpy_cpu
+from compressae_ref.backends.cuda_needs import what_cuda_lacks
 from compressae_ref.errors import BackendError
 from compressae_ref.fileformat import save_model
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
-from tests.conftest import KERNELS_IN_THREADS, SIMULATED, kernels_in_threads
+from tests.conftest import KERNELS_IN_THREADS, ON_CUDA, SIMULATED, kernels_in_threads
 
 pytest.importorskip("numba")
 FEW = 16
@@ -200,7 +204,7 @@ def test_a_whole_training_run_gives_the_same_file_from_either_backend(kernels, d
     settings = {"n_latents": 70, "k": 5, "batch_size": 64, "steps": 25, "warmup_steps": 3}
     if SIMULATED:
         x, settings = x[:50], {"n_latents": 24, "k": 3, "batch_size": 10, "steps": 4, "rows_per_block": 4}
-    names = ("numpy", "cuda" if SIMULATED else "numba")
+    names = ("numpy", "cuda" if ON_CUDA else "numba")
     for name in names:
         save_model(tmp_path / f"{name}.npz", fit(x, backend=name, **settings).model)
     one, other = ((tmp_path / f"{name}.npz").read_bytes() for name in names)
@@ -293,6 +297,46 @@ def test_an_absent_or_unknown_backend_says_what_to_do(monkeypatch):
     monkeypatch.setattr(backends_module, "_numba_is_installed", lambda: False)
     with pytest.raises(BackendError, match=r"pip install 'compressae-ref\[numba\]'"):
         get_backend("numba")
+
+
+def test_cuda_is_only_asked_for_by_name_and_says_what_it_lacks(monkeypatch, fresh_choice):
+    assert get_backend().name in ("numba", "numpy")
+    here = importlib.util.find_spec
+    for package, module in (("numba", "numba"), ("numba-cuda", "numba_cuda")):
+        missing = lambda name, module=module: None if name == module else here(name) or True  # noqa: E731
+        monkeypatch.setattr(cuda_needs.importlib.util, "find_spec", missing)
+        with pytest.raises(BackendError) as error:
+            get_backend("cuda")
+        expected = f"backend 'cuda' needs the package {package}: pip install 'compressae-ref[cuda]'"
+        assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("driver", "devices", "compiler", "message"),
+    [
+        (None, 1, True, None),
+        ("CUDA driver library cannot be found.\n\nEnsure that", 1, True, "the driver of an NVIDIA GPU, .* Ensure that"),
+        ("[100] Call to cuInit results in CUDA_ERROR_NO_DEVICE", 0, True, "an NVIDIA GPU, and the driver finds none"),
+        (None, 0, True, "an NVIDIA GPU, and the driver finds none"),
+        (None, 1, False, r"NVIDIA's compiler \(libnvvm\): pip install 'compressae-ref\[cuda\]'"),
+    ],
+)
+def test_what_else_a_gpu_needs_is_named_in_one_line(driver, devices, compiler, message, monkeypatch):
+    if SIMULATED:
+        pytest.skip("nothing is lacking there")
+    loaded = SimpleNamespace(driver=SimpleNamespace(is_available=driver is None, initialization_error=driver))
+    fakes = {
+        "numba.cuda": SimpleNamespace(config=SimpleNamespace(ENABLE_CUDASIM=0), list_devices=lambda: [0] * devices),
+        "numba.cuda.cudadrv": SimpleNamespace(driver=loaded, nvvm=SimpleNamespace(is_available=lambda: compiler)),
+    }
+    import numba
+
+    monkeypatch.setattr(numba, "cuda", fakes["numba.cuda"], raising=False)
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    monkeypatch.setattr(cuda_needs.importlib.util, "find_spec", lambda name: True)
+    lacking = what_cuda_lacks()
+    assert lacking == message if message is None else re.fullmatch(message, lacking)
 
 
 def test_a_backend_is_taken_as_it_is():

@@ -12,13 +12,13 @@ from compressae_ref.codes import Codes
 from compressae_ref.ranking import Hits, Items, Queries, best_of
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
-from tests.conftest import KERNELS_IN_THREADS, SIMULATED, kernels_in_threads
+from tests.conftest import KERNELS_IN_THREADS, ON_CUDA, SIMULATED, kernels_in_threads
 
 numba_lists = pytest.importorskip("compressae_ref.backends.numba_lists")
 numba_heap = pytest.importorskip("compressae_ref.backends.numba_heap")
 
 
-@pytest.fixture(scope="module", params=KERNELS_IN_THREADS if SIMULATED else ["numpy, 1 thread", *KERNELS_IN_THREADS])
+@pytest.fixture(scope="module", params=KERNELS_IN_THREADS if ON_CUDA else ["numpy, 1 thread", *KERNELS_IN_THREADS])
 def kernels(request):
     with kernels_in_threads(request.param) as kernels, pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "ITEMS_PER_BLOCK", 7)

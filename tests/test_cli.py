@@ -39,6 +39,7 @@ from compressae_ref import (
     train_command,
 )
 from compressae_ref import demo as demo_module
+from compressae_ref.backends.cuda_needs import what_cuda_lacks
 from compressae_ref.config import TrainConfig
 from compressae_ref.evaluation import command as evaluate_module
 from compressae_ref.evaluation.evaluate import evaluate
@@ -871,6 +872,27 @@ def test_wrong_usage_is_exit_code_2(command, capsys, tmp_path, line):
     assert out == ""
     assert err.startswith("usage: compressae-ref")
     assert "error: " in err.splitlines()[-1]
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train {x} -o {out} --n-latents 64 --k 4 --steps 3 --backend cuda",
+        "encode {model} {x} -o {out} --backend cuda",
+        "search {model} {codes} {queries} --backend cuda",
+        "evaluate {model} {x} --backend cuda",
+        "demo --backend cuda",
+    ],
+)
+@pytest.mark.skipif(what_cuda_lacks() is None, reason="there is one")
+def test_without_a_gpu_the_backend_is_refused_in_one_line(command, capsys, tmp_path, line):
+    before = listing(tmp_path)
+    assert cli.main(command(line)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("compressae-ref: backend 'cuda' needs ")
+    assert "Traceback" not in err
     assert listing(tmp_path) == before
 
 

@@ -1,6 +1,7 @@
 """The "cuda" backend in Numba's simulator: the bits of the truth, arrays that stay on the device, and its errors.
 
-Run with ``NUMBA_ENABLE_CUDASIM=1``. The contract of all backends is tested in `test_backends` and `test_best_items`.
+Run with ``NUMBA_ENABLE_CUDASIM=1`` or, where there is a GPU, with ``TEST_ON_GPU=1``. The contract of all backends is
+tested in `test_backends` and `test_best_items`.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from compressae_ref.verify.report import Suite, run
 from compressae_ref.verify.vectors import default_folder
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
-from tests.conftest import SIMULATED
+from tests.conftest import ON_CUDA, SIMULATED
 
-if not SIMULATED:
-    pytest.skip("needs NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)
+if not ON_CUDA:
+    pytest.skip("needs NUMBA_ENABLE_CUDASIM=1, or a GPU and TEST_ON_GPU=1", allow_module_level=True)
 
 from numba import cuda
 
@@ -70,6 +71,9 @@ def foreign_arrays(monkeypatch):
 
 
 KERNELS_BY_NAME = {each.name: each for each in KERNELS}
+
+
+simulated_only = pytest.mark.skipif(not SIMULATED, reason="is about the simulator")
 
 
 def on_a_device(*arrays):
@@ -168,6 +172,7 @@ def test_every_kernel_runs_here():
     assert launched == {each.name for each in KERNELS}
 
 
+@simulated_only
 def test_an_argument_of_another_type_than_was_compiled_is_an_error_here():
     pair_dots, x, wide, by_columns = (
         KERNELS_BY_NAME["sums.pair_dots"],
@@ -178,6 +183,7 @@ def test_an_argument_of_another_type_than_was_compiled_is_an_error_here():
             pair_dots(1, *arguments)
 
 
+@simulated_only
 def test_threads_that_do_not_all_meet_are_an_error_here():
     before = list(KERNELS)
 
@@ -388,6 +394,7 @@ def test_rows_too_long_for_shared_memory_are_an_error():
 # -- the dense product of another library -----------------------------------------------------------------------------
 
 
+@simulated_only
 def test_the_library_is_used_where_it_can_be(monkeypatch):
     calls = []
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.measure import device_of
 from compressae_ref import Codes, Index, Model
 
 TOP = 100
@@ -14,9 +15,9 @@ Search = Callable[[int, int], np.ndarray]
 """Ids (n, TOP) of what is found for the queries from one number to another; or of nothing, where only time counts."""
 
 
-def ours(codes: Codes, asked: Codes, x_q: np.ndarray, model: Model) -> dict[str, Search]:
+def ours(codes: Codes, asked: Codes, x_q: np.ndarray, model: Model, backend: str) -> dict[str, Search]:
     """The exact index, asked for many queries at once and for one after the other."""
-    index = Index.build(codes, model=model)
+    index = Index.build(codes, model=model, backend=backend)
 
     def one_by_one(first: int, last: int) -> np.ndarray:
         return np.concatenate([index.search(asked[row], TOP).ids for row in range(first, last)])
@@ -27,10 +28,18 @@ def ours(codes: Codes, asked: Codes, x_q: np.ndarray, model: Model) -> dict[str,
     }
 
 
-def ours_asymmetric(codes: Codes, x_q: np.ndarray, model: Model) -> dict[str, Search]:
+def ours_on_the_processor(codes: Codes, asked: Codes, model: Model) -> dict[str, Search]:
+    """The exact index beside one on a GPU."""
+    index = Index.build(codes, model=model, backend="numba")
+    return {
+        "this package, sparse space, on the processor": lambda first, last: index.search(asked[first:last], TOP).ids
+    }
+
+
+def ours_asymmetric(codes: Codes, x_q: np.ndarray, model: Model, backend: str) -> dict[str, Search]:
     """Dense queries against all reconstructions, and against the best of the sparse space alone."""
-    sparse = Index.build(codes, model=model)
-    index = Index.build(codes, space="asymmetric", model=model)
+    sparse = Index.build(codes, model=model, backend=backend)
+    index = Index.build(codes, space="asymmetric", model=model, backend=backend)
     return {
         "this package, asymmetric": lambda first, last: index.search(x_q[first:last], TOP).ids,
         "this package, sparse, 1,000 rescored": lambda first, last: (
@@ -103,11 +112,11 @@ def qdrant(codes: Codes, asked: Codes) -> dict[str, Search]:
     return {"Qdrant (in process)": search}
 
 
-def dense_search(x: np.ndarray, x_q: np.ndarray) -> dict[str, Search]:
+def dense_search(x: np.ndarray, x_q: np.ndarray, backend: str) -> dict[str, Search]:
     """PyTorch's product and the best of each block of items, and of those the best."""
     import torch
 
-    items, queries = torch.from_numpy(x), torch.from_numpy(x_q)
+    items, queries = (torch.from_numpy(each).to(device_of(backend)) for each in (x, x_q))
 
     def search(first: int, last: int) -> np.ndarray:
         scores, ids = [], []
@@ -117,7 +126,7 @@ def dense_search(x: np.ndarray, x_q: np.ndarray) -> dict[str, Search]:
             scores.append(found.values)
             ids.append(found.indices + start)
         best = torch.topk(torch.cat(scores, dim=1), TOP).indices
-        return torch.gather(torch.cat(ids, dim=1), 1, best).numpy()
+        return torch.gather(torch.cat(ids, dim=1), 1, best).cpu().numpy()
 
     return {"dense search (PyTorch, product and topk)": search}
 

@@ -35,9 +35,23 @@ def in_turns(turns: int, calls: int = 4, **functions: Callable[[], object]) -> d
             start = time.perf_counter()
             for _ in range(calls):
                 function()
+            settle()
             if turn:
                 seconds[name].append((time.perf_counter() - start) / calls)
     return {name: np.array(each) for name, each in seconds.items()}
+
+
+def settle() -> None:
+    """Wait until a GPU, if one is in use, has done what it was asked."""
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def device_of(backend: str) -> str:
+    """Where PyTorch computes beside a backend: on a GPU beside "cuda", unless that is simulated."""
+    import torch
+
+    return "cuda" if backend == "cuda" and torch.cuda.is_available() else "cpu"
 
 
 def spread(values: np.ndarray, digits: int) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 
-from benchmarks.measure import same
+from benchmarks.measure import device_of, same
 from compressae_ref import Model, TrainConfig, init_params
 from compressae_ref.backends import get_backend
 from compressae_ref.config import ROWS_PER_BLOCK
@@ -19,31 +21,38 @@ LR = 1e-3
 class Problem:
     """One setting: the same rows and parameters for everybody."""
 
-    def __init__(self, x: np.ndarray, n: int, h: int, k: int) -> None:
+    def __init__(self, x: np.ndarray, n: int, h: int, k: int, backend: str = "numba") -> None:
         self.x, self.k = np.resize(x, (n, x.shape[1])), k
         self.params = init_params(x.shape[1], h, np.random.default_rng(0))
         self.compressor, self.x_unit = Model(self.params, k), unit_rows(self.x, np.float32)
-        self.kernels = get_backend("numba")
-        self.state, self.config = init_state(self.params), TrainConfig(n_latents=h, k=k)
-        self.x_torch, self.model = torch.tensor(self.x), oracle.leaves(self.params)
+        self.backend, self.kernels, device = backend, get_backend(backend), device_of(backend)
+        self.state, self.config = init_state(self.params, self.kernels), TrainConfig(n_latents=h, k=k)
+        self.rows = self.kernels.place(self.x)  # on a GPU both sides have them there
+        self.x_torch = torch.tensor(self.x, device=device)
+        self.model = oracle.Oracle(*(each.detach().to(device).requires_grad_() for each in oracle.leaves(self.params)))
+        self.factors = [torch.tensor(each, device=device) for each in (self.x_unit, np.array(self.params.W_enc))]
         self.optimizer = torch.optim.Adam(self.model, lr=LR, fused=True)
 
     def product(self) -> None:
         """The one dense product, in blocks as large as those of the package."""
         for start in range(0, len(self.x_unit), ROWS_PER_BLOCK):
-            self.x_unit[start : start + ROWS_PER_BLOCK] @ self.params.W_enc
+            if self.backend == "cuda":
+                self.factors[0][start : start + ROWS_PER_BLOCK] @ self.factors[1]
+            else:
+                self.x_unit[start : start + ROWS_PER_BLOCK] @ self.params.W_enc
 
     def step(self) -> None:
         """A training step of this package."""
-        train_step(self.state, self.x, self.config, self.kernels, LR)
+        train_step(self.state, self.rows, self.config, self.kernels, LR)
 
     def step_torch(self) -> None:
         """A training step of PyTorch."""
         oracle.train_step(self.x_torch, self.model, self.k, self.optimizer)
 
-    def encode(self, backend: str = "numba") -> None:
+    def encode(self, backend: str | None = None) -> None:
         """Codes of all rows."""
-        self.compressor.encode(self.x, backend=backend)
+        backend = backend or self.backend
+        self.compressor.encode(self.rows if backend == "cuda" else self.x, backend=backend)
 
     @torch.no_grad()
     def encode_torch(self) -> torch.Tensor:
@@ -57,15 +66,19 @@ class Problem:
         grads = self.params.zeros_like()
         losses = loss_and_grads(self.x[:256], self.params, self.k, self.kernels, grads)
         codes = encode_unit(self.x_unit[:256], self.params, aux_k(self.k, self.params.n_latents), self.kernels)
-        masks = [torch.tensor(each.to_dense() != 0) for each in (acts.codes_k, codes)]
+        truth = encode_unit(self.x_unit[:256], self.params, codes.k, get_backend("numba"))
+        if not (np.array_equal(codes.indices, truth.indices) and np.array_equal(codes.values, truth.values)):
+            sys.exit(f"codes: expected the same bits from backend {self.backend!r} as from 'numba', got others")
+        device = self.x_torch.device
+        masks = [torch.tensor(each.to_dense() != 0, device=device) for each in (acts.codes_k, codes)]
         loss = oracle.losses(self.x_torch[:256], self.model, self.k, masks)[0]
         loss.backward()
         same(losses.loss, loss.item(), 1e-6, "loss")
         for name, ours in grads.arrays().items():
-            theirs = getattr(self.model, name).grad.numpy()
+            theirs = getattr(self.model, name).grad.cpu().numpy()
             same(ours, theirs, 1e-5 * np.abs(theirs).max(), f"gradient of {name}")
         self.optimizer.zero_grad()
-        dense = self.encode_torch()[:256].numpy()
-        shared = (dense != 0) & masks[0].numpy()
+        dense = self.encode_torch()[:256].cpu().numpy()
+        shared = (dense != 0) & masks[0].cpu().numpy()
         same(shared.sum() / (len(dense) * self.k), 1, 1e-3, "share of the selections in common")
         same(acts.codes_k.to_dense()[shared], dense[shared], 1e-5, "codes")

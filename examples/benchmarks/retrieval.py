@@ -22,16 +22,20 @@ def search(options: argparse.Namespace) -> None:
     """Milliseconds per query among all items, in turns, and what share of the exact results each one finds."""
     model, x, x_q = _problem(options, max(options.items))
     codes, asked = model.encode(x), model.encode(x_q)
-    dense, sparse = ({} for _ in range(2))
-    sparse |= contenders.ours(codes, asked, x_q, model) | contenders.scipy_product(codes, asked)
-    for name, make in (
-        ("sparse_dot_topn", lambda: contenders.sparse_dot_topn(codes, asked, options.threads)),
-        ("qdrant", lambda: contenders.qdrant(codes, asked)),
-    ):
-        sparse |= _if_there(name, make)
-    dense |= contenders.dense_product(x, x_q) | contenders.dense_search(x, x_q)
-    dense |= _if_there("faiss", lambda: contenders.faiss_indexes(x, x_q, options.threads, options.faiss))
-    dense |= contenders.ours_asymmetric(codes, x_q, model)
+    sparse = contenders.ours(codes, asked, x_q, model, options.backend)
+    dense = contenders.dense_search(x, x_q, options.backend)
+    if options.backend == "cuda":
+        sparse |= contenders.ours_on_the_processor(codes, asked, model)
+    else:
+        sparse |= contenders.scipy_product(codes, asked)
+        for name, make in (
+            ("sparse_dot_topn", lambda: contenders.sparse_dot_topn(codes, asked, options.threads)),
+            ("qdrant", lambda: contenders.qdrant(codes, asked)),
+        ):
+            sparse |= _if_there(name, make)
+        dense |= contenders.dense_product(x, x_q)
+        dense |= _if_there("faiss", lambda: contenders.faiss_indexes(x, x_q, options.threads, options.faiss))
+    dense |= contenders.ours_asymmetric(codes, x_q, model, options.backend)
     exact = Index.build(codes, model=model).search(asked, TOP).ids
     near = _dense_truth(x, x_q)
     head("items", "engine", "ms per query", "times as long", "recall of the exact codes", "recall of the dense", text=2)
@@ -100,9 +104,10 @@ def items(options: argparse.Namespace) -> None:
     for n in options.items:
         codes = Codes.trusted(*(np.resize(each, (n, base.k)) for each in (base.indices, base.values)), base.n_latents)
         start = time.perf_counter()
-        index = Index.build(codes)
+        index = Index.build(codes, backend=options.backend)
         seconds = time.perf_counter() - start
-        lists = sum(each.nbytes for each in index._segments[0].lists if isinstance(each, np.ndarray))
+        made = index._segments[0].lists
+        lists = getattr(made, "nbytes", None) or sum(each.nbytes for each in made if isinstance(each, np.ndarray))
         took = in_turns(
             options.turns,
             1,
@@ -111,10 +116,11 @@ def items(options: argparse.Namespace) -> None:
         )
         found[n] = [took["many"] / len(x_q), took["one"] / 20]
         line(f"{n:,}", f"{seconds:.2f}", f"{lists / n:.0f}", *(spread(1e3 * each, 3) for each in found[n]))
-    _draw(found, Path(options.picture or HERE / "items.png"))
+    where = "a GPU" if options.backend == "cuda" else f"{options.threads} threads"
+    _draw(found, Path(options.picture or HERE / "items.png"), where)
 
 
-def _draw(found: dict[int, list[np.ndarray]], path: Path) -> None:
+def _draw(found: dict[int, list[np.ndarray]], path: Path, where: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -126,7 +132,7 @@ def _draw(found: dict[int, list[np.ndarray]], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("items")
     axes.set_ylabel("milliseconds per query")
-    axes.set_title("Exact top 100 in sparse space, 2 threads")
+    axes.set_title(f"Exact top 100 in sparse space, {where}")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -27,7 +27,7 @@ def step(options: argparse.Namespace) -> None:
     for n in options.rows:
         for h in options.latents:
             for k in options.k:
-                problem = Problem(x, n, h, k)
+                problem = Problem(x, n, h, k, options.backend)
                 problem.check()
                 seconds = in_turns(options.turns, product=problem.product, **_sides(problem, options.what))
                 figures = [spread(1e3 * seconds[name], 1) for name in ("product", "ours", "theirs")]
@@ -56,7 +56,7 @@ def growth(options: argparse.Namespace) -> None:
         "d", "h", "k", "rows", "step, ms", "PyTorch, ms", "times as fast", "encode, ms", "PyTorch, ms", "times as fast"
     )
     for h, k in settings:
-        problem = Problem(x, n, h, k)
+        problem = Problem(x, n, h, k, options.backend)
         problem.check()
         cells = []
         for what in ("step", "encode"):
@@ -64,7 +64,8 @@ def growth(options: argparse.Namespace) -> None:
             found[h, k, what] = ratio = seconds["theirs"] / seconds["ours"]
             cells += [*(spread(1e3 * seconds[side], 1) for side in ("ours", "theirs")), spread(ratio, 2)]
         line(x.shape[1], h, k, n, *cells)
-    title = f"d = {x.shape[1]}, batches of {n:,} rows, {options.threads} threads"
+    where = "a GPU" if options.backend == "cuda" else f"{options.threads} threads"
+    title = f"d = {x.shape[1]}, batches of {n:,} rows, {where}"
     _draw(found, (usual_h, usual_k), Path(options.picture or HERE / "growth.png"), title)
 
 

@@ -50,6 +50,11 @@ class DeviceItems:
         self.values, self.norms = empty((codes.k, padded), values.dtype), place(np.asarray(norms))
         _lay_out(elements(codes.k * padded), indices, values, self.indices, self.values)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it on the device."""
+        return sum(int(each.nbytes) for each in (self.indices, self.values, self.norms))
+
 
 def index_items(codes: Codes, norms: Floats) -> DeviceItems:
     """The codes on the device, one entry of all items after the other: neighbouring threads read neighbours."""
