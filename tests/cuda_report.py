@@ -17,8 +17,13 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
+import numpy as np
+
 GENERATIONS = ((8, 0), (9, 0))
 """Compute capabilities: A100, and H100."""
+
+D = 768
+"""Dimensions of the rows for which shared memory is said."""
 
 WIDTH = 9
 """Characters of a column of numbers."""
@@ -34,7 +39,7 @@ class Compiled(NamedTuple):
     ptx: str
     registers: int
     shared: int
-    """bytes of shared memory that a block always has"""
+    """bytes of shared memory of a block, for rows of the paper's 768 dimensions"""
     local: int
     """bytes of local memory of a thread: arrays that are not in registers"""
     spilled: int
@@ -49,11 +54,9 @@ def compile_all() -> Iterator[Compiled]:
 
     for capability in GENERATIONS:
         for kernel in KERNELS:
-            signatures = kernel.signatures()
-            for width, signature in enumerate(signatures):
-                floats = ("float32", "float64")[width] if len(signatures) == 2 else "none"
+            for signature in kernel.signatures():
                 ptx = compiled_for(kernel.function, signature, capability)
-                yield _assembled(kernel.name, floats, capability, kernel.threads, ptx)
+                yield _assembled(kernel, signature, capability, ptx)
 
 
 def compiled_for(function: Callable[..., None], signature: Sequence[Any], capability: tuple[int, int]) -> str:
@@ -67,7 +70,7 @@ def compiled_for(function: Callable[..., None], signature: Sequence[Any], capabi
     return str(ptx)
 
 
-def _assembled(name: str, floats: str, capability: tuple[int, int], threads: int, ptx: str) -> Compiled:
+def _assembled(kernel: Any, signature: Sequence[Any], capability: tuple[int, int], ptx: str) -> Compiled:
     with tempfile.TemporaryDirectory() as folder:
         source, machine_code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
@@ -75,16 +78,26 @@ def _assembled(name: str, floats: str, capability: tuple[int, int], threads: int
         command = [str(assembler()), architecture, "-v", str(source), "-o", str(machine_code)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{name}: {done.stderr}")
-        said = done.stderr
+            raise RuntimeError(f"{kernel.name}: {done.stderr}")
+        said, cubin = done.stderr, machine_code.read_bytes()
 
-        def number(pattern: str) -> int:
-            return sum(map(int, re.findall(pattern, said)))
+    def number(pattern: str) -> int:
+        return sum(map(int, re.findall(pattern, said)))
 
-        spilled = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
-        local = number(r"(\d+) bytes stack frame")
-        counts = number(r"Used (\d+) registers"), number(r"(\d+) bytes smem"), local, spilled
-        return Compiled(name, floats, capability, threads, ptx, *counts, machine_code.read_bytes())
+    floats = _floats(kernel, signature)
+    first = SimpleNamespace(shape=(1, D), dtype=np.dtype(floats if floats != "none" else np.int32))
+    shared = number(r"(\d+) bytes smem") + kernel.shared(first, kernel.threads)
+    spilled = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
+    counts = number(r"Used (\d+) registers"), shared, number(r"(\d+) bytes stack frame"), spilled
+    return Compiled(kernel.name, floats, capability, kernel.threads, ptx, *counts, cubin)
+
+
+def _floats(kernel: Any, signature: Sequence[Any]) -> str:
+    """The floats that a kernel computes with."""
+    for kind, argument in zip(kernel.kinds, signature, strict=True):
+        if kind[0] in "FU":
+            return f"float{getattr(argument, 'dtype', argument).bitwidth}"
+    return "none"
 
 
 def assembler() -> Path:

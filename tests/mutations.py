@@ -174,3 +174,219 @@ FAULTS = [
     Fault("engines get what they do not look at", "stores/contract.py", "Codes(vectors.indices, vectors.values, vectors.n_latents)", "pass", "test_stores.py -k memory"),
     Fault("negative products count as positive", "stores/ask.py", "np.where(indices % 2, -values, values)", "values", "test_signs.py -k scores_of"),
 ]  # fmt: skip
+
+
+# -- the "cuda" backend -----------------------------------------------------------------------------------------------
+
+(
+    CUDA_SUMS,
+    CUDA_SELECT,
+    CUDA_ENCODE,
+    CUDA_PRODUCT,
+    CUDA_PRODUCTS,
+    CUDA_ROWS,
+    CUDA_SEARCH,
+    CUDA_LAUNCH,
+    CUDA_EMBEDDINGS,
+) = (
+    f"backends/cuda/{name}.py"
+    for name in ("sums", "select", "encode", "product", "products", "rows", "search", "launch", "embeddings")
+)
+DEVICE = "device.py"
+
+CUDA_FAULTS = [  # their tests run where Numba simulates a GPU
+    Fault(
+        "cuda: the fold adds neighbours",
+        CUDA_SUMS,
+        "terms[c] = terms[c] + terms[c + left]",
+        "terms[c] = terms[2 * c] + terms[2 * c + 1]",
+        "test_backends.py -k all_pairs",
+    ),
+    Fault(
+        "cuda: threads before this one are not counted",
+        CUDA_SUMS,
+        "for thread in range(me):",
+        "for thread in range(1, me):",
+        "test_backends.py -k test_selection",
+    ),
+    Fault(
+        "cuda: a thread does not wait for the others",
+        CUDA_SUMS,
+        "cuda.syncthreads()  # before somebody writes other counts",
+        "pass if cuda.threadIdx.x else cuda.syncthreads()",
+        "test_backends.py -k test_selection",
+    ),
+    Fault(
+        "cuda: all that are tied are kept",
+        CUDA_SELECT,
+        "free = k - block_sum(above, room)",
+        "free = k",
+        "test_backends.py -k test_selection",
+    ),
+    Fault(
+        "cuda: the lowest bit is not looked at",
+        CUDA_SELECT,
+        "for step in range(8 * keys.itemsize):",
+        "for step in range(8 * keys.itemsize - 1):",
+        "test_backends.py -k last_bits",
+    ),
+    Fault(
+        "cuda: of ties the first is lost",
+        CUDA_SELECT,
+        "ranks[own, i] < trial)",
+        "ranks[own, i] <= trial)",
+        "test_backends.py -k test_selection",
+    ),
+    Fault(
+        "cuda: the bias is added twice",
+        CUDA_ENCODE,
+        "pre[i, t] + b[latents[i, t]]",
+        "pre[i, t] + b[latents[i, t]] + b[latents[i, t]]",
+        "test_backends.py -k test_encoding",
+    ),
+    Fault(
+        "cuda: −0 is stored",
+        CUDA_ENCODE,
+        "stored(pre[i, t] + b[latents[i, t]], pre.dtype.type(0))",
+        "pre[i, t] + b[latents[i, t]]",
+        "test_backends.py -k test_selection",
+    ),
+    Fault(
+        "cuda: the first guess is believed",
+        CUDA_ENCODE,
+        "(left_out + bound < kept).all()",
+        "(left_out - 9 < kept).all()",
+        "test_cuda.py -k looked_at",
+    ),
+    Fault(
+        "cuda: the bound is forgotten",
+        CUDA_ENCODE,
+        "left_out + bound < kept",
+        "left_out <= kept",
+        "test_cuda.py -k looked_at",
+    ),
+    Fault(
+        "cuda: tiles reach beyond the rows",
+        CUDA_PRODUCT,
+        "b[j, c] if j < h and c < d else",
+        "b[j, c] if j < h + 1 and c < d else",
+        "test_cuda.py -k within_its_bound",
+    ),
+    Fault("cuda: TF32 is taken for exact", CUDA_PRODUCT, '"CUPY_TF32", ', "", "test_cuda.py -k library"),
+    Fault(
+        "cuda: the rest is added first",
+        CUDA_PRODUCTS,
+        "base[i, c] + total if",
+        "total if",
+        "test_backends.py -k decoding",
+    ),
+    Fault(
+        "cuda: rows come in another order",
+        CUDA_PRODUCTS,
+        "before[chunk, j] += 1",
+        "before[chunk, j] += 0",
+        "test_backends.py -k add_up",
+    ),
+    Fault(
+        "cuda: what was there is added, though it counts no more",
+        CUDA_PRODUCTS,
+        "total = out[j, c] if add else",
+        "total = out[j, c] if add >= 0 else",
+        "test_backends.py -k add_up",
+    ),
+    Fault(
+        "cuda: the gradient is not that of both",
+        CUDA_ROWS,
+        "less_k, x_hat_k[i, c]) + aux",
+        "less_k, x_hat_k[i, c])",
+        "test_backends.py -k test_rows",
+    ),
+    Fault(
+        "cuda: the second moment is not of squares",
+        CUDA_ROWS,
+        "rest2, times(grad[i], grad[i]), tiny",
+        "rest2, grad[i], tiny",
+        "test_backends.py -k test_adam",
+    ),
+    Fault(
+        "cuda: what is not allowed is found",
+        CUDA_SEARCH,
+        "if allowed[i] else keys.dtype.type(0)",
+        "if allowed[i] < 2 else keys.dtype.type(0)",
+        "test_best_items.py -k sort",
+    ),
+    Fault(
+        "cuda: negative scores are the best",
+        CUDA_SEARCH,
+        "key = ~bits if bits & sign else bits | sign",
+        "key = bits",
+        "test_best_items.py -k sort",
+    ),
+    Fault("cuda: −0 is less than +0", CUDA_SEARCH, "(sign if zero else key)", "key", "test_cuda.py -k minus_zero"),
+    Fault(
+        "cuda: tiles know their own numbers alone",
+        CUDA_SEARCH,
+        "ids[q, entry] = tile * ranks.shape[1] + i",
+        "ids[q, entry] = i",
+        "test_best_items.py -k many_items",
+    ),
+    Fault(
+        "cuda: no memory is the end",
+        CUDA_LAUNCH,
+        "if part.stop - part.start <= 1:",
+        "if part.stop - part.start <= 99:",
+        "test_cuda.py -k memory_runs_out",
+    ),
+    Fault(
+        "cuda: in a smaller block rows are left out",
+        CUDA_LAUNCH,
+        "        most = most if done is not None else most // 2",
+        "        start, most = (start, most) if done is not None else (start + 1, most // 2)",
+        "test_cuda.py -k memory_runs_out",
+    ),
+    Fault(
+        "cuda: an infinite row passes",
+        CUDA_EMBEDDINGS,
+        "finite = finite and math.isfinite(x[i, c])",
+        "finite = finite and x[i, c] == x[i, c]",
+        "test_cuda.py -k bad_rows",
+    ),
+    Fault(
+        "cuda: parameters are copied again and again",
+        DEVICE,
+        "_PLACED[params] = params.map(backend.place)\n    return _PLACED[params]",
+        "_PLACED[params] = params.map(backend.place)\n    return params.map(backend.place)",
+        "test_cuda.py -k copied_to_the_device_once",
+    ),
+    Fault(
+        "cuda: the processor is asked instead",
+        "backends/__init__.py",
+        'if backend == "cuda" and (missing := what_cuda_lacks()):',
+        'if backend == "cuda" and (missing := ""):',
+        "test_backends.py -k says_what_it_lacks",
+    ),
+]
+
+COMPILED_FAULTS = [  # those of these look at what the CUDA compiler makes
+    Fault(
+        "cuda: products are fused with sums",
+        "backends/cuda/rules.py",
+        "return lambda a, b: rounded(a, b)",
+        "return lambda a, b: a * b",
+        "test_cuda_compile.py -k rounded_one_by_one",
+    ),
+    Fault(
+        "cuda: float32 is widened",
+        CUDA_ROWS,
+        "norm = root(fold_dot(W_dec, row, W_dec, row, terms), W_dec.dtype.type(0))",
+        "norm = root(fold_dot(W_dec, row, W_dec, row, terms), 0.0)",
+        "test_cuda_compile.py -k widened",
+    ),
+    Fault(
+        "cuda: room is shared by a piece",
+        CUDA_SUMS,
+        "    room[cuda.threadIdx.x] = count\n",
+        "    room = cuda.shared.array(128, room.dtype)\n    room[cuda.threadIdx.x] = count\n",
+        "test_cuda_compile.py -k both_generations",
+    ),
+]

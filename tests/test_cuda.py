@@ -21,6 +21,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.config import TrainConfig
 from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError
 from compressae_ref.model import Model
+from compressae_ref.ranking import Items, Queries
 from compressae_ref.spaces import SPACES
 from compressae_ref.train import init_state, train_step
 from compressae_ref.verify.programs import ask_package
@@ -262,6 +263,21 @@ def test_tiles_of_any_size_find_the_same(tile, top, monkeypatch):
     monkeypatch.setattr(searching, "TILE", tile)
     twice = CODES[np.arange(41) // 2]  # ties
     ours, true = (search(CODES[:3], twice, top, backend=name) for name in ("cuda", "numpy"))
+    assert_same_bits(ours.ids, true.ids)
+    assert_same_bits(ours.scores, true.scores)
+
+
+def test_minus_zero_is_as_good_as_zero_and_keeps_its_sign():
+    """A dot that underflows: −1e-30 · 1e-30 divided by norms is −0, and ties with +0 by rank."""
+    items = Codes(np.zeros((5, 1), int), np.array([[-1e-30], [1e-30], [-1e-30], [0], [1]], "f4"), 2)
+    norms = np.full(5, 4e7, "f4")
+    asked = Queries(Codes([[0]], np.full((1, 1), 1e-15, "f4"), 2), np.ones(1, "f4"))
+    ours, true = (
+        backend.best_items(asked, Items(items, norms, np.arange(5), None, backend.index_items(items, norms)), 4)
+        for backend in (CUDA, get_backend("numpy"))
+    )
+    assert np.signbit(true.scores[0]).any()
+    assert not true.scores[0, 1:].any()
     assert_same_bits(ours.ids, true.ids)
     assert_same_bits(ours.scores, true.scores)
 

@@ -46,7 +46,7 @@ def test_nothing_is_spilled_and_a_block_fits_a_device(compiled):
     for each in compiled:
         assert (each.spilled, each.local) == (0, 0), each[:4]
         assert each.registers * each.threads <= 64 << 10, each[:4]
-        assert each.shared == 0, "what is shared is asked for at the launch"
+        assert each.shared <= 48 << 10, each[:4]
         assert each.cubin.startswith(b"\x7fELF")
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 
 import compressae_ref
-from tests.mutations import FAULTS, Fault
+from tests.conftest import SIMULATED
+from tests.mutations import COMPILED_FAULTS, CUDA_FAULTS, FAULTS, Fault
 
 PACKAGE = Path(compressae_ref.__file__).parent
 TESTS = Path(__file__).parent
+TESTED_HERE = [*CUDA_FAULTS, *COMPILED_FAULTS] if SIMULATED else FAULTS
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+@pytest.mark.parametrize("fault", [*FAULTS, *CUDA_FAULTS, *COMPILED_FAULTS], ids=lambda fault: fault.what)
 def test_the_fault_can_be_made(fault):
     text = (PACKAGE / fault.file).read_text(encoding="utf-8")
     assert text.count(fault.old) == 1, f"{fault.old!r} stands {text.count(fault.old)} times in {fault.file}"
@@ -47,11 +49,13 @@ def run_tests_of(fault: Fault) -> subprocess.CompletedProcess[str]:
         file, *options = shlex.split(fault.tests)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{file}", *options]
         environment = os.environ | {"PYTHONPATH": name, "HYPOTHESIS_PROFILE": "faults"}
+        if SIMULATED:
+            environment |= {"HYPOTHESIS_PROFILE": "simulated", "NUMBA_ENABLE_CUDASIM": str(int(fault in CUDA_FAULTS))}
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.mutation
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+@pytest.mark.parametrize("fault", TESTED_HERE, ids=lambda fault: fault.what)
 def test_the_fault_is_caught(fault, outcomes):
     result = outcomes[fault.what].result()
     # 1: tests failed. Below 0: the process was killed by what it did to its memory, which is no less red.

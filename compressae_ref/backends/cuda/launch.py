@@ -10,10 +10,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import cuda
+from numba import cuda, typeof
 from numba.core import types
 
 from compressae_ref.arrays import flat, on_device
@@ -44,31 +45,58 @@ MOST_BLOCKS = 2 if SIMULATED else 1 << 16
 SHARED_BYTES = 48 << 10
 """What every device has for a block without asking."""
 
+ROWS_AT_ONCE = 1 << 16
+"""Rows in the computer's memory that go to the device together, where they fit."""
+
 KERNELS: list[Kernel] = []
 """All kernels, for whoever wants to compile each."""
 
-WIDTHS = {"F": (types.float32, types.float64), "U": (types.uint32, types.uint64)}
+VARYING = ("FU", "A")
+"""Kinds whose numbers vary together."""
+
+NUMBERS: dict[str, list[dict[str, Any]]] = {
+    "FU": [{"F": types.float32, "U": types.uint32}, {"F": types.float64, "U": types.uint64}],
+    "A": [{"A": types.float16}, {"A": types.float32}, {"A": types.float64}],
+}
+
 FIXED = {"I": types.int32, "L": types.int64, "B": types.uint8}
+
+
+def _by_letter(numbers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {letter: number for each in (FIXED, *numbers) for letter, number in each.items()}
+
+
+def _type(kind: str, numbers: dict[str, Any]) -> Any:
+    letter, dimensions = kind[0], kind[1:]
+    return (
+        types.Array(numbers[letter], int(dimensions), "A" if letter == "A" else "C") if dimensions else numbers[letter]
+    )
+
+
+Bytes: TypeAlias = Callable[[Any, int], int]
+"""Shared memory of a block, from the first argument of a launch and the number of threads."""
 
 
 class Kernel:
     """A function that runs on the device, and the signatures it has."""
 
-    def __init__(self, function: Callable[..., None], threads: int) -> None:
-        self.function, self.threads = function, threads
+    def __init__(self, function: Callable[..., None], threads: int, shared: Bytes) -> None:
+        self.function, self.threads, self.shared = function, threads, shared
         self.compiled: Any = cuda.jit(function)
         self.kinds = [str(kind) for name, kind in function.__annotations__.items() if name != "return"]
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__.strip('_')}"
         KERNELS.append(self)
 
     def signatures(self) -> list[tuple[Any, ...]]:
-        """Numba's types of the arguments: with float32, and with float64, as far as they differ."""
-        return list(dict.fromkeys(tuple(_type(kind, width) for kind in self.kinds) for width in (0, 1)))
+        """Numba's types of the arguments: with floats of each width, as far as they differ."""
+        widths = product(*(NUMBERS[letter] for letter in VARYING if any(kind[0] in letter for kind in self.kinds)))
+        return [tuple(_type(kind, numbers) for kind in self.kinds) for numbers in map(_by_letter, widths)]
 
-    def __call__(self, work: int, *arguments: Any, shared: int = 0) -> None:
-        """Launch on ``work`` blocks, or fewer that do their work; ``shared`` bytes for each."""
+    def __call__(self, work: int, *arguments: Any) -> None:
+        """Launch on ``work`` blocks, or fewer that do their work."""
         if work <= 0:
             return
+        shared = self.shared(arguments[0], self.threads)
         if shared > SHARED_BYTES:
             raise BackendError(
                 f"backend 'cuda': expected rows that fit {SHARED_BYTES} bytes of shared memory, got {shared} bytes"
@@ -85,35 +113,21 @@ class Kernel:
 
 def kernel(function: Callable[..., None]) -> Kernel:
     """Declare a kernel; its parameters are annotated with kinds."""
-    return Kernel(function, THREADS)
+    return Kernel(function, THREADS, lambda first, threads: 0)
 
 
-def kernel_of(threads: int) -> Callable[[Callable[..., None]], Kernel]:
-    """Declare a kernel with another number of threads in a block."""
-    return lambda function: Kernel(function, threads)
-
-
-def _type(kind: str, width: int) -> Any:
-    letter, dimensions = kind[0], kind[1:]
-    number = types.float16 if letter == "A" else WIDTHS[letter][width] if letter in WIDTHS else FIXED[letter]
-    return types.Array(number, int(dimensions), "A" if letter == "A" else "C") if dimensions else number
+def kernel_with(shared: Bytes, threads: int = THREADS) -> Callable[[Callable[..., None]], Kernel]:
+    """Declare a kernel whose blocks share memory, or have another number of threads."""
+    return lambda function: Kernel(function, threads, shared)
 
 
 def _typed(kind: str, argument: Any) -> Any:
     """The type of an argument, as far as a kind tells apart what is compiled together."""
     if not hasattr(argument, "shape") or argument.shape == ():
-        return cuda_typeof(argument)
+        return typeof(argument)
     found = argument._numba_type_
-    if kind[0] == "A":
-        return types.Array(types.float16, found.ndim, "A")
-    return types.Array(found.dtype, found.ndim, found.layout if argument.size else "C")
-
-
-def cuda_typeof(number: Any) -> Any:
-    """Numba's type of a scalar argument."""
-    from numba import typeof
-
-    return typeof(number)
+    layout: Any = "A" if kind[0] == "A" else found.layout if argument.size else "C"
+    return types.Array(found.dtype, found.ndim, layout)
 
 
 def elements(count: int) -> int:
@@ -165,6 +179,13 @@ def columns(W: Any) -> Any:
 def like(first: Any, result: Any) -> Any:
     """A result where the first argument of a function lies."""
     return result if on_device(first) else fetch(result)
+
+
+def by_blocks(first: Any, work: Callable[[slice], Any]) -> Any:
+    """What ``work`` makes of all rows of ``first`` (n, …): on the device at once, else in blocks that are fetched."""
+    if on_device(first):
+        return work(slice(0, len(first)))
+    return np.concatenate(in_blocks(len(first), ROWS_AT_ONCE, lambda some: fetch(work(some))))
 
 
 @contextmanager

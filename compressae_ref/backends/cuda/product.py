@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import cuda
 
-from compressae_ref.backends.cuda.launch import F2, empty, kernel_of
+from compressae_ref.backends.cuda.launch import F2, empty, kernel_with
 from compressae_ref.backends.cuda.rules import SIMULATED
 
 SIDE = 2 if SIMULATED else 16
@@ -36,8 +36,7 @@ def dense_product(a: Any, b: Any) -> Any:
     out = empty((len(a), len(b)), a.dtype)
     cupy = _cupy()
     if cupy is None:
-        tiles = -(-len(a) // TILE) * -(-len(b) // TILE)
-        _product(tiles, a, b, out, shared=2 * TILE * PITCH * a.dtype.itemsize)
+        _product(-(-len(a) // TILE) * -(-len(b) // TILE), a, b, out)
     else:
         cupy.matmul(cupy.asarray(a), cupy.asarray(b).T, out=cupy.asarray(out))
     return out
@@ -57,7 +56,12 @@ def _cupy() -> Any:
     return cupy
 
 
-@kernel_of(SIDE * SIDE)
+def tile_bytes(a: Any, threads: int) -> int:
+    """Shared memory for a tile of each factor."""
+    return int(2 * TILE * PITCH * a.dtype.itemsize)
+
+
+@kernel_with(tile_bytes, SIDE * SIDE)
 def _product(a: F2, b: F2, out: F2) -> None:
     """Tiles of a and b go through shared memory; a thread adds up EACH × EACH sums, SIDE apart."""
     shared = cuda.shared.array(0, a.dtype)

@@ -21,10 +21,12 @@ from compressae_ref.backends.cuda.launch import (
     I2,
     L1,
     L,
+    by_blocks,
     changed,
     elements,
     empty,
     kernel,
+    kernel_with,
     like,
     place,
     rows,
@@ -39,7 +41,8 @@ CHUNK = 2 if SIMULATED else 32
 
 
 def decode(codes: Codes, W_dec: Floats) -> Any:
-    return like(codes.values, _decoded(codes, rows(W_dec)))
+    W = rows(W_dec)
+    return by_blocks(codes.values, lambda some: _decoded(codes[some], W))
 
 
 def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Any, Any]:
@@ -68,8 +71,10 @@ def _decode(indices: I2, values: F2, W_dec: F2, base: F2, x_hat: F2) -> None:
 
 
 def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Any:
-    grad = rows(grad_x_hat)
-    return like(grad_x_hat, chosen_dots(grad, rows(W_dec, grad.dtype), rows(codes.indices)))
+    W = rows(W_dec)
+    return by_blocks(
+        grad_x_hat, lambda some: chosen_dots(rows(grad_x_hat[some], W.dtype), W, rows(codes.indices[some]))
+    )
 
 
 # -- gradients of the weights -----------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ def _lists(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
     indices = _side_by_side([rows(codes.indices) for codes in parts])
     before, totals = _counted(indices, h)
     starts, entries = empty((h + 1,), np.int64), empty((2, indices.size), np.int32)
-    _begin(1, totals, starts, shared=room_bytes(_begin))
+    _begin(1, totals, starts)
     _list(len(before), indices, before, starts, entries)
     return starts, entries
 
@@ -169,7 +174,7 @@ def _add_up(counts: I2, totals: I1) -> None:
         totals[j] = total
 
 
-@kernel
+@kernel_with(room_bytes)
 def _begin(totals: I1, starts: L1) -> None:
     room = cuda.shared.array(0, starts.dtype)  # int64
     each = (totals.shape[0] + cuda.blockDim.x - 1) // cuda.blockDim.x

@@ -13,12 +13,13 @@ from compressae_ref.backends.cuda.launch import (
     F1,
     F2,
     F,
+    by_blocks,
     changed,
     elements,
     empty,
     flat_numbers,
     kernel,
-    like,
+    kernel_with,
     place,
     rows,
 )
@@ -41,13 +42,16 @@ from compressae_ref.ops import COSINE_EPS
 
 
 def normalize_rows(x: Floats) -> Any:
-    there = rows(x)
-    x_unit = empty(there.shape, there.dtype)
-    _normalize_rows(len(there), there, x_unit, shared=fold_bytes(there))
-    return like(x, x_unit)
+    def some_rows(some: slice) -> Any:
+        there = rows(x[some])
+        x_unit = empty(there.shape, there.dtype)
+        _normalize_rows(len(there), there, x_unit)
+        return x_unit
+
+    return by_blocks(x, some_rows)
 
 
-@kernel
+@kernel_with(fold_bytes)
 def _normalize_rows(x: F2, x_unit: F2) -> None:
     terms = cuda.shared.array(0, x.dtype)
     d = x.shape[1]
@@ -73,10 +77,10 @@ def _largest_magnitude(x: Any, row: Any) -> Any:
 
 def renormalize_decoder(W_dec: Floats) -> None:
     with changed(W_dec) as (atoms,):
-        _renormalize(len(atoms), atoms, shared=fold_bytes(atoms))
+        _renormalize(len(atoms), atoms)
 
 
-@kernel
+@kernel_with(fold_bytes)
 def _renormalize(W_dec: F2) -> None:
     terms = cuda.shared.array(0, W_dec.dtype)
     for row in range(cuda.blockIdx.x, W_dec.shape[0], cuda.gridDim.x):
@@ -87,10 +91,10 @@ def _renormalize(W_dec: F2) -> None:
 
 def project_decoder_gradient(grad_W_dec: Floats, W_dec: Floats) -> None:
     with changed(grad_W_dec) as (grad,):
-        _project(len(grad), grad, rows(W_dec), shared=fold_bytes(grad))
+        _project(len(grad), grad, rows(W_dec))
 
 
-@kernel
+@kernel_with(fold_bytes)
 def _project(grad_W_dec: F2, W_dec: F2) -> None:
     terms = cuda.shared.array(0, W_dec.dtype)
     for row in range(cuda.blockIdx.x, W_dec.shape[0], cuda.gridDim.x):
@@ -104,13 +108,13 @@ def loss_backward(x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: i
     cos, grad = empty((2, len(x)), x.dtype), empty((2 * len(x), x.shape[1]), x.dtype)
     toward = x.dtype.type(-1 / n_batch)
     numbers = (toward, toward * x.dtype.type(aux_weight), x.dtype.type(COSINE_EPS))
-    _loss_backward(len(x), x, rows(x_hat_k), rows(x_hat_aux), *numbers, cos, grad, shared=fold_bytes(x))
+    _loss_backward(len(x), x, rows(x_hat_k), rows(x_hat_aux), *numbers, cos, grad)
     if on_device(x_unit):
         return cos, (grad[: len(x)], grad[len(x) :])
     return fetch(cos), fetch(grad).reshape(2, *x.shape)
 
 
-@kernel
+@kernel_with(fold_bytes)
 def _loss_backward(x: F2, x_hat_k: F2, x_hat_aux: F2, to_k: F, to_aux: F, eps: F, cos: F2, grad: F2) -> None:
     terms = cuda.shared.array(0, x.dtype)
     n, d = x.shape

@@ -17,11 +17,11 @@ from compressae_ref.backends.cuda.launch import (
     I2,
     L2,
     U2,
+    by_blocks,
     elements,
     empty,
     in_blocks,
     kernel,
-    like,
     place,
     rows,
 )
@@ -66,10 +66,15 @@ def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
 
 
 def codes_dot(u: Floats, codes: Codes) -> Any:
-    there, values = rows(u), rows(codes.values)
-    dots = empty((len(there), len(codes)), there.dtype)
-    _codes_dot(elements(dots.size), there, rows(codes.indices), values, dots)
-    return like(u, dots)
+    indices, values = rows(codes.indices), rows(codes.values)
+
+    def some_dots(some: slice) -> Any:
+        there = rows(u[some], values.dtype)
+        dots = empty((len(there), len(values)), there.dtype)
+        _codes_dot(elements(dots.size), there, indices, values, dots)
+        return dots
+
+    return by_blocks(u, some_dots)
 
 
 @kernel

@@ -20,6 +20,7 @@ from compressae_ref.backends.cuda.launch import (
     elements,
     empty,
     kernel,
+    kernel_with,
     like,
     place,
     rows,
@@ -74,7 +75,7 @@ def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | N
     kth = empty((n, 1), keys.dtype)
     bits = (m - 1 if most_rank is None else most_rank).bit_length()
     if k:
-        _largest(n, keys, ranks, bits, kept, others, kth, shared=room_bytes(_largest))
+        _largest(n, keys, ranks, bits, kept, others, kth)
     else:
         _all(elements(n * m), others)
     return kept, others, kth
@@ -109,7 +110,7 @@ def _taken(indices: I2, values: F2, chosen: I2, own_indices: I2, own_values: F2)
         own_values[i, t] = values[i, chosen[i, t]]
 
 
-@kernel
+@kernel_with(room_bytes)
 def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> None:
     room = cuda.shared.array(0, ranks.dtype)  # int64
     k, m = kept.shape[1], keys.shape[1]

@@ -7,37 +7,42 @@ from typing import Any
 from numba import cuda
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.cuda.launch import F2, I2, Kernel, empty, kernel, like, rows
+from compressae_ref.backends.cuda.launch import F2, I2, by_blocks, empty, kernel_with, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.scalar import halves_again, times
 
 
 def pair_dots(a: Floats, b: Floats) -> Any:
-    there, other = rows(a), rows(b, a.dtype)
-    dots = empty((len(there), len(other)), there.dtype)
-    _pair_dots(len(there) * len(other), there, other, dots, shared=fold_bytes(there))
-    return like(a, dots)
+    other = rows(b)
+
+    def some_dots(some: slice) -> Any:
+        there = rows(a[some], other.dtype)
+        dots = empty((len(there), len(other)), there.dtype)
+        _pair_dots(len(there) * len(other), there, other, dots)
+        return dots
+
+    return by_blocks(a, some_dots)
 
 
 def chosen_dots(a: Any, b: Any, chosen: Any) -> Any:
     """⟨a[i], b[chosen[i, t]]⟩ of arrays on the device (`sums.chosen_dots`)."""
     dots = empty(chosen.shape, a.dtype)
-    _chosen_dots(chosen.shape[0] * chosen.shape[1], a, b, chosen, dots, shared=fold_bytes(a))
+    _chosen_dots(chosen.shape[0] * chosen.shape[1], a, b, chosen, dots)
     return dots
 
 
-def fold_bytes(a: Any) -> int:
+def fold_bytes(a: Any, threads: int) -> int:
     """Shared memory for the terms of `fold_dot`: what the first halving leaves of them."""
     d = a.shape[1]
     return int((d // 2 if halves_again(d) else d) * a.dtype.itemsize)
 
 
-def room_bytes(kernel: Kernel) -> int:
+def room_bytes(first: Any, threads: int) -> int:
     """Shared memory for a whole number of each thread."""
-    return 8 * kernel.threads
+    return 8 * threads
 
 
-@kernel
+@kernel_with(fold_bytes)
 def _pair_dots(a: F2, b: F2, dots: F2) -> None:
     terms = cuda.shared.array(0, a.dtype)
     for pair in range(cuda.blockIdx.x, a.shape[0] * b.shape[0], cuda.gridDim.x):
@@ -47,7 +52,7 @@ def _pair_dots(a: F2, b: F2, dots: F2) -> None:
             dots[i, j] = dot
 
 
-@kernel
+@kernel_with(fold_bytes)
 def _chosen_dots(a: F2, b: F2, chosen: I2, dots: F2) -> None:
     terms = cuda.shared.array(0, a.dtype)
     for entry in range(cuda.blockIdx.x, chosen.shape[0] * chosen.shape[1], cuda.gridDim.x):
