@@ -86,7 +86,11 @@ class Codes:
 
     def astype(self, dtype: Any) -> Codes:
         """The same codes with values of another dtype; themselves, if it is the same."""
-        return self if self.values.dtype == dtype else self._like(self.indices, self.values.astype(dtype))
+        if self.values.dtype == dtype:
+            return self
+        if on_device(self.values):
+            raise DTypeError(f"codes: expected {dtype} for codes on a device, got {self.values.dtype}: to_host() first")
+        return self._like(self.indices, self.values.astype(dtype))
 
     def to_host(self) -> Codes:
         """The same codes in the computer's memory: themselves, unless they lie on a device."""

@@ -25,6 +25,7 @@ _CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", 
 
 def save_codes(path: PathLike, codes: Codes, ids: NDArray[Any] | None = None) -> None:
     """Write a codes file: CSR for ``scipy.sparse.load_npz``, which model made the codes, and perhaps their ids."""
+    codes = codes.to_host()
     _save_codes(path, codes, len(codes), [codes.values], [codes.indices], ids)
 
 

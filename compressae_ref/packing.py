@@ -106,7 +106,7 @@ def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -
     DomainError
         For another number of bits.
     """
-    data = get_backend(backend).pack_rows(codes, as_bits(bits))
+    data = get_backend(backend).pack_rows(codes.to_host(), as_bits(bits))
     return PackedCodes(data, codes.n_latents, codes.k, bits, codes.model)
 
 

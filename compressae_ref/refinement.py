@@ -60,7 +60,7 @@ def refine(
     ------
     ShapeError, DTypeError, DomainError
     """
-    source, k = as_source(x), as_k(codes.k if k is None else k, params.n_latents)
+    source, codes, k = as_source(x), codes.to_host(), as_k(codes.k if k is None else k, params.n_latents)
     _check_candidates(k, codes.k)
     model = Model(params, k)
     model.check_codes(codes)

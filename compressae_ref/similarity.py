@@ -26,6 +26,7 @@ def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None
     Norms are clamped below at 1e-8 (R6), so a code of zeros has cosine 0 with everything.
     """
     check_pair(queries, codes)
+    queries, codes = queries.to_host(), codes.to_host()
     queries, codes = (each.astype(np.result_type(queries.values, codes.values)) for each in (queries, codes))
     dots = get_backend(backend).codes_dot(queries.to_dense(), codes)
     return scaled_dots(dots, ops.code_norms(queries), ops.code_norms(codes))
@@ -79,4 +80,4 @@ def gram(params: Params) -> Floats:
 def _like_atoms(codes: Codes, W_dec: Floats) -> Codes:
     if codes.n_latents != len(W_dec):
         raise ShapeError(f"codes: expected n_latents = {len(W_dec)}, got {codes.n_latents}")
-    return codes.astype(W_dec.dtype)
+    return codes.to_host().astype(W_dec.dtype)

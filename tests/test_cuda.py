@@ -15,7 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Index, Params, evaluate, fit, init_params, load_model, ops, save_model, search
+from compressae_ref import (
+    Index,
+    Params,
+    evaluate,
+    fit,
+    init_params,
+    load_model,
+    ops,
+    pack,
+    save_codes,
+    save_model,
+    search,
+    sparse_cosine,
+)
 from compressae_ref.backends import get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.config import TrainConfig
@@ -444,12 +457,21 @@ def test_a_library_that_does_not_work_is_left_alone(monkeypatch):
     product._cupy.cache_clear()
 
 
-def test_codes_of_the_device_are_brought_here_by_all_that_needs_them():
+def test_codes_of_the_device_are_brought_here_by_all_that_needs_them(tmp_path):
     codes = MODEL.encode(place(X[:5]), backend="cuda")
     assert isinstance(codes.to_host().values, np.ndarray)
     assert CODES.to_host() is CODES
     assert "5 rows, k 3 of 24 latents, float32" in repr(codes)
     assert Codes.concatenate([codes.to_host(), CODES]).k == K
+    save_codes(tmp_path / "device.npz", codes)
+    save_codes(tmp_path / "host.npz", CODES[:5])
+    assert (tmp_path / "device.npz").read_bytes() == (tmp_path / "host.npz").read_bytes()
+    assert_same_bits(sparse_cosine(codes, codes, backend="cuda"), sparse_cosine(CODES[:5], CODES[:5], backend="numpy"))
+    packed = pack(codes, backend="cuda")
+    assert_same_codes(packed.unpack(backend="cuda"), pack(CODES[:5], backend="numpy").unpack(backend="numpy"))
+    anonymous = Codes.trusted(codes.indices, codes.values, H)
+    with pytest.raises(DTypeError, match="expected float64 for codes on a device, got float32"):
+        Model(MODEL.params.map(lambda array: array.astype("f8")), K).decode(anonymous, backend="cuda")
 
 
 def test_parameters_are_copied_to_the_device_once(monkeypatch):
