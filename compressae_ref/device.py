@@ -7,7 +7,7 @@ comes of it stays there. It is checked as `checks.as_embeddings` checks what lie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,9 +20,6 @@ from compressae_ref.codes import Codes
 from compressae_ref.data import shuffled_batches
 from compressae_ref.errors import BackendError, ShapeError
 from compressae_ref.params import Params
-
-if TYPE_CHECKING:
-    from compressae_ref.model import Model
 
 _PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
 
@@ -61,18 +58,18 @@ def unit_rows_on_device(
     return backend.cast(backend.normalize_rows(block), params.dtype), zero
 
 
-def encode_on_device(model: Model, x: Any, k: int | None, zero_rows: ZeroRows, backend: Backend) -> Codes:
+def encode_on_device(params: Params, x: Any, k: int, zero_rows: ZeroRows, backend: Backend, model: str | None) -> Codes:
     """`Model.encode` of an array on the device, in blocks of rows; the codes stay there."""
     needs_cuda(x, backend, "x")
     from compressae_ref.backends.cuda.embeddings import empty_rows, faults
     from compressae_ref.backends.cuda.encode import ROWS_AT_ONCE
     from compressae_ref.backends.cuda.select import empty_codes
 
-    params, x = placed(model.params, backend), backend.place(x)
+    params, x = placed(params, backend), backend.place(x)
     check_kind(x.shape, x.dtype, "x", params.d)
     if not len(x):
         raise ShapeError("x: expected at least one row, got none")
-    k = as_k(model.k if k is None else k, params.n_latents)
+    k = as_k(k, params.n_latents)
     indices, values = empty_codes((len(x), k), params.dtype)
     for start in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
@@ -82,7 +79,7 @@ def encode_on_device(model: Model, x: Any, k: int | None, zero_rows: ZeroRows, b
         empty_rows(zero, codes)
         indices[rows].copy_to_device(codes.indices)
         values[rows].copy_to_device(codes.values)
-    return Codes.trusted(indices, values, params.n_latents, model.digest)
+    return Codes.trusted(indices, values, params.n_latents, model)
 
 
 class DeviceSource:

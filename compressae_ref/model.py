@@ -202,7 +202,8 @@ class Model:
         ShapeError, DTypeError, DomainError
         """
         if on_device(x):
-            return encode_on_device(self, x, k, zero_rows, get_backend(backend))
+            k = self.k if k is None else k
+            return encode_on_device(self.params, x, k, zero_rows, get_backend(backend), self.digest)
         return Codes.concatenate(list(self.encode_blocks(x, k, zero_rows=zero_rows, backend=backend)))
 
     def encode_blocks(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from numba.extending import overload
 
 from compressae_ref.backends import scalar
@@ -48,12 +45,5 @@ __all__ = [
 ]
 
 
-def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
-    def implementation(*arguments: Any) -> Callable[..., Any]:
-        return function
-
-    return implementation
-
-
 for _rule in scalar.RULES:
-    overload(_rule, jit_options=OPTIONS, strict=False, target="cpu")(_as_it_is(_rule))
+    overload(_rule, jit_options=OPTIONS, strict=False, target="cpu")(scalar.as_it_is(_rule))

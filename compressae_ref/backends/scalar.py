@@ -21,6 +21,15 @@ def rule(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a compiler's ``overload`` asks for: it gives the function itself, for arguments of any types."""
+
+    def implementation(*arguments: Any) -> Callable[..., Any]:
+        return function
+
+    return implementation
+
+
 # -- order ------------------------------------------------------------------------------------------------------------
 
 

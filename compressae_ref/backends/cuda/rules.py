@@ -53,14 +53,7 @@ def _register() -> None:
     overload(scalar.times, target="cuda", strict=False)(product)
     for each in scalar.RULES:
         if each is not scalar.times:
-            overload(each, target="cuda", strict=False)(_as_it_is(each))
-
-
-def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
-    def implementation(*arguments: Any) -> Callable[..., Any]:
-        return function
-
-    return implementation
+            overload(each, target="cuda", strict=False)(scalar.as_it_is(each))
 
 
 if not SIMULATED:
