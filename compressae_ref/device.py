@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import on_device, to_host
 from compressae_ref.backends import Backend
-from compressae_ref.checks import ZeroRows, as_k, as_zero_rows, check_kind, reject, reject_rows
+from compressae_ref.checks import ZeroRows, as_zero_rows, check_kind, reject, reject_rows
 from compressae_ref.codes import Codes
 from compressae_ref.data import shuffled_batches
 from compressae_ref.errors import BackendError, ShapeError
@@ -69,7 +69,6 @@ def encode_on_device(params: Params, x: Any, k: int, zero_rows: ZeroRows, backen
     check_kind(x.shape, x.dtype, "x", params.d)
     if not len(x):
         raise ShapeError("x: expected at least one row, got none")
-    k = as_k(k, params.n_latents)
     indices, values = empty_codes((len(x), k), params.dtype)
     for start in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)

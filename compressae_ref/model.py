@@ -202,8 +202,7 @@ class Model:
         ShapeError, DTypeError, DomainError
         """
         if on_device(x):
-            k = self.k if k is None else k
-            return encode_on_device(self.params, x, k, zero_rows, get_backend(backend), self.digest)
+            return encode_on_device(self.params, x, self._k(k), zero_rows, get_backend(backend), self.digest)
         return Codes.concatenate(list(self.encode_blocks(x, k, zero_rows=zero_rows, backend=backend)))
 
     def encode_blocks(
@@ -217,9 +216,12 @@ class Model:
     ) -> Iterator[Codes]:
         """The codes of `encode` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
         source, kernels = as_source(x), get_backend(backend)
-        k = as_k(self.k if k is None else k, self.params.n_latents)
+        k = self._k(k)
         for start in range(first_row, len(source), ROWS_PER_BLOCK):
             yield self._encode_block(source, k, start, zero_rows, kernels)
+
+    def _k(self, k: int | None) -> int:
+        return as_k(self.k if k is None else k, self.params.n_latents)
 
     def _encode_block(self, source: RowSource, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
         x_unit, zero = unit_block(source, first_row, self.params, zero_rows, backend)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Codes, DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref import BackendError, Codes, DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.checks import as_embeddings
 from compressae_ref.ops import abs_topk
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
@@ -193,3 +194,31 @@ def test_how_codes_are_shown():
     assert repr(Codes([[0]], [[1.0]], 2, "0123456789abcdef")) == (
         "Codes(1 rows, k 1 of 2 latents, float64, model 0123456789ab)"
     )
+
+
+class OnADevice(np.ndarray):
+    """An array that says that it lies on a device, and can be copied from there."""
+
+    __cuda_ndarray__ = True
+
+    def copy_to_host(self):
+        return np.array(self)
+
+
+def test_codes_on_a_device_are_copied_and_others_are_not():
+    codes = Codes(np.array([[0, 2]]), np.array([[1.5, -2]], np.float32), 3, "digest")
+    assert codes.to_host() is codes
+    there = Codes.trusted(codes.indices.view(OnADevice), codes.values.view(OnADevice), 3, "digest")
+    here = there.to_host()
+    assert type(here.indices) is type(here.values) is np.ndarray
+    assert (here.n_latents, here.model) == (3, "digest")
+    assert_same_codes(here, codes)
+    assert there.astype(np.float32) is there
+    with pytest.raises(DTypeError, match=r"expected float64 for codes on a device, got float32: to_host\(\) first"):
+        there.astype("float64")
+
+
+def test_arrays_on_a_device_are_refused_where_they_cannot_be_read():
+    x = np.ones((3, 2), np.float32).view(OnADevice)
+    with pytest.raises(BackendError, match="^x: expected an array in the computer's memory, got one on a CUDA device$"):
+        as_embeddings(x)
