@@ -187,15 +187,14 @@ class Model:
 
         Parameters
         ----------
-        x : (n, d) array or any source of rows (`data.RowSource`), at any scale; read and encoded in blocks. With
-            backend="cuda" also an array on the device: then the codes stay there, too
+        x : (n, d) array, on a device too, or any source of rows (`data.RowSource`), at any scale; read in blocks
         k : stored entries per row; None: the k that the model was trained with
         zero_rows : "error", or "empty" for codes of zeros (R4)
         backend : "numpy", "numba" or "cuda": the same bits
 
         Returns
         -------
-        Codes in the model's dtype, with its digest
+        Codes in the model's dtype, with its digest; on the device, if x is there
 
         Raises
         ------

@@ -220,5 +220,7 @@ def test_codes_on_a_device_are_copied_and_others_are_not():
 
 def test_arrays_on_a_device_are_refused_where_they_cannot_be_read():
     x = np.ones((3, 2), np.float32).view(OnADevice)
-    with pytest.raises(BackendError, match="^x: expected an array in the computer's memory, got one on a CUDA device$"):
+    with pytest.raises(
+        BackendError, match=r"^x: expected an array in the computer's memory, got one on a CUDA device$"
+    ):
         as_embeddings(x)
