@@ -17,10 +17,11 @@ from compressae_ref.backends.threads import set_threads
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, derandomize=True, print_blob=True)
-settings.register_profile("simulated", settings.get_profile("ci"), max_examples=15)
 settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000)
 # For faults that must be found: the same examples every time, and no time for making the failing one small.
 settings.register_profile("faults", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
+# Simulated threads take their time.
+settings.register_profile("simulated", settings.get_profile("faults"), max_examples=15)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 PACKAGES = (
