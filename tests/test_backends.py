@@ -93,6 +93,17 @@ def test_selection_among_numbers_that_differ_in_their_last_bits(kernels, rng, dt
         assert_same_codes(encode_these(kernels, pre, k), ops.abs_topk(pre, k))
 
 
+def test_minus_zero_is_stored_as_zero_whatever_it_comes_from(kernels):
+    x_unit, W_enc, b_enc = (
+        np.ones((1, 1), "f4"),
+        np.array([[-0.0, 1, -0.0, 0]], "f4"),
+        np.array([-0.0, 0, 0, -0.0], "f4"),
+    )
+    for rows in (1, FEW):
+        codes = kernels.encode(np.tile(x_unit, (rows, 1)), W_enc, b_enc, 4)
+        assert_same_bits(codes.values, np.tile(np.array([0, 1, 0, 0], "f4"), (rows, 1)))
+
+
 def test_selection_of_not_a_number(kernels):
     pre = np.array([[np.nan, 1, -np.inf, 2, -0.0]], np.float32)
     with np.errstate(invalid="ignore"):

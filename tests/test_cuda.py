@@ -143,6 +143,24 @@ def test_codes_do_not_depend_on_how_many_latents_are_looked_at(more, monkeypatch
     assert more or attempts[:2] == [K, 2 * K], "a tie at the border proves nothing"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_product_that_is_off_by_its_bound_changes_no_code(seed, monkeypatch):
+    """Latents that differ by less than the rounding that the product is allowed, and a product that is off by that."""
+    rng = np.random.default_rng(seed)
+    W_enc = (rng.standard_normal((D, 1)) + 1e-6 * rng.standard_normal((D, H))).astype("f4")
+    b_enc, x_unit = np.zeros(H, "f4"), ops.normalize_rows(X[:4])
+    bound = ops.pre_bound(W_enc, b_enc)
+    exact = product.dense_product
+
+    def off(a, b):
+        near = exact(a, b).copy_to_host()
+        return place((near - np.sign(near) * bound * rng.choice([0.9, 0.2], near.shape)).astype("f4"))
+
+    monkeypatch.setattr(encoding, "dense_product", off)
+    monkeypatch.setattr(encoding, "MORE", 1)
+    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), ops.encode(x_unit, W_enc, b_enc, K))
+
+
 @pytest.mark.parametrize("blocks", [1, 3])
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_neither_blocks_nor_threads_change_a_bit(blocks, threads, monkeypatch):
