@@ -30,7 +30,8 @@ def placed(params: Params, backend: Backend, data: Any = None) -> Params:
     if backend.name != "cuda":
         return params
     if params not in _PLACED:
-        _PLACED[params] = params.map(backend.place)
+        by_columns = Params(np.asfortranarray(params.W_enc), params.b_enc, params.W_dec)
+        _PLACED[params] = by_columns.map(backend.place)
     return _PLACED[params]
 
 

@@ -250,6 +250,22 @@ def test_any_order_of_memory_will_do():
         assert_same_codes(MODEL.encode(x, backend="cuda").to_host(), CODES)
 
 
+def test_weights_may_lie_in_any_order_too():
+    W_enc, b_enc, W_dec = MODEL.params.arrays().values()
+    by_rows = Params(np.ascontiguousarray(W_enc), b_enc, W_dec)
+    assert_same_codes(Model(by_rows, K).encode(X, backend="cuda"), CODES)
+    x_unit, codes = ops.normalize_rows(X), CODES
+    truth = [np.zeros((D, H), "f4"), np.zeros(H, "f4"), np.zeros((H, D), "f4")]
+    get_backend("numpy").weights_backward([(codes, x_unit)], [codes], x_unit, *truth, False)
+    for order in "CF":
+        there = [place(np.ones((D, H), "f4", order=order)), place(np.ones(H, "f4")), place(np.ones((H, D), "f4"))]
+        CUDA.weights_backward([(codes, x_unit)], [codes], x_unit, *there, False)
+        for ours, true in zip(there, truth, strict=True):
+            assert_same_bits(np.ascontiguousarray(ours.copy_to_host()), true)
+        ours = CUDA.encode(x_unit, place(np.asarray(W_enc, order=order)), b_enc, K)
+        assert_same_codes(ours, ops.encode(x_unit, W_enc, b_enc, K))
+
+
 def test_nothing_is_copied_that_need_not_be(monkeypatch):
     x = place(X)
     monkeypatch.setattr(cuda, "to_device", lambda *_: pytest.fail("an upload"))

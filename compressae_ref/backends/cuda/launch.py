@@ -171,9 +171,15 @@ def rows(array: Any, dtype: Any = None) -> Any:
 
 def columns(W: Any) -> Any:
     """Wᵀ as a C-contiguous array on the device: of a matrix that lies there by columns no copy is made."""
-    if not on_device(W):
-        return place(np.ascontiguousarray(W.T))
+    if not by_columns(W):
+        return place(np.ascontiguousarray(fetch(W).T))
+    W = place(W)
     return W.ravel(order="F").reshape(W.shape[1], W.shape[0])
+
+
+def by_columns(W: Any) -> bool:
+    """Whether a matrix lies on the device by columns, as `params.Params` keeps W_enc."""
+    return on_device(W) and bool(place(W).is_f_contiguous())
 
 
 def like(first: Any, result: Any) -> Any:
@@ -189,17 +195,24 @@ def by_blocks(first: Any, work: Callable[[slice], Any]) -> Any:
 
 
 @contextmanager
-def changed(*arrays: Any, by_columns: bool = False) -> Iterator[list[Any]]:
+def changed(*arrays: Any) -> Iterator[list[Any]]:
     """Arrays on the device, to be changed there; those that lie in the computer's memory are changed with them."""
-    placed = [columns(each) if by_columns else _flat_or_rows(each) for each in arrays]
+    placed = [place(each) if on_device(each) else place(np.ascontiguousarray(each)) for each in arrays]
     yield placed
     for array, there in zip(arrays, placed, strict=True):
         if not on_device(array):
-            array[...] = fetch(there).T if by_columns else fetch(there).reshape(array.shape)
+            array[...] = fetch(there).reshape(array.shape)
 
 
-def _flat_or_rows(array: Any) -> Any:
-    return place(array) if on_device(array) else place(np.ascontiguousarray(array))
+@contextmanager
+def changed_columns(W: Any) -> Iterator[Any]:
+    """Wᵀ on the device, to be changed there, and W with it."""
+    there = columns(W)
+    yield there
+    if not on_device(W):
+        W[...] = fetch(there).T
+    elif not by_columns(W):
+        place(W).copy_to_device(np.ascontiguousarray(fetch(there).T))
 
 
 def flat_numbers(array: Any) -> Any:

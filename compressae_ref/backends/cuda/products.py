@@ -23,6 +23,7 @@ from compressae_ref.backends.cuda.launch import (
     L,
     by_blocks,
     changed,
+    changed_columns,
     elements,
     empty,
     kernel,
@@ -95,7 +96,7 @@ def weights_backward(
     by_latent = _lists([codes for codes, _ in parts], len(grad_W_dec))
     with changed(grad_W_dec) as (out,):
         _add_rows(by_latent, [(codes, rows(y)) for codes, y in parts], out, add)
-    with changed(grad_W_enc, by_columns=True) as (out,):
+    with changed_columns(grad_W_enc) as out:
         _add_rows(by_latent, [(codes, x) for codes in grad_pre], out, add)
     with changed(grad_b_enc) as (out,):
         _add_rows(by_latent, [(codes, ones) for codes in grad_pre], out.reshape(len(out), 1), add)
