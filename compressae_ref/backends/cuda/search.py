@@ -29,7 +29,7 @@ from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
 from compressae_ref.backends.scalar import cosine, times
 from compressae_ref.codes import Codes
-from compressae_ref.ranking import Hits, Items, Queries, best_of, stacked
+from compressae_ref.ranking import Hits, Items, Queries, best_of, no_hits, stacked
 
 TOGETHER = 2 if SIMULATED else 8
 """Queries for which a thread reads an item once."""
@@ -96,7 +96,7 @@ def best_items(queries: Queries, items: Items, top: int) -> Hits:
     search = _Search(there, place(ranks.reshape(tiles, TILE)), place(allowed), int(ranks.max(initial=0)))
     found = items.found(top)
     if not found:
-        return stacked([], items, top)
+        return no_hits(len(queries.norms), items.norms.dtype)
     some = in_blocks(len(queries.norms), QUERIES_AT_ONCE, lambda part: search.best(_part(queries, part), found))
     return stacked([best_of([hits], items.ranks, found) for hits in some], items, top)
 
