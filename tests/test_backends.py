@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from compressae_ref import adam, fit, ops, sums
 from compressae_ref import backends as backends_module
-from compressae_ref.backends import cuda_needs, get_backend, numpy_cpu
+from compressae_ref.backends import cuda_needs, get_backend, numpy_cpu, scalar
 from compressae_ref.backends.cuda_needs import what_cuda_lacks
 from compressae_ref.errors import BackendError
 from compressae_ref.fileformat import save_model
@@ -353,3 +354,13 @@ def test_what_else_a_gpu_needs_is_named_in_one_line(driver, devices, compiler, m
 def test_a_backend_is_taken_as_it_is():
     numpy_backend = get_backend("numpy")
     assert get_backend(numpy_backend) is numpy_backend
+
+
+def test_each_rule_on_numbers_is_used_by_the_kernels_of_both_compilers():
+    folder = Path(scalar.__file__).parent
+    rules = (folder / "scalar.py").read_text()
+    for kernels in (folder.glob("numba_*.py"), (folder / "cuda").glob("*.py")):
+        texts = "".join(path.read_text() for path in kernels if path.name not in ("numba_scalar.py", "rules.py"))
+        for rule in scalar.RULES:
+            called = rf"(?<!def )\b{rule.__name__}\("
+            assert re.search(called, texts) or re.search(called, rules), rule.__name__
