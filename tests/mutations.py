@@ -186,11 +186,11 @@ FAULTS = [
     CUDA_PRODUCTS,
     CUDA_ROWS,
     CUDA_SEARCH,
-    CUDA_LAUNCH,
+    CUDA_MEMORY,
     CUDA_EMBEDDINGS,
 ) = (
     f"backends/cuda/{name}.py"
-    for name in ("sums", "select", "encode", "product", "products", "rows", "search", "launch", "embeddings")
+    for name in ("sums", "select", "encode", "product", "products", "rows", "search", "memory", "embeddings")
 )
 DEVICE = "device.py"
 
@@ -216,8 +216,8 @@ CUDA_FAULTS = [  # their tests run where Numba simulates a GPU
     Fault("cuda: negative scores are the best", CUDA_SEARCH, "key = ~bits if bits & sign else bits | sign", "key = bits", "test_best_items.py -k sort"),
     Fault("cuda: −0 is less than +0", CUDA_SEARCH, "(sign if zero else key)", "key", "test_cuda.py -k minus_zero"),
     Fault("cuda: tiles know their own numbers alone", CUDA_SEARCH, "ids[q, entry] = tile * ranks.shape[1] + i", "ids[q, entry] = i", "test_best_items.py -k many_items"),
-    Fault("cuda: no memory is the end", CUDA_LAUNCH, "if part.stop - part.start <= 1:", "if part.stop - part.start <= 99:", "test_cuda.py -k memory_runs_out"),
-    Fault("cuda: in a smaller block rows are left out", CUDA_LAUNCH, "        most = most if done is not None else most // 2", "        start, most = (start, most) if done is not None else (start + 1, most // 2)", "test_cuda.py -k memory_runs_out"),
+    Fault("cuda: no memory is the end", CUDA_MEMORY, "if part.stop - part.start <= 1:", "if part.stop - part.start <= 99:", "test_cuda.py -k memory_runs_out"),
+    Fault("cuda: in a smaller block rows are left out", CUDA_MEMORY, "        most = most if done is not None else most // 2", "        start, most = (start, most) if done is not None else (start + 1, most // 2)", "test_cuda.py -k memory_runs_out"),
     Fault("cuda: an infinite row passes", CUDA_EMBEDDINGS, "finite = finite and math.isfinite(x[i, c])", "finite = finite and x[i, c] == x[i, c]", "test_cuda.py -k bad_rows"),
     Fault("cuda: parameters are copied again and again", DEVICE, "    return _PLACED[params]", "    return params.map(backend.place)", "test_cuda.py -k copied_to_the_device_once"),
     Fault("cuda: the processor is asked instead", "backends/__init__.py", "if backend == \"cuda\" and (missing := what_cuda_lacks()):", "if backend == \"cuda\" and (missing := \"\"):", "test_backends.py -k says_what_it_lacks"),

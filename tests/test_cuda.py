@@ -50,7 +50,8 @@ if not ON_CUDA:
 from numba import cuda
 
 from compressae_ref.backends.cuda import launch, product
-from compressae_ref.backends.cuda.launch import F2, KERNELS, Kernel, kernel, place
+from compressae_ref.backends.cuda.launch import F2, KERNELS, Kernel, kernel
+from compressae_ref.backends.cuda.memory import place
 
 CUDA = get_backend("cuda")
 encoding, searching = (sys.modules[f"compressae_ref.backends.cuda.{name}"] for name in ("encode", "search"))

@@ -9,7 +9,7 @@ What packs and refines codes is the CPU's: the same bits, and not done where tim
 
 from compressae_ref.backends.cuda.embeddings import cast
 from compressae_ref.backends.cuda.encode import encode
-from compressae_ref.backends.cuda.launch import place
+from compressae_ref.backends.cuda.memory import place
 from compressae_ref.backends.cuda.on_cpu import refine_unit
 from compressae_ref.backends.cuda.products import (
     count_latents,

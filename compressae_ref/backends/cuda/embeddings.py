@@ -10,7 +10,8 @@ from numba import cuda
 
 from compressae_ref.arrays import on_device
 from compressae_ref.arrays import to_host as fetch
-from compressae_ref.backends.cuda.launch import A2, B1, F2, I2, L1, elements, empty, kernel, place
+from compressae_ref.backends.cuda.launch import A2, B1, F2, I2, L1, elements, kernel
+from compressae_ref.backends.cuda.memory import empty, place
 from compressae_ref.codes import Codes
 
 INFINITE, ZERO = 1, 2

@@ -15,18 +15,8 @@ from numba import cuda
 
 from compressae_ref.arrays import Floats
 from compressae_ref.arrays import to_host as fetch
-from compressae_ref.backends.cuda.launch import (
-    F1,
-    F2,
-    I2,
-    columns,
-    elements,
-    empty,
-    in_blocks,
-    kernel,
-    like,
-    rows,
-)
+from compressae_ref.backends.cuda.launch import F1, F2, I2, elements, kernel
+from compressae_ref.backends.cuda.memory import columns, empty, in_blocks, like, rows
 from compressae_ref.backends.cuda.product import dense_product
 from compressae_ref.backends.cuda.select import largest, magnitudes, positions, taken, unsigned
 from compressae_ref.backends.cuda.sums import chosen_dots

@@ -12,7 +12,8 @@ from typing import Any
 
 from numba import cuda
 
-from compressae_ref.backends.cuda.launch import F2, empty, kernel_with
+from compressae_ref.backends.cuda.launch import F2, kernel_with
+from compressae_ref.backends.cuda.memory import empty
 from compressae_ref.backends.cuda.rules import SIMULATED
 
 SIDE = 2 if SIMULATED else 16

@@ -15,23 +15,8 @@ from numba import cuda
 
 from compressae_ref.arrays import Floats
 from compressae_ref.arrays import to_host as fetch
-from compressae_ref.backends.cuda.launch import (
-    F2,
-    I1,
-    I2,
-    L1,
-    L,
-    by_blocks,
-    changed,
-    changed_columns,
-    elements,
-    empty,
-    kernel,
-    kernel_with,
-    like,
-    place,
-    rows,
-)
+from compressae_ref.backends.cuda.launch import F2, I1, I2, L1, L, elements, kernel, kernel_with
+from compressae_ref.backends.cuda.memory import by_blocks, changed, changed_columns, empty, like, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.sums import chosen_dots, room_bytes, sum_before
 from compressae_ref.backends.scalar import times

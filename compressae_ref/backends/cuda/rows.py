@@ -9,20 +9,8 @@ from numba import cuda
 
 from compressae_ref.arrays import Floats, on_device
 from compressae_ref.arrays import to_host as fetch
-from compressae_ref.backends.cuda.launch import (
-    F1,
-    F2,
-    F,
-    by_blocks,
-    changed,
-    elements,
-    empty,
-    flat_numbers,
-    kernel,
-    kernel_with,
-    place,
-    rows,
-)
+from compressae_ref.backends.cuda.launch import F1, F2, F, elements, kernel, kernel_with
+from compressae_ref.backends.cuda.memory import by_blocks, changed, empty, flat_numbers, place, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import fold_bytes, fold_dot
 from compressae_ref.backends.scalar import (

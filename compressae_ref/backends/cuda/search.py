@@ -10,21 +10,8 @@ from numba import cuda
 
 from compressae_ref.arrays import Floats
 from compressae_ref.arrays import to_host as fetch
-from compressae_ref.backends.cuda.launch import (
-    B1,
-    F1,
-    F2,
-    I2,
-    L2,
-    U2,
-    by_blocks,
-    elements,
-    empty,
-    in_blocks,
-    kernel,
-    place,
-    rows,
-)
+from compressae_ref.backends.cuda.launch import B1, F1, F2, I2, L2, U2, elements, kernel
+from compressae_ref.backends.cuda.memory import by_blocks, empty, in_blocks, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
 from compressae_ref.backends.scalar import cosine, times
@@ -49,11 +36,26 @@ class DeviceItems:
         self.indices = empty((codes.k, padded), np.int32)
         self.values, self.norms = empty((codes.k, padded), values.dtype), place(np.asarray(norms))
         _lay_out(elements(codes.k * padded), indices, values, self.indices, self.values)
+        self.rows = place(np.arange(padded, dtype=np.int64).reshape(-1, TILE))
+        self.all = place((np.arange(padded) < self.n).astype(np.uint8))
+
+    def ranks(self, items: Items) -> tuple[Any, int]:
+        """Ranks (tiles, TILE) on the device, and the highest: row numbers, if they are in the same order."""
+        if (items.ranks[1:] > items.ranks[:-1]).all():
+            return self.rows, self.rows.size - 1
+        ranks = _padded_ranks(items, self.rows.size)
+        return place(ranks.reshape(self.rows.shape)), int(ranks.max())
+
+    def allowed(self, items: Items) -> Any:
+        """Which items may be found, on the device."""
+        if items.allowed is None:
+            return self.all
+        return place(np.pad(items.allowed, (0, self.rows.size - self.n)).astype(np.uint8))
 
     @property
     def nbytes(self) -> int:
         """Bytes of all of it on the device."""
-        return sum(int(each.nbytes) for each in (self.indices, self.values, self.norms))
+        return sum(int(each.nbytes) for each in (self.indices, self.values, self.norms, self.rows, self.all))
 
 
 def index_items(codes: Codes, norms: Floats) -> DeviceItems:
@@ -90,13 +92,10 @@ def _codes_dot(u: F2, indices: I2, values: F2, dots: F2) -> None:
 def best_items(queries: Queries, items: Items, top: int) -> Hits:
     """`ranking.best_items`."""
     there = items.lists if isinstance(items.lists, DeviceItems) else DeviceItems(items.codes, items.norms)
-    tiles = there.indices.shape[1] // TILE
-    ranks, allowed = _padded_ranks(items, tiles * TILE), np.zeros(tiles * TILE, np.uint8)
-    allowed[: there.n] = 1 if items.allowed is None else items.allowed
-    search = _Search(there, place(ranks.reshape(tiles, TILE)), place(allowed), int(ranks.max(initial=0)))
     found = items.found(top)
     if not found:
         return no_hits(len(queries.norms), items.norms.dtype)
+    search = _Search(there, *there.ranks(items), there.allowed(items))
     some = in_blocks(len(queries.norms), QUERIES_AT_ONCE, lambda part: search.best(_part(queries, part), found))
     return stacked([best_of([hits], items.ranks, found) for hits in some], items, top)
 
@@ -116,8 +115,8 @@ def _part(queries: Queries, part: slice) -> Queries:
 class _Search:
     """Items that are asked with some queries after the other."""
 
-    def __init__(self, items: DeviceItems, ranks: Any, allowed: Any, most_rank: int) -> None:
-        self.items, self.ranks, self.allowed, self.most_rank = items, ranks, allowed, most_rank
+    def __init__(self, items: DeviceItems, ranks: Any, most_rank: int, allowed: Any) -> None:
+        self.items, self.ranks, self.most_rank, self.allowed = items, ranks, most_rank, allowed
 
     def best(self, queries: Queries, top: int) -> Hits:
         """The ``top`` best items of each query, in any order."""
@@ -145,7 +144,7 @@ class _Search:
         """Item numbers (n_q, top) of the largest keys: of each tile first, where that leaves much less."""
         n_q, tiles = len(keys), len(self.ranks)
         if tiles == 1 or 2 * top > TILE:
-            return largest(keys, top, self.ranks.reshape(1, tiles * TILE), False, self.most_rank)[0]
+            return largest(keys, top, self.ranks.reshape(1, self.ranks.size), False, self.most_rank)[0]
         in_tiles = keys.reshape(n_q * tiles, TILE)
         kept, _, _ = largest(in_tiles, top, self.ranks, False, self.most_rank)
         ids, best_keys = empty((n_q, tiles * top), np.int32), empty((n_q, tiles * top), keys.dtype)

@@ -11,20 +11,8 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from compressae_ref.backends.cuda.launch import (
-    F2,
-    I2,
-    L2,
-    U2,
-    L,
-    elements,
-    empty,
-    kernel,
-    kernel_with,
-    like,
-    place,
-    rows,
-)
+from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, kernel, kernel_with
+from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import block_sum, room_bytes, sum_before
 from compressae_ref.backends.scalar import magnitude, worse

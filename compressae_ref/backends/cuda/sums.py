@@ -7,7 +7,8 @@ from typing import Any
 from numba import cuda
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.cuda.launch import F2, I2, by_blocks, empty, kernel_with, rows
+from compressae_ref.backends.cuda.launch import F2, I2, kernel_with
+from compressae_ref.backends.cuda.memory import by_blocks, empty, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.scalar import halves_again, times
 
