@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 from numba.cuda.simulator import kernel
+from numba.cuda.simulator.cudadrv import devicearray
 
 PATIENCE = 60
 """Seconds after which a thread that waits for the others gives up."""
@@ -49,6 +50,24 @@ class Thread(kernel.BlockThread):
         self._manager.barrier.wait(PATIENCE)
 
 
+ATTRIBUTES = {"shape", "strides", "dtype", "size", "nbytes", "ndim", "flags", "itemsize", "squeeze"}
+"""What an array on a device has (but for the last, which the simulator asks for); here it would have all of NumPy's."""
+
+
+def attribute(array, name):
+    if name not in ATTRIBUTES:
+        raise AttributeError(name)
+    return getattr(array._ary, name)
+
+
+def getitem(array, item, before=devicearray.FakeCUDAArray.__getitem__):
+    if array._ary.size == 0:
+        raise RuntimeError("non-empty slice into empty slice")  # what Numba says on a GPU
+    return before(array, item)
+
+
 def install():
-    """Let kernels run like that."""
+    """Let kernels run like that, on arrays that can do no more than real ones."""
     kernel.BlockManager = Block
+    devicearray.FakeCUDAArray.__getattr__ = attribute
+    devicearray.FakeCUDAArray.__getitem__ = getitem

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -453,6 +454,20 @@ def test_where_one_row_is_too_much_the_error_says_so(monkeypatch):
 def test_rows_too_long_for_shared_memory_are_an_error():
     with pytest.raises(BackendError, match="expected rows that fit 49152 bytes of shared memory, got 60004 bytes"):
         CUDA.pair_dots(np.ones((1, 15001), "f4"), np.ones((1, 15001), "f4"))
+
+
+class Warning128:
+    """A compiled kernel as on a GPU, where Numba warns of few blocks when a launch is configured."""
+
+    def __getitem__(self, configuration):
+        if configuration[0] < 128:
+            warnings.warn(f"Grid size {configuration[0]} will likely result in GPU under-utilization", stacklevel=2)
+        return lambda *arguments: None
+
+
+def test_few_blocks_are_no_reason_for_a_warning(monkeypatch):
+    monkeypatch.setattr(KERNELS_BY_NAME["sums.pair_dots"], "compiled", Warning128())
+    CUDA.pair_dots(place(X), place(X))  # warnings are errors
 
 
 # -- the dense product of another library -----------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
     def encode_some(some: slice) -> None:
         _encode(x[some], W, b, bound, indices[some], values[some])
 
-    in_blocks(len(x), ROWS_AT_ONCE, encode_some)
+    if len(x):
+        in_blocks(len(x), ROWS_AT_ONCE, encode_some)
     return Codes.trusted(like(x_unit, indices), like(x_unit, values), h)
 
 
@@ -54,8 +55,6 @@ def _bound(W: Any, b: Any) -> float:
 
 def _encode(x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> None:
     h, k = len(W), indices.shape[1]
-    if not len(x):
-        return
     near = dense_product(x, W)
     _add_row(elements(near.size), near, b)
     keys = near.view(unsigned(near.dtype))

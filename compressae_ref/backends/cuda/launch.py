@@ -7,6 +7,7 @@ types, each launch is held against them. So what is simulated is what is compile
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, TypeAlias
@@ -95,7 +96,15 @@ class Kernel:
             )
         if SIMULATED:
             self._hold_against_signatures(arguments)
-        self.compiled[min(work, MOST_BLOCKS), self.threads, 0, shared](*arguments)
+        self._configured(min(work, MOST_BLOCKS), shared)(*arguments)
+
+    def _configured(self, blocks: int, shared: int) -> Any:
+        """What is launched. Numba warns of fewer than 128 blocks; here that means that there is little to do."""
+        if blocks >= 128:
+            return self.compiled[blocks, self.threads, 0, shared]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Grid size")
+            return self.compiled[blocks, self.threads, 0, shared]
 
     def _hold_against_signatures(self, arguments: Sequence[Any]) -> None:
         got = tuple(_typed(kind, argument) for kind, argument in zip(self.kinds, arguments, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,11 +67,15 @@ def like(first: Any, result: Any) -> Any:
     return result if on_device(first) else fetch(result)
 
 
-def by_blocks(first: Any, work: Callable[[slice], Any]) -> Any:
-    """What ``work`` makes of all rows of ``first`` (n, …): on the device at once, else in blocks that are fetched."""
-    if on_device(first):
-        return work(slice(0, len(first)))
-    return np.concatenate(in_blocks(len(first), ROWS_AT_ONCE, lambda some: fetch(work(some))))
+def by_blocks(arrays: Sequence[Any], work: Callable[..., Any]) -> Any:
+    """What ``work`` makes of arrays (n, …): on the device at once, else of blocks of their rows, which are fetched.
+
+    On the device nothing is sliced: Numba cannot slice an array there that holds nothing.
+    """
+    if on_device(arrays[0]):
+        return work(*arrays)
+    n = len(arrays[0])
+    return np.concatenate(in_blocks(n, ROWS_AT_ONCE, lambda some: fetch(work(*(each[some] for each in arrays)))))
 
 
 @contextmanager

@@ -28,21 +28,21 @@ CHUNK = 2 if SIMULATED else 32
 
 def decode(codes: Codes, W_dec: Floats) -> Any:
     W = rows(W_dec)
-    return by_blocks(codes.values, lambda some: _decoded(codes[some], W))
+    return by_blocks([codes.indices, codes.values], lambda indices, values: _decoded(indices, values, W))
 
 
 def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Any, Any]:
     W = rows(W_dec)
-    x_hat_k = _decoded(codes_k, W)
-    x_hat_aux = _decoded(codes_rest, W, x_hat_k)
+    x_hat_k = _decoded(codes_k.indices, codes_k.values, W)
+    x_hat_aux = _decoded(codes_rest.indices, codes_rest.values, W, x_hat_k)
     return like(codes_k.values, x_hat_k), like(codes_k.values, x_hat_aux)
 
 
-def _decoded(codes: Codes, W_dec: Any, base: Any = None) -> Any:
-    values = rows(codes.values, W_dec.dtype)
-    x_hat = empty((len(codes), W_dec.shape[1]), values.dtype)
+def _decoded(indices: Any, values: Any, W_dec: Any, base: Any = None) -> Any:
+    indices, values = rows(indices), rows(values, W_dec.dtype)
+    x_hat = empty((len(values), W_dec.shape[1]), values.dtype)
     base = W_dec[:0] if base is None else base
-    _decode(elements(x_hat.size), rows(codes.indices), values, W_dec, base, x_hat)
+    _decode(elements(x_hat.size), indices, values, W_dec, base, x_hat)
     return x_hat
 
 
@@ -58,9 +58,11 @@ def _decode(indices: I2, values: F2, W_dec: F2, base: F2, x_hat: F2) -> None:
 
 def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Any:
     W = rows(W_dec)
-    return by_blocks(
-        grad_x_hat, lambda some: chosen_dots(rows(grad_x_hat[some], W.dtype), W, rows(codes.indices[some]))
-    )
+
+    def some_dots(grad: Any, indices: Any) -> Any:
+        return chosen_dots(rows(grad, W.dtype), W, rows(indices))
+
+    return by_blocks([grad_x_hat, codes.indices], some_dots)
 
 
 # -- gradients of the weights -----------------------------------------------------------------------------------------

@@ -30,13 +30,13 @@ from compressae_ref.ops import COSINE_EPS
 
 
 def normalize_rows(x: Floats) -> Any:
-    def some_rows(some: slice) -> Any:
-        there = rows(x[some])
+    def some_rows(some: Any) -> Any:
+        there = rows(some)
         x_unit = empty(there.shape, there.dtype)
         _normalize_rows(len(there), there, x_unit)
         return x_unit
 
-    return by_blocks(x, some_rows)
+    return by_blocks([x], some_rows)
 
 
 @kernel_with(fold_bytes)

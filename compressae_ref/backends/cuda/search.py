@@ -70,13 +70,13 @@ def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
 def codes_dot(u: Floats, codes: Codes) -> Any:
     indices, values = rows(codes.indices), rows(codes.values)
 
-    def some_dots(some: slice) -> Any:
-        there = rows(u[some], values.dtype)
+    def some_dots(some: Any) -> Any:
+        there = rows(some, values.dtype)
         dots = empty((len(there), len(values)), there.dtype)
         _codes_dot(elements(dots.size), there, indices, values, dots)
         return dots
 
-    return by_blocks(u, some_dots)
+    return by_blocks([u], some_dots)
 
 
 @kernel
@@ -92,11 +92,11 @@ def _codes_dot(u: F2, indices: I2, values: F2, dots: F2) -> None:
 def best_items(queries: Queries, items: Items, top: int) -> Hits:
     """`ranking.best_items`."""
     there = items.lists if isinstance(items.lists, DeviceItems) else DeviceItems(items.codes, items.norms)
-    found = items.found(top)
-    if not found:
-        return no_hits(len(queries.norms), items.norms.dtype)
+    found, n_q = items.found(top), len(queries.norms)
+    if not found or not n_q:
+        return no_hits(n_q, items.norms.dtype, found)
     search = _Search(there, *there.ranks(items), there.allowed(items))
-    some = in_blocks(len(queries.norms), QUERIES_AT_ONCE, lambda part: search.best(_part(queries, part), found))
+    some = in_blocks(n_q, QUERIES_AT_ONCE, lambda part: search.best(_part(queries, part), found))
     return stacked([best_of([hits], items.ranks, found) for hits in some], items, top)
 
 

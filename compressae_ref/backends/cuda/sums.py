@@ -16,13 +16,13 @@ from compressae_ref.backends.scalar import halves_again, times
 def pair_dots(a: Floats, b: Floats) -> Any:
     other = rows(b)
 
-    def some_dots(some: slice) -> Any:
-        there = rows(a[some], other.dtype)
+    def some_dots(some: Any) -> Any:
+        there = rows(some, other.dtype)
         dots = empty((len(there), len(other)), there.dtype)
         _pair_dots(len(there) * len(other), there, other, dots)
         return dots
 
-    return by_blocks(a, some_dots)
+    return by_blocks([a], some_dots)
 
 
 def chosen_dots(a: Any, b: Any, chosen: Any) -> Any:
