@@ -24,9 +24,8 @@ from compressae_ref.params import Params
 _PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
 
 
-def placed(params: Params, backend: Backend, data: Any = None) -> Params:
-    """The parameters of a model where the backend wants them, as it does ``data``; they are copied there once."""
-    needs_cuda(data, backend, "codes")
+def placed(params: Params, backend: Backend) -> Params:
+    """The parameters of a model where the backend wants them; they are copied there once."""
     if backend.name != "cuda":
         return params
     if params not in _PLACED:
@@ -44,15 +43,21 @@ def needs_cuda(array: Any, backend: Backend, name: str) -> None:
         )
 
 
+def _embeddings(x: Any, backend: Backend, name: str, d: int | None) -> Any:
+    """An array on a device as one of Numba's, if the kernels run there and it can be embeddings."""
+    needs_cuda(x, backend, name)
+    there = backend.place(x)
+    check_kind(there.shape, there.dtype, name, d)
+    return there
+
+
 def unit_rows_on_device(
     x: Any, params: Params, zero_rows: ZeroRows, backend: Backend, name: str = "x", first_row: int = 0
 ) -> tuple[Any, Any]:
     """Checked unit rows on the device, and which rows are zero (n,): those get any direction."""
-    needs_cuda(x, backend, name)
+    block = _embeddings(x, backend, name, params.d)
     from compressae_ref.backends.cuda.embeddings import faults
 
-    block = backend.place(x)
-    check_kind(block.shape, block.dtype, name, params.d)
     block = backend.cast(block, np.result_type(block.dtype, params.dtype))
     infinite, zero = faults(block)
     reject_rows(infinite, zero, name, first_row, as_zero_rows(zero_rows))
@@ -61,13 +66,12 @@ def unit_rows_on_device(
 
 def encode_on_device(params: Params, x: Any, k: int, zero_rows: ZeroRows, backend: Backend, model: str | None) -> Codes:
     """`Model.encode` of an array on the device, in blocks of rows; the codes stay there."""
-    needs_cuda(x, backend, "x")
+    x = _embeddings(x, backend, "x", params.d)
     from compressae_ref.backends.cuda.embeddings import empty_rows, faults
     from compressae_ref.backends.cuda.encode import ROWS_AT_ONCE
     from compressae_ref.backends.cuda.select import empty_codes
 
-    params, x = placed(params, backend), backend.place(x)
-    check_kind(x.shape, x.dtype, "x", params.d)
+    params = placed(params, backend)
     if not len(x):
         raise ShapeError("x: expected at least one row, got none")
     indices, values = empty_codes((len(x), k), params.dtype)
@@ -88,9 +92,7 @@ class DeviceSource:
     ndim = 2
 
     def __init__(self, x: Any, backend: Backend) -> None:
-        needs_cuda(x, backend, "x")
-        x = backend.place(x)
-        check_kind(x.shape, x.dtype, "x", None)
+        x = _embeddings(x, backend, "x", None)
         self.dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         self.rows = backend.cast(x, self.dtype)
 

@@ -20,7 +20,7 @@ from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_k, as_zero_rows, reject
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
-from compressae_ref.device import encode_on_device, placed
+from compressae_ref.device import encode_on_device, needs_cuda, placed
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.params import Params
 
@@ -233,8 +233,8 @@ class Model:
         """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""
         self.check_codes(codes)
         kernels = get_backend(backend)
-        W_dec = placed(self.params, kernels, codes.values).W_dec
-        return kernels.decode(codes.astype(self.params.dtype), W_dec)
+        needs_cuda(codes.values, kernels, "codes")
+        return kernels.decode(codes.astype(self.params.dtype), placed(self.params, kernels).W_dec)
 
     def check_codes(self, codes: Codes, name: str = "codes") -> None:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""

@@ -102,18 +102,11 @@ def _floats(kernel: Any, signature: Sequence[Any]) -> str:
 
 def assembler() -> Path:
     """``ptxas`` of the package nvidia-cuda-nvcc-cu12."""
-    return tool("nvidia.cuda_nvcc", "bin/ptxas")
-
-
-def tool(package: str, path: str) -> Path:
-    """A program that comes with a package of NVIDIA's."""
-    spec = find_spec(package)
-    if spec is None:
-        raise ModuleNotFoundError(f"{path} needs the package {package}: pip install 'compressae-ref[cuda]'")
-    for folder in spec.submodule_search_locations or []:
-        if (program := Path(folder, path)).exists():
+    spec = find_spec("nvidia.cuda_nvcc")
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        if (program := Path(folder, "bin/ptxas")).exists():
             return program
-    raise FileNotFoundError(path)
+    raise FileNotFoundError("expected ptxas of nvidia-cuda-nvcc-cu12: pip install 'compressae-ref[cuda]'")
 
 
 def main() -> None:

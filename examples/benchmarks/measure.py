@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -52,6 +53,11 @@ def device_of(backend: str) -> str:
     import torch
 
     return "cuda" if backend == "cuda" and torch.cuda.is_available() else "cpu"
+
+
+def where(options: argparse.Namespace) -> str:
+    """What a picture says of where it was measured."""
+    return "a GPU" if options.backend == "cuda" else f"{options.threads} threads"
 
 
 def spread(values: np.ndarray, digits: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import contenders
 from benchmarks.many import many_embeddings
-from benchmarks.measure import HERE, head, in_turns, line, load, spread
+from benchmarks.measure import HERE, head, in_turns, line, load, spread, where
 from compressae_ref import Codes, Index, Model, effective_latents, load_model, recall_at
 from compressae_ref.model import unit_rows
 
@@ -116,11 +116,10 @@ def items(options: argparse.Namespace) -> None:
         )
         found[n] = [took["many"] / len(x_q), took["one"] / 20]
         line(f"{n:,}", f"{seconds:.2f}", f"{lists / n:.0f}", *(spread(1e3 * each, 3) for each in found[n]))
-    where = "a GPU" if options.backend == "cuda" else f"{options.threads} threads"
-    _draw(found, Path(options.picture or HERE / "items.png"), where)
+    _draw(found, Path(options.picture or HERE / "items.png"), where(options))
 
 
-def _draw(found: dict[int, list[np.ndarray]], path: Path, where: str) -> None:
+def _draw(found: dict[int, list[np.ndarray]], path: Path, on: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -132,7 +131,7 @@ def _draw(found: dict[int, list[np.ndarray]], path: Path, where: str) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("items")
     axes.set_ylabel("milliseconds per query")
-    axes.set_title(f"Exact top 100 in sparse space, {where}")
+    axes.set_title(f"Exact top 100 in sparse space, {on}")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -14,7 +14,8 @@ from compressae_ref.backends.cuda.launch import A2, B1, F2, I2, L1, elements, ke
 from compressae_ref.backends.cuda.memory import empty, place
 from compressae_ref.codes import Codes
 
-INFINITE, ZERO = 1, 2
+SOUND, INFINITE, ZERO = 0, 1, 2
+"""What a row is found to be."""
 
 
 def cast(array: Any, dtype: Any) -> Any:
@@ -71,7 +72,7 @@ def _faults(x: F2, found: B1) -> None:
         for c in range(x.shape[1]):
             finite = finite and math.isfinite(x[i, c])
             zero = zero and x[i, c] == 0
-        found[i] = 0 if finite and not zero else (2 if finite else 1)
+        found[i] = (ZERO if zero else SOUND) if finite else INFINITE
 
 
 @kernel

@@ -18,7 +18,7 @@ from compressae_ref.arrays import to_host as fetch
 from compressae_ref.backends.cuda.launch import F1, F2, I2, elements, kernel
 from compressae_ref.backends.cuda.memory import columns, empty, in_blocks, like, rows
 from compressae_ref.backends.cuda.product import dense_product
-from compressae_ref.backends.cuda.select import largest, magnitudes, positions, taken, unsigned
+from compressae_ref.backends.cuda.select import empty_codes, largest, magnitudes, positions, taken, unsigned
 from compressae_ref.backends.cuda.sums import chosen_dots
 from compressae_ref.backends.scalar import stored
 from compressae_ref.codes import Codes
@@ -34,7 +34,7 @@ ROWS_AT_ONCE = 2048
 def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
     x, W, b = rows(x_unit), columns(W_enc), rows(b_enc)
     h = len(W)
-    indices, values = empty((len(x), k), np.int32), empty((len(x), k), W.dtype)
+    indices, values = empty_codes((len(x), k), W.dtype)
     bound = _bound(W, b)
 
     def encode_some(some: slice) -> None:

@@ -81,7 +81,7 @@ def by_blocks(arrays: Sequence[Any], work: Callable[..., Any]) -> Any:
 @contextmanager
 def changed(*arrays: Any) -> Iterator[list[Any]]:
     """Arrays on the device, to be changed there; those that lie in the computer's memory are changed with them."""
-    placed = [place(each) if on_device(each) else place(np.ascontiguousarray(each)) for each in arrays]
+    placed = [rows(each) for each in arrays]
     yield placed
     for array, there in zip(arrays, placed, strict=True):
         if not on_device(array):
@@ -103,8 +103,7 @@ def flat_numbers(array: Any) -> Any:
     """All numbers of a contiguous array, in the order in which they lie in memory: a view."""
     if not on_device(array):
         return flat(array)
-    by_columns = array.ndim == 2 and not array.is_c_contiguous()
-    return array.ravel(order="F" if by_columns else "C")
+    return array.ravel(order="C" if array.is_c_contiguous() else "F")
 
 
 @contextmanager

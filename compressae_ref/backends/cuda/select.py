@@ -14,7 +14,7 @@ from numba import cuda
 from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, kernel, kernel_with
 from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
-from compressae_ref.backends.cuda.sums import block_sum, room_bytes, sum_before
+from compressae_ref.backends.cuda.sums import block_sum, own_part, room_bytes, sum_before
 from compressae_ref.backends.scalar import magnitude, worse
 from compressae_ref.codes import Codes
 
@@ -101,14 +101,12 @@ def _taken(indices: I2, values: F2, chosen: I2, own_indices: I2, own_values: F2)
 @kernel_with(room_bytes)
 def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> None:
     room = cuda.shared.array(0, ranks.dtype)  # int64
-    k, m = kept.shape[1], keys.shape[1]
-    each = (m + cuda.blockDim.x - 1) // cuda.blockDim.x
+    k = kept.shape[1]
+    start, stop = own_part(keys.shape[1])
     for row in range(cuda.blockIdx.x, keys.shape[0], cuda.gridDim.x):
         own = row % ranks.shape[0]
         key = _kth_key(keys, row, k, room)
         rank = _kth_rank(keys, row, key, ranks, own, k, bits, room)
-        start = min(cuda.threadIdx.x * each, m)
-        stop = min(start + each, m)
         count = 0
         for i in range(start, stop):
             count += not worse(keys[row, i], ranks[own, i], key, rank)

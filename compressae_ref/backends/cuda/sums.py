@@ -108,6 +108,14 @@ def block_sum(count: Any, room: Any) -> Any:
 
 
 @piece
+def own_part(n: Any) -> Any:
+    """Where this thread's share of n neighbours begins and ends, if those of a block share them out."""
+    each = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
+    first = min(cuda.threadIdx.x * each, n)
+    return first, min(first + each, n)
+
+
+@piece
 def sum_before(count: Any, room: Any) -> Any:
     """The sum of a whole number over the threads of a block before this one."""
     me = cuda.threadIdx.x
