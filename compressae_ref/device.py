@@ -43,7 +43,7 @@ def needs_cuda(array: Any, backend: Backend, name: str) -> None:
         )
 
 
-def _embeddings(x: Any, backend: Backend, name: str, d: int | None) -> Any:
+def as_device_embeddings(x: Any, backend: Backend, name: str, d: int | None) -> Any:
     """An array on a device as one of Numba's, if the kernels run there and it can be embeddings."""
     needs_cuda(x, backend, name)
     there = backend.place(x)
@@ -55,7 +55,7 @@ def unit_rows_on_device(
     x: Any, params: Params, zero_rows: ZeroRows, backend: Backend, name: str = "x", first_row: int = 0
 ) -> tuple[Any, Any]:
     """Checked unit rows on the device, and which rows are zero (n,): those get any direction."""
-    block = _embeddings(x, backend, name, params.d)
+    block = as_device_embeddings(x, backend, name, params.d)
     from compressae_ref.backends.cuda.embeddings import faults
 
     block = backend.cast(block, np.result_type(block.dtype, params.dtype))
@@ -64,20 +64,22 @@ def unit_rows_on_device(
     return backend.cast(backend.normalize_rows(block), params.dtype), zero
 
 
-def encode_on_device(params: Params, x: Any, k: int, zero_rows: ZeroRows, backend: Backend, model: str | None) -> Codes:
+def encode_on_device(
+    params: Params, x: Any, k: int, zero_rows: ZeroRows, backend: Backend, model: str | None, name: str = "x"
+) -> Codes:
     """`Model.encode` of an array on the device, in blocks of rows; the codes stay there."""
-    x = _embeddings(x, backend, "x", params.d)
+    x = as_device_embeddings(x, backend, name, params.d)
     from compressae_ref.backends.cuda.embeddings import empty_rows, faults
     from compressae_ref.backends.cuda.encode import ROWS_AT_ONCE
     from compressae_ref.backends.cuda.select import empty_codes
 
     params = placed(params, backend)
     if not len(x):
-        raise ShapeError("x: expected at least one row, got none")
+        raise ShapeError(f"{name}: expected at least one row, got none")
     indices, values = empty_codes((len(x), k), params.dtype)
     for start in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        x_unit, zero = unit_rows_on_device(x[rows], params, zero_rows, backend, first_row=start)
+        x_unit, zero = unit_rows_on_device(x[rows], params, zero_rows, backend, name, start)
         codes = backend.encode(x_unit, params.W_enc, params.b_enc, k)
         reject(faults(codes.values)[0], "encode: expected finite codes, got NaN or infinity", start)
         empty_rows(zero, codes)
@@ -92,7 +94,7 @@ class DeviceSource:
     ndim = 2
 
     def __init__(self, x: Any, backend: Backend) -> None:
-        x = _embeddings(x, backend, "x", None)
+        x = as_device_embeddings(x, backend, "x", None)
         self.dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         self.rows = backend.cast(x, self.dtype)
 

@@ -23,7 +23,7 @@ from compressae_ref.arrays import Floats, on_device, to_host
 from compressae_ref.backends import Backend
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
-from compressae_ref.device import placed, unit_rows_on_device
+from compressae_ref.device import as_device_embeddings, encode_on_device, placed, unit_rows_on_device
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
 from compressae_ref.ranking import Queries
@@ -81,10 +81,19 @@ def as_queries(
         k = like.k if query_k is None else query_k
     k = as_k(k, like.n_latents, name="query_k")
     if space not in DENSE_ONLY:
-        x = queries if on_device(queries) else as_embeddings(queries, name="queries", d=model.params.d)
-        return _of_codes(space, model.encode(x, k, backend=backend).to_host(), model, backend)
+        return _of_codes(space, _encoded_queries(queries, k, model, backend), model, backend)
     u = backend.pair_dots(_unit_queries(queries, model, backend), placed(model.params, backend).W_dec)
     return Queries(ops.abs_topk(to_host(u), k) if space == "expanded" else u, np.ones(len(u), u.dtype))
+
+
+def _encoded_queries(queries: Any, k: int, model: Model, backend: Backend) -> Codes:
+    d, there = model.params.d, on_device(queries)
+    x = as_device_embeddings(queries, backend, "queries", d) if there else as_embeddings(queries, name="queries", d=d)
+    if not len(x):
+        return Codes(np.empty((0, k), np.int32), np.empty((0, k), model.params.dtype), model.params.n_latents)
+    if there:
+        return encode_on_device(model.params, x, k, "error", backend, model.digest, "queries").to_host()
+    return model.encode(x, k, backend=backend)
 
 
 def _unit_queries(queries: Any, model: Model, backend: Backend) -> Floats:

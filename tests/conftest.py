@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
@@ -43,6 +44,15 @@ if SIMULATED:
     from tests import simulator
 
     simulator.install()
+
+
+class OnADevice(np.ndarray):
+    """An array that says that it lies on a device, and can be copied from there."""
+
+    __cuda_ndarray__ = True
+
+    def copy_to_host(self):
+        return np.array(self)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from compressae_ref.checks import as_embeddings
 from compressae_ref.ops import abs_topk
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
+from tests.conftest import OnADevice
 
 sparse = pytest.importorskip("scipy.sparse")
 
@@ -194,15 +195,6 @@ def test_how_codes_are_shown():
     assert repr(Codes([[0]], [[1.0]], 2, "0123456789abcdef")) == (
         "Codes(1 rows, k 1 of 2 latents, float64, model 0123456789ab)"
     )
-
-
-class OnADevice(np.ndarray):
-    """An array that says that it lies on a device, and can be copied from there."""
-
-    __cuda_ndarray__ = True
-
-    def copy_to_host(self):
-        return np.array(self)
 
 
 def test_codes_on_a_device_are_copied_and_others_are_not():

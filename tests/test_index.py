@@ -354,6 +354,16 @@ def test_rescoring_takes_the_best_of_the_best(backend, space):
             assert_same_bits(hits.scores[query], scores[0])
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_no_queries_find_nothing(space, backend):
+    index = Index.build(CODES, space=space, model=MODEL, backend=backend)
+    for more in ({}, {"rescore": 9}, {"allowed": [1, 2]}):
+        hits = index.search(np.empty((0, D), np.float32), 5, **more)
+        assert hits.ids.shape == hits.scores.shape == (0, 2 if "allowed" in more else 5)
+    with pytest.raises(ShapeError, match=f"queries: expected d = {D} dimensions as in the model, got {D + 1}"):
+        index.search(np.empty((0, D + 1), np.float32), 5)
+
+
 def test_items_may_come_one_by_one(backend):
     index = Index.build(CODES[:0], backend=backend)
     for row in range(40):

@@ -7,7 +7,19 @@ import re
 import numpy as np
 import pytest
 
-from compressae_ref import Codes, DomainError, Model, Params, ShapeError, init_params, sparse_cosine
+from compressae_ref import (
+    BackendError,
+    Codes,
+    DomainError,
+    Model,
+    Params,
+    ShapeError,
+    fit,
+    init_params,
+    search,
+    sparse_cosine,
+)
+from tests.conftest import AVAILABLE_BACKENDS, OnADevice
 
 K, H, D = 2, 6, 4
 
@@ -52,3 +64,20 @@ def test_codes_of_two_models_are_not_compared(model, other):
     )
     with pytest.raises(DomainError, match=says):
         sparse_cosine(other.encode(np.eye(D)), model.encode(np.eye(D)))
+
+
+@pytest.mark.parametrize("name", [*AVAILABLE_BACKENDS, None])
+def test_arrays_on_a_device_need_the_backend_that_runs_there(model, name):
+    x, here = np.eye(D, dtype=np.float32), model.encode(np.eye(D))
+    there = Codes.trusted(here.indices.view(OnADevice), here.values.view(OnADevice), H, here.model)
+    on = x.view(OnADevice)
+    uses = (
+        ("x", lambda: model.encode(on, backend=name)),
+        ("x", lambda: fit(on, n_latents=H, k=K, batch_size=2, steps=1, backend=name)),
+        ("codes", lambda: model.decode(there, backend=name)),
+        ("queries", lambda: search(on, here, model=model, backend=name)),
+    )
+    for what, use in uses:
+        says = f"^{what}: expected an array in the computer's memory for backend .* ask for backend='cuda'$"
+        with pytest.raises(BackendError, match=says):
+            use()
