@@ -39,6 +39,7 @@ try:
 except ImportError:
     sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
 from benchmarks import cluster, engines, formats, memory, minutes, retrieval, speed, start, storage
+from benchmarks.measure import where
 
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.threads import set_threads
@@ -114,6 +115,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     try:
         get_backend(options.backend)
+        if options.backend == "cuda":
+            print(f"Measured on {where(options)}.\n")
         command(options)
     except (CompressaeError, OSError) as error:
         sys.exit(f"bench.py: {error}")

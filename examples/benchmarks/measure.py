@@ -56,8 +56,14 @@ def device_of(backend: str) -> str:
 
 
 def where(options: argparse.Namespace) -> str:
-    """What a picture says of where it was measured."""
-    return "a GPU" if options.backend == "cuda" else f"{options.threads} threads"
+    """What a table and a picture say of where it was measured."""
+    if options.backend != "cuda":
+        return f"{options.threads} threads"
+    from compressae_ref.backends.cuda.rules import SIMULATED
+
+    if SIMULATED:
+        return "a simulated GPU, whose times mean nothing"
+    return "a GPU" if device_of("cuda") == "cuda" else "a GPU; PyTorch, built without CUDA, on the processor"
 
 
 def spread(values: np.ndarray, digits: int) -> str:
