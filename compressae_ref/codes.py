@@ -59,6 +59,11 @@ class Codes:
             object.__setattr__(codes, name, value)
         return codes
 
+    @classmethod
+    def none(cls, k: int, n_latents: int, dtype: Any = np.float32) -> Codes:
+        """Codes of no rows, with k entries each."""
+        return cls(np.empty((0, k), np.int32), np.empty((0, k), dtype), n_latents)
+
     @property
     def k(self) -> int:
         """Stored entries per row."""

@@ -90,7 +90,7 @@ def _encoded_queries(queries: Any, k: int, model: Model, backend: Backend) -> Co
     d, there = model.params.d, on_device(queries)
     x = as_device_embeddings(queries, backend, "queries", d) if there else as_embeddings(queries, name="queries", d=d)
     if not len(x):
-        return Codes(np.empty((0, k), np.int32), np.empty((0, k), model.params.dtype), model.params.n_latents)
+        return Codes.none(k, model.params.n_latents, model.params.dtype)
     if there:
         return encode_on_device(model.params, x, k, "error", backend, model.digest, "queries").to_host()
     return model.encode(x, k, backend=backend)

@@ -123,7 +123,7 @@ def fit(
     x : (n, d) array or memory-mapped array, or any object with a length that gives slices of rows; float16, float32 or
         float64, at any scale. It is read in blocks: once to check every row, then to fill a buffer of ``buffer_rows``
         rows or of one batch, if that is more. What can only be read from its beginning to its end is copied to a
-        temporary file first. With backend="cuda" also an array on the device, whose rows never leave it.
+        temporary file first. With backend="cuda" also an array on the device, where batches are gathered.
     config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings: the later one overrides the
         earlier
     rng : the only source of randomness; None makes one from ``config.seed``

@@ -197,6 +197,13 @@ def test_how_codes_are_shown():
     )
 
 
+@pytest.mark.parametrize("dtype", draw.DTYPES)
+def test_codes_of_no_rows_change_nothing_beside_others(dtype):
+    codes, none = Codes(np.array([[0, 2]]), np.array([[1.5, -2]], dtype), 3), Codes.none(2, 3, dtype)
+    assert (none.shape, none.k, none.values.dtype) == ((0, 3), 2, dtype)
+    assert_same_codes(Codes.concatenate([none, codes, none]), codes)
+
+
 def test_codes_on_a_device_are_copied_and_others_are_not():
     codes = Codes(np.array([[0, 2]]), np.array([[1.5, -2]], np.float32), 3, "digest")
     assert codes.to_host() is codes

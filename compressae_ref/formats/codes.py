@@ -49,8 +49,7 @@ class CodeRows:
 
     def load(self) -> Codes:
         """All of them."""
-        none = Codes(np.empty((0, self.k), np.int32), np.empty((0, self.k), np.float32), self.n_latents)
-        return Codes.concatenate(list(self.blocks()) or [none])
+        return Codes.concatenate(list(self.blocks()) or [Codes.none(self.k, self.n_latents)])
 
 
 def open_codes(path: str, n_latents: int | None = None) -> CodeRows:

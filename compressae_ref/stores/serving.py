@@ -51,8 +51,7 @@ class Serving:
 
     def queries(self, queries: Any, query_k: int | None) -> Codes:
         """Dense queries as sparse vectors; in the asymmetric space all entries are there."""
-        h, dtype = self.model.params.n_latents, self.model.params.dtype
-        like = Codes(np.empty((0, self.k), np.int32), np.empty((0, self.k), dtype), h)
+        like = Codes.none(self.k, self.model.params.n_latents, self.model.params.dtype)
         u, norms = as_queries(self.space, queries, like, self.model, query_k, self.backend)
         return divided(u if isinstance(u, Codes) else _all_entries(u), norms)
 
