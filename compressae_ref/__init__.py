@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compressae_ref.backends import get_backend
+    from compressae_ref.backends.ranking import Hits
     from compressae_ref.codes import Codes
     from compressae_ref.codesfile import load_codes, save_code_blocks, save_codes
     from compressae_ref.config import TrainConfig
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from compressae_ref.packedfile import load_packed, save_packed
     from compressae_ref.packing import PackedCodes, pack
     from compressae_ref.params import Params, init_params
-    from compressae_ref.ranking import Hits
     from compressae_ref.refinement import encode_refined, refine, refined_blocks
     from compressae_ref.similarity import asymmetric_cosine, expanded_cosine, gram, reconstructed_cosine, sparse_cosine
     from compressae_ref.train import FitResult, Progress, Record, fit
@@ -92,7 +92,7 @@ _HOME = {
     "refinement": ("refine", "encode_refined", "refined_blocks"),
     "similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "expanded_cosine", "gram"),
     "index": ("search", "Index"),
-    "ranking": ("Hits",),
+    "backends.ranking": ("Hits",),
     "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
     "evaluation.evaluate": ("evaluate",),
     "fileformat": ("save_model", "load_model"),

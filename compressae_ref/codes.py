@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, Indices, on_device, to_host
 from compressae_ref.checks import as_whole
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
-from compressae_ref.order import by_magnitude, largest
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -108,7 +108,7 @@ class Codes:
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= self.k:
             raise DomainError(f"truncate: expected k from 1 to {self.k} (the stored entries), got {k}")
-        return self.entries(largest(by_magnitude(self.values), k), k)
+        return self._like(*reference.split_code(self.indices, self.values, int(k))[0])
 
     def entries(self, mask: Bools, k: int) -> Codes:
         """The stored entries where ``mask`` (n, self.k) is True, which it is exactly k times in each row."""

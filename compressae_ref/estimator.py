@@ -16,9 +16,11 @@ from compressae_ref.config import TrainConfig, described, make_config, resolve
 from compressae_ref.data import shuffled_batches
 from compressae_ref.errors import BackendError
 from compressae_ref.metrics import mean_cosine
-from compressae_ref.model import Model, unit_rows
+from compressae_ref.model import Model
 from compressae_ref.params import init_params
-from compressae_ref.train import TrainState, fit, init_state, train_step
+from compressae_ref.reference import unit_rows
+from compressae_ref.train import fit
+from compressae_ref.training.step import TrainState, init_state, train_step
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin

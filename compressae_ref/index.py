@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from compressae_ref.archive import DAMAGE, PathLike
 from compressae_ref.arrays import to_host
 from compressae_ref.backends import Backend, get_backend
+from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
 from compressae_ref.checks import as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
@@ -17,7 +18,6 @@ from compressae_ref.ids import Ids, as_ids
 from compressae_ref.indexfile import codes_of, damaged, ids_of, norms_of, read_index, write_index
 from compressae_ref.model import Model
 from compressae_ref.packing import PackedCodes, as_codes
-from compressae_ref.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
 from compressae_ref.segments import Segment, balanced, joined, rows_of
 from compressae_ref.spaces import Space, as_queries, as_space, check_pair, item_norms, needed
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
-from compressae_ref.ops import cosines
+from compressae_ref.reference import cosine
 
 
 def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
@@ -28,7 +28,7 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
 
 def mean_cosine(x_unit: Floats, x_hat: Floats) -> float:
     """Mean cosine of rows with their reconstructions, from −1 to 1; 1 minus the loss at k."""
-    return float(np.mean(cosines(x_unit, x_hat), dtype=np.float64))
+    return float(np.mean(cosine(x_unit, x_hat), dtype=np.float64))
 
 
 def latent_usage(codes: Codes) -> NDArray[np.int64]:

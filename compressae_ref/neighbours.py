@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
+from compressae_ref.backends.numpy.search import ITEMS_PER_BLOCK, by_score, merged
+from compressae_ref.backends.ranking import QUERIES_PER_BLOCK, Hits, no_hits
 from compressae_ref.checks import as_embeddings
-from compressae_ref.model import unit_rows
-from compressae_ref.ranking import ITEMS_PER_BLOCK, QUERIES_PER_BLOCK, Hits, by_score, merged, no_hits
+from compressae_ref.reference import unit_rows
 
 
 def nearest_dense(queries: Floats, items: Any, top: int) -> Hits:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.backends import Backend, get_backend
+from compressae_ref.backends.numpy.bit_packing import BITS, Layout, Packed
 from compressae_ref.checks import as_k, as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
-from compressae_ref.packed_rows import BITS, Layout, Packed
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from compressae_ref import reference
 from compressae_ref.arrays import Floats, aligned_copy
 from compressae_ref.errors import DomainError
-from compressae_ref.sums import row_norms
 
 Init = Literal["tied", "original"]
 
@@ -99,14 +99,6 @@ def init_params(
 
 def initial_params(u_enc: Floats | None, u_dec: Floats, dtype: str) -> Params:
     """Initial values from numbers u uniform in [0, 1), in float64 and rounded once; without ``u_enc``, tied.    (R9)"""
-    n_latents, d = u_dec.shape
-    W_dec = _within(np.sqrt(6 / d), u_dec)
-    W_dec /= row_norms(W_dec)[:, None]
-    W_enc = W_dec.T if u_enc is None else _within(np.sqrt(6 / n_latents), u_enc)
+    W_enc, b_enc, W_dec = reference.initial(u_enc, u_dec, u_enc is None)
     as_dtype = np.dtype(dtype)
-    return Params(np.array(W_enc, as_dtype, order="F"), np.zeros(n_latents, as_dtype), W_dec.astype(as_dtype))
-
-
-def _within(bound: float, u: Floats) -> Floats:
-    spread: Floats = (2 * u - 1) * bound  # rng.uniform leaves it to the compiler to fuse or not
-    return spread
+    return Params(np.array(W_enc, as_dtype, order="F"), b_enc.astype(as_dtype), W_dec.astype(as_dtype))

@@ -1,4 +1,4 @@
-"""Refined codes, an extension: other atoms of the same model, with values of least squares (`pursuit`)."""
+"""Refined codes, an extension: orthogonal matching pursuit among the latents that the encoder ranks first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source
 from compressae_ref.device import placed
 from compressae_ref.errors import DomainError, ShapeError
-from compressae_ref.model import ROWS_PER_BLOCK, Model, aux_k, emptied, encode_unit, unit_block
+from compressae_ref.model import ROWS_PER_BLOCK, Model, aux_k, emptied, unit_block
 from compressae_ref.params import Params
 
 TABLE_BYTES = 1 << 29
@@ -107,5 +107,6 @@ def refined_blocks(
     dots = _dots_for(len(source), k, m, params.W_dec, kernels)
     for start in range(first_row, len(source), ROWS_PER_BLOCK):
         x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
-        wide = encode_unit(x_unit, placed(params, kernels), m, kernels)
+        there = placed(params, kernels)
+        wide = kernels.encode(x_unit, there.W_enc, there.b_enc, m)
         yield emptied(kernels.refine_unit(wide, x_unit, params.W_dec, k, dots), zero, model.digest)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from compressae_ref import ops
+from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
+from compressae_ref.backends.numpy.topk import abs_topk
+from compressae_ref.backends.ranking import scaled_dots
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.model import unit_rows
 from compressae_ref.params import Params
-from compressae_ref.ranking import scaled_dots
 from compressae_ref.spaces import check_pair, reconstruction_norms
 
 
@@ -29,7 +30,7 @@ def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None
     queries, codes = queries.to_host(), codes.to_host()
     queries, codes = (each.astype(np.result_type(queries.values, codes.values)) for each in (queries, codes))
     dots = get_backend(backend).codes_dot(queries.to_dense(), codes)
-    return scaled_dots(dots, ops.code_norms(queries), ops.code_norms(codes))
+    return scaled_dots(dots, reference.code_norm(queries.values), reference.code_norm(codes.values))
 
 
 def reconstructed_cosine(
@@ -44,7 +45,7 @@ def reconstructed_cosine(
     kernels = get_backend(backend)
     x_hat = kernels.decode(queries, W_dec)
     dots = kernels.codes_dot(kernels.pair_dots(x_hat, W_dec), codes)
-    return scaled_dots(dots, ops.clamped_norms(x_hat), reconstruction_norms(codes, W_dec, kernels))
+    return scaled_dots(dots, reference.clamped_norm(x_hat), reconstruction_norms(codes, W_dec, kernels))
 
 
 def asymmetric_cosine(queries: Floats, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None) -> Floats:
@@ -67,7 +68,7 @@ def expanded_cosine(
     """
     codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
     x_unit = unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), W_dec.dtype)
-    u = ops.abs_topk(kernels.pair_dots(x_unit, W_dec), as_k(query_k, len(W_dec), name="query_k"))
+    u = abs_topk(kernels.pair_dots(x_unit, W_dec), as_k(query_k, len(W_dec), name="query_k"))
     dots = kernels.codes_dot(u.to_dense(), codes)
     return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
 

@@ -18,15 +18,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref import ops
+from compressae_ref import reference
 from compressae_ref.arrays import Floats, on_device, to_host
 from compressae_ref.backends import Backend
+from compressae_ref.backends.numpy.topk import abs_topk
+from compressae_ref.backends.ranking import Queries
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.device import as_device_embeddings, encode_on_device, placed, unit_rows_on_device
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
-from compressae_ref.ranking import Queries
 
 Space = Literal["sparse", "reconstructed", "asymmetric", "expanded"]
 SPACES: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric", "expanded")
@@ -49,7 +50,7 @@ def item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend
     """What the dots with each item are divided by. → (n,)."""
     with np.errstate(over="ignore", invalid="ignore"):  # looked at by `finite`
         if space == "sparse":
-            norms = ops.code_norms(codes)
+            norms = reference.code_norm(codes.values)
         else:
             W_dec = placed(needed(model, f"the {space} space").params, backend).W_dec
             norms = reconstruction_norms(codes, W_dec, backend)
@@ -59,7 +60,7 @@ def item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend
 def reconstruction_norms(codes: Codes, W_dec: Floats, backend: Backend) -> Floats:
     """‖x̂ᵢ‖ of each code, clamped below at 1e-8 (R6), in blocks of rows. → (n,)."""
     starts = range(0, len(codes), ROWS_PER_BLOCK)
-    blocks = [ops.clamped_norms(backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec)) for start in starts]
+    blocks = [reference.clamped_norm(backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec)) for start in starts]
     return np.concatenate([np.empty(0, W_dec.dtype), *blocks])
 
 
@@ -83,7 +84,7 @@ def as_queries(
     if space not in DENSE_ONLY:
         return _of_codes(space, _encoded_queries(queries, k, model, backend), model, backend)
     u = backend.pair_dots(_unit_queries(queries, model, backend), placed(model.params, backend).W_dec)
-    return Queries(ops.abs_topk(to_host(u), k) if space == "expanded" else u, np.ones(len(u), u.dtype))
+    return Queries(abs_topk(to_host(u), k) if space == "expanded" else u, np.ones(len(u), u.dtype))
 
 
 def _encoded_queries(queries: Any, k: int, model: Model, backend: Backend) -> Codes:
@@ -105,12 +106,12 @@ def _unit_queries(queries: Any, model: Model, backend: Backend) -> Floats:
 
 def _of_codes(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
     with np.errstate(over="ignore"):
-        norms = finite(ops.code_norms(codes), "queries")
+        norms = finite(reference.code_norm(codes.values), "queries")
     if space == "sparse":
         return Queries(codes, norms)
     W_dec = placed(needed(model, f"the {space} space").params, backend).W_dec
     x_hat = backend.decode(codes, W_dec)
-    return Queries(backend.pair_dots(x_hat, W_dec), ops.clamped_norms(x_hat))
+    return Queries(backend.pair_dots(x_hat, W_dec), reference.clamped_norm(x_hat))
 
 
 def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | None) -> Codes:

@@ -1,4 +1,4 @@
-"""Training: `train_step` is the algorithm, `fit` feeds it from data and keeps its history. Nothing here prints."""
+"""Training: `fit` feeds `train_step` from data and keeps its history. Nothing here prints."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref import ops
-from compressae_ref.adam import (
-    AdamConfig,
-    AdamState,
-    adam_step,
-    init_adam,
-    renormalize_decoder,
-)
+from compressae_ref import reference
 from compressae_ref.arrays import Floats, on_device, to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_embeddings, as_params
@@ -26,8 +19,9 @@ from compressae_ref.config import TrainConfig, described, learning_rate, make_co
 from compressae_ref.data import RowSource, as_source, check_rows, held_out_rows, read_rows, shuffled_batches, spooled
 from compressae_ref.device import DeviceSource
 from compressae_ref.errors import DomainError
-from compressae_ref.model import Losses, Model, encode_unit, loss_and_grads, unit_rows
+from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
+from compressae_ref.training.step import Losses, TrainState, init_state, train_step
 
 
 @dataclass(frozen=True)
@@ -69,41 +63,6 @@ class FitResult:
     history: list[Record]
     record: Record
     """the entry of the history that is about this model: the last one, or with ``patience`` the best"""
-
-
-@dataclass
-class TrainState:
-    """What `train_step` reads and changes in place."""
-
-    params: Params
-    adam: AdamState
-    grads: Params
-    usage: NDArray[np.int64]
-    """(h,) how many rows have stored each latent since it was last set to zero"""
-
-
-def init_state(params: Params, backend: Backend | None = None) -> TrainState:
-    """A state with copies of the parameters and zero moments, where the backend wants them."""
-    own, there = params.copy(), get_backend("numpy") if backend is None else backend
-    adam = init_adam(own)
-    placed, m, v, grads = (each.map(there.place) for each in (own, adam.m, adam.v, own.zeros_like()))
-    return TrainState(placed, AdamState(adam.step, m, v), grads, np.zeros(own.n_latents, np.int64))
-
-
-def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: Backend, lr: float) -> Losses:
-    """One step on a batch of checked rows, in place: losses, gradients, Adam, unit atoms (R8)."""
-    params, grads = state.params, state.grads
-    losses = loss_and_grads(
-        batch, params, config.k, backend, grads, state.usage, config.rows_per_block, config.aux_weight
-    )
-    if config.renormalize == "before_step":
-        backend.renormalize_decoder(params.W_dec)
-        backend.project_decoder_gradient(grads.W_dec, params.W_dec)
-    adam_config = AdamConfig(lr, config.beta1, config.beta2, config.eps)
-    adam_step(params, grads, state.adam, adam_config, backend.adam_update)
-    if config.renormalize == "after_step":
-        backend.renormalize_decoder(params.W_dec)
-    return losses
 
 
 def fit(
@@ -198,7 +157,7 @@ def _run(
         if history.stale >= (config.patience or math.inf):
             break
     params, kept = history.best or (state.params.map(to_host), history.records[-1])
-    renormalize_decoder(params.W_dec)  # "before_step" leaves them a step away from unit
+    reference.renormalize(params.W_dec)  # "before_step" leaves them a step away from unit
     return params, kept
 
 
@@ -242,12 +201,13 @@ class _History:
         cosines = []
         for start in range(0, len(self.validation), self.config.rows_per_block):
             x_unit = self.validation[start : start + self.config.rows_per_block]
-            codes = encode_unit(x_unit, params, self.config.k, self.backend)
-            cosines.append(ops.cosines(x_unit, self.backend.decode(codes, params.W_dec)))
+            codes = self.backend.encode(x_unit, params.W_enc, params.b_enc, self.config.k)
+            cosines.append(reference.cosine(x_unit, self.backend.decode(codes, params.W_dec)))
         return float(np.concatenate(cosines).mean(dtype=np.float64)) if cosines else math.nan
 
 
 def _validation_rows(source: RowSource, held_out: NDArray[np.int64], params: Params) -> Floats:
     if not len(held_out):
         return np.empty((0, params.d), params.dtype)
-    return unit_rows(read_rows(source, held_out, d=params.d), params.dtype)
+    rows: Floats = reference.unit_rows(read_rows(source, held_out, d=params.d), params.dtype)
+    return rows

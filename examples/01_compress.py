@@ -14,7 +14,7 @@ from scipy.sparse.linalg import norm
 
 from compressae_ref import Codes, Model, bytes_per_row, fit, load_codes, load_model, mean_cosine, save_codes, save_model
 from compressae_ref.demo import load_demo_data
-from compressae_ref.model import unit_rows
+from compressae_ref.reference import unit_rows
 
 
 def train(items: np.ndarray) -> Model:

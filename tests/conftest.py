@@ -32,7 +32,7 @@ PACKAGES = (
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
 HAS |= {name: shutil.which(name) is not None for name in ("cc", "node")}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
-KERNELS_IN_THREADS = ["numba, 1 thread", "numba, 3 threads", "numpy, 3 threads"]
+KERNELS_IN_THREADS = ["numpy, 1 thread", "numpy, 3 threads", "numba, 1 thread", "numba, 3 threads"]
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0"
 """Whether Numba simulates a GPU."""

@@ -7,21 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import ops, ranking
+from compressae_ref.backends import ranking
+from compressae_ref.backends.numpy import search as numpy_search
+from compressae_ref.backends.ranking import Hits, Items, Queries, best_of
 from compressae_ref.codes import Codes
-from compressae_ref.ranking import Hits, Items, Queries, best_of
+from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
-from tests.conftest import KERNELS_IN_THREADS, ON_CUDA, SIMULATED, kernels_in_threads
+from tests.conftest import KERNELS_IN_THREADS, SIMULATED, kernels_in_threads
 
 numba_lists = pytest.importorskip("compressae_ref.backends.numba_lists")
 numba_heap = pytest.importorskip("compressae_ref.backends.numba_heap")
 
 
-@pytest.fixture(scope="module", params=KERNELS_IN_THREADS if ON_CUDA else ["numpy, 1 thread", *KERNELS_IN_THREADS])
+@pytest.fixture(scope="module", params=KERNELS_IN_THREADS)
 def kernels(request):
     with kernels_in_threads(request.param) as kernels, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "ITEMS_PER_BLOCK", 7)
+        patch.setattr(numpy_search, "ITEMS_PER_BLOCK", 7)
         patch.setattr(ranking, "QUERIES_PER_BLOCK", 20)
         yield kernels
 
@@ -29,7 +31,7 @@ def kernels(request):
 def by_sorting(queries, items, top):
     """All scores, sorted: −score first, then the rank."""
     u = queries.u.to_dense() if isinstance(queries.u, Codes) else queries.u
-    scores = ops.codes_dot(u, items.codes) / (queries.norms[:, None] * items.norms)
+    scores = by_reference.codes_dot(u, items.codes) / (queries.norms[:, None] * items.norms)
     rows = np.arange(len(items.norms)) if items.allowed is None else np.flatnonzero(items.allowed)
     order = [sorted(rows.tolist(), key=lambda row: (-mine[row], items.ranks[row]))[:top] for mine in scores.tolist()]
     ids = np.array(order, np.int64).reshape(len(scores), min(top, len(rows)))
@@ -61,8 +63,8 @@ def searches(draw_from):
             Codes.trusted(c.indices, (c.values * scale[: len(c)]).astype(dtype), h)
             for c, scale in zip((items, asked), scales, strict=True)
         )
-    norms = ops.code_norms(items) if draw_from(st.booleans()) else rng.uniform(0.5, 2, n).astype(dtype)
-    queries = Queries(asked if draw_from(st.booleans()) else asked.to_dense(), ops.code_norms(asked))
+    norms = by_reference.code_norms(items) if draw_from(st.booleans()) else rng.uniform(0.5, 2, n).astype(dtype)
+    queries = Queries(asked if draw_from(st.booleans()) else asked.to_dense(), by_reference.code_norms(asked))
     ranks = np.arange(n) if draw_from(st.booleans()) else rng.permutation(n)
     allowed = None if draw_from(st.booleans()) else rng.random(n) < draw_from(st.sampled_from([0, 0.1, 0.9]))
     return queries, Items(items, norms, ranks, allowed, None)
@@ -90,10 +92,13 @@ def test_many_items(kernels, dtype, top):
     values = rng.standard_normal((n, k)).round(1)
     items = Codes(indices, values.astype(dtype), h)
     asked = items[rng.integers(0, n, 5)]
-    for queries in (Queries(asked, ops.code_norms(asked)), Queries(asked.to_dense(), ops.code_norms(asked))):
+    for queries in (
+        Queries(asked, by_reference.code_norms(asked)),
+        Queries(asked.to_dense(), by_reference.code_norms(asked)),
+    ):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ranking, "ITEMS_PER_BLOCK", 8192)
-            assert_found(kernels, queries, Items(items, ops.code_norms(items), np.arange(n), None, None), top)
+            patch.setattr(numpy_search, "ITEMS_PER_BLOCK", 8192)
+            assert_found(kernels, queries, Items(items, by_reference.code_norms(items), np.arange(n), None, None), top)
 
 
 @pytest.mark.parametrize("best", [0, 40])
@@ -108,16 +113,16 @@ def test_rounding_to_integers_costs_nothing_even_at_its_worst(kernels, best):
     asked = Codes(np.arange(30)[None], np.ones((1, 30), "f4"), 31)
     for top, block in ((1, 64), (1, 16), (5, 64)):
         everything = Items(items, np.ones(50, "f4"), np.arange(50), None, None)
-        assert_found(kernels, Queries(asked, ops.code_norms(asked)), everything, top, block)
-        assert by_sorting(Queries(asked, ops.code_norms(asked)), everything, 1).ids == [[best]]
+        assert_found(kernels, Queries(asked, by_reference.code_norms(asked)), everything, top, block)
+        assert by_sorting(Queries(asked, by_reference.code_norms(asked)), everything, 1).ids == [[best]]
 
 
 def test_a_score_that_underflows_is_what_it_is(kernels):
     """What lists know of it lies far from it: 1e-30 times 1e-30 is 0, and all items are alike."""
     items = Codes(np.zeros((50, 1), int), np.linspace(1e-31, 1e-30, 50, dtype="f4")[:, None], 2)
     asked = Codes([[0]], np.full((1, 1), 1e-30, "f4"), 2)
-    everything = Items(items, ops.code_norms(items), np.arange(50), None, None)
-    assert_found(kernels, Queries(asked, ops.code_norms(asked)), everything, 3, 16)
+    everything = Items(items, by_reference.code_norms(items), np.arange(50), None, None)
+    assert_found(kernels, Queries(asked, by_reference.code_norms(asked)), everything, 3, 16)
 
 
 def test_a_long_query_does_not_overflow_sums(kernels):
@@ -129,9 +134,12 @@ def test_a_long_query_does_not_overflow_sums(kernels):
         items = Codes(indices, values, h)
         for sign in (1, -1):
             asked = Codes(np.arange(h)[None], np.full((1, h), sign, "f4"), h)
-            norms = ops.code_norms(items)
+            norms = by_reference.code_norms(items)
             assert_found(
-                kernels, Queries(asked, ops.code_norms(asked)), Items(items, norms, np.arange(20), None, None), 5
+                kernels,
+                Queries(asked, by_reference.code_norms(asked)),
+                Items(items, norms, np.arange(20), None, None),
+                5,
             )
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import BackendError, Codes, DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings
-from compressae_ref.ops import abs_topk
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
 from tests.conftest import OnADevice

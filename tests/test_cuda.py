@@ -23,7 +23,6 @@ from compressae_ref import (
     fit,
     init_params,
     load_model,
-    ops,
     pack,
     save_codes,
     save_model,
@@ -31,16 +30,18 @@ from compressae_ref import (
     sparse_cosine,
 )
 from compressae_ref.backends import get_backend
+from compressae_ref.backends.numpy.encode import pre_bound
+from compressae_ref.backends.ranking import Items, Queries
 from compressae_ref.codes import Codes
 from compressae_ref.config import TrainConfig
 from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError
 from compressae_ref.model import Model
-from compressae_ref.ranking import Items, Queries
 from compressae_ref.spaces import SPACES
-from compressae_ref.train import init_state, train_step
+from compressae_ref.training.step import init_state, train_step
 from compressae_ref.verify.programs import ask_package
 from compressae_ref.verify.report import Suite, run
 from compressae_ref.verify.vectors import default_folder
+from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
 from tests.conftest import ON_CUDA, SIMULATED
@@ -139,8 +140,8 @@ def test_codes_do_not_depend_on_how_many_latents_are_looked_at(more, monkeypatch
     among = encoding._encode_among
     monkeypatch.setattr(encoding, "_encode_among", lambda m, *rest: attempts.append(m) or among(m, *rest))
     W_enc, b_enc = np.repeat(MODEL.params.W_enc, 2, axis=1), np.zeros(2 * H, "f4")  # each latent comes twice
-    x_unit = ops.normalize_rows(X[:3])
-    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), ops.encode(x_unit, W_enc, b_enc, K))
+    x_unit = by_reference.normalize_rows(X[:3])
+    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), by_reference.encode(x_unit, W_enc, b_enc, K))
     assert len(attempts) == (1 if more == 32 else len(attempts)) >= 1
     assert more or attempts[:2] == [K, 2 * K], "a tie at the border proves nothing"
 
@@ -150,8 +151,8 @@ def test_a_product_that_is_off_by_its_bound_changes_no_code(seed, monkeypatch):
     """Latents that differ by less than the rounding that the product is allowed, and a product that is off by that."""
     rng = np.random.default_rng(seed)
     W_enc = (rng.standard_normal((D, 1)) + 1e-6 * rng.standard_normal((D, H))).astype("f4")
-    b_enc, x_unit = np.zeros(H, "f4"), ops.normalize_rows(X[:4])
-    bound = ops.pre_bound(W_enc, b_enc)
+    b_enc, x_unit = np.zeros(H, "f4"), by_reference.normalize_rows(X[:4])
+    bound = pre_bound(W_enc, b_enc)
     exact = product.dense_product
 
     def off(a, b):
@@ -160,7 +161,7 @@ def test_a_product_that_is_off_by_its_bound_changes_no_code(seed, monkeypatch):
 
     monkeypatch.setattr(encoding, "dense_product", off)
     monkeypatch.setattr(encoding, "MORE", 1)
-    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), ops.encode(x_unit, W_enc, b_enc, K))
+    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), by_reference.encode(x_unit, W_enc, b_enc, K))
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
@@ -170,10 +171,10 @@ def test_neither_blocks_nor_threads_change_a_bit(blocks, threads, monkeypatch):
     for each in KERNELS:
         if each.name != "product.product":
             monkeypatch.setattr(each, "threads", threads)
-    x_unit = ops.normalize_rows(X[:4])
-    codes = ops.encode(x_unit, *list(MODEL.params.arrays().values())[:2], 2 * K)
+    x_unit = by_reference.normalize_rows(X[:4])
+    codes = by_reference.encode(x_unit, *list(MODEL.params.arrays().values())[:2], 2 * K)
     assert_same_codes(CUDA.encode(x_unit, MODEL.params.W_enc, MODEL.params.b_enc, 2 * K), codes)
-    for ours, true in zip(CUDA.split_codes(codes, K), ops.split_codes(codes, K), strict=True):
+    for ours, true in zip(CUDA.split_codes(codes, K), by_reference.split_codes(codes, K), strict=True):
         assert_same_codes(ours, true)
     grads, truth = ([np.zeros((H, D), "f4").T, np.zeros(H, "f4"), np.zeros((H, D), "f4")] for _ in range(2))
     CUDA.weights_backward([(codes, x_unit)], [codes], x_unit, *grads, True)
@@ -256,7 +257,7 @@ def test_weights_may_lie_in_any_order_too():
     W_enc, b_enc, W_dec = MODEL.params.arrays().values()
     by_rows = Params(np.ascontiguousarray(W_enc), b_enc, W_dec)
     assert_same_codes(Model(by_rows, K).encode(X, backend="cuda"), CODES)
-    x_unit, codes = ops.normalize_rows(X), CODES
+    x_unit, codes = by_reference.normalize_rows(X), CODES
     truth = [np.zeros((D, H), "f4"), np.zeros(H, "f4"), np.zeros((H, D), "f4")]
     get_backend("numpy").weights_backward([(codes, x_unit)], [codes], x_unit, *truth, False)
     for order in "CF":
@@ -265,7 +266,7 @@ def test_weights_may_lie_in_any_order_too():
         for ours, true in zip(there, truth, strict=True):
             assert_same_bits(np.ascontiguousarray(ours.copy_to_host()), true)
         ours = CUDA.encode(x_unit, place(np.asarray(W_enc, order=order)), b_enc, K)
-        assert_same_codes(ours, ops.encode(x_unit, W_enc, b_enc, K))
+        assert_same_codes(ours, by_reference.encode(x_unit, W_enc, b_enc, K))
 
 
 def test_nothing_is_copied_that_need_not_be(monkeypatch):
@@ -430,10 +431,10 @@ class OutOfMemory:
 
 def test_where_memory_runs_out_blocks_are_smaller(monkeypatch):
     memory = OutOfMemory(monkeypatch, 2048)
-    x_unit = ops.normalize_rows(X[:8])
+    x_unit = by_reference.normalize_rows(X[:8])
     W_enc = np.tile(MODEL.params.W_enc, (1, 6))  # 8 rows take 8 · 144 · 4 bytes
     b_enc = np.arange(6 * H, dtype="f4") / 1000
-    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), ops.encode(x_unit, W_enc, b_enc, K))
+    assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), by_reference.encode(x_unit, W_enc, b_enc, K))
     assert memory.refused
     memory.most, memory.refused = 41 * 4 * 20, 0
     ours, true = (search(X, CODES, 3, model=MODEL, backend=name) for name in ("cuda", "numpy"))

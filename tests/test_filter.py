@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import ops
+from compressae_ref.reference import unit_rows
 from tests import strategies as draw
 
 pytest.importorskip("numba")
@@ -34,7 +34,7 @@ def test_pre_activations_are_within_the_error(rng, dtype, h, d):
     p, norms = integers_of(packed, h, d), np.linalg.norm(columns.astype(float), axis=1, keepdims=True)
     # The worst rows are those in the direction of what the rounding of a column has taken away.
     lost = columns - norms * p / SCALE
-    x_unit = ops.normalize_rows(np.concatenate([rng.standard_normal((4, d)), lost[lost.any(axis=1)]]).astype(dtype))
+    x_unit = unit_rows(np.concatenate([rng.standard_normal((4, d)), lost[lost.any(axis=1)]]), dtype)
     q = np.rint(x_unit * SCALE).astype(np.int64)
     assert np.sqrt((p**2).sum(axis=1).max() * (q**2).sum(axis=1).max()) < 2**31
     near = (q @ p.T) * affine[0].astype(float) + affine[1]
@@ -61,7 +61,7 @@ def test_few_are_left():
     rng = np.random.default_rng(0)
     columns, x_unit = (
         rng.standard_normal((4096, 256)).astype("f4"),
-        ops.normalize_rows(rng.standard_normal((50, 256)).astype("f4")),
+        unit_rows(rng.standard_normal((50, 256)), "f4"),
     )
     starts, _ = numba_filter.candidates(x_unit, 0, 50, 32, *make_filter(columns, np.zeros(4096, "f4")))
     assert 50 * 32 <= starts[-1] <= 50 * 34

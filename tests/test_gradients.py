@@ -8,8 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from compressae_ref.backends import get_backend
-from compressae_ref.model import AUX_WEIGHT, aux_k, encode_unit, forward, loss_and_grads, unit_rows
+from compressae_ref.model import AUX_WEIGHT, aux_k
 from compressae_ref.params import Params, init_params
+from compressae_ref.reference import unit_rows
+from compressae_ref.training.step import forward, loss_and_grads
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 
@@ -19,7 +21,7 @@ NUMPY = get_backend("numpy")
 def selections(problem, params):
     x_unit = unit_rows(problem.x, params.dtype)
     k_aux = aux_k(problem.k, params.n_latents)
-    return [encode_unit(x_unit, params, k, NUMPY).indices for k in (problem.k, k_aux)]
+    return [NUMPY.encode(x_unit, params.W_enc, params.b_enc, k).indices for k in (problem.k, k_aux)]
 
 
 def moved(params, direction, step):
@@ -96,7 +98,7 @@ def test_the_auxiliary_loss_does_not_change_the_codes():
     rng = np.random.default_rng(2)
     x_unit, params = unit_rows(rng.standard_normal((9, 8)), "float64"), init_params(8, 40, rng, dtype="float64")
     acts = forward(x_unit, params, 3, NUMPY)
-    direct = encode_unit(x_unit, params, 3, NUMPY)
+    direct = NUMPY.encode(x_unit, params.W_enc, params.b_enc, 3)
     assert_same_bits(acts.codes_k.indices, direct.indices)
     assert_same_bits(acts.codes_k.values, direct.values)
     assert_same_bits(acts.x_hat_k, NUMPY.decode(direct, params.W_dec))

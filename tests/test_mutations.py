@@ -68,4 +68,4 @@ def test_survivors_that_are_explained_are_mutants_of_the_code_as_it_is():
     command = [sys.executable, "-m", "tests.mutate", "--list"]
     result = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "ops:abs_topk: " in result.stdout
+    assert "reference:abs_topk: " in result.stdout

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from compressae_ref import Model, asymmetric_cosine, reconstructed_cosine, search, sparse_cosine  # noqa: E402
-from compressae_ref.adam import AdamConfig, adam_constants, adam_step, init_adam, power  # noqa: E402
 from compressae_ref.backends import get_backend  # noqa: E402
 from compressae_ref.config import TrainConfig  # noqa: E402
-from compressae_ref.model import aux_k, encode_unit, forward, loss_and_grads, unit_rows  # noqa: E402
+from compressae_ref.model import aux_k  # noqa: E402
 from compressae_ref.params import Params, init_params  # noqa: E402
-from compressae_ref.train import init_state, train_step  # noqa: E402
+from compressae_ref.reference import power, unit_rows  # noqa: E402
+from compressae_ref.training.adam import AdamConfig, adam_constants, adam_step, init_adam  # noqa: E402
+from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step  # noqa: E402
 from tests import strategies as draw  # noqa: E402
 from tests import torch_oracle as oracle  # noqa: E402
 from tests.bounds import assert_within, gamma  # noqa: E402
@@ -75,7 +76,7 @@ def test_losses_and_every_gradient_agree_in_float64(problem):
 @given(draw.problems(dtype="float32"))
 def test_the_selection_agrees_in_float32_where_the_margin_is_wider_than_rounding(problem):
     x, params, k = problem
-    codes = encode_unit(unit_rows(x, np.float32), params, k, NUMPY)
+    codes = NUMPY.encode(unit_rows(x, np.float32), params.W_enc, params.b_enc, k)
     pre = oracle.pre_activations(torch.tensor(x), oracle.leaves(params))
     bound = pre_bound(x, params)
     theirs = pre.detach().numpy()
@@ -127,7 +128,7 @@ def test_r8_adam_is_that_of_pytorch(rng, lr, eps, steps):
         grad = rng.standard_normal((3, 4)) * 10.0 ** rng.integers(-9, 3)
         grads = params.zeros_like()
         grads.W_enc[...] = grad
-        adam_step(params, grads, state, AdamConfig(lr=lr, eps=eps))
+        adam_step(params, grads, state, AdamConfig(lr=lr, eps=eps), NUMPY.adam_update)
         theirs.grad = torch.tensor(grad)
         optimizer.step()
     assert_within(params.W_enc, theirs.detach().numpy(), 1e-11 * (1 + lr * steps))
@@ -142,7 +143,7 @@ def test_r8_the_first_step_tells_where_epsilon_stands():
     params = Params(np.array([[1.0]]), np.zeros(1), np.ones((1, 1)))
     grads = params.zeros_like()
     grads.W_enc[...] = 0.5
-    adam_step(params, grads, init_adam(params), AdamConfig(lr=0.1, eps=0.1))
+    adam_step(params, grads, init_adam(params), AdamConfig(lr=0.1, eps=0.1), NUMPY.adam_update)
     assert params.W_enc[0, 0] == pytest.approx(1 - 0.1 * 0.5 / (0.5 + 0.1), abs=1e-15)
 
 

@@ -16,21 +16,21 @@ from compressae_ref import (
     load_codes,
     load_packed,
     pack,
-    packed_rows,
     save_codes,
     save_packed,
 )
+from compressae_ref.backends.numpy import bit_packing
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
 from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
 
-bits_of_values = st.sampled_from(packed_rows.BITS)
+bits_of_values = st.sampled_from(bit_packing.BITS)
 
 
 @pytest.fixture(scope="module", params=KERNELS_IN_THREADS)
 def backend(request):
     with kernels_in_threads(request.param) as kernels, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_rows, "ROWS_AT_ONCE", 3)
+        patch.setattr(bit_packing, "ROWS_AT_ONCE", 3)
         yield kernels
 
 
@@ -54,7 +54,7 @@ def test_what_is_read_back(backend, codes, bits):
 def test_packing_again_changes_no_byte_and_backends_agree(backend, codes, bits, data):
     packed = pack(codes, bits, backend=backend)
     assert packed.data.shape == (len(codes), packed.bytes_per_item)
-    assert_same_bits(packed.data, packed_rows.pack_rows(codes, bits))
+    assert_same_bits(packed.data, bit_packing.pack_rows(codes, bits))
     read = packed.unpack(backend=backend)
     assert_same_codes(read, packed.unpack(backend="numpy"))
     assert_same_bits(pack(read, bits).data, packed.data)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from compressae_ref import reference
 from compressae_ref.params import init_params
 from spec.generate.program import SPEC, blocks, program
+from tests import by_reference
 from tests import strategies as draw
-from tests import truth
 from tests.bounds import assert_same_bits, assert_within, gamma
 
 
@@ -63,7 +63,7 @@ def test_pair_dots_are_the_dots_of_rows(rng, dtype, n, d):
 @given(st.data(), st.sampled_from(draw.DTYPES), st.integers(1, 9), st.integers(1, 70))
 def test_unit_rows_at_every_scale(data, dtype, n, d):
     x = data.draw(draw.embeddings(n, d, dtype))
-    x_unit = truth.normalize_rows(x)
+    x_unit = by_reference.normalize_rows(x)
     assert x_unit.dtype == x.dtype
     wide = x.astype(np.float64)
     expected = wide / np.sqrt(((wide / np.abs(wide).max(1, keepdims=True)) ** 2).sum(1, keepdims=True))
@@ -77,7 +77,7 @@ def test_unit_rows_ignore_powers_of_two_to_the_bit(data, dtype, exponent):
     x = data.draw(draw.matrices(dtype=st.just(dtype)))
     x = np.where(np.abs(x) < 1e-19, 0, np.clip(x, -1e20, 1e20)).astype(dtype)
     x[~x.any(axis=1), 0] = 1
-    assert_same_bits(truth.normalize_rows(x), truth.normalize_rows(np.ldexp(x, exponent)))
+    assert_same_bits(by_reference.normalize_rows(x), by_reference.normalize_rows(np.ldexp(x, exponent)))
 
 
 def test_unit_rows_of_the_smallest_and_largest_numbers():
@@ -85,7 +85,7 @@ def test_unit_rows_of_the_smallest_and_largest_numbers():
         info = np.finfo(dtype)
         x = np.array([[info.smallest_subnormal, 0], [info.max, info.max], [-info.max, 0]], dtype)
         root = math.sqrt(0.5)
-        assert_within(truth.normalize_rows(x), [[1, 0], [root, root], [-1, 0]], float(info.eps))
+        assert_within(by_reference.normalize_rows(x), [[1, 0], [root, root], [-1, 0]], float(info.eps))
 
 
 # -- R1, R2, R7: selection --------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_unit_rows_of_the_smallest_and_largest_numbers():
 @given(draw.selections())
 def test_abs_topk_is_a_stable_sort_by_magnitude(selection):
     pre, k = selection
-    codes = truth.abs_topk(pre, k)
+    codes = by_reference.abs_topk(pre, k)
     expected = np.array([topk_by_sorting(row, k) for row in pre.tolist()])
     np.testing.assert_array_equal(codes.indices, expected)
     np.testing.assert_array_equal(codes.values, np.take_along_axis(pre, expected, axis=1))
@@ -104,20 +104,20 @@ def test_abs_topk_is_a_stable_sort_by_magnitude(selection):
 
 def test_r1_ties_go_to_the_lower_index():
     pre = np.array([[1.0, -2, 2, -2, 2, 1]])
-    assert truth.abs_topk(pre, 1).indices.tolist() == [[1]]
-    assert truth.abs_topk(pre, 3).indices.tolist() == [[1, 2, 3]]
-    assert truth.abs_topk(pre, 5).indices.tolist() == [[0, 1, 2, 3, 4]]
-    assert truth.abs_topk(np.ones((1, 8)), 3).indices.tolist() == [[0, 1, 2]]
+    assert by_reference.abs_topk(pre, 1).indices.tolist() == [[1]]
+    assert by_reference.abs_topk(pre, 3).indices.tolist() == [[1, 2, 3]]
+    assert by_reference.abs_topk(pre, 5).indices.tolist() == [[0, 1, 2, 3, 4]]
+    assert by_reference.abs_topk(np.ones((1, 8)), 3).indices.tolist() == [[0, 1, 2]]
 
 
 def test_r1_selects_by_magnitude_and_keeps_the_sign():
-    codes = truth.abs_topk(np.array([[-3.0, 1, 2], [-1, -2, -3]]), 2)
+    codes = by_reference.abs_topk(np.array([[-3.0, 1, 2], [-1, -2, -3]]), 2)
     assert codes.indices.tolist() == [[0, 2], [1, 2]]
     assert codes.values.tolist() == [[-3, 2], [-2, -3]]
 
 
 def test_r2_exactly_k_are_stored_and_minus_zero_becomes_plus_zero():
-    codes = truth.abs_topk(np.array([[-0.0, -0.0, 5, -0.0], [-0.0, 0, -0.0, 0]]), 3)
+    codes = by_reference.abs_topk(np.array([[-0.0, -0.0, 5, -0.0], [-0.0, 0, -0.0, 0]]), 3)
     assert codes.indices.tolist() == [[0, 1, 2], [0, 1, 2]]
     assert not np.signbit(codes.values).any()
 
@@ -126,7 +126,11 @@ def test_r2_exactly_k_are_stored_and_minus_zero_becomes_plus_zero():
 def test_selection_commutes_with_permuting_rows_and_flipping_signs(selection, rng):
     pre, k = selection
     rows = rng.permutation(len(pre))
-    codes, permuted, flipped = truth.abs_topk(pre, k), truth.abs_topk(pre[rows], k), truth.abs_topk(-pre, k)
+    codes, permuted, flipped = (
+        by_reference.abs_topk(pre, k),
+        by_reference.abs_topk(pre[rows], k),
+        by_reference.abs_topk(-pre, k),
+    )
     assert_same_bits(codes.indices[rows], permuted.indices)
     assert_same_bits(codes.values[rows], permuted.values)
     assert_same_bits(codes.indices, flipped.indices)
@@ -137,13 +141,13 @@ def test_selection_commutes_with_permuting_rows_and_flipping_signs(selection, rn
 def test_the_k_largest_of_the_stored_are_the_code_for_that_k(selection, data):
     pre, k = selection
     smaller = data.draw(st.integers(1, k))
-    kept, rest = truth.split_codes(truth.abs_topk(pre, k), smaller)
-    direct = truth.abs_topk(pre, smaller)
+    kept, rest = by_reference.split_codes(by_reference.abs_topk(pre, k), smaller)
+    direct = by_reference.abs_topk(pre, smaller)
     assert_same_bits(kept.indices, direct.indices)
     assert_same_bits(kept.values, direct.values)
     assert rest.k == k - smaller
     both = np.sort(np.concatenate([kept.indices, rest.indices], axis=1), axis=1)
-    assert_same_bits(both, truth.abs_topk(pre, k).indices)
+    assert_same_bits(both, by_reference.abs_topk(pre, k).indices)
     if rest.k:
         assert (np.diff(rest.indices, axis=1) > 0).all()
         assert (np.abs(rest.values).max(1) <= np.abs(kept.values).min(1)).all()
@@ -167,9 +171,9 @@ def test_decode_and_its_backward_are_their_dense_equivalents(data, codes, rng, d
     dtype = codes.values.dtype
     W_dec, g = (rng.standard_normal(shape).astype(dtype) for shape in ((codes.n_latents, d), (len(codes), d)))
     dense, wide_W, wide_g = codes.to_dense().astype(float), W_dec.astype(float), g.astype(float)
-    x_hat = truth.decode(codes, W_dec)
+    x_hat = by_reference.decode(codes, W_dec)
     assert_within(x_hat, dense @ wide_W, gamma(codes.k + 1, dtype) * (np.abs(dense) @ np.abs(wide_W)))
-    grad_values = truth.decode_backward_values(g, codes, W_dec)
+    grad_values = by_reference.decode_backward_values(g, codes, W_dec)
     bound = np.take_along_axis(np.abs(wide_g) @ np.abs(wide_W.T), codes.indices, axis=1) * gamma(d + 1, dtype)
     assert_within(grad_values, np.take_along_axis(wide_g @ wide_W.T, codes.indices, axis=1), bound)
     out = rng.standard_normal((codes.n_latents, d)).astype(dtype)
@@ -191,7 +195,7 @@ def test_r6_norms_are_clamped_below():
 
 @given(draw.generators(), st.integers(2, 30))
 def test_cosine_laws(rng, d):
-    x_unit, x_hat = truth.normalize_rows(rng.standard_normal((4, d))), rng.standard_normal((4, d))
+    x_unit, x_hat = by_reference.normalize_rows(rng.standard_normal((4, d))), rng.standard_normal((4, d))
     cos = reference.cosine(x_unit, x_hat)
     assert (np.abs(cos) <= 1 + gamma(3 * d, float)).all()
     assert_within(reference.cosine(x_unit, x_unit), np.ones(4), gamma(3 * d, float))
@@ -218,16 +222,16 @@ def test_the_gradient_of_a_clamped_norm_has_no_second_term():
 @given(st.data(), draw.codes())
 def test_codes_dot_is_its_dense_equivalent_and_symmetric_to_the_bit(data, a):
     b = data.draw(draw.codes(dtype=a.values.dtype, n_latents=a.n_latents))
-    dots = truth.codes_dot(a.to_dense(), b)
+    dots = by_reference.codes_dot(a.to_dense(), b)
     dense_a, dense_b = a.to_dense().astype(float), b.to_dense().astype(float)
     assert_within(dots, dense_a @ dense_b.T, gamma(b.k + 1, a.values.dtype) * (np.abs(dense_a) @ np.abs(dense_b.T)))
-    np.testing.assert_array_equal(dots, truth.codes_dot(b.to_dense(), a).T)
+    np.testing.assert_array_equal(dots, by_reference.codes_dot(b.to_dense(), a).T)
 
 
 @given(draw.codes())
 def test_code_norms(codes):
     expected = np.maximum(np.linalg.norm(codes.values.astype(float), axis=1), 1e-8)
-    assert_within(truth.code_norms(codes), expected, gamma(codes.k + 3, codes.values.dtype) * expected + 1e-15)
+    assert_within(by_reference.code_norms(codes), expected, gamma(codes.k + 3, codes.values.dtype) * expected + 1e-15)
 
 
 # -- R4, R10 ----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, ops, refine, refinement
+from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, refine, refinement
 from compressae_ref.backends import get_backend
+from compressae_ref.backends.numpy.matching_pursuit import refine_unit
+from compressae_ref.backends.numpy.sums import pair_dots
+from compressae_ref.backends.rounding import gamma
 from compressae_ref.codes import Codes
 from compressae_ref.demo import load_demo_data
 from compressae_ref.metrics import mean_cosine
-from compressae_ref.pursuit import refine_unit
-from compressae_ref.sums import gamma, pair_dots
+from compressae_ref.reference import cosine
+from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
@@ -51,11 +54,11 @@ def assert_same_codes(a, b):
 def test_every_backend_gives_the_bits_of_the_truth(kernels, given_, table):
     """With the dots of all pairs of atoms at hand or without."""
     (x, params, _), codes, k = given_
-    x_unit, W_dec = ops.normalize_rows(x), params.W_dec
+    x_unit, W_dec = by_reference.normalize_rows(x), params.W_dec
     dots = pair_dots(W_dec, W_dec) if table else None
-    truth = refine_unit(codes, x_unit, W_dec, k)
-    assert_same_codes(kernels.refine_unit(codes, x_unit, W_dec, k, dots), truth)
-    Codes(truth.indices, truth.values, truth.n_latents)  # as every code
+    right = refine_unit(codes, x_unit, W_dec, k)
+    assert_same_codes(kernels.refine_unit(codes, x_unit, W_dec, k, dots), right)
+    Codes(right.indices, right.values, right.n_latents)  # as every code
 
 
 @pytest.mark.parametrize("shape", [(40, 48, 64, 64, 16), (20, 384, 200, 100, 30), (9, 33, 70, 65, 65)])
@@ -64,21 +67,21 @@ def test_codes_of_a_real_size(kernels, shape, dtype):
     """Rows and candidates beyond one vector of a processor."""
     n, d, h, m, k = shape
     rng = np.random.default_rng(0)
-    W_dec = ops.normalize_rows(rng.standard_normal((h, d)).astype(dtype))
-    x_unit = ops.normalize_rows(rng.standard_normal((n, d)).astype(dtype))
-    codes = ops.encode(x_unit, np.ascontiguousarray(W_dec.T), np.zeros(h, dtype), m)
-    truth = refine_unit(codes, x_unit, W_dec, k)
+    W_dec = by_reference.normalize_rows(rng.standard_normal((h, d)).astype(dtype))
+    x_unit = by_reference.normalize_rows(rng.standard_normal((n, d)).astype(dtype))
+    codes = by_reference.encode(x_unit, np.ascontiguousarray(W_dec.T), np.zeros(h, dtype), m)
+    right = refine_unit(codes, x_unit, W_dec, k)
     for dots in (None, pair_dots(W_dec, W_dec)):
-        assert_same_codes(kernels.refine_unit(codes, x_unit, W_dec, k, dots), truth)
+        assert_same_codes(kernels.refine_unit(codes, x_unit, W_dec, k, dots), right)
 
 
 @given(candidates(st.just("float64")))
 def test_values_are_those_of_least_squares(given_):
     """What is left of the row is orthogonal to every chosen atom."""
     (x, params, _), codes, k = given_
-    x_unit = ops.normalize_rows(x)
+    x_unit = by_reference.normalize_rows(x)
     refined = refine_unit(codes, x_unit, params.W_dec, k)
-    residual = x_unit - ops.decode(refined, params.W_dec)
+    residual = x_unit - by_reference.decode(refined, params.W_dec)
     for row, latents in enumerate(refined.indices):
         chosen = params.W_dec[latents[refined.values[row] != 0]]
         scale = 1 + np.abs(refined.values[row]).sum()
@@ -90,7 +93,7 @@ def test_values_are_those_of_least_squares(given_):
 @given(draw.problems())
 def test_the_choices_are_those_of_a_pursuit_by_hand(problem):
     """Each atom is the one most correlated with what the others leave; looked at where rounding cannot decide."""
-    model, x_unit = Model(problem.params, problem.k), ops.normalize_rows(problem.x)
+    model, x_unit = Model(problem.params, problem.k), by_reference.normalize_rows(problem.x)
     wide = model.encode(problem.x, k=min(4 * problem.k, problem.params.n_latents))
     W_dec = problem.params.W_dec
     refined = refine_unit(wide, x_unit, W_dec, problem.k)
@@ -120,9 +123,9 @@ def greedy(atoms, x_unit, k):
 def test_no_other_values_come_closer(problem):
     """With as many candidates as entries: by the cosine, refined codes are at least as good as encoded ones."""
     codes = Model(problem.params, problem.k).encode(problem.x)
-    x_unit, W_dec = ops.normalize_rows(problem.x), problem.params.W_dec
+    x_unit, W_dec = by_reference.normalize_rows(problem.x), problem.params.W_dec
     refined = refine(codes, problem.x, problem.params)
-    before, after = (ops.cosines(x_unit, ops.decode(each, W_dec)) for each in (codes, refined))
+    before, after = (cosine(x_unit, by_reference.decode(each, W_dec)) for each in (codes, refined))
     kept = (refined.values != 0).sum(axis=1) == problem.k  # where atoms depend on each other, some are set aside
     assert (after[kept] >= before[kept] - 1e-7).all()
 
@@ -145,7 +148,7 @@ def test_real_embeddings_come_closer():
     x, model = real()
     encoded = model.encode(x)
     codes = (encoded, refine(encoded, x, model.params), encode_refined(x, model))
-    cosines = [mean_cosine(ops.normalize_rows(x), model.decode(each)) for each in codes]
+    cosines = [mean_cosine(by_reference.normalize_rows(x), model.decode(each)) for each in codes]
     assert cosines == sorted(cosines)
     assert cosines[2] > cosines[0] + 0.01
 
@@ -153,7 +156,7 @@ def test_real_embeddings_come_closer():
 def real():
     """A model that knows its items: atoms are rows of the data."""
     x = load_demo_data().items[:400].astype(np.float32)
-    W_dec = ops.normalize_rows(x[:120])
+    W_dec = by_reference.normalize_rows(x[:120])
     return x, Model(Params(np.asfortranarray(W_dec.T), np.zeros(len(W_dec), np.float32), W_dec), 8)
 
 

@@ -19,11 +19,12 @@ from compressae_ref import (
     gram,
     init_params,
     neighbours,
-    ranking,
     reconstructed_cosine,
     search,
     sparse_cosine,
 )
+from compressae_ref.backends import ranking
+from compressae_ref.backends.numpy import search as numpy_search
 from compressae_ref.neighbours import nearest_dense
 from compressae_ref.spaces import SPACES
 from tests import strategies as draw
@@ -93,7 +94,7 @@ def test_r10_search_is_a_stable_sort_of_all_scores(small, backend, space, top, m
     scores = full_scores(space, model, queries, codes, backend)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     for items, asked in ((8192, 256), (7, 2), (300, 7)):
-        monkeypatch.setattr(ranking, "ITEMS_PER_BLOCK", items)
+        monkeypatch.setattr(numpy_search, "ITEMS_PER_BLOCK", items)
         monkeypatch.setattr(ranking, "QUERIES_PER_BLOCK", asked)
         hits = search(queries, codes, top, space=space, model=model, backend=backend)
         np.testing.assert_array_equal(hits.ids, expected)

@@ -13,19 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Model, Params, asymmetric_cosine, ops, reconstructed_cosine, search, sparse_cosine, sums
-from compressae_ref.adam import AdamConfig, adam_constants, project_decoder_gradient, renormalize_decoder
+from compressae_ref import Model, Params, asymmetric_cosine, reconstructed_cosine, reference, search, sparse_cosine
 from compressae_ref.backends import get_backend
+from compressae_ref.backends import scalar as rules
 from compressae_ref.codes import Codes
 from compressae_ref.codesfile import save_codes
 from compressae_ref.fileformat import VERSION, save_model
-from compressae_ref.model import AUX_WEIGHT, forward, loss_and_grads, unit_rows
+from compressae_ref.model import AUX_WEIGHT
+from compressae_ref.training.adam import AdamConfig, adam_constants
+from compressae_ref.training.step import forward, loss_and_grads
 from compressae_ref.verify import own
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS
 from compressae_ref.verify.vectors import SPEC_VERSION
 from spec.generate.answers import Spec
 from spec.generate.program import PAGES as NAMES
 from spec.generate.program import SPEC, blocks, program
+from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 
@@ -56,22 +59,22 @@ def arrays(problem):
 def test_sums(a, rng):
     a = np.where(np.abs(a) < 1e-30, 0, a)
     b = rng.standard_normal(a.shape)
-    assert_same_bits(sums.fold_sum(a), np.array([spec.fold_sum(row) for row in a.tolist()]))
+    assert_same_bits(reference.fold_sum(a), np.array([spec.fold_sum(row) for row in a.tolist()]))
     assert_same_bits(
-        sums.row_dots(a, b), np.array([spec.dot(*pair) for pair in zip(a.tolist(), b.tolist(), strict=True)])
+        reference.dot(a, b), np.array([spec.dot(*pair) for pair in zip(a.tolist(), b.tolist(), strict=True)])
     )
-    assert_same_bits(sums.row_norms(a), np.array([spec.norm(row) for row in a.tolist()]))
+    assert_same_bits(reference.norm(a), np.array([spec.norm(row) for row in a.tolist()]))
 
 
 @given(draw.selections(), st.data())
 def test_selection_and_the_split(selection, data):
     pre, k = selection
     pre = pre.astype(float)
-    theirs = ops.abs_topk(pre, k)
+    theirs = by_reference.abs_topk(pre, k)
     for row, code in zip(pre.tolist(), rows(theirs), strict=True):
         assert_same_code(code, spec.abs_topk(row, k))
     smaller = data.draw(st.integers(1, k))
-    kept, rest = (rows(part) for part in ops.split_codes(theirs, smaller))
+    kept, rest = (rows(part) for part in by_reference.split_codes(theirs, smaller))
     for code, ours_kept, ours_rest in zip(rows(theirs), kept, rest, strict=True):
         theirs_kept, theirs_rest = spec.split_code(*code, smaller)
         assert_same_code(ours_kept, theirs_kept)
@@ -80,10 +83,10 @@ def test_selection_and_the_split(selection, data):
 
 @given(draw.problems())
 def test_the_forward_pass(problem):
-    x_unit = unit_rows(problem.x, np.float64)
+    x_unit = reference.unit_rows(problem.x, np.float64)
     acts = forward(x_unit, problem.params, problem.k, NUMPY)
     W_enc, b_enc, W_dec = arrays(problem)
-    cos = ops.cosines(x_unit, acts.x_hat_k)
+    cos = reference.cosine(x_unit, acts.x_hat_k)
     codes = zip(rows(acts.codes_k), rows(acts.codes_rest), strict=True)
     for i, (code_k, code_rest) in enumerate(codes):
         ours = spec.unit_row(problem.x[i].tolist())
@@ -108,7 +111,7 @@ def test_the_gradients(problem):
 def test_a_gradient_through_a_clamped_norm():
     x_unit, x_hat = np.array([[0.6, 0.8]]), np.array([[1e-9, 2e-9]])
     ours = spec.cosine_backward(0.5, x_unit[0].tolist(), x_hat[0].tolist())
-    assert_same_bits(ops.cosines_backward(np.array([0.5]), x_unit, x_hat)[0], np.array(ours))
+    assert_same_bits(reference.cosine_backward(np.array([0.5]), x_unit, x_hat)[0], np.array(ours))
 
 
 @given(draw.generators(), st.integers(1, 1000), st.floats(1e-5, 0.3))
@@ -126,10 +129,10 @@ def test_a_step_of_adam(rng, t, lr):
 def test_unit_atoms_and_the_projection(rng, h, d):
     W_dec, grad = rng.standard_normal((2, h, d))
     ours = spec.renormalize(W_dec.tolist())
-    renormalize_decoder(W_dec)
+    NUMPY.renormalize_decoder(W_dec)
     assert_same_bits(W_dec, np.array(ours))
     projected = spec.project(grad.tolist(), ours)
-    project_decoder_gradient(grad, W_dec)
+    NUMPY.project_decoder_gradient(grad, W_dec)
     assert_same_bits(grad, np.array(projected))
 
 
@@ -412,7 +415,7 @@ def test_constants_of_the_text_are_those_of_the_code():
     text = PAGES["compressae.md"]
     adam = AdamConfig(0.1)
     assert f"β₁ = {adam.beta1}, β₂ = {adam.beta2} and ε = 1e-8" in text
-    assert adam.eps == ops.COSINE_EPS == 1e-8
+    assert adam.eps == rules.COSINE_EPS == 1e-8
     assert "clamped below at 1e-8" in text
     assert AUX_WEIGHT == 1 / 8
     assert "loss = loss_k + loss_aux / 8" in text

@@ -18,6 +18,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.cli import main
 from compressae_ref.errors import DomainError
 from compressae_ref.verify import audit as auditing
+from compressae_ref.verify import own as self_test
 from compressae_ref.verify.judge import judge
 from compressae_ref.verify.operations import PARTS, STEP_OUTPUTS, STEP_REQUIRED
 from compressae_ref.verify.own import answer
@@ -184,11 +185,10 @@ def test_with_bits_nothing_is_excused():
 
 def test_a_reference_that_has_changed_is_noticed(monkeypatch):
     """The digest of the accumulated cases stands beside the vectors: who computes otherwise is told."""
-    from compressae_ref import ops
     from compressae_ref.errors import FormatError
 
-    whole = ops.abs_topk
-    monkeypatch.setattr(ops, "abs_topk", lambda pre, k: whole(-pre, k))
+    whole = self_test.abs_topk
+    monkeypatch.setattr(self_test, "abs_topk", lambda pre, k: whole(-pre, k))
     with pytest.raises(FormatError, match="digest"):
         list(SUITE.tests(["L0"]))
 

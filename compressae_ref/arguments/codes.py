@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compressae_ref.arguments.common import CODES, EMBEDDINGS, STORE, add_command, add_pushed, add_settings
-from compressae_ref.packed_rows import BITS
+from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.spaces import SPACES
 
 

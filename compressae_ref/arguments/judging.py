@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compressae_ref.arguments.common import EMBEDDINGS, add_command
-from compressae_ref.packed_rows import BITS
+from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.verify.accumulated import CASES
 from compressae_ref.verify.operations import PARTS
 

@@ -1,9 +1,8 @@
 """The kernels that a backend supplies, and the choice of a backend.
 
-A backend is a set of functions with the signatures and the meaning of their namesakes in `compressae_ref.ops`, and it
-gives **the same bits**. "numpy" calls ops on some rows at a time. "numba" compiles loops with the same order of every
-sum; so does "cuda" for a GPU, which is only ever asked for by name. Whatever is not in the contract is NumPy in every
-backend.
+A backend is a set of functions that compute what `compressae_ref.reference` computes, with **the same bits**. "numpy"
+runs array operations on blocks of rows. "numba" compiles loops with the same order of every sum. So does "cuda" for a
+GPU, which is only used when it is named. Whatever is not in the contract is NumPy in every backend.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from compressae_ref.ranking import Hits, Items, Queries
+    from compressae_ref.backends.ranking import Hits, Items, Queries
 
 BACKENDS = ("numpy", "numba", "cuda")
 
 
 class Backend(Protocol):
-    """The contract: what each function means stands in `compressae_ref.ops` (and `compressae_ref.adam`)."""
+    """The contract: the kernels, each with the function of `compressae_ref.reference` that states its meaning."""
 
     name: str
 
@@ -40,25 +39,25 @@ class Backend(Protocol):
         """An array (n, d) in another dtype; itself, if it has it."""
 
     def normalize_rows(self, x: Floats) -> Floats:
-        """`ops.normalize_rows`."""
+        """`reference.unit_rows`, in the dtype of x."""
 
     def encode(self, x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
-        """`ops.encode`."""
+        """`reference.abs_topk` of `reference.pre_activations`."""
 
     def refine_unit(self, codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
-        """`pursuit.refine_unit`."""
+        """Refined codes (``spec/refine.md``)."""
 
     def pack_rows(self, codes: Codes, bits: int) -> NDArray[np.uint8]:
-        """`packed_rows.pack_rows`."""
+        """The bytes of codes (``spec/packed.md``)."""
 
     def unpack_rows(self, data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
-        """`packed_rows.unpack_rows`."""
+        """Indices and values from bytes (``spec/packed.md``)."""
 
     def split_codes(self, codes: Codes, k: int) -> tuple[Codes, Codes]:
-        """`ops.split_codes`."""
+        """`reference.split_code`."""
 
     def decode(self, codes: Codes, W_dec: Floats) -> Floats:
-        """`ops.decode`."""
+        """`reference.decode`."""
 
     def decode_nested(self, codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Floats, Floats]:
         """x̂_k, and x̂_aux = x̂_k + the reconstruction of the rest."""
@@ -66,10 +65,10 @@ class Backend(Protocol):
     def loss_backward(
         self, x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
     ) -> tuple[Floats, Sequence[Floats] | Floats]:
-        """`ops.loss_backward`; the two gradients may be apart."""
+        """Cosines with x̂_k and x̂_aux, and the gradients with respect to both (E13'); these may be two arrays or one."""
 
     def decode_backward_values(self, grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
-        """`ops.decode_backward_values`."""
+        """`reference.decode_backward_values`."""
 
     def weights_backward(
         self,
@@ -81,25 +80,25 @@ class Backend(Protocol):
         grad_W_dec: Floats,
         add: bool,
     ) -> None:
-        """`ops.decode_backward_weights` and `ops.pre_activations_backward`."""
+        """The gradients of all weights (E7'', E4'); without ``add`` they are overwritten."""
 
     def adam_update(self, param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-        """`adam.adam_update`."""
+        """`reference.adam`, with the constants of the step."""
 
     def renormalize_decoder(self, W_dec: Floats) -> None:
-        """`adam.renormalize_decoder`."""
+        """`reference.renormalize`."""
 
     def project_decoder_gradient(self, grad_W_dec: Floats, W_dec: Floats) -> None:
-        """`adam.project_decoder_gradient`."""
+        """`reference.project`."""
 
     def count_latents(self, codes: Codes) -> NDArray[np.int64]:
         """How many rows store each latent. → (h,), in the computer's memory."""
 
     def pair_dots(self, a: Floats, b: Floats) -> Floats:
-        """`sums.pair_dots`."""
+        """`reference.over_latents`: dots of all pairs of rows."""
 
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
-        """`ops.codes_dot`."""
+        """`reference.gather`."""
 
     def index_items(self, codes: Codes, norms: Floats) -> Any:
         """Whatever makes `best_items` fast, or None; `ranking.Items` carries it, a file keeps it if a named tuple."""
@@ -108,7 +107,7 @@ class Backend(Protocol):
         """That again, from its fields."""
 
     def best_items(self, queries: Queries, items: Items, top: int) -> Hits:
-        """`ranking.best_items`."""
+        """The best items by score, as `reference.best` orders them."""
 
 
 def get_backend(backend: str | Backend | None = None) -> Backend:
@@ -163,6 +162,6 @@ def _load(name: str) -> Backend:
         from compressae_ref.backends import cuda
 
         return cuda
-    from compressae_ref.backends import numpy_cpu
+    from compressae_ref.backends import numpy
 
-    return numpy_cpu
+    return numpy

@@ -1,4 +1,4 @@
-"""The "numba" backend: kernels for the CPU. Each gives the same bits as its namesake in `compressae_ref.ops`.
+"""The "numba" backend: kernels for the CPU. Each gives the same bits as its namesake in `compressae_ref.reference`.
 
 That holds because every sum runs in the order that ops states, whatever the number of threads: each row, latent or pair
 of rows has one owner. No ``fastmath`` where a number is kept, so nothing is reordered and no multiply-add is fused.
@@ -20,7 +20,7 @@ from compressae_ref.backends.numba_rows import (
 from compressae_ref.backends.numba_search import best_items
 from compressae_ref.backends.numba_select import split_codes
 from compressae_ref.backends.numba_sums import pair_dots
-from compressae_ref.backends.numpy_cpu import cast, count_latents, pack_rows, place, project_decoder_gradient
+from compressae_ref.backends.numpy import cast, count_latents, pack_rows, place, project_decoder_gradient
 
 name = "numba"
 

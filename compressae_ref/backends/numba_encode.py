@@ -1,4 +1,4 @@
-"""The Numba kernel for `ops.encode`, to the bit."""
+"""The Numba kernel for `backends.numpy.encode`, to the bit."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ What is left is the rounding to integers, and that is measured: with δ = max �
 
     |⟨x̄ᵢ, wⱼ⟩ − ‖wⱼ‖ ⟨qᵢ, pⱼ⟩/S²| = |⟨x̄ᵢ, ‖wⱼ‖ sⱼ/S⟩ + ⟨rᵢ/S, ‖wⱼ‖ pⱼ/S⟩| ≤ ‖wⱼ‖ (‖x̄ᵢ‖ ε + δ (1 + ε)).
 
-No number of this product is ever stored: it says where `encode` need not look, as BLAS does in `ops.encode`.
+No number of this product is ever stored: it says where `encode` need not look, as BLAS does in `backends.numpy.encode`.
 """
 
 from __future__ import annotations

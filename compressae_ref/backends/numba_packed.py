@@ -1,4 +1,4 @@
-"""The Numba kernel for `packed_rows.unpack_rows`, to the bit: 64 bits at a time."""
+"""The Numba kernel for `backends.numpy.bit_packing.unpack_rows`, to the bit: 64 bits at a time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref import packed_rows
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba_cache import inlined, kernel
 from compressae_ref.backends.numba_lanes import lowest, word
 from compressae_ref.backends.numba_select import empty_codes
+from compressae_ref.backends.numpy import bit_packing
 from compressae_ref.backends.threads import share
 
 ROWS_PER_TASK = 4096
@@ -21,7 +21,7 @@ AT_ONCE = 56
 
 
 def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
-    low, highs, _, total, _ = packed_rows.Layout.of(n_latents, k, bits)
+    low, highs, _, total, _ = bit_packing.Layout.of(n_latents, k, bits)
     indices, values = empty_codes(len(data), k, np.float32)
     bad = np.zeros(len(data), np.bool_)
     layout = low, highs, bits, total, n_latents
@@ -31,14 +31,14 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
         _unpack,
         np.ascontiguousarray(data),
         *layout,
-        packed_rows.value_of(bits),
+        bit_packing.value_of(bits),
         indices,
         values,
         bad,
     )
     if bad.any():
         row = int(np.argmax(bad))
-        packed_rows.unpack_rows(data[row : row + 1], n_latents, k, bits, row)  # raises
+        bit_packing.unpack_block(data[row : row + 1], n_latents, k, bits, row)  # raises
     return indices, values
 
 

@@ -1,4 +1,4 @@
-"""Numba kernels for decoding and the backward products of `compressae_ref.ops`, to the bit.
+"""Numba kernels for decoding and the backward products of `compressae_ref.reference`, to the bit.
 
 Decoding and the gradients of the weights are one thing: rows of one matrix are added up, with weights, into rows of
 another. `_add_rows` does that for 64 columns at a time, so that sums are in registers and what is read is in a cache.

@@ -1,4 +1,4 @@
-"""The Numba kernel for `pursuit.refine_unit`, to the bit."""
+"""The Numba kernel for `backends.numpy.matching_pursuit.refine_unit`, to the bit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from compressae_ref.backends.numba_cache import inlined, inner, kernel
 from compressae_ref.backends.numba_lanes import WIDTH, lines, load, splat, store
 from compressae_ref.backends.numba_select import empty_codes, ordered
 from compressae_ref.backends.numba_sums import add_dots, numbers
+from compressae_ref.backends.numpy.matching_pursuit import tolerance
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
-from compressae_ref.pursuit import tolerance
 
 ROWS_PER_TASK = 64
 

@@ -21,9 +21,9 @@ from compressae_ref.backends.numba_scalar import (
     times,
 )
 from compressae_ref.backends.numba_sums import add_dots, numbers
+from compressae_ref.backends.scalar import COSINE_EPS
 from compressae_ref.backends.threads import share
 from compressae_ref.codes import Codes
-from compressae_ref.ops import COSINE_EPS
 
 ROWS_PER_TASK = 128
 NUMBERS_PER_TASK = 1 << 16
@@ -138,7 +138,7 @@ def _clamped_norms(x, eps):  # type: ignore[no-untyped-def]
 
 @inlined
 def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, eps, cos, factors):  # type: ignore[no-untyped-def]
-    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `ops.cosines_backward`."""
+    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `reference.cosine_backward`."""
     dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat, eps)
     for i in range(dots.size):
         cos[i] = cosine(dots[i], norm_x[i], norm_hat[i])

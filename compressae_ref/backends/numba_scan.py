@@ -1,7 +1,7 @@
 """The best items for queries with a number for every latent: all items are scored, for 16 queries at a time.
 
 Lane q of a vector holds the dot of query q, which grows entry by entry in the stored order of the item. So each lane
-has the bits of `ops.codes_dot`, and an entry is read once for 16 queries.
+has the bits of `reference.gather`, and an entry is read once for 16 queries.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from compressae_ref.arrays import Floats, aligned
 from compressae_ref.backends.numba_cache import inlined, kernel
 from compressae_ref.backends.numba_heap import push, sort
 from compressae_ref.backends.numba_lanes import WIDTH, lines, load, lowest, not_below, splat, store
+from compressae_ref.backends.ranking import Hits, Items, Queries, best_of
 from compressae_ref.backends.threads import share, thread_count
-from compressae_ref.ranking import Hits, Items, Queries, best_of
 
 ITEMS = 32
 """Items that are scored before any of them is looked at."""
 
 
 def best_by_scan(queries: Queries, items: Items, top: int) -> Hits:
-    """`ranking.best_items` for at least one query and one result."""
+    """`backends.numpy.search.best_items` for at least one query and one result."""
     n_q, parts = len(queries.norms), max(1, min(thread_count(), len(items.codes) // ITEMS))
     groups = -(-n_q // WIDTH)
     u, norms = _by_group(queries.dense(), groups), np.ones((groups, WIDTH), items.norms.dtype)

@@ -7,7 +7,7 @@ With a list for each of its latents (`numba_lists`) a query adds up integers, u�
 
 and what rounding does to a score. Q is as large as sums of 16 bits allow. Where ⟨w, p⟩ is too small for an item to be
 among the best even so, nothing more is computed. All others get their score from their code, in its stored order: the
-results are those of `ranking.best_items`, to the bit.
+results are those of `backends.numpy.search.best_items`, to the bit.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from compressae_ref.backends.numba_heap import push, sort
 from compressae_ref.backends.numba_lanes import WIDTH, lines, load, lowest, not_below, splat
 from compressae_ref.backends.numba_lists import Lists
 from compressae_ref.backends.numba_scan import best_by_scan
+from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
 from compressae_ref.backends.threads import share, thread_count
 from compressae_ref.codes import Codes
-from compressae_ref.ranking import Hits, Items, Queries, best_of, no_hits, stacked
 
 LARGEST = 32_000
 """Of the sums of 16 bits, with some room."""
@@ -208,7 +208,7 @@ def _find(sums, size, least, found):  # type: ignore[no-untyped-def]
 
 @inlined
 def _dot(u, q, indices, values, row):  # type: ignore[no-untyped-def]
-    """In the stored order, as `ops.codes_dot`."""
+    """In the stored order, as `reference.gather`."""
     dot = u.dtype.type(0)
     for t in range(indices.shape[1]):
         dot += u[q, indices[row, t]] * values[row, t]

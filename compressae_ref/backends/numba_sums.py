@@ -52,7 +52,7 @@ def numbers(n):  # type: ignore[no-untyped-def]
 
 @inner
 def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-def]
-    """out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e < n, each summed by `sums.fold_sum`.
+    """out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e < n, each summed by `reference.fold_sum`.
 
     Several halvings are done at once, while the numbers are in registers: each product is added to the same one as
     there, only sooner. Neighbours that share a row of b are the faster for it.

@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+COSINE_EPS = 1e-8
+"""Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
+
 RULES: list[Callable[..., Any]] = []
 """All functions of this file."""
 

@@ -21,9 +21,10 @@ from compressae_ref.evaluation.baselines import by_components, principal_compone
 from compressae_ref.evaluation.relevance import Relevance, as_relevance, ndcg_at
 from compressae_ref.index import Index
 from compressae_ref.metrics import bytes_per_row, recall_at
-from compressae_ref.model import Model, aux_k, unit_rows
+from compressae_ref.model import Model, aux_k
 from compressae_ref.neighbours import best_products, nearest_dense
 from compressae_ref.packing import as_bits, pack
+from compressae_ref.reference import unit_rows
 from compressae_ref.refinement import encode_refined
 from compressae_ref.spaces import EXPANSION, as_space
 

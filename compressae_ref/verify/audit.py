@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref import ops
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
+from compressae_ref.backends.rounding import gamma
 from compressae_ref.checks import reject
 from compressae_ref.codes import Codes
 from compressae_ref.data import RowSource, as_source, read_block
 from compressae_ref.errors import ShapeError
-from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
-from compressae_ref.sums import gamma
+from compressae_ref.model import ROWS_PER_BLOCK, Model
+from compressae_ref.reference import unit_rows
 from compressae_ref.verify.diagnose import broken_rule
 from compressae_ref.verify.mistakes import cause, exact_pre
 
@@ -131,7 +131,7 @@ def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) 
     x = np.where(zero, 1, x)
     exact = np.where(zero, 0, exact_pre(model, x.astype(np.float64)))
     params = model.params
-    pre = np.where(zero, 0, ops.pre_activations(unit_rows(x, params.dtype), params.W_enc, params.b_enc))
+    pre = np.where(zero, 0, get_backend("numpy").pair_dots(unit_rows(x, params.dtype), params.W_enc.T) + params.b_enc)
     for i in range(len(x)):
         yield _row(i, exact[i], pre[i], right[i], stored[i], bounds)
 

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref import ops
 from compressae_ref.backends import get_backend
-from compressae_ref.model import unit_rows
+from compressae_ref.reference import unit_rows
 from compressae_ref.verify.diagnose import broken_rule, shortened
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS, STEP_REQUIRED
 from compressae_ref.verify.own import answer as own_answer
@@ -178,7 +177,7 @@ def selected_from(test: Test) -> Values:
         return {"pre": pre}
     if test.operation == "encode" and test.error is None and np.any(inputs["x"], axis=1).all():
         x_unit = unit_rows(inputs["x"], inputs["W_enc"].dtype)
-        return {"pre": ops.pre_activations(x_unit, inputs["W_enc"], inputs["b_enc"])}
+        return {"pre": get_backend("numpy").pair_dots(x_unit, inputs["W_enc"].T) + inputs["b_enc"]}
     return {}
 
 

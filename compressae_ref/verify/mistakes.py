@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.model import Model, unit_rows
+from compressae_ref.model import Model
+from compressae_ref.reference import unit_rows
 
 
 def cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref import ops
-from compressae_ref.adam import AdamConfig, adam_constants, init_adam, project_decoder_gradient
+from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
+from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.codesfile import load_codes, save_codes
@@ -21,11 +21,12 @@ from compressae_ref.config import TrainConfig
 from compressae_ref.errors import CompressaeError
 from compressae_ref.fileformat import load_model, save_model
 from compressae_ref.index import Index
-from compressae_ref.model import AUX_WEIGHT, Model, forward, loss_and_grads, unit_rows
+from compressae_ref.model import AUX_WEIGHT, Model, unit_rows
 from compressae_ref.packing import PackedCodes, pack
 from compressae_ref.params import Params, initial_params
 from compressae_ref.refinement import refine
-from compressae_ref.train import TrainState, train_step
+from compressae_ref.training.adam import AdamConfig, adam_constants, init_adam
+from compressae_ref.training.step import TrainState, forward, loss_and_grads, train_step
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import Values
 
@@ -50,7 +51,7 @@ def _codes(indices: Any, values: Any, n_latents: int | None = None, model: str |
 
 
 def _abs_topk(backend: Backend, pre: Floats, k: int) -> Values:
-    return _of(ops.abs_topk(pre, as_k(k, pre.shape[1])))
+    return _of(abs_topk(pre, as_k(k, pre.shape[1])))
 
 
 def _truncate(backend: Backend, indices: Any, values: Any, k: int) -> Values:
@@ -63,7 +64,7 @@ def _split_codes(backend: Backend, indices: Any, values: Any, k: int) -> Values:
 
 
 def _normalize_rows(backend: Backend, x: Floats) -> Values:
-    return {"x_unit": ops.normalize_rows(as_embeddings(x))}
+    return {"x_unit": backend.normalize_rows(as_embeddings(x))}
 
 
 def _encode(backend: Backend, x: Floats, W_enc: Floats, b_enc: Floats, k: int, zero_rows: Any) -> Values:
@@ -122,7 +123,7 @@ def _expanded_search(
 
 
 def _cosine(backend: Backend, x_unit: Floats, x_hat: Floats, grad_cos: Floats) -> Values:
-    return {"cos": ops.cosines(x_unit, x_hat), "grad_x_hat": ops.cosines_backward(grad_cos, x_unit, x_hat)}
+    return {"cos": reference.cosine(x_unit, x_hat), "grad_x_hat": reference.cosine_backward(grad_cos, x_unit, x_hat)}
 
 
 def _losses(losses: Any) -> Values:
@@ -154,7 +155,7 @@ def _renormalize(backend: Backend, W_dec: Floats) -> Values:
 
 def _project(backend: Backend, grad_W_dec: Floats, W_dec: Floats) -> Values:
     grad_W_dec = grad_W_dec.copy()
-    project_decoder_gradient(grad_W_dec, W_dec)
+    backend.project_decoder_gradient(grad_W_dec, W_dec)
     return {"grad_W_dec": grad_W_dec}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compressae_ref.model import unit_rows
+from compressae_ref.reference import unit_rows
 
 NEIGHBOURS = 10
 

@@ -24,7 +24,7 @@ params = init_params(batch.shape[1], h, np.random.default_rng(0))
 if side == "ours":
     from compressae_ref.backends import get_backend
     from compressae_ref.backends.threads import set_threads
-    from compressae_ref.train import init_state, train_step
+    from compressae_ref.training.step import init_state, train_step
     set_threads(threads)
     state = init_state(params)
     del params

@@ -11,8 +11,9 @@ from benchmarks.measure import device_of, same
 from compressae_ref import Model, TrainConfig, init_params
 from compressae_ref.backends import get_backend
 from compressae_ref.config import ROWS_PER_BLOCK
-from compressae_ref.model import aux_k, encode_unit, forward, loss_and_grads, unit_rows
-from compressae_ref.train import init_state, train_step
+from compressae_ref.model import aux_k
+from compressae_ref.reference import unit_rows
+from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step
 from tests import torch_oracle as oracle
 
 LR = 1e-3
@@ -65,8 +66,10 @@ class Problem:
         acts = forward(self.x_unit[:256], self.params, self.k, self.kernels)
         grads = self.params.zeros_like()
         losses = loss_and_grads(self.x[:256], self.params, self.k, self.kernels, grads)
-        codes = encode_unit(self.x_unit[:256], self.params, aux_k(self.k, self.params.n_latents), self.kernels)
-        truth = encode_unit(self.x_unit[:256], self.params, codes.k, get_backend("numba"))
+        codes = self.kernels.encode(
+            self.x_unit[:256], self.params.W_enc, self.params.b_enc, aux_k(self.k, self.params.n_latents)
+        )
+        truth = get_backend("numba").encode(self.x_unit[:256], self.params.W_enc, self.params.b_enc, codes.k)
         if not (np.array_equal(codes.indices, truth.indices) and np.array_equal(codes.values, truth.values)):
             sys.exit(f"codes: expected the same bits from backend {self.backend!r} as from 'numba', got others")
         device = self.x_torch.device

@@ -13,7 +13,7 @@ from benchmarks import contenders
 from benchmarks.many import many_embeddings
 from benchmarks.measure import HERE, head, in_turns, line, load, spread, where
 from compressae_ref import Codes, Index, Model, effective_latents, load_model, recall_at
-from compressae_ref.model import unit_rows
+from compressae_ref.reference import unit_rows
 
 TOP = contenders.TOP
 

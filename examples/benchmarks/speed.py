@@ -15,7 +15,7 @@ from benchmarks.problem import LR, Problem
 from compressae_ref import Model, save_code_blocks, save_model
 from compressae_ref.backends import get_backend
 from compressae_ref.formats.embeddings import open_embeddings
-from compressae_ref.train import init_state, train_step
+from compressae_ref.training.step import init_state, train_step
 
 
 def step(options: argparse.Namespace) -> None:

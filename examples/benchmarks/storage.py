@@ -9,12 +9,12 @@ import numpy as np
 
 from benchmarks.measure import head, in_turns, line, load, spread
 from compressae_ref import Codes, Model, encode_refined, fit, load_model, pack, recall_at, search
+from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.evaluation.baselines import baselines
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.metrics import bytes_per_row
-from compressae_ref.model import unit_rows
 from compressae_ref.neighbours import nearest_dense
-from compressae_ref.packed_rows import BITS
+from compressae_ref.reference import unit_rows
 
 TOP = 100
 SPACES = ("sparse", "reconstructed", "asymmetric", "expanded")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.model import unit_rows
-from compressae_ref.sums import gamma
+from compressae_ref.backends.rounding import gamma
+from compressae_ref.reference import unit_rows
 from compressae_ref.verify.vectors import drawn
 from spec.generate.answers import Spec, Values, listed
 from spec.generate.build import (

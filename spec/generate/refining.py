@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.sums import gamma
+from compressae_ref.backends.rounding import gamma
 from spec.generate.answers import Values
 from spec.generate.build import BrokenVectorError, Case, Flag, Group, accepts, exact_rows, f32, names_row, random_atoms
 from spec.generate.coding import NOT_FINITE, NOT_UNIT, ZERO_ROW

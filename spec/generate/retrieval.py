@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.sums import gamma
+from compressae_ref.backends.rounding import gamma
 from spec.generate.answers import Spec, Values, listed
 from spec.generate.build import (
     Answer,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.sums import gamma
+from compressae_ref.backends.rounding import gamma
 from spec.generate.answers import Values
 from spec.generate.build import Case, Flag, Group, accepts, exact_rows, f32, random_atoms, spread
 

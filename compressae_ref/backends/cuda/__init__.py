@@ -1,4 +1,4 @@
-"""The "cuda" backend: kernels for NVIDIA GPUs. Each gives the same bits as its namesake in `compressae_ref.ops`.
+"""The "cuda" backend: kernels for NVIDIA GPUs. Each gives the same bits as its namesake in `compressae_ref.reference`.
 
 Every sum has one owner and the order that ops states; products are rounded before they are added, nothing is fused or
 flushed, and no count or sum is atomic. A result lies where the first argument lies: NumPy arrays in, NumPy arrays out;

@@ -1,4 +1,4 @@
-"""Encoding on a device: `compressae_ref.ops.encode`, to the bit.
+"""Encoding on a device: `compressae_ref.backends.numpy.encode`, to the bit.
 
 As there, a product of matrices that adds up in any order says which latents can be among the k largest; the dots of
 these few are computed again in the stated order. How many are looked at is a guess, which is proved for each row
@@ -20,9 +20,9 @@ from compressae_ref.backends.cuda.memory import columns, empty, in_blocks, like,
 from compressae_ref.backends.cuda.product import dense_product
 from compressae_ref.backends.cuda.select import empty_codes, largest, magnitudes, positions, taken, unsigned
 from compressae_ref.backends.cuda.sums import chosen_dots
+from compressae_ref.backends.rounding import rounding_bound
 from compressae_ref.backends.scalar import stored
 from compressae_ref.codes import Codes
-from compressae_ref.sums import rounding_bound
 
 MORE = 32
 """Latents that are looked at beyond the k largest: rounding of the product seldom moves one further."""
@@ -46,7 +46,7 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
 
 
 def _bound(W: Any, b: Any) -> float:
-    """`ops.pre_bound`: squares are added up on the device, in any order."""
+    """`backends.numpy.encode.pre_bound`: squares are added up on the device, in any order."""
     squares = empty((len(W), 1), W.dtype)
     _squares(elements(len(W)), W, squares)
     with np.errstate(over="ignore"):

@@ -8,5 +8,5 @@ from compressae_ref.codes import Codes
 
 
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
-    """`pursuit.refine_unit`, in the computer's memory."""
+    """`backends.numpy.matching_pursuit.refine_unit`, in the computer's memory."""
     return numba_refine.refine_unit(codes.to_host(), to_host(x_unit), to_host(W_dec), k, dots)

@@ -1,4 +1,4 @@
-"""CUDA kernels for decoding and the backward products of `compressae_ref.ops`, to the bit.
+"""CUDA kernels for decoding and the backward products of `compressae_ref.reference`, to the bit.
 
 A number of a result has one owner, a thread, which adds up its terms in the stated order. For the gradients of the
 weights each latent needs the list of the rows that store it, in row order. The lists are made without atomics: chunks
@@ -77,7 +77,7 @@ def weights_backward(
     grad_W_dec: Floats,
     add: bool,
 ) -> None:
-    """The gradients of all weights: `ops.decode_backward_weights` and `ops.pre_activations_backward`."""
+    """The gradients of all weights: E7'' and E4'."""
     x = rows(x_unit)
     ones = place(np.ones((len(x), 1), x.dtype))
     by_latent = _lists([codes for codes, _ in parts], len(grad_W_dec))
@@ -126,7 +126,7 @@ def _side_by_side(arrays: Sequence[Any]) -> Any:
 
 
 def _add_rows(by_latent: tuple[Any, Any], parts: Sequence[tuple[Codes, Any]], out: Any, add: bool) -> None:
-    """`ops.transpose_product` of one pair (codes, array), or of two."""
+    """Σᵢ s[i, j] · y[i] in row order (E8), of one pair (codes, array), or of two."""
     (codes, y), (rest, y_rest) = parts[0], parts[-1]
     values, others = rows(codes.values, out.dtype), rows(rest.values, out.dtype)
     _add(elements(out.size), *by_latent, values, y, others, y_rest, int(add), out)

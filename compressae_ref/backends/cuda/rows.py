@@ -14,6 +14,7 @@ from compressae_ref.backends.cuda.memory import by_blocks, changed, empty, flat_
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import fold_bytes, fold_dot
 from compressae_ref.backends.scalar import (
+    COSINE_EPS,
     along,
     change,
     clamped,
@@ -26,7 +27,6 @@ from compressae_ref.backends.scalar import (
     scaled,
     times,
 )
-from compressae_ref.ops import COSINE_EPS
 
 
 def normalize_rows(x: Floats) -> Any:

@@ -1,4 +1,4 @@
-"""CUDA kernels for `ranking.best_items`: codes stay on the device, queries come in batches."""
+"""CUDA kernels for `backends.numpy.search.best_items`: codes stay on the device, queries come in batches."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from compressae_ref.backends.cuda.launch import B1, F1, F2, I2, L2, U2, elements
 from compressae_ref.backends.cuda.memory import by_blocks, empty, in_blocks, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
+from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
 from compressae_ref.backends.scalar import cosine, times
 from compressae_ref.codes import Codes
-from compressae_ref.ranking import Hits, Items, Queries, best_of, no_hits, stacked
 
 TOGETHER = 2 if SIMULATED else 8
 """Queries for which a thread reads an item once."""
@@ -90,7 +90,7 @@ def _codes_dot(u: F2, indices: I2, values: F2, dots: F2) -> None:
 
 
 def best_items(queries: Queries, items: Items, top: int) -> Hits:
-    """`ranking.best_items`."""
+    """`backends.numpy.search.best_items`."""
     there = items.lists if isinstance(items.lists, DeviceItems) else DeviceItems(items.codes, items.norms)
     found, n_q = items.found(top), len(queries.norms)
     if not found or not n_q:

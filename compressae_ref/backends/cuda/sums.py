@@ -26,7 +26,7 @@ def pair_dots(a: Floats, b: Floats) -> Any:
 
 
 def chosen_dots(a: Any, b: Any, chosen: Any) -> Any:
-    """⟨a[i], b[chosen[i, t]]⟩ of arrays on the device (`sums.chosen_dots`)."""
+    """⟨a[i], b[chosen[i, t]]⟩ of arrays on the device (`backends.numpy.sums.chosen_dots`)."""
     dots = empty(chosen.shape, a.dtype)
     _chosen_dots(chosen.shape[0] * chosen.shape[1], a, b, chosen, dots)
     return dots
@@ -65,7 +65,7 @@ def _chosen_dots(a: F2, b: F2, chosen: I2, dots: F2) -> None:
 
 @piece
 def fold_dot(a: Any, i: Any, b: Any, j: Any, terms: Any) -> Any:
-    """⟨a[i], b[j]⟩ by `sums.fold_sum`, by all threads of a block together: each of them gets it.
+    """⟨a[i], b[j]⟩ by `reference.fold_sum`, by all threads of a block together: each of them gets it.
 
     What is halved twice is written by the thread that reads it last; `syncthreads` stands between the halvings.
     """

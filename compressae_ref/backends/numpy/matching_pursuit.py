@@ -1,6 +1,6 @@
 """Orthogonal matching pursuit among the candidates of a row, and the values of least squares (E19 to E22).
 
-``spec/refine.md`` is normative; this is the truth that the kernel is held against. Per row x̄, with the atoms aᵢ of its
+``spec/refine.md`` is normative. Per row x̄, with the atoms aᵢ of its
 m candidates: of those not yet tried take the one with the largest correlation |r|, orthogonalise, subtract what it
 explains; after k atoms solve for their values.
 """
@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref import reference
 from compressae_ref.arrays import Floats
+from compressae_ref.backends.numpy.blocks import ROWS_PER_BLOCK, map_blocks
 from compressae_ref.codes import Codes
-from compressae_ref.sums import row_dots
 
 
 class Pursuit(NamedTuple):
@@ -39,7 +40,7 @@ def pursue(latents: NDArray[np.int32], x_unit: Floats, W_dec: Floats, k: int, do
 
     Dense equivalent: in exact arithmetic each step takes the atom with the largest ``abs(W_dec @ residual)``.
     """
-    r = row_dots(W_dec[latents], x_unit)
+    r = reference.dot(W_dec[latents], x_unit)
     left = np.ones(len(latents), bool)
     chosen: list[int] = []
     p, y = np.empty((k, len(latents)), r.dtype), np.empty(k, r.dtype)
@@ -47,7 +48,7 @@ def pursue(latents: NDArray[np.int32], x_unit: Floats, W_dec: Floats, k: int, do
         s = len(chosen)
         c = int(np.argmax(np.where(left, np.abs(r), -1)))  # the first of the largest: the lowest latent
         left[c] = False
-        new = dots[latents[c], latents] if dots is not None else row_dots(W_dec[latents], W_dec[latents[c]])
+        new = dots[latents[c], latents] if dots is not None else reference.dot(W_dec[latents], W_dec[latents[c]])
         square = new[c]
         for old in p[:s]:
             new = new - old[c] * old
@@ -85,12 +86,20 @@ def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Float
     codes : n rows of m ≥ k candidates; their values do not matter
     x_unit : (n, d) unit rows
     W_dec : (h, d) atoms
-    dots : (h, h) dots of all pairs of atoms, `sums.pair_dots` of W_dec with itself; None: computed where needed
+    dots : (h, h) dots of all pairs of atoms, `pair_dots` of W_dec with itself; None: computed where needed
 
     Returns
     -------
     Codes with k entries; where fewer atoms are independent, zeros at the lowest other candidates (R16)
     """
+
+    def refine(rows: slice) -> Codes:
+        return _refine_rows(codes[rows], x_unit[rows], W_dec, k, dots)
+
+    return Codes.concatenate(map_blocks(len(codes), ROWS_PER_BLOCK, refine))
+
+
+def _refine_rows(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
     indices, values = np.empty((len(codes), k), np.int32), np.empty((len(codes), k), W_dec.dtype)
     for row, latents in enumerate(codes.indices):
         pursuit = pursue(latents, x_unit[row], W_dec, k, dots)

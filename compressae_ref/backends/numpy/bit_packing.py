@@ -1,6 +1,6 @@
 """The bytes of packed codes: indices by Elias and Fano (E24), then values of a few bits (E25).
 
-``spec/packed.md`` is normative; this is the truth that kernels are held against.
+``spec/packed.md`` is normative.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
+from compressae_ref.backends.numpy.blocks import map_blocks
 from compressae_ref.checks import reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
@@ -65,10 +66,10 @@ def value_of(bits: int) -> Floats:
 
 def pack_rows(codes: Codes, bits: int) -> Packed:
     """The bytes of all rows: (n, bytes); those of a row without values are zero (R19)."""
-    low, highs, _, _, row_bytes = Layout.of(codes.n_latents, codes.k, bits)
-    packed = np.empty((len(codes), row_bytes), np.uint8)
-    for start in range(0, len(codes), ROWS_AT_ONCE):
-        some = codes[start : start + ROWS_AT_ONCE]
+    low, highs, _, _, _ = Layout.of(codes.n_latents, codes.k, bits)
+
+    def pack(rows: slice) -> Packed:
+        some = codes[rows]
         ones = (some.indices >> low) + np.arange(codes.k)
         high_bits = np.zeros((len(some), highs), np.uint8)
         np.put_along_axis(high_bits, ones, 1, axis=1)
@@ -76,12 +77,21 @@ def pack_rows(codes: Codes, bits: int) -> Packed:
         row_bits = np.concatenate(parts, axis=1)
         # spec: "A row without a value other than 0 is zero bytes"
         row_bits[~some.values.any(axis=1)] = 0
-        packed[start : start + len(some)] = np.packbits(row_bits, axis=1, bitorder="little")
-    return packed
+        return np.packbits(row_bits, axis=1, bitorder="little")
+
+    return np.concatenate(map_blocks(len(codes), ROWS_AT_ONCE, pack))
 
 
-def unpack_rows(data: Packed, n_latents: int, k: int, bits: int, first_row: int = 0) -> tuple[Any, Floats]:
-    """Indices and values (n, k) of packed rows; FormatError for those that packing does not give."""
+def unpack_rows(data: Packed, n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
+    """Indices and values (n, k) of packed rows; FormatError for the first row that packing does not give."""
+    starts = range(0, max(1, len(data)), ROWS_AT_ONCE)
+    parts = [unpack_block(data[start : start + ROWS_AT_ONCE], n_latents, k, bits, start) for start in starts]
+    indices, values = zip(*parts, strict=True)
+    return np.concatenate(indices), np.concatenate(values)
+
+
+def unpack_block(data: Packed, n_latents: int, k: int, bits: int, first_row: int) -> tuple[Any, Floats]:
+    """`unpack_rows` for few rows, the first of which is row ``first_row`` in messages."""
     low, highs, _, total, _ = Layout.of(n_latents, k, bits)
     row_bits = np.unpackbits(data, axis=1, bitorder="little")
     lows, high_bits, numbers, padding = np.split(row_bits, [k * low, k * low + highs, total], axis=1)
@@ -89,7 +99,7 @@ def unpack_rows(data: Packed, n_latents: int, k: int, bits: int, first_row: int 
     high_bits[zero, :k] = 1
     wrong = (high_bits.sum(axis=1) != k) | padding.any(axis=1)
     if wrong.any():  # one before it may be bad in another way, and the first is named
-        unpack_rows(data[: np.argmax(wrong)], n_latents, k, bits, first_row)
+        unpack_block(data[: np.argmax(wrong)], n_latents, k, bits, first_row)
     _refuse(wrong, n_latents, k, bits, first_row)
     ones = np.nonzero(high_bits)[1].reshape(len(data), k)
     indices = ((ones - np.arange(k)) << low) + _numbers(lows, k, low)
@@ -114,7 +124,9 @@ def _refuse(bad: Bools, n_latents: int, k: int, bits: int, first_row: int) -> No
 
 def _single_bits(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
     """The ``width`` lowest bits of each, the lowest first: (n, k) → (n, k · width)."""
-    return ((numbers[:, :, None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(numbers), -1)
+    return (
+        ((numbers[:, :, None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(numbers), numbers.shape[1] * width)
+    )
 
 
 def _numbers(single_bits: NDArray[np.uint8], k: int, width: int) -> NDArray[np.int64]:

@@ -1,8 +1,7 @@
-"""Which items score best: the meaning of every search, some items at a time."""
+"""What search takes and returns: queries, items and hits, and how hits of several parts are merged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.codes import Codes
-from compressae_ref.order import largest
 
-ITEMS_PER_BLOCK = 8192
 QUERIES_PER_BLOCK = 256
 
 
@@ -61,29 +58,6 @@ class Items(NamedTuple):
         return min(top, len(self.codes) if self.allowed is None else int(self.allowed.sum()))
 
 
-CodesDot = Callable[[Floats, Codes], Floats]
-"""`ops.codes_dot`, or what gives the same bits."""
-
-
-def best_items(queries: Queries, items: Items, top: int, codes_dot: CodesDot) -> Hits:
-    """The ``top`` items with the highest score dot(u, code) / (‖query‖ ‖item‖) for each query (R10).            (E10)
-
-    Dense equivalent: a stable sort of all scores, descending, with the items in the order of their ranks.
-
-    Returns
-    -------
-    Hits whose ids are row numbers, min(top, number of allowed items) for each query
-
-    Notes
-    -----
-    Blocks of queries and of items bound the memory, and change nothing else.
-    """
-    rows = np.argsort(items.ranks)
-    rows = rows if items.allowed is None else rows[items.allowed[rows]]
-    hits = [_best(some, items, rows, items.found(top), codes_dot) for some in queries.blocks()]
-    return stacked(hits, items, top)
-
-
 def no_hits(n_q: int, dtype: Any, top: int = 0) -> Hits:
     """Room for results of n_q queries."""
     return Hits(np.zeros((n_q, top), np.int64), np.empty((n_q, top), dtype))
@@ -95,36 +69,9 @@ def stacked(parts: list[Hits], items: Items, top: int) -> Hits:
     return Hits(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
 
 
-def _best(queries: Queries, items: Items, rows: NDArray[np.int64], top: int, codes_dot: CodesDot) -> Hits:
-    u = queries.dense()
-    best = no_hits(len(u), u.dtype)
-    for start in range(0, len(rows), ITEMS_PER_BLOCK):
-        block = rows[start : start + ITEMS_PER_BLOCK]
-        scores = scaled_dots(codes_dot(u, items.codes[block]), queries.norms, items.norms[block])
-        best = merged(best, scores, block, top)
-    return by_score(best)
-
-
 def scaled_dots(dots: Floats, query_norms: Floats, norms: Floats) -> Floats:
     """dots[q, i] / (query_norms[q] · norms[i])."""
     return dots / (query_norms[:, None] * norms)
-
-
-def merged(best: Hits, scores: Floats, rows: NDArray[np.int64], top: int) -> Hits:
-    """The ``top`` of the best so far and of more items; both are in the order of ranks, and so is the result."""
-    ids, scores = (
-        np.concatenate([best.ids, np.broadcast_to(rows, scores.shape)], axis=1),
-        np.concatenate([best.scores, scores], axis=1),
-    )
-    keep = largest(scores, min(top, scores.shape[1]))
-    return Hits(ids[keep].reshape(len(ids), -1), scores[keep].reshape(len(ids), -1))
-
-
-def by_score(best: Hits) -> Hits:
-    """Descending score; the sort is stable, and items come in the order of their ranks (R10)."""
-    # spec: "by descending score, ties by ascending id"
-    order = np.argsort(-best.scores, axis=1, kind="stable")
-    return Hits(np.take_along_axis(best.ids, order, axis=1), np.take_along_axis(best.scores, order, axis=1))
 
 
 def best_of(parts: list[Hits], ranks: NDArray[np.int64], top: int) -> Hits:

@@ -1,0 +1,57 @@
+"""The "numpy" backend: array operations on blocks of rows, on all threads.
+
+NumPy releases Python's lock inside its loops, and the results of one block are still in the cache when they are needed.
+Each function returns the bits of `compressae_ref.reference`: the result for a row depends on that row alone, and a sum
+over rows stays within one thread.
+"""
+
+from compressae_ref.backends.numpy.bit_packing import pack_rows, unpack_rows
+from compressae_ref.backends.numpy.encode import encode
+from compressae_ref.backends.numpy.matching_pursuit import refine_unit
+from compressae_ref.backends.numpy.rows import (
+    adam_update,
+    cast,
+    loss_backward,
+    normalize_rows,
+    place,
+    project_decoder_gradient,
+    renormalize_decoder,
+)
+from compressae_ref.backends.numpy.search import best_items, index_items, lists_from
+from compressae_ref.backends.numpy.sparse_products import (
+    count_latents,
+    decode,
+    decode_backward_values,
+    decode_nested,
+    weights_backward,
+)
+from compressae_ref.backends.numpy.sums import codes_dot, pair_dots
+from compressae_ref.backends.numpy.topk import split_codes
+
+name = "numpy"
+
+__all__ = [
+    "adam_update",
+    "best_items",
+    "cast",
+    "codes_dot",
+    "count_latents",
+    "decode",
+    "decode_backward_values",
+    "decode_nested",
+    "encode",
+    "index_items",
+    "lists_from",
+    "loss_backward",
+    "name",
+    "normalize_rows",
+    "pack_rows",
+    "pair_dots",
+    "place",
+    "project_decoder_gradient",
+    "refine_unit",
+    "renormalize_decoder",
+    "split_codes",
+    "unpack_rows",
+    "weights_backward",
+]

@@ -1,0 +1,1 @@
+"""Training: the settings, batches from data, one step, and `fit`, which runs all of them."""
