@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from compressae_ref.backends import get_backend
     from compressae_ref.backends.ranking import Hits
     from compressae_ref.codes import Codes
-    from compressae_ref.codesfile import load_codes, save_code_blocks, save_codes
-    from compressae_ref.config import TrainConfig
     from compressae_ref.errors import (
         BackendError,
         CompressaeError,
@@ -24,16 +22,24 @@ if TYPE_CHECKING:
     )
     from compressae_ref.estimator import CompresSAE as CompresSAE
     from compressae_ref.evaluation.evaluate import evaluate
-    from compressae_ref.fileformat import load_model, save_model
-    from compressae_ref.index import Index, search
+    from compressae_ref.extensions.packed_codes import PackedCodes, pack
+    from compressae_ref.extensions.refine import encode_refined, refine, refined_blocks
+    from compressae_ref.files.codes_file import load_codes, save_code_blocks, save_codes
+    from compressae_ref.files.model_file import load_model, save_model
+    from compressae_ref.files.packed_file import load_packed, save_packed
     from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
     from compressae_ref.model import Model
-    from compressae_ref.packedfile import load_packed, save_packed
-    from compressae_ref.packing import PackedCodes, pack
     from compressae_ref.params import Params, init_params
-    from compressae_ref.refinement import encode_refined, refine, refined_blocks
-    from compressae_ref.similarity import asymmetric_cosine, expanded_cosine, gram, reconstructed_cosine, sparse_cosine
-    from compressae_ref.train import FitResult, Progress, Record, fit
+    from compressae_ref.retrieval.index import Index, search
+    from compressae_ref.retrieval.similarity import (
+        asymmetric_cosine,
+        expanded_cosine,
+        gram,
+        reconstructed_cosine,
+        sparse_cosine,
+    )
+    from compressae_ref.training.fit import FitResult, Progress, Record, fit
+    from compressae_ref.training.settings import TrainConfig
 
 __version__ = "0.1.0"
 
@@ -84,21 +90,21 @@ __all__ = [
 ]
 
 _HOME = {
-    "train": ("fit", "FitResult", "Progress", "Record"),
-    "config": ("TrainConfig",),
+    "training.fit": ("fit", "FitResult", "Progress", "Record"),
+    "training.settings": ("TrainConfig",),
     "params": ("Params", "init_params"),
     "model": ("Model",),
     "codes": ("Codes",),
-    "refinement": ("refine", "encode_refined", "refined_blocks"),
-    "similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "expanded_cosine", "gram"),
-    "index": ("search", "Index"),
+    "extensions.refine": ("refine", "encode_refined", "refined_blocks"),
+    "retrieval.similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "expanded_cosine", "gram"),
+    "retrieval.index": ("search", "Index"),
     "backends.ranking": ("Hits",),
     "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
     "evaluation.evaluate": ("evaluate",),
-    "fileformat": ("save_model", "load_model"),
-    "codesfile": ("save_codes", "save_code_blocks", "load_codes"),
-    "packing": ("pack", "PackedCodes"),
-    "packedfile": ("save_packed", "load_packed"),
+    "files.model_file": ("save_model", "load_model"),
+    "files.codes_file": ("save_codes", "save_code_blocks", "load_codes"),
+    "extensions.packed_codes": ("pack", "PackedCodes"),
+    "files.packed_file": ("save_packed", "load_packed"),
     "backends": ("get_backend",),
     "estimator": ("CompresSAE",),  # not in __all__: it needs scikit-learn
     "errors": (

@@ -2,7 +2,7 @@
 
 import sys
 
-from compressae_ref.cli import main
+from compressae_ref.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,9 +17,9 @@ from compressae_ref.arrays import on_device, to_host
 from compressae_ref.backends import Backend
 from compressae_ref.checks import ZeroRows, as_zero_rows, check_kind, reject, reject_rows
 from compressae_ref.codes import Codes
-from compressae_ref.data import shuffled_batches
 from compressae_ref.errors import BackendError, ShapeError
 from compressae_ref.params import Params
+from compressae_ref.training.batches import shuffled_batches
 
 _PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
 

@@ -4,6 +4,9 @@ All of them are ``ValueError``, so code that does not know this package still ca
 a backend or an optional dependency is missing here; the others mean that the input is wrong.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CompressaeError(ValueError):
     """Any error that this package raises on purpose."""
@@ -31,3 +34,15 @@ class BackendError(CompressaeError):
 
 class StoreError(CompressaeError):
     """A vector database is not there, lacks what is asked for, or refuses what it is given."""
+
+
+@contextmanager
+def named(path: str, *arguments: str) -> Iterator[None]:
+    """Put a file's name in the place of the argument's in the errors that its content causes (settings are not)."""
+    try:
+        yield
+    except CompressaeError as error:
+        argument, _, message = str(error).partition(": ")
+        if argument not in (arguments or ("x", "items", "queries", "codes", "encode")):
+            raise
+        raise type(error)(f"{'standard input' if path == '-' else path}: {message}") from error

@@ -12,14 +12,14 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_params
 from compressae_ref.codes import Codes
-from compressae_ref.config import TrainConfig, described, make_config, resolve
-from compressae_ref.data import shuffled_batches
 from compressae_ref.errors import BackendError
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.model import Model
 from compressae_ref.params import init_params
 from compressae_ref.reference import unit_rows
-from compressae_ref.train import fit
+from compressae_ref.training.batches import shuffled_batches
+from compressae_ref.training.fit import fit
+from compressae_ref.training.settings import TrainConfig, described, make_config, resolve
 from compressae_ref.training.step import TrainState, init_state, train_step
 
 try:

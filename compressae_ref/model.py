@@ -13,10 +13,10 @@ from compressae_ref.arrays import Bools, Floats, on_device
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_k, as_zero_rows, reject
 from compressae_ref.codes import Codes
-from compressae_ref.data import RowSource, as_source, read_block
 from compressae_ref.device import encode_on_device, needs_cuda, placed
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.params import Params
+from compressae_ref.row_source import RowSource, as_source, read_block
 
 AUX_WEIGHT = 1 / 8
 """Weight λ of the auxiliary loss in the original code."""

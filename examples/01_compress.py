@@ -13,7 +13,7 @@ from scipy.sparse import load_npz
 from scipy.sparse.linalg import norm
 
 from compressae_ref import Codes, Model, bytes_per_row, fit, load_codes, load_model, mean_cosine, save_codes, save_model
-from compressae_ref.demo import load_demo_data
+from compressae_ref.demo_data import load_demo_data
 from compressae_ref.reference import unit_rows
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from compressae_ref import FitResult, Progress, TrainConfig, fit
-from compressae_ref.demo import load_demo_data
+from compressae_ref.demo_data import load_demo_data
 
 CONFIG = TrainConfig(n_latents=1024, k=16, batch_size=256, steps=600, records=24, patience=3)
 SCHEDULE = {"lr": 5e-3, "warmup_steps": 75, "decay": "cosine"}  # single settings override those of a TrainConfig

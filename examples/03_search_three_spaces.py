@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from compressae_ref import Codes, Model, Params, bytes_per_row, fit, gram, recall_at, reconstructed_cosine, search
-from compressae_ref.demo import DemoData, load_demo_data
-from compressae_ref.neighbours import nearest_dense
-from compressae_ref.spaces import Space
+from compressae_ref.demo_data import DemoData, load_demo_data
+from compressae_ref.retrieval.brute_force import nearest_dense
+from compressae_ref.retrieval.spaces import Space
 
 MEANING: dict[Space, str] = {
     "sparse": "code against code, plain cosine: any store of sparse vectors can do it",

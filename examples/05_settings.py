@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from compressae_ref import Codes, TrainConfig, dead_latents, effective_latents, evaluate, fit
-from compressae_ref.demo import load_demo_data
-from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.demo_data import load_demo_data
+from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.model import aux_k
-from compressae_ref.neighbours import nearest_dense
+from compressae_ref.retrieval.brute_force import nearest_dense
 
 TOP = 100
 COLUMNS = ["cosine", "dead", "effective", "shared", "sparse", "sparse, 4k", "reconstructed", "asymmetric"]

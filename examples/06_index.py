@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from compressae_ref import Index, Model, fit
-from compressae_ref.demo import DemoData, load_demo_data
+from compressae_ref.demo_data import DemoData, load_demo_data
 
 
 def show(title: str, index: Index, query: np.ndarray, names: dict[str, str], **settings: object) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from compressae_ref import Codes, Model, bytes_per_row, encode_refined, fit, pack, recall_at, search
-from compressae_ref.demo import DemoData, load_demo_data
-from compressae_ref.neighbours import nearest_dense
+from compressae_ref.demo_data import DemoData, load_demo_data
+from compressae_ref.retrieval.brute_force import nearest_dense
 
 
 def found(data: DemoData, codes: Codes, model: Model, truth: np.ndarray) -> str:

@@ -14,11 +14,11 @@ from contextlib import suppress
 import numpy as np
 
 from compressae_ref import BackendError, Index, fit
-from compressae_ref.demo import DemoData, load_demo_data
-from compressae_ref.stores.ask import compare, search_store
+from compressae_ref.demo_data import DemoData, load_demo_data
 from compressae_ref.stores.contract import Store, open_store
 from compressae_ref.stores.push import embeddings_of, push
 from compressae_ref.stores.qdrant_edge import create
+from compressae_ref.stores.query import compare, search_store
 
 
 def fill(folder: str, data: DemoData) -> str:

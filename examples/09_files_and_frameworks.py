@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from compressae_ref import Model, fit
-from compressae_ref.convert import load_any_model, save_any_model
-from compressae_ref.demo import load_demo_data
-from compressae_ref.formats.codes import open_codes
-from compressae_ref.formats.embeddings import open_embeddings
-from compressae_ref.formats.rows import ids_of
-from compressae_ref.formats.write import write_codes, write_embeddings
+from compressae_ref.cli.convert import load_any_model, save_any_model
+from compressae_ref.demo_data import load_demo_data
+from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.files.foreign.write import write_codes, write_embeddings
 
 
 def embeddings(folder: Path, x: np.ndarray) -> None:

@@ -42,7 +42,7 @@ from benchmarks import cluster, engines, formats, memory, minutes, retrieval, sp
 from benchmarks.measure import where
 
 from compressae_ref.backends import get_backend
-from compressae_ref.backends.threads import set_threads
+from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.errors import CompressaeError
 
 COMMANDS = {

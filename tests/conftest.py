@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from compressae_ref.backends import Backend, get_backend, threads
-from compressae_ref.backends.threads import set_threads
+from compressae_ref.backends import Backend, get_backend, thread_pool
+from compressae_ref.backends.thread_pool import set_threads
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, derandomize=True, print_blob=True)
@@ -63,7 +63,7 @@ def kernels_in_threads(what: str) -> Iterator[Backend]:
         pytest.importorskip("numba")
     set_threads(int(count[0]) if count else None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "FINEST", 1 << 30)
+        patch.setattr(thread_pool, "FINEST", 1 << 30)
         yield get_backend(name)
     set_threads(None)
 

@@ -19,7 +19,7 @@ class Fault(NamedTuple):
     tests: str
 
 
-REFERENCE, MODEL, STEP, INDEX, IDS = "reference.py", "model.py", "training/step.py", "index.py", "ids.py"
+REFERENCE, MODEL, STEP, INDEX, IDS = "reference.py", "model.py", "training/step.py", "retrieval/index.py", "item_ids.py"
 RANKING, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = (
     f"backends/{name}.py"
     for name in (
@@ -27,13 +27,15 @@ RANKING, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = (
         "numpy/bit_packing",
     )
 )  # fmt: skip
-SELECT, SUMS = "backends/numba_select.py", "backends/numba_sums.py"
-FILTER, PRODUCTS = "backends/numba_filter.py", "backends/numba_products.py"
-PACKING, PACKED = "packing.py", "backends/numba_packed.py"
+SELECT, SUMS = "backends/numba/topk.py", "backends/numba/sums.py"
+FILTER, PRODUCTS = "backends/numba/prefilter.py", "backends/numba/sparse_products.py"
+PACKING, PACKED = "extensions/packed_codes.py", "backends/numba/bit_packing.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "evaluation/relevance.py"
-REFINE, NUMBA_REFINE = "refinement.py", "backends/numba_refine.py"
-SCALAR = "backends/scalar.py"
-LISTS, SEARCH, SCAN, HEAP = (f"backends/numba_{name}.py" for name in ("lists", "search", "scan", "heap"))
+REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
+SCALAR = "backends/rules.py"
+LISTS, SEARCH, SCAN, HEAP = (
+    f"backends/numba/{name}.py" for name in ("inverted_index", "search", "dense_scan", "topk_heap")
+)
 
 FAULTS = [
     # selection
@@ -68,11 +70,11 @@ FAULTS = [
     Fault("atoms are not made unit rows", STEP, 'if config.renormalize == "after_step":', "if False:", "test_oracle.py -k two_hundred"),
     Fault("the projection is done after the step's order", STEP, "backend.project_decoder_gradient(grads.W_dec, params.W_dec)", "pass", "test_oracle.py -k two_hundred"),
     Fault("the fan-in is d", REFERENCE, "(2 * u_enc - 1) * np.sqrt(6 / h)", "(2 * u_enc - 1) * np.sqrt(6 / d)", "test_train.py -k r9"),
-    Fault("the warm-up starts at zero", "config.py", "config.lr * (step + 1) / config.warmup_steps", "config.lr * step / config.warmup_steps", "test_train.py -k rates"),
+    Fault("the warm-up starts at zero", "training/settings.py", "config.lr * (step + 1) / config.warmup_steps", "config.lr * step / config.warmup_steps", "test_train.py -k rates"),
     # data
-    Fault("held-out rows are trained on", "data.py", "yield np.delete(block, here, axis=0) if len(here) else block", "yield block", "test_train.py -k epoch"),
-    Fault("nothing is shuffled", "data.py", "n_left + rng.permutation(len(buffer) - n_left)", "np.arange(n_left, len(buffer))", "test_train.py -k mixed"),
-    Fault("rows that training does not come to are not checked", "train.py", "check_rows(source, d=d)", "pass", "test_train.py -k come_to_it"),
+    Fault("held-out rows are trained on", "training/batches.py", "yield np.delete(block, here, axis=0) if len(here) else block", "yield block", "test_train.py -k epoch"),
+    Fault("nothing is shuffled", "training/batches.py", "n_left + rng.permutation(len(buffer) - n_left)", "np.arange(n_left, len(buffer))", "test_train.py -k mixed"),
+    Fault("rows that training does not come to are not checked", "training/fit.py", "check_rows(source, d=d)", "pass", "test_train.py -k come_to_it"),
     Fault("NaN passes", "checks.py", "np.logical_not(np.isfinite(block).all(axis=1))", "np.isinf(block).any(axis=1)", "test_train.py -k r3"),
     Fault("the row of an error counts from the block", "checks.py", "first_row + int(np.argmax(bad))", "int(np.argmax(bad))", "test_train.py -k r3"),
     # retrieval
@@ -95,7 +97,7 @@ FAULTS = [
     Fault("a scan adds up the entries backwards", SCAN, "for t in range(indices.shape[1]):", "for t in range(indices.shape[1] - 1, -1, -1):", "test_best_items.py -k sort"),
     Fault("removed items come back when they are forgotten", INDEX, "Segment.of(whole.codes[alive], whole.norms[alive], self.backend)", "Segment.of(whole.codes[: alive.sum()], whole.norms[: alive.sum()], self.backend)", "test_index.py"),
     Fault("segments forget where they begin", INDEX, "parts.append(Hits(hits.ids + first, hits.scores))", "parts.append(Hits(hits.ids, hits.scores))", "test_index.py"),
-    Fault("the rows of a segment are looked for from the first one on", "segments.py", "some = rows[here] - first", "some = rows[here] % len(segment.codes)", "test_index.py -k rescoring"),
+    Fault("the rows of a segment are looked for from the first one on", "retrieval/index_segments.py", "some = rows[here] - first", "some = rows[here] % len(segment.codes)", "test_index.py -k rescoring"),
     Fault("the second of equal correlations is taken", PURSUIT, "np.where(left, np.abs(r), -1)))", "-np.where(left, np.abs(r), -1)[::-1]))", "test_vectors.py -k every_level"),
     Fault("atoms in the span of others are chosen", PURSUIT, "if not new[c] > tolerance(r.dtype) * square:", "if not new[c] > 0 * square:", "test_vectors.py -k every_level"),
     Fault("correlations stay those with the row", PURSUIT, "r = r - y[s] * p[s]", "r = r - 0 * p[s]", "test_refinement.py"),
@@ -125,9 +127,9 @@ FAULTS = [
     Fault("binary codes are not scored again", "evaluation/baselines.py", "np.argsort(-scores, axis=1", "np.argsort(0 * scores, axis=1", "test_evaluate.py -k less"),
     Fault("PCA keeps the least", "evaluation/baselines.py", ".T[::-1]", ".T", "test_evaluate.py -k less"),
     Fault("the frontier forgets bytes", "evaluation/frontier.py", "row.recall[top], -row.bytes_per_item\n", "row.recall[top], 0\n", "test_evaluate.py -k frontier"),
-    Fault("altered bytes of an index are not looked at", "indexfile.py", "        if check:\n            _check_bytes", "        if False:\n            _check_bytes", "test_index.py -k every_bit"),
-    Fault("members begin anywhere in a file", "archive.py", "length = 4 + -(start + 4) % LINE", "length = 8 + -(start + 4) % LINE", "test_index.py -k cache_line"),
-    Fault("a mapped file is changed", "mapped.py", 'np.memmap(path, dtype, "c", first, shape)', 'np.memmap(path, dtype, "r+", first, shape)', "test_index.py -k loaded_is_a_copy"),
+    Fault("altered bytes of an index are not looked at", "retrieval/index_file.py", "        if check:\n            _check_bytes", "        if False:\n            _check_bytes", "test_index.py -k every_bit"),
+    Fault("members begin anywhere in a file", "files/npz.py", "length = 4 + -(start + 4) % LINE", "length = 8 + -(start + 4) % LINE", "test_index.py -k cache_line"),
+    Fault("a mapped file is changed", "files/memory_map.py", 'np.memmap(path, dtype, "c", first, shape)', 'np.memmap(path, dtype, "r+", first, shape)', "test_index.py -k loaded_is_a_copy"),
     Fault("a number is given twice", IDS, "return highest + 1 if self.next_number is None else self.next_number", "return highest + 1", "test_index.py"),
     Fault("an id may be added twice", IDS, "            if each in rows:", "            if False:", "test_index.py"),
     Fault("half of the ids are removed before the error", IDS, "if unknown := [each for each in listed if each not in rows]:", "if unknown := [each for each in listed if not rows.pop(each, -1) >= 0]:", "test_index.py"),
@@ -139,47 +141,47 @@ FAULTS = [
     Fault("the kernel looks at the top bits alone", SELECT, "range(8 * keys.itemsize - 2, -1, -1)", "range(8 * keys.itemsize - 2, 12, -1)", "test_backends.py -k last_bits"),
     Fault("the kernel adds from left to right", SCALAR, "(terms > 16) & (terms % 2 == 0)", "(terms > 64) & (terms % 2 == 0)", "test_refinement.py -k real_size"),
     # files
-    Fault("the digest is not looked at", "fileformat.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),
-    Fault("the version is not looked at", "fileformat.py", " or version != VERSION:", ":", "test_files.py"),
+    Fault("the digest is not looked at", "files/model_file.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),
+    Fault("the version is not looked at", "files/model_file.py", " or version != VERSION:", ":", "test_files.py"),
     # the vectors, which know nothing of the code
     Fault("a zero row gets a code at other latents", MODEL, "= np.arange(codes.k), 0\n", "= np.arange(codes.k) + 1, 0\n", "test_vectors.py -k to_the_bit"),
     Fault("a zero row is called not finite", "checks.py", "bad.any() and not infinite[np.argmax(bad)]", "False", "test_cli.py -k bad_rows"),
     Fault("gradients pass through the selection as after a ReLU", STEP, "return Codes.trusted(codes.indices, grad_values, codes.n_latents)", "return Codes.trusted(codes.indices, np.where(codes.values > 0, grad_values, 0), codes.n_latents)", "test_vectors.py -k to_the_bit"),
-    Fault("big-endian codes pass", "codesfile.py", '"data": ("<f4", "<f8")', '"data": ("<f4", "<f8", ">f4")', "test_vectors.py -k to_the_bit"),
-    Fault("true is taken for version 1", "fileformat.py", "type(version) is not int or ", "", "test_vectors.py -k to_the_bit"),
-    Fault("codes of two models are compared", "spaces.py", "if None not in (queries.model, codes.model) and", "if False and", "test_vectors.py -k to_the_bit"),
+    Fault("big-endian codes pass", "files/codes_file.py", '"data": ("<f4", "<f8")', '"data": ("<f4", "<f8", ">f4")', "test_vectors.py -k to_the_bit"),
+    Fault("true is taken for version 1", "files/model_file.py", "type(version) is not int or ", "", "test_vectors.py -k to_the_bit"),
+    Fault("codes of two models are compared", "retrieval/spaces.py", "if None not in (queries.model, codes.model) and", "if False and", "test_vectors.py -k to_the_bit"),
     Fault("an atom may have any norm", "checks.py", "UNIT_TOLERANCE = 1e-3", "UNIT_TOLERANCE = 1.0", "test_vectors.py -k to_the_bit"),
     # the judge
     Fault("a bound excuses everything", "verify/judge.py", "<= bound)", "<= bound + 1)", "test_verify.py -k excuses"),
     Fault("an error need not name its row", "verify/judge.py", ' and (test.row is None or test.row == answer.get("row"))', "", "test_verify.py -k errors"),
     Fault("outputs may be missing", "verify/judge.py", "    if missing:", "    if False:", "test_verify.py -k changed_output"),
-    Fault("one failed level is enough to pass", "verify/command.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
+    Fault("one failed level is enough to pass", "cli/verify.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
     Fault("what is not supported counts as passed", "verify/report.py", 'if "failed" in answer or "unsupported" in answer:', 'if "unsupported" in answer:\n        return Verdict(True, True, ""), False\n    if "failed" in answer:', "test_verify.py -k no_more"),
     Fault("the reference is not held against its digest", "verify/report.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),
     Fault("wrong values count as rounding", "verify/audit.py", "(errors > bounds[kept]).any() or ", "", "test_verify.py -k rounding"),
     Fault("wrong selections count as rounding", "verify/audit.py", " or ((magnitude - bounds)[left_out] > least).any()", "", "test_verify.py -k right_values"),
     Fault("another row's tie passes a strict audit", "verify/audit.py", "return self.rows == self.equal if strict", "return self.rows == self.equal + self.tie if strict", "test_verify.py -k tie"),
     # files of other programs
-    Fault("the length of each row is not looked at", "formats/headerless.py", 'if (block["d"] != d).any():', "if False:", "test_formats.py -k lie_about_their"),
-    Fault("numbers are rounded to what a format holds", "formats/headerless.py", "~(cast == block).all(axis=1)", "np.zeros(len(block), bool)", "test_formats.py -k hold"),
-    Fault("tensors may overlap", "formats/tensors.py", "start == end <= stop", "start <= stop", "test_formats.py -k hostile"),
-    Fault("bfloat16 is the lower half", "formats/tensors.py", "astype(np.uint32) << 16", "astype(np.uint32)", "test_formats.py -k bfloat16"),
-    Fault("what lies behind is not begun anew", "formats/rows.py", "not 0 <= start - self._first < FAR", "not -FAR <= start - self._first < FAR", "test_formats.py -k any_order"),
+    Fault("the length of each row is not looked at", "files/foreign/ann_benchmarks.py", 'if (block["d"] != d).any():', "if False:", "test_formats.py -k lie_about_their"),
+    Fault("numbers are rounded to what a format holds", "files/foreign/ann_benchmarks.py", "~(cast == block).all(axis=1)", "np.zeros(len(block), bool)", "test_formats.py -k hold"),
+    Fault("tensors may overlap", "files/foreign/safetensors.py", "start == end <= stop", "start <= stop", "test_formats.py -k hostile"),
+    Fault("bfloat16 is the lower half", "files/foreign/safetensors.py", "astype(np.uint32) << 16", "astype(np.uint32)", "test_formats.py -k bfloat16"),
+    Fault("what lies behind is not begun anew", "files/foreign/rows.py", "not 0 <= start - self._first < FAR", "not -FAR <= start - self._first < FAR", "test_formats.py -k any_order"),
     Fault("a shorter row is not filled up", "codes.py", "if (lengths == k).all():", "if True:", "test_code_formats.py -k filled"),
-    Fault("a file of codes may have fewer rows than it says", "formats/codes.py", "if n != rows.n:", "if False:", "test_code_formats.py -k fewer_rows"),
-    Fault("places of rows need not ascend", "formats/codes.py", "or (np.diff(indptr) < 0).any()", "", "test_code_formats.py -k do_not_ascend"),
-    Fault("ids are not those of the rows", "codesfile.py", "(ids.shape != (n,) or ids.dtype", "(ids.dtype", "test_code_formats.py -k ids_stay"),
+    Fault("a file of codes may have fewer rows than it says", "files/foreign/codes.py", "if n != rows.n:", "if False:", "test_code_formats.py -k fewer_rows"),
+    Fault("places of rows need not ascend", "files/foreign/codes.py", "or (np.diff(indptr) < 0).any()", "", "test_code_formats.py -k do_not_ascend"),
+    Fault("ids are not those of the rows", "files/codes_file.py", "(ids.shape != (n,) or ids.dtype", "(ids.dtype", "test_code_formats.py -k ids_stay"),
     # weights of other programs
-    Fault("the decoder's bias is left out", "interchange/saelens.py", "if b_dec.any():", "if False:", "test_interchange.py -k mean_something"),
-    Fault("any ReLU module is taken", "interchange/sentence_transformers.py", "np.array_equal(array[::2], -array[1::2])", "True", "test_interchange.py -k mean_something"),
-    Fault("latents are paired the other way round", "interchange/sentence_transformers.py", "np.stack([rows, -rows], axis=1)", "np.stack([-rows, rows], axis=1)", "test_interchange.py -k 'exact and sentence'"),
+    Fault("the decoder's bias is left out", "files/weights/saelens.py", "if b_dec.any():", "if False:", "test_interchange.py -k mean_something"),
+    Fault("any ReLU module is taken", "files/weights/sentence_transformers.py", "np.array_equal(array[::2], -array[1::2])", "True", "test_interchange.py -k mean_something"),
+    Fault("latents are paired the other way round", "files/weights/sentence_transformers.py", "np.stack([rows, -rows], axis=1)", "np.stack([-rows, rows], axis=1)", "test_interchange.py -k 'exact and sentence'"),
     # stores
-    Fault("items are stored without their norms", "stores/serving.py", "codes.values / norms[:, None]", "codes.values", "test_stores.py -k memory"),
+    Fault("items are stored without their norms", "stores/stored_form.py", "codes.values / norms[:, None]", "codes.values", "test_stores.py -k memory"),
     Fault("what is written is written again", "stores/push.py", "store.scroll(rows, without=field)", "store.scroll(rows)", "test_stores.py -k memory"),
     Fault("codes of another model are added to", "stores/push.py", "if wrong := [*_different(", "if wrong := [] and [*_different(", "test_stores.py -k memory"),
     Fault("a field is made before the dimension is looked at", "stores/push.py", "as_embeddings(_first(store).x, name", "as_embeddings(_first(store).x[:, :0] + 1 if False else np.ones((1, model.params.d)), name", "test_stores.py -k memory"),
     Fault("engines get what they do not look at", "stores/contract.py", "Codes(vectors.indices, vectors.values, vectors.n_latents)", "pass", "test_stores.py -k memory"),
-    Fault("negative products count as positive", "stores/ask.py", "np.where(indices % 2, -values, values)", "values", "test_signs.py -k scores_of"),
+    Fault("negative products count as positive", "stores/query.py", "np.where(indices % 2, -values, values)", "values", "test_signs.py -k scores_of"),
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from compressae_ref.backends import get_backend
 from compressae_ref.verify.operations import OPERATIONS
-from compressae_ref.verify.own import answer
+from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import array_to_json, compact, values_from_json
 
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from compressae_ref import backends as backends_module
 from compressae_ref import fit, reference
-from compressae_ref.backends import cuda_needs, get_backend, scalar
-from compressae_ref.backends.cuda_needs import what_cuda_lacks
+from compressae_ref.backends import cuda_requirements, get_backend, rules
+from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.backends.numpy import sparse_products, topk
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
-from compressae_ref.fileformat import save_model
+from compressae_ref.files.model_file import save_model
 from compressae_ref.training.adam import AdamConfig, adam_constants
 from tests import by_reference
 from tests import strategies as draw
@@ -335,7 +335,7 @@ def test_cuda_is_only_asked_for_by_name_and_says_what_it_lacks(monkeypatch, fres
     here = importlib.util.find_spec
     for package, module in (("numba", "numba"), ("numba-cuda", "numba_cuda")):
         missing = lambda name, module=module: None if name == module else here(name) or True  # noqa: E731
-        monkeypatch.setattr(cuda_needs.importlib.util, "find_spec", missing)
+        monkeypatch.setattr(cuda_requirements.importlib.util, "find_spec", missing)
         with pytest.raises(BackendError) as error:
             get_backend("cuda")
         expected = f"backend 'cuda' needs the package {package}: pip install 'compressae-ref[cuda]'"
@@ -365,7 +365,7 @@ def test_what_else_a_gpu_needs_is_named_in_one_line(driver, devices, compiler, m
     monkeypatch.setattr(numba, "cuda", fakes["numba.cuda"], raising=False)
     for name, fake in fakes.items():
         monkeypatch.setitem(sys.modules, name, fake)
-    monkeypatch.setattr(cuda_needs.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(cuda_requirements.importlib.util, "find_spec", lambda name: True)
     lacking = what_cuda_lacks()
     assert lacking == message if message is None else re.fullmatch(message, lacking)
 
@@ -376,10 +376,10 @@ def test_a_backend_is_taken_as_it_is():
 
 
 def test_each_rule_on_numbers_is_used_by_the_kernels_of_both_compilers():
-    folder = Path(scalar.__file__).parent
-    rules = (folder / "scalar.py").read_text()
-    for kernels in (folder.glob("numba_*.py"), (folder / "cuda").glob("*.py")):
-        texts = "".join(path.read_text() for path in kernels if path.name not in ("numba_scalar.py", "rules.py"))
-        for rule in scalar.RULES:
+    folder = Path(rules.__file__).parent
+    source = (folder / "rules.py").read_text()
+    for compiler in ("numba", "cuda"):
+        texts = "".join(path.read_text() for path in (folder / compiler).glob("*.py") if path.name != "rules.py")
+        for rule in rules.RULES:
             called = rf"(?<!def )\b{rule.__name__}\("
-            assert re.search(called, texts) or re.search(called, rules), rule.__name__
+            assert re.search(called, texts) or re.search(called, source), rule.__name__

@@ -16,8 +16,8 @@ from tests import strategies as draw
 from tests.bounds import assert_same_bits
 from tests.conftest import KERNELS_IN_THREADS, SIMULATED, kernels_in_threads
 
-numba_lists = pytest.importorskip("compressae_ref.backends.numba_lists")
-numba_heap = pytest.importorskip("compressae_ref.backends.numba_heap")
+numba_lists = pytest.importorskip("compressae_ref.backends.numba.inverted_index")
+numba_heap = pytest.importorskip("compressae_ref.backends.numba.topk_heap")
 
 
 @pytest.fixture(scope="module", params=KERNELS_IN_THREADS)

@@ -28,7 +28,6 @@ import pytest
 import compressae_ref
 from compressae_ref import (
     Model,
-    cli,
     fit,
     init_params,
     load_codes,
@@ -36,17 +35,18 @@ from compressae_ref import (
     save_codes,
     save_model,
     search,
-    train_command,
 )
-from compressae_ref import demo as demo_module
-from compressae_ref.backends.cuda_needs import what_cuda_lacks
-from compressae_ref.config import TrainConfig
-from compressae_ref.evaluation import command as evaluate_module
+from compressae_ref.backends.cuda_requirements import what_cuda_lacks
+from compressae_ref.cli import demo as demo_module
+from compressae_ref.cli import evaluate as evaluate_module
+from compressae_ref.cli import train as train_module
+from compressae_ref.cli.interrupts import kept_interrupts
+from compressae_ref.cli.main import main
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
-from compressae_ref.interrupts import kept_interrupts
-from compressae_ref.packing import pack
-from compressae_ref.spaces import SPACES
+from compressae_ref.extensions.packed_codes import pack
+from compressae_ref.retrieval.spaces import SPACES
+from compressae_ref.training.settings import TrainConfig
 from tests.bounds import assert_same_bits
 
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
@@ -74,8 +74,8 @@ def files(tmp_path_factory) -> SimpleNamespace:
         (files.other_model, files.other_codes, "--seed", 1),
         (files.small_model, files.small_codes, "--n-latents", H // 2),
     ):
-        assert cli.main(words(["train", files.x, "-o", model, *TRAIN, *settings])) == 0
-        assert cli.main(words(["encode", model, files.x, "-o", codes, *NUMPY])) == 0
+        assert main(words(["train", files.x, "-o", model, *TRAIN, *settings])) == 0
+        assert main(words(["encode", model, files.x, "-o", codes, *NUMPY])) == 0
     return files
 
 
@@ -84,7 +84,7 @@ def run(capsys):
     """Run a command that must succeed; returns its standard output and standard error."""
 
     def run(*arguments) -> tuple[str, str]:
-        code = cli.main(words(arguments))
+        code = main(words(arguments))
         out, err = capsys.readouterr()
         assert code == 0, err
         return out, err
@@ -112,7 +112,7 @@ def assert_refused(capsys, tmp_path):
 
     def check(arguments, mentions=()) -> None:
         before = listing(tmp_path)
-        code = cli.main(words(arguments))
+        code = main(words(arguments))
         out, err = capsys.readouterr()
         assert code == 1
         assert out == ""
@@ -210,7 +210,7 @@ def test_encode_writes_the_codes_of_the_library(files, tmp_path, run, k):
 PEAK = """
 import re, sys
 from pathlib import Path
-from compressae_ref.cli import main
+from compressae_ref.cli.main import main
 assert main(sys.argv[1:]) == 0
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
@@ -866,7 +866,7 @@ def test_one_row_cannot_ask_itself(command, assert_refused, tmp_path):
 def test_wrong_usage_is_exit_code_2(command, capsys, tmp_path, line):
     before = listing(tmp_path)
     with pytest.raises(SystemExit) as caught:
-        cli.main(command(line))
+        main(command(line))
     out, err = capsys.readouterr()
     assert caught.value.code == 2
     assert out == ""
@@ -888,7 +888,7 @@ def test_wrong_usage_is_exit_code_2(command, capsys, tmp_path, line):
 @pytest.mark.skipif(what_cuda_lacks() is None, reason="there is one")
 def test_without_a_gpu_the_backend_is_refused_in_one_line(command, capsys, tmp_path, line):
     before = listing(tmp_path)
-    assert cli.main(command(line)) == 1
+    assert main(command(line)) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith("compressae-ref: backend 'cuda' needs ")
@@ -898,7 +898,7 @@ def test_without_a_gpu_the_backend_is_refused_in_one_line(command, capsys, tmp_p
 
 def test_the_version(capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--version"])
+        main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"compressae-ref {compressae_ref.__version__}\n"
 
@@ -919,7 +919,7 @@ WRITERS = {
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(train_command, "fit", never)
+    monkeypatch.setattr(train_module, "fit", never)
     monkeypatch.setattr(demo_module, "fit", never)
     monkeypatch.setattr(compressae_ref.Model, "encode", never)
 
@@ -958,7 +958,7 @@ def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatc
     def exhausted(*arguments, **options):
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr(train_command, "fit", exhausted)
+    monkeypatch.setattr(train_module, "fit", exhausted)
     assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
 
 
@@ -1091,7 +1091,7 @@ def test_results_that_do_not_fit_on_the_disk(command, line):
 
 LIMITED = """
 import resource, sys
-from compressae_ref.cli import main
+from compressae_ref.cli.main import main
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 sys.exit(main())
@@ -1113,7 +1113,8 @@ def test_a_disk_that_fills_up(files, command, tmp_path, form):
 LONG = ("--n-latents", H, "--k", K, "--steps", 10_000_000, "--backend", "numpy")
 WATCHED = """
 import sys
-from compressae_ref import cli, progress
+from compressae_ref.cli import progress
+from compressae_ref.cli.main import main
 
 class Bar(progress.TrainingBar):
     def __call__(self, done):
@@ -1121,7 +1122,7 @@ class Bar(progress.TrainingBar):
         print(done.step, flush=True)
 
 progress.TrainingBar = Bar
-sys.exit(cli.main())
+sys.exit(main())
 """
 INTERRUPTED = "compressae-ref: interrupted; nothing was written"
 
@@ -1259,7 +1260,7 @@ def test_a_device_a_pipe_and_a_dash_are_no_outputs(files, tmp_path, capsys, monk
         ("/dev/null", "a device or a pipe"),
         ("-", "-: exp"),
     ):
-        assert cli.main(words(["encode", files.model, files.x, "-o", output, *NUMPY])) == 1
+        assert main(words(["encode", files.model, files.x, "-o", output, *NUMPY])) == 1
         assert said in capsys.readouterr().err
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
@@ -1299,7 +1300,7 @@ def test_the_file_whose_content_is_wrong_is_named(files, tmp_path, capsys):
     codes = load_codes(files.codes)
     codes.values[7] = 1e30
     save_codes(tmp_path / "large.npz", codes)
-    assert cli.main(words(["search", files.model, tmp_path / "large.npz", files.queries, *NUMPY])) == 1
+    assert main(words(["search", files.model, tmp_path / "large.npz", files.queries, *NUMPY])) == 1
     assert capsys.readouterr().err == (
         f"compressae-ref: {tmp_path / 'large.npz'}: expected values whose squares can be added up in float32, "
         "got infinity in row 7\n"
@@ -1308,7 +1309,7 @@ def test_the_file_whose_content_is_wrong_is_named(files, tmp_path, capsys):
 
 def test_train_reports_the_model_that_it_saves(files, tmp_path, capsys):
     settings = ["--lr", 3, "--decay", "none", "--patience", 2, "--n-latents", 64, "--k", 4, "--steps", 40]
-    assert cli.main(words(["train", files.x, "-o", tmp_path / "m.npz", *settings, *NUMPY])) == 0
+    assert main(words(["train", files.x, "-o", tmp_path / "m.npz", *settings, *NUMPY])) == 0
     said = float(re.search(r"validation cosine ([\d.]+)", capsys.readouterr().err)[1])
     best = fit(np.load(files.x), lr=3.0, decay="none", patience=2, n_latents=64, k=4, steps=40, backend="numpy")
     assert load_model(tmp_path / "m.npz").digest == best.model.digest
@@ -1326,7 +1327,7 @@ def test_an_output_must_not_be_an_input(files, tmp_path, capsys, place):
     model.write_bytes(files.model.read_bytes())
     before = listing(tmp_path)
     commands = {"embeddings": ["train", x, "-o", x, *TRAIN], "model": ["encode", model, x, "-o", model, *NUMPY]}
-    assert cli.main(words(commands[place])) == 1
+    assert main(words(commands[place])) == 1
     assert "expected an output that is not an input" in capsys.readouterr().err
     assert listing(tmp_path) == before
 

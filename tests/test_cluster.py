@@ -15,8 +15,8 @@ import pytest
 from compressae_ref import Index, Model, encode_refined, init_params, save_model
 from compressae_ref.__main__ import main
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError
-from compressae_ref.formats.codes import open_codes
-from compressae_ref.formats.write import write_embeddings
+from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.write import write_embeddings
 
 distributed = pytest.importorskip("distributed")
 from compressae_ref.cluster.on_dask import encode_on_dask  # noqa: E402
@@ -181,7 +181,7 @@ def test_damaged_folders_are_refused(encode, tmp_path):
 
 
 def test_workers_have_one_thread_each(cluster):
-    from compressae_ref.backends.threads import thread_count
+    from compressae_ref.backends.thread_pool import thread_count
     from compressae_ref.cluster import on_dask
 
     def threads():

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from scipy import sparse
 
 from compressae_ref import Codes
-from compressae_ref.codesfile import load_codes, load_ids, save_codes
-from compressae_ref.data import STREAM_ROWS
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
-from compressae_ref.formats.codes import _OPEN, CODE_NAMES, open_codes
-from compressae_ref.formats.embeddings import open_embeddings
-from compressae_ref.formats.write import WITH_IDS, write_codes
+from compressae_ref.files.codes_file import load_codes, load_ids, save_codes
+from compressae_ref.files.foreign.codes import _OPEN, CODE_NAMES, open_codes
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.write import WITH_IDS, write_codes
+from compressae_ref.row_source import STREAM_ROWS
 from tests import strategies
 from tests.test_formats import NEEDS
 

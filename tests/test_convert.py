@@ -9,11 +9,11 @@ import pytest
 
 from compressae_ref import Codes, Model, init_params, load_codes, save_codes, save_model
 from compressae_ref.__main__ import main
-from compressae_ref.codesfile import load_ids
-from compressae_ref.convert import load_any_model
-from compressae_ref.formats.codes import open_codes
-from compressae_ref.formats.embeddings import open_embeddings
-from compressae_ref.formats.rows import ids_of
+from compressae_ref.cli.convert import load_any_model
+from compressae_ref.files.codes_file import load_ids
+from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.rows import ids_of
 
 N, D, H = 60, 8, 24
 X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)

@@ -33,10 +33,10 @@ from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.encode import pre_bound
 from compressae_ref.backends.ranking import Items, Queries
 from compressae_ref.codes import Codes
-from compressae_ref.config import TrainConfig
 from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError
 from compressae_ref.model import Model
-from compressae_ref.spaces import SPACES
+from compressae_ref.retrieval.spaces import SPACES
+from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import init_state, train_step
 from compressae_ref.verify.programs import ask_package
 from compressae_ref.verify.report import Suite, run

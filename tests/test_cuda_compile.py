@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from compressae_ref.backends import get_backend
-from compressae_ref.backends.scalar import times
+from compressae_ref.backends.rules import times
 from compressae_ref.errors import BackendError
 from tests.conftest import SIMULATED
 

@@ -27,8 +27,8 @@ from compressae_ref.evaluation.frontier import draw as draw_picture
 from compressae_ref.evaluation.frontier import label, on_frontier, table
 from compressae_ref.evaluation.relevance import as_relevance, load_relevance, ndcg_at
 from compressae_ref.metrics import recall_at
-from compressae_ref.neighbours import nearest_dense
 from compressae_ref.reference import unit_rows
+from compressae_ref.retrieval.brute_force import nearest_dense
 from tests import strategies as draw
 
 D, H, K, N = 24, 96, 8, 400

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from compressae_ref import Codes, Model, Params, init_params, load_codes, load_model, save_codes, save_model
-from compressae_ref.codesfile import save_code_blocks
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
-from compressae_ref.fileformat import describe
+from compressae_ref.files.codes_file import save_code_blocks
+from compressae_ref.files.model_file import describe
 from tests import strategies
 from tests.bounds import assert_same_bits, assert_same_codes
 

@@ -12,9 +12,9 @@ from tests import strategies as draw
 
 pytest.importorskip("numba")
 
-from compressae_ref.backends import numba_filter
-from compressae_ref.backends.numba_filter import SCALE, make_filter
-from compressae_ref.backends.numba_tile import LATENTS
+from compressae_ref.backends.numba import prefilter
+from compressae_ref.backends.numba.int16_gemm import LATENTS
+from compressae_ref.backends.numba.prefilter import SCALE, make_filter
 
 
 def integers_of(columns, n_latents, d):
@@ -63,5 +63,5 @@ def test_few_are_left():
         rng.standard_normal((4096, 256)).astype("f4"),
         unit_rows(rng.standard_normal((50, 256)), "f4"),
     )
-    starts, _ = numba_filter.candidates(x_unit, 0, 50, 32, *make_filter(columns, np.zeros(4096, "f4")))
+    starts, _ = prefilter.candidates(x_unit, 0, 50, 32, *make_filter(columns, np.zeros(4096, "f4")))
     assert 50 * 32 <= starts[-1] <= 50 * 34

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import fit
-from compressae_ref.data import STREAM_ROWS, read_blocks, spooled
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, DTypeError, FormatError, ShapeError
-from compressae_ref.formats.embeddings import open_embeddings
-from compressae_ref.formats.kinds import kind_of
-from compressae_ref.formats.rows import EmbeddingRows, Forwards, ids_of
-from compressae_ref.formats.write import WITH_IDS, write_embeddings
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, ids_of
+from compressae_ref.files.foreign.sniff import kind_of
+from compressae_ref.files.foreign.write import WITH_IDS, write_embeddings
+from compressae_ref.files.spool import spooled
+from compressae_ref.row_source import STREAM_ROWS, read_blocks
 
 PLAIN = ["npy", "npz", "fbin", "fvecs", "safetensors"]
 EXTRA = ["hdf5", "parquet", "arrow"]

@@ -31,10 +31,10 @@ from compressae_ref import (
     search,
     sparse_cosine,
 )
-from compressae_ref.archive import write_npz
 from compressae_ref.backends import get_backend
+from compressae_ref.files.npz import write_npz
 from compressae_ref.reference import unit_rows
-from compressae_ref.spaces import SPACES
+from compressae_ref.retrieval.spaces import SPACES
 from tests import by_reference
 from tests.bounds import assert_same_bits
 from tests.conftest import AVAILABLE_BACKENDS

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from compressae_ref import Model
-from compressae_ref.archive import Pieces
-from compressae_ref.convert import load_any_model, save_any_model
+from compressae_ref.cli.convert import load_any_model, save_any_model
 from compressae_ref.errors import BackendError, DomainError, FormatError
-from compressae_ref.formats.tensors import open_tensors, write_tensors
-from compressae_ref.interchange.original import NAMES, save_state
+from compressae_ref.files.foreign.safetensors import open_tensors, write_tensors
+from compressae_ref.files.npz import Pieces
+from compressae_ref.files.weights.original import NAMES, save_state
 from compressae_ref.params import Params, init_params
 from tests import strategies
 
@@ -274,7 +274,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def fails(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("compressae_ref.interchange.folders.write_tensors", fails)
+    monkeypatch.setattr("compressae_ref.files.weights.folders.write_tensors", fails)
     with pytest.raises(OSError, match="No space left"):
         saved(tmp_path, "saelens", example())
     assert not list(tmp_path.iterdir())

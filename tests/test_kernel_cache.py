@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("numba")
 
 import compressae_ref
-from compressae_ref.backends import numba_cache
+from compressae_ref.backends.numba import jit
 
 PACKAGE = Path(compressae_ref.__file__).parent
 
@@ -30,27 +30,27 @@ logging.getLogger("compressae_ref.kernels").setLevel(logging.INFO)
 """
 ONE_KERNEL = f"""{LOGGED}
 import numpy as np
-from compressae_ref.backends.numba_rows import codes_dot
+from compressae_ref.backends.numba.rows import codes_dot
 from compressae_ref.codes import Codes
 codes = Codes(np.array([[0, 2]], np.int32), np.array([[2, 3]], np.float32), 3)
 print(codes_dot(np.array([[1, 10, 100]], np.float32), codes)[0, 0])
 """
 """It needs one kernel, `_codes_dot`, which takes the least time to compile; 2 · 1 + 3 · 100 = 302."""
-COMPILED = "compiling compressae_ref.backends.numba_rows._codes_dot\n302.0\n"
+COMPILED = "compiling compressae_ref.backends.numba.rows._codes_dot\n302.0\n"
 KEPT = "302.0\n"
 
 TINY = {
-    "backends/numba_tiny.py": """
+    "backends/numba/tiny.py": """
 from compressae_ref.arrays import LINE
-from compressae_ref.backends.numba_cache import kernel
-from compressae_ref.backends.numba_tiny_inner import times, twice
+from compressae_ref.backends.numba.jit import kernel
+from compressae_ref.backends.numba.tiny_inner import times, twice
 
 @kernel
 def tiny(x):
     return twice(x) + times(x) + LINE
 """,
-    "backends/numba_tiny_inner.py": """
-from compressae_ref.backends.numba_cache import inlined, inner
+    "backends/numba/tiny_inner.py": """
+from compressae_ref.backends.numba.jit import inlined, inner
 
 @inner
 def twice(x):
@@ -62,8 +62,8 @@ def times(x):
 """,
 }
 """Modules that are added to a copy of the package: a kernel, and what it is made of."""
-TINY_KERNEL = f"{LOGGED}from compressae_ref.backends.numba_tiny import tiny\nprint(tiny(3))\n"
-TINY_COMPILED = "compiling compressae_ref.backends.numba_tiny.tiny\n"
+TINY_KERNEL = f"{LOGGED}from compressae_ref.backends.numba.tiny import tiny\nprint(tiny(3))\n"
+TINY_COMPILED = "compiling compressae_ref.backends.numba.tiny.tiny\n"
 
 
 def start(cache, package=PACKAGE, code=ONE_KERNEL, **environment):
@@ -143,8 +143,8 @@ def test_what_is_damaged_is_compiled_again_and_mended(cache, damage):
 def test_every_damage_is_noticed(tmp_path):
     """A change of any byte, an end anywhere."""
     path = tmp_path / "kernel"
-    numba_cache._write(path, b"machine code")
-    assert numba_cache._read(path) == b"machine code"
+    jit._write(path, b"machine code")
+    assert jit._read(path) == b"machine code"
     content = path.read_bytes()
     for damaged in (
         *(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(len(content))),
@@ -152,7 +152,7 @@ def test_every_damage_is_noticed(tmp_path):
         content + b"\0",
     ):
         path.write_bytes(damaged)
-        assert numba_cache._read(path) is None
+        assert jit._read(path) is None
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +170,9 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize(
     ("file", "was", "now", "result"),
     [
-        ("backends/numba_tiny.py", "+ LINE", "- LINE", 21 - 64),
-        ("backends/numba_tiny_inner.py", "2 * x", "3 * x", 24 + 64),
-        ("backends/numba_tiny_inner.py", "5 * x", "6 * x", 24 + 64),
+        ("backends/numba/tiny.py", "+ LINE", "- LINE", 21 - 64),
+        ("backends/numba/tiny_inner.py", "2 * x", "3 * x", 24 + 64),
+        ("backends/numba/tiny_inner.py", "5 * x", "6 * x", 24 + 64),
         ("arrays.py", "LINE = 64", "LINE = 128", 21 + 128),
     ],
     ids=["kernel", "inner", "inlined", "constant"],
@@ -201,9 +201,9 @@ def test_other_source_finds_nothing(tiny, tmp_path, file, was, now, result):
     ],
 )
 def test_other_versions_and_options_have_another_folder(monkeypatch, what):
-    before = numba_cache.folder()
-    monkeypatch.setattr(f"compressae_ref.backends.numba_cache.{what}", "other")
-    assert numba_cache.folder.__wrapped__() != before
+    before = jit.folder()
+    monkeypatch.setattr(f"compressae_ref.backends.numba.jit.{what}", "other")
+    assert jit.folder.__wrapped__() != before
 
 
 def test_another_processor_finds_nothing(cache):
@@ -211,23 +211,27 @@ def test_another_processor_finds_nothing(cache):
     assert len(kept(cache)) == 2
 
 
+COVERED = ("compressae_ref.backends.numba", "compressae_ref.backends.rules", "compressae_ref.arrays")
+"""Modules whose files are in the digest."""
+
+
 def test_kernels_take_nothing_from_files_that_the_digest_leaves_out():
     """A constant from elsewhere would be compiled in, and would go stale."""
-    for path in PACKAGE.glob("backends/numba_*.py"):
+    for path in PACKAGE.glob("backends/numba/[a-z]*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("compressae_ref"):
                 continue
-            if not node.module.startswith(("compressae_ref.backends", "compressae_ref.arrays")):
+            if not node.module.startswith(COVERED):
                 names = {each.asname or each.name for each in node.names}
                 assert not names & numba_names(path.stem), (
                     f"kernels of {path.name} use {names & numba_names(path.stem)}"
                 )
-    assert "push" in numba_names("numba_search"), "names are found"
+    assert "push" in numba_names("search"), "names are found"
 
 
 def functions(module):
     """The compiled functions of a module, as Python has them."""
-    members = vars(importlib.import_module(f"compressae_ref.backends.{module}")).values()
+    members = vars(importlib.import_module(f"compressae_ref.backends.numba.{module}")).values()
     return [each.py_func for each in members if hasattr(each, "py_func")]
 
 
@@ -238,7 +242,7 @@ def numba_names(module):
 
 def test_kernels_close_over_nothing():
     """What is made in a function belongs to no module, and could not be loaded again."""
-    modules = {path.stem for path in PACKAGE.glob("backends/numba_*.py")}
+    modules = {path.stem for path in PACKAGE.glob("backends/numba/[a-z]*.py")}
     closures = {function.__closure__ for module in modules for function in functions(module)}
     assert closures == {None}
 
@@ -247,14 +251,14 @@ def test_each_kernel_and_signature_has_a_file_of_its_own(tmp_path, monkeypatch, 
     """Kernels of two modules, with one name, each for two types: nothing takes the other's code."""
     cache, functions = tmp_path / "kernels", []
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(numba_cache, "folder", lambda: cache)
+    monkeypatch.setattr(jit, "folder", lambda: cache)
     caplog.set_level(logging.INFO, "compressae_ref.kernels")
     for number in (1, 2):
         (tmp_path / f"adds_{number}.py").write_text(f"def add(x):\n    return x + {number}\n")
         functions.append(importlib.import_module(f"adds_{number}").add)
     for to_compile in (4, 0):
         caplog.clear()
-        kernels = [numba_cache.kernel(function) for function in functions]
+        kernels = [jit.kernel(function) for function in functions]
         assert [each(x) for each in kernels for x in (3, 0.5)] == [4, 1.5, 5, 2.5]
         assert len(caplog.messages) == to_compile
         assert len(kept(cache)) == 4
@@ -317,11 +321,11 @@ def test_a_process_killed_while_it_writes_harms_no_other(tmp_path, filled):
 def test_a_reader_finds_what_one_writer_wrote(tmp_path):
     """All of it, however many write at once."""
     path, payloads = tmp_path / "kernel", [bytes([number]) * 1_000_000 for number in range(4)]
-    numba_cache._write(path, payloads[0])
+    jit._write(path, payloads[0])
     with ThreadPoolExecutor(4) as pool:
-        writing = [pool.submit(numba_cache._write, path, payload) for payload in payloads * 5]
+        writing = [pool.submit(jit._write, path, payload) for payload in payloads * 5]
         while not all(each.done() for each in writing):
-            assert numba_cache._read(path) in payloads
+            assert jit._read(path) in payloads
     assert [each.result() for each in writing] == [None] * 20
     assert list(kept(tmp_path)) == [Path("kernel")]
 
@@ -331,7 +335,7 @@ def test_who_may_read_the_folder_may_read_the_code(tmp_path):
     """It may be kept by who installs, for all users."""
     before = os.umask(0o022)
     try:
-        numba_cache._write(tmp_path / "kernel", b"machine code")
+        jit._write(tmp_path / "kernel", b"machine code")
     finally:
         os.umask(before)
     assert (tmp_path / "kernel").stat().st_mode & 0o777 == 0o644
@@ -368,5 +372,5 @@ def test_where_code_is_kept(monkeypatch, platform, environment, place):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: Path("home"))
-    folder = numba_cache.folder.__wrapped__()
+    folder = jit.folder.__wrapped__()
     assert folder.parent == Path(place) / "compressae_ref"

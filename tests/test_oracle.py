@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch")
 
 from compressae_ref import Model, asymmetric_cosine, reconstructed_cosine, search, sparse_cosine  # noqa: E402
 from compressae_ref.backends import get_backend  # noqa: E402
-from compressae_ref.config import TrainConfig  # noqa: E402
 from compressae_ref.model import aux_k  # noqa: E402
 from compressae_ref.params import Params, init_params  # noqa: E402
 from compressae_ref.reference import power, unit_rows  # noqa: E402
 from compressae_ref.training.adam import AdamConfig, adam_constants, adam_step, init_adam  # noqa: E402
+from compressae_ref.training.settings import TrainConfig  # noqa: E402
 from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step  # noqa: E402
 from tests import strategies as draw  # noqa: E402
 from tests import torch_oracle as oracle  # noqa: E402
@@ -210,7 +210,7 @@ def test_cosine_retrieval_on_sparse_codes_agrees_with_pytorch(backend, data, pro
 
 @pytest.mark.parametrize("space", ["sparse", "reconstructed", "asymmetric"])
 def test_retrieval_in_float32_on_real_embeddings(backend, space):
-    from compressae_ref.demo import load_demo_data
+    from compressae_ref.demo_data import load_demo_data
 
     data = load_demo_data()
     params = init_params(384, 1024, np.random.default_rng(0), init="tied")

@@ -9,9 +9,9 @@ import pytest
 
 from compressae_ref import Model, init_params
 from compressae_ref.errors import StoreError
-from compressae_ref.stores.ask import overlap, search_store
 from compressae_ref.stores.contract import open_store
 from compressae_ref.stores.push import push
+from compressae_ref.stores.query import overlap, search_store
 from compressae_ref.stores.sparsevec import as_binary, as_text, from_binary
 from tests.engines import Engine
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compressae_ref.cli import main
+from compressae_ref.cli.main import main
 from tests.port_faults import C_FAULTS, JS_FAULTS
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressae_ref import cli
+from compressae_ref.cli.main import main
 from spec.generate.program import PAGES
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ def test_the_commands_of_the_readme_run(folder, capsys):
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("compressae-ref ")]
     assert len(commands) >= 5
     for line in commands:
-        assert cli.main(shlex.split(line, comments=True)[1:]) == 0, capsys.readouterr().err
+        assert main(shlex.split(line, comments=True)[1:]) == 0, capsys.readouterr().err
     assert "asked with dense queries" in capsys.readouterr().out
 
 

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, refine, refinement
+from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, refine
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.matching_pursuit import refine_unit
 from compressae_ref.backends.numpy.sums import pair_dots
 from compressae_ref.backends.rounding import gamma
 from compressae_ref.codes import Codes
-from compressae_ref.demo import load_demo_data
+from compressae_ref.demo_data import load_demo_data
+from compressae_ref.extensions import refine as refine_module
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.reference import cosine
 from tests import by_reference
@@ -137,7 +138,7 @@ def test_one_call_blocks_and_two_steps_are_one_thing(problem, data):
     wide = model.encode(problem.x, k=min(4 * problem.k, h) if m is None else m)
     truth = refine(wide, problem.x, problem.params, problem.k, backend="numpy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refinement, "ROWS_PER_BLOCK", 3)
+        patch.setattr(refine_module, "ROWS_PER_BLOCK", 3)
         patch.setattr("compressae_ref.model.ROWS_PER_BLOCK", 3)
         assert_same_codes(encode_refined(problem.x, model, candidates=m), truth)
         assert_same_codes(refine(wide, problem.x * 2, problem.params, problem.k), truth)
@@ -206,8 +207,8 @@ def test_what_does_not_fit_is_refused(error, match, call):
 
 def test_the_dots_of_all_atoms_are_made_where_many_rows_need_them(monkeypatch):
     _, model = real()
-    made = refinement._dots_for(400, 8, 32, model.params.W_dec, NUMPY)
+    made = refine_module._dots_for(400, 8, 32, model.params.W_dec, NUMPY)
     assert_same_bits(made, pair_dots(model.params.W_dec, model.params.W_dec))
-    assert refinement._dots_for(10, 8, 32, model.params.W_dec, NUMPY) is None
-    monkeypatch.setattr(refinement, "TABLE_BYTES", made.nbytes - 1)
-    assert refinement._dots_for(400, 8, 32, model.params.W_dec, NUMPY) is None
+    assert refine_module._dots_for(10, 8, 32, model.params.W_dec, NUMPY) is None
+    monkeypatch.setattr(refine_module, "TABLE_BYTES", made.nbytes - 1)
+    assert refine_module._dots_for(400, 8, 32, model.params.W_dec, NUMPY) is None

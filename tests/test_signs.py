@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 
 from compressae_ref import Codes, Index
-from compressae_ref.demo import load_demo_data
+from compressae_ref.demo_data import load_demo_data
 from compressae_ref.model import Model
 from compressae_ref.params import init_params
-from compressae_ref.stores.ask import rescored
 from compressae_ref.stores.contract import Found
-from compressae_ref.stores.serving import serving
+from compressae_ref.stores.query import rescored
+from compressae_ref.stores.stored_form import serving
 from tests import strategies
 
 TOP = 10

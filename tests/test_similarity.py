@@ -25,8 +25,8 @@ from compressae_ref import (
 )
 from compressae_ref.backends import ranking
 from compressae_ref.backends.numpy import search as numpy_search
-from compressae_ref.neighbours import nearest_dense
-from compressae_ref.spaces import SPACES
+from compressae_ref.retrieval.brute_force import nearest_dense
+from compressae_ref.retrieval.spaces import SPACES
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_within, gamma
 

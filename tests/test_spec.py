@@ -14,15 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import Model, Params, asymmetric_cosine, reconstructed_cosine, reference, search, sparse_cosine
-from compressae_ref.backends import get_backend
-from compressae_ref.backends import scalar as rules
+from compressae_ref.backends import get_backend, rules
 from compressae_ref.codes import Codes
-from compressae_ref.codesfile import save_codes
-from compressae_ref.fileformat import VERSION, save_model
+from compressae_ref.files.codes_file import save_codes
+from compressae_ref.files.model_file import VERSION, save_model
 from compressae_ref.model import AUX_WEIGHT
 from compressae_ref.training.adam import AdamConfig, adam_constants
 from compressae_ref.training.step import forward, loss_and_grads
-from compressae_ref.verify import own
+from compressae_ref.verify import self_test
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS
 from compressae_ref.verify.vectors import SPEC_VERSION
 from spec.generate.answers import Spec
@@ -165,7 +164,7 @@ def test_similarity_in_every_space_and_search(problem, data):
 
 def assert_same_answer(operation, inputs, backend=NUMPY):
     """The text of the specification and the package: the same bits, or both refuse."""
-    theirs = own.answer(operation, inputs, backend)
+    theirs = self_test.answer(operation, inputs, backend)
     try:
         ours = Spec().answer(operation, inputs)
     except AssertionError:
@@ -275,9 +274,9 @@ def test_of_damaged_files_the_package_takes_no_more_than_the_specification(rng, 
         damaged[at : at + int(rng.integers(2))] = rng.integers(0, 256, int(rng.integers(1, 3)), np.uint8).tobytes()
     operation = "read_model" if is_model else "read_codes"
     inputs = {"file": np.frombuffer(bytes(damaged), np.uint8)}
-    theirs = own.answer(operation, inputs, NUMPY)
+    theirs = self_test.answer(operation, inputs, NUMPY)
     if "outputs" in theirs:
-        ours = own.answer(operation, {"file": np.frombuffer(file, np.uint8)}, NUMPY)["outputs"]
+        ours = self_test.answer(operation, {"file": np.frombuffer(file, np.uint8)}, NUMPY)["outputs"]
         for name, value in theirs["outputs"].items():
             assert np.array_equal(value, ours[name]), "a damaged file gives other contents"
     else:

@@ -10,10 +10,10 @@ import pytest
 
 from compressae_ref import Codes, Index, Model, init_params, save_model
 from compressae_ref.errors import CompressaeError, DomainError, ShapeError, StoreError
-from compressae_ref.spaces import SPACES
-from compressae_ref.stores.ask import compare, search_store
+from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.stores.contract import open_store, parse_address, without_password
 from compressae_ref.stores.push import embeddings_of, push
+from compressae_ref.stores.query import compare, search_store
 from tests.engines import ENGINES, Engine
 
 pytestmark = pytest.mark.usefixtures("ends")

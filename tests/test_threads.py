@@ -14,25 +14,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref.backends import threads
-from compressae_ref.backends.threads import set_threads, thread_count
+from compressae_ref.backends import thread_pool
+from compressae_ref.backends.thread_pool import set_threads, thread_count
 
 
 @pytest.fixture(autouse=True)
 def _three_threads(monkeypatch):
-    monkeypatch.setattr(threads, "FINEST", 1 << 30)
+    monkeypatch.setattr(thread_pool, "FINEST", 1 << 30)
     set_threads(3)
     yield
     set_threads(None)
 
 
 def share(*arguments):
-    """As `threads.share`; not to end is an error."""
+    """As `thread_pool.share`; not to end is an error."""
     outcome = Future()
 
     def call():
         try:
-            outcome.set_result(threads.share(*arguments))
+            outcome.set_result(thread_pool.share(*arguments))
         except BaseException as error:
             outcome.set_exception(error)
 
@@ -42,7 +42,7 @@ def share(*arguments):
 
 @given(n=st.integers(0, 300), most=st.integers(1, 400), finest=st.integers(1, 400), count=st.integers(1, 5))
 def test_every_part_is_done_once(monkeypatch_module, n, most, finest, count):
-    monkeypatch_module.setattr(threads, "FINEST", finest)
+    monkeypatch_module.setattr(thread_pool, "FINEST", finest)
     set_threads(count)
     done = []
     share(n, most, lambda name, *part: done.append((*part, name, threading.get_ident())), "argument")
@@ -71,7 +71,7 @@ def monkeypatch_module():
     ],
 )
 def test_how_a_range_is_divided(monkeypatch, n, most, finest, count, sizes):
-    monkeypatch.setattr(threads, "FINEST", finest)
+    monkeypatch.setattr(thread_pool, "FINEST", finest)
     set_threads(count)
     parts = []
     share(n, most, lambda first, last: parts.append((first, last - first)))
@@ -80,7 +80,7 @@ def test_how_a_range_is_divided(monkeypatch, n, most, finest, count, sizes):
 
 @pytest.mark.parametrize(("n", "count"), [(0, 3), (1, 3), (7, 1)])
 def test_no_thread_is_woken_for_nothing(monkeypatch, n, count):
-    monkeypatch.delattr(threads, "_waiting")
+    monkeypatch.delattr(thread_pool, "_waiting")
     set_threads(count)
     share(n, 1, lambda first, last: None)
 
@@ -140,7 +140,7 @@ def test_callers_in_several_threads_do_not_disturb_each_other():
         for _ in range(20):
             seen, raised = [], False
             try:
-                threads.share(7, 1, part, seen, caller)
+                thread_pool.share(7, 1, part, seen, caller)
             except ZeroDivisionError:
                 raised = True
             outcomes.setdefault(caller, set()).add((*sorted(seen), raised))
@@ -159,7 +159,7 @@ def test_callers_in_several_threads_do_not_disturb_each_other():
 def test_the_environment_says_how_many(monkeypatch, told, count):
     set_threads(None)
     monkeypatch.setenv("NUMBA_NUM_THREADS", told)
-    threads._default_threads.cache_clear()
+    thread_pool._default_threads.cache_clear()
     try:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         assert thread_count() == (count or available)
@@ -168,7 +168,7 @@ def test_the_environment_says_how_many(monkeypatch, told, count):
         set_threads(None)
         assert thread_count() == (count or available)
     finally:
-        threads._default_threads.cache_clear()
+        thread_pool._default_threads.cache_clear()
 
 
 @pytest.mark.parametrize(("allowed", "there", "count"), [({1, 5, 6}, 8, 3), (None, 8, 8), (None, None, 1)])
@@ -178,12 +178,12 @@ def test_one_thread_for_each_processor_that_may_be_used(monkeypatch, allowed, th
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: allowed, raising=False)
     if allowed is None:
         monkeypatch.delattr(os, "sched_getaffinity")
-    assert threads._default_threads.__wrapped__() == count
+    assert thread_pool._default_threads.__wrapped__() == count
 
 
 WORK = """
 import os, sys
-from compressae_ref.backends.threads import set_threads, share
+from compressae_ref.backends.thread_pool import set_threads, share
 set_threads(3)
 def work():
     seen = []
@@ -210,5 +210,5 @@ def test_a_process_does_not_wait_for_threads_that_wait_for_work():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_threads_of_its_own_and_ends():
-    """Without that it would wait for ever for its parent's threads."""
+    """Without that it would wait for ever for its parent's thread_pool."""
     assert ends_well(FORK)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from compressae_ref import DomainError, DTypeError, Params, ShapeError, TrainConfig, fit, init_params
 from compressae_ref.checks import as_params
-from compressae_ref.config import PRESETS, default_latents, default_steps, learning_rate, resolve
-from compressae_ref.data import held_out_rows, shuffled_batches
-from compressae_ref.fileformat import save_model
+from compressae_ref.files.model_file import save_model
+from compressae_ref.training.batches import held_out_rows, shuffled_batches
+from compressae_ref.training.settings import PRESETS, default_latents, default_steps, learning_rate, resolve
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 

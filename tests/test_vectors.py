@@ -12,9 +12,9 @@ import pytest
 from compressae_ref.errors import FormatError
 from compressae_ref.verify import accumulated
 from compressae_ref.verify.operations import OPERATIONS, PARTS
-from compressae_ref.verify.own import answer
 from compressae_ref.verify.programs import ask_package
 from compressae_ref.verify.report import Suite, run
+from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import (
     array_from_json,
     array_to_json,

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from compressae_ref import Codes, Model, ShapeError, init_params, save_codes, save_model
 from compressae_ref.backends import get_backend
-from compressae_ref.cli import main
+from compressae_ref.cli.main import main
 from compressae_ref.errors import DomainError
 from compressae_ref.verify import audit as auditing
-from compressae_ref.verify import own as self_test
+from compressae_ref.verify import self_test
 from compressae_ref.verify.judge import judge
 from compressae_ref.verify.operations import PARTS, STEP_OUTPUTS, STEP_REQUIRED
-from compressae_ref.verify.own import answer
 from compressae_ref.verify.programs import ask_package
 from compressae_ref.verify.report import Suite, run
+from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import default_folder
 from tests import strategies as draw
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.cuda_needs import what_cuda_lacks
+from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
 
@@ -155,9 +155,9 @@ def _numba_is_installed() -> bool:
 def _load(name: str) -> Backend:
     """Import on first use: Numba alone takes longer to import than this whole package."""
     if name == "numba":
-        from compressae_ref.backends import numba_cpu
+        from compressae_ref.backends import numba
 
-        return numba_cpu
+        return numba
     if name == "cuda":
         from compressae_ref.backends import cuda
 

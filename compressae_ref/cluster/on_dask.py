@@ -14,19 +14,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from compressae_ref.backends.threads import set_threads
+from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.checks import ZeroRows, as_k, as_whole
-from compressae_ref.codesfile import save_code_blocks
-from compressae_ref.console import named
-from compressae_ref.data import Head, RowSource
-from compressae_ref.errors import BackendError, DomainError
-from compressae_ref.extras import needed_package
-from compressae_ref.fileformat import load_model, save_model
-from compressae_ref.formats.embeddings import open_embeddings, place_of
-from compressae_ref.formats.parts import Plan, begin, finish, part_name, require_folder
-from compressae_ref.formats.rows import Place, ids_of
+from compressae_ref.errors import BackendError, DomainError, named
+from compressae_ref.extensions.refine import refined_blocks
+from compressae_ref.files.codes_file import save_code_blocks
+from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
+from compressae_ref.files.foreign.partitioned import Plan, begin, finish, part_name, require_folder
+from compressae_ref.files.foreign.rows import Place, ids_of
+from compressae_ref.files.model_file import load_model, save_model
 from compressae_ref.model import Model
-from compressae_ref.refinement import refined_blocks
+from compressae_ref.optional import needed_package
+from compressae_ref.row_source import Head, RowSource
 
 MODEL = "model.npz"
 """The model among the parts."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.neighbours import best_products, unit_or_zero
+from compressae_ref.retrieval.brute_force import best_products, unit_or_zero
 
 Search = Callable[[Floats, int], NDArray[np.int64]]
 """Unit queries (n_q, d) and how many to find → ids (n_q, top)."""

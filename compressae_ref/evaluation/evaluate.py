@@ -14,19 +14,19 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_embeddings, as_k, as_whole
 from compressae_ref.codes import Codes
-from compressae_ref.data import RowSource, as_source, read_all
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
 from compressae_ref.evaluation.baselines import by_components, principal_components
 from compressae_ref.evaluation.relevance import Relevance, as_relevance, ndcg_at
-from compressae_ref.index import Index
+from compressae_ref.extensions.packed_codes import as_bits, pack
+from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.metrics import bytes_per_row, recall_at
 from compressae_ref.model import Model, aux_k
-from compressae_ref.neighbours import best_products, nearest_dense
-from compressae_ref.packing import as_bits, pack
 from compressae_ref.reference import unit_rows
-from compressae_ref.refinement import encode_refined
-from compressae_ref.spaces import EXPANSION, as_space
+from compressae_ref.retrieval.brute_force import best_products, nearest_dense
+from compressae_ref.retrieval.index import Index
+from compressae_ref.retrieval.spaces import EXPANSION, as_space
+from compressae_ref.row_source import RowSource, as_source, read_all
 
 TOPS = (10, 100)
 """Recall is reported among so many neighbours."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compressae_ref.archive import PathLike, replacing
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.files.npz import PathLike, replacing
 
 LABELS = {
     "dense": "dense vectors",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.archive import PathLike
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.files.npz import PathLike
 
 Relevance = dict[int, dict[int, int]]
 """For each query that has a relevant item, the grades of its items above 0."""

@@ -18,7 +18,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.checks import as_embeddings
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, DomainError, StoreError
-from compressae_ref.ids import reject_repeated
+from compressae_ref.item_ids import reject_repeated
 
 ROWS = 2048
 """Items that are read, encoded and written together."""

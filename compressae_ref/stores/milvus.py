@@ -15,7 +15,7 @@ from typing import Any
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.extras import needed_package
+from compressae_ref.optional import needed_package
 from compressae_ref.stores.contract import (
     Address,
     Found,

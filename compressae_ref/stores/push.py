@@ -13,12 +13,12 @@ from compressae_ref.backends import Backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.formats.rows import EmbeddingRows, Forwards
-from compressae_ref.ids import as_ids
+from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards
+from compressae_ref.item_ids import as_ids
 from compressae_ref.model import Model
-from compressae_ref.spaces import Space
+from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import ROWS, Id, Rows, Store
-from compressae_ref.stores.serving import Serving, serving
+from compressae_ref.stores.stored_form import Serving, serving
 
 LOOKED_AT = 64
 """Codes of a field that are compared with those of the model before more are written."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.codes import Codes
-from compressae_ref.extras import needed_package
-from compressae_ref.stores.ask import RESCORED
+from compressae_ref.optional import needed_package
 from compressae_ref.stores.contract import Found, checked, engine_errors, nonzero
+from compressae_ref.stores.query import RESCORED
 
 BUILD = {"n_postings": 3500, "centroid_fraction": 0.1, "min_cluster_size": 2, "summary_energy": 0.4, "doc_cut": 16}
 """Seismic's defaults, except that all of a code of 32 entries may count: ``doc_cut`` keeps its largest ones only."""

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats, to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
-from compressae_ref.config import TrainConfig
 from compressae_ref.model import AUX_WEIGHT, ROWS_PER_BLOCK, aux_k, unit_rows
 from compressae_ref.params import Params
 from compressae_ref.training.adam import AdamConfig, AdamState, adam_step, init_adam
+from compressae_ref.training.settings import TrainConfig
 
 
 class Activations(NamedTuple):

@@ -11,7 +11,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.reference import unit_rows
 from compressae_ref.verify.diagnose import broken_rule, shortened
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS, STEP_REQUIRED
-from compressae_ref.verify.own import answer as own_answer
+from compressae_ref.verify.self_test import answer as own_answer
 from compressae_ref.verify.vectors import Test, Values
 
 

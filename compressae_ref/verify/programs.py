@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from compressae_ref.archive import PathLike, replacing
 from compressae_ref.backends import Backend
 from compressae_ref.errors import BackendError, CompressaeError, FormatError
-from compressae_ref.verify import own
+from compressae_ref.files.npz import PathLike, replacing
+from compressae_ref.verify import self_test
 from compressae_ref.verify.vectors import Test, compact, values_from_json, values_to_json
 
 UNREAD = 16
@@ -71,7 +71,7 @@ def _with_arrays(answer: dict[str, Any]) -> dict[str, Any]:
 
 def ask_package(backend: Backend) -> Ask:
     """The package itself."""
-    return lambda test: own.answer(test.operation, test.inputs, backend)
+    return lambda test: self_test.answer(test.operation, test.inputs, backend)
 
 
 class Program:

@@ -11,7 +11,7 @@ from typing import Any
 
 from compressae_ref.backends import get_backend
 from compressae_ref.errors import DomainError, FormatError
-from compressae_ref.verify import accumulated, own
+from compressae_ref.verify import accumulated, self_test
 from compressae_ref.verify.judge import Verdict, checked_answer, judge
 from compressae_ref.verify.operations import EXTENSIONS, LEVELS, OPERATIONS, PARTS
 from compressae_ref.verify.programs import Ask
@@ -132,7 +132,7 @@ class Suite:
         """The cases, and at their end a look at their digest: the reference must be what it was."""
         backend, answers = get_backend("numpy"), hashlib.sha256()
         for group, inputs in enumerate(accumulated.groups(operation, self.cases)):
-            outputs = own.answer(operation, inputs, backend)["outputs"]
+            outputs = self_test.answer(operation, inputs, backend)["outputs"]
             accumulated.add(answers, outputs)
             yield Test(f"{ACCUMULATED}{operation}-{group}", operation, (), f"cases from {100 * group}", inputs, outputs)
         expected = self.digests[operation][str(self.cases)]

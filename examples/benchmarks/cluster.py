@@ -16,7 +16,7 @@ from benchmarks.many import many_embeddings
 from benchmarks.measure import head, line, load
 from compressae_ref import load_model, save_code_blocks
 from compressae_ref.cluster.on_dask import encode_on_dask
-from compressae_ref.formats.codes import open_codes
+from compressae_ref.files.foreign.codes import open_codes
 
 
 def cluster(options: argparse.Namespace) -> None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from benchmarks.measure import head, line, load
 from compressae_ref import Codes, Index, Model, encode_refined, load_model
-from compressae_ref.neighbours import nearest_dense
-from compressae_ref.stores.ask import RESCORED, overlap, search_store
+from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.push import embeddings_of, push
-from compressae_ref.stores.serving import serving
+from compressae_ref.stores.query import RESCORED, overlap, search_store
+from compressae_ref.stores.stored_form import serving
 
 TOP = 100
 DENSE = "dense"

@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.measure import head, line, load
 from compressae_ref import load_model
-from compressae_ref.data import STREAM_ROWS
-from compressae_ref.formats.codes import CODE_NAMES, open_codes
-from compressae_ref.formats.embeddings import open_embeddings
-from compressae_ref.formats.write import write_codes, write_embeddings
+from compressae_ref.files.foreign.codes import CODE_NAMES, open_codes
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.write import write_codes, write_embeddings
+from compressae_ref.row_source import STREAM_ROWS
 
 EMBEDDINGS = ("npy", "npz", "fbin", "fvecs", "safetensors", "hdf5", "parquet", "arrow")
 

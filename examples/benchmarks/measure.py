@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.files.foreign.embeddings import open_embeddings
 
 HERE = Path(__file__).parent
 

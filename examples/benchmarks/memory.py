@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.measure import child, head, line
-from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.files.foreign.embeddings import open_embeddings
 
 TRAIN = """
 import os, re, sys
@@ -23,7 +23,7 @@ del x
 params = init_params(batch.shape[1], h, np.random.default_rng(0))
 if side == "ours":
     from compressae_ref.backends import get_backend
-    from compressae_ref.backends.threads import set_threads
+    from compressae_ref.backends.thread_pool import set_threads
     from compressae_ref.training.step import init_state, train_step
     set_threads(threads)
     state = init_state(params)

@@ -14,10 +14,10 @@ import torch
 
 from benchmarks.measure import HERE, head, line, load
 from compressae_ref import Model, Params, Progress, TrainConfig, fit, init_params, mean_cosine, recall_at, search
-from compressae_ref.config import learning_rate
-from compressae_ref.data import shuffled_batches
-from compressae_ref.neighbours import nearest_dense
 from compressae_ref.reference import unit_rows
+from compressae_ref.retrieval.brute_force import nearest_dense
+from compressae_ref.training.batches import shuffled_batches
+from compressae_ref.training.settings import learning_rate
 from tests import torch_oracle as oracle
 
 PAPER_STEPS, PAPER_BATCH = 500, 100_000

@@ -10,9 +10,9 @@ import torch
 from benchmarks.measure import device_of, same
 from compressae_ref import Model, TrainConfig, init_params
 from compressae_ref.backends import get_backend
-from compressae_ref.config import ROWS_PER_BLOCK
 from compressae_ref.model import aux_k
 from compressae_ref.reference import unit_rows
+from compressae_ref.training.settings import ROWS_PER_BLOCK
 from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step
 from tests import torch_oracle as oracle
 

@@ -14,7 +14,7 @@ from benchmarks.measure import HERE, child, head, in_turns, line, load, spread, 
 from benchmarks.problem import LR, Problem
 from compressae_ref import Model, save_code_blocks, save_model
 from compressae_ref.backends import get_backend
-from compressae_ref.formats.embeddings import open_embeddings
+from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.training.step import init_state, train_step
 
 
@@ -154,7 +154,7 @@ def file(options: argparse.Namespace) -> None:
 PEAK = """
 import re, sys
 from pathlib import Path
-from compressae_ref.cli import main
+from compressae_ref.cli.main import main
 assert main(sys.argv[1:]) == 0
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1000)
 """

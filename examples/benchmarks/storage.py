@@ -13,8 +13,8 @@ from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.evaluation.baselines import baselines
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.metrics import bytes_per_row
-from compressae_ref.neighbours import nearest_dense
 from compressae_ref.reference import unit_rows
+from compressae_ref.retrieval.brute_force import nearest_dense
 
 TOP = 100
 SPACES = ("sparse", "reconstructed", "asymmetric", "expanded")

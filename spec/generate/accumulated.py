@@ -7,7 +7,7 @@ from typing import Any
 
 from compressae_ref.backends import get_backend
 from compressae_ref.verify import accumulated
-from compressae_ref.verify.own import answer
+from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import SPEC_VERSION
 from spec.generate.answers import Spec, Values
 from spec.generate.build import OTHER_ORDERS, BrokenVectorError

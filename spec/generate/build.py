@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compressae_ref.backends import get_backend
-from compressae_ref.verify import own
+from compressae_ref.verify import self_test
 from compressae_ref.verify.judge import judge
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import SPEC_VERSION, Test, values_to_json
@@ -156,7 +156,7 @@ def _tried(group: Group, name: str, case: Case) -> Test:
             if not verdict.passed or (not bounds and not verdict.bits):
                 raise BrokenVectorError(f"{name}: another order of sums is refused: {verdict.words}")
     for backend in ("numpy", "numba"):
-        verdict = judge(test, own.answer(group.operation, case.inputs, get_backend(backend)))
+        verdict = judge(test, self_test.answer(group.operation, case.inputs, get_backend(backend)))
         if not verdict.bits:
             raise BrokenVectorError(f"{name}: {backend} differs from the specification: {verdict.words}")
     return test

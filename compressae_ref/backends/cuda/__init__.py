@@ -28,7 +28,7 @@ from compressae_ref.backends.cuda.rows import (
 from compressae_ref.backends.cuda.search import best_items, codes_dot, index_items, lists_from
 from compressae_ref.backends.cuda.select import split_codes
 from compressae_ref.backends.cuda.sums import pair_dots
-from compressae_ref.backends.numba_cpu import pack_rows, unpack_rows
+from compressae_ref.backends.numba import pack_rows, unpack_rows
 
 name = "cuda"
 

@@ -21,7 +21,7 @@ from compressae_ref.backends.cuda.product import dense_product
 from compressae_ref.backends.cuda.select import empty_codes, largest, magnitudes, positions, taken, unsigned
 from compressae_ref.backends.cuda.sums import chosen_dots
 from compressae_ref.backends.rounding import rounding_bound
-from compressae_ref.backends.scalar import stored
+from compressae_ref.backends.rules import stored
 from compressae_ref.codes import Codes
 
 MORE = 32

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from compressae_ref.arrays import Floats, to_host
-from compressae_ref.backends import numba_refine
+from compressae_ref.backends.numba import matching_pursuit
 from compressae_ref.codes import Codes
 
 
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
     """`backends.numpy.matching_pursuit.refine_unit`, in the computer's memory."""
-    return numba_refine.refine_unit(codes.to_host(), to_host(x_unit), to_host(W_dec), k, dots)
+    return matching_pursuit.refine_unit(codes.to_host(), to_host(x_unit), to_host(W_dec), k, dots)

@@ -19,7 +19,7 @@ from compressae_ref.backends.cuda.launch import F2, I1, I2, L1, L, elements, ker
 from compressae_ref.backends.cuda.memory import by_blocks, changed, changed_columns, empty, like, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.sums import chosen_dots, own_part, room_bytes, sum_before
-from compressae_ref.backends.scalar import times
+from compressae_ref.backends.rules import times
 from compressae_ref.codes import Codes
 
 CHUNK = 2 if SIMULATED else 32

@@ -13,7 +13,7 @@ from compressae_ref.backends.cuda.launch import F1, F2, F, elements, kernel, ker
 from compressae_ref.backends.cuda.memory import by_blocks, changed, empty, flat_numbers, place, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import fold_bytes, fold_dot
-from compressae_ref.backends.scalar import (
+from compressae_ref.backends.rules import (
     COSINE_EPS,
     along,
     change,

@@ -1,4 +1,4 @@
-"""The rules of `compressae_ref.backends.scalar` for Numba's CUDA compiler, and pieces that kernels share.
+"""The rules of `compressae_ref.backends.rules` for Numba's CUDA compiler, and pieces that kernels share.
 
 In the simulator rules and kernels are plain Python, and there is nothing to register.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from numba import cuda
 from numba.cuda import config
 
-from compressae_ref.backends import scalar
+from compressae_ref.backends import rules
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 """Whether kernels run in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``)."""
@@ -50,10 +50,10 @@ def _register() -> None:
             return lambda a, b: rounded(a, b)
         return None  # two precisions in one product are a mistake: no type, no kernel
 
-    overload(scalar.times, target="cuda", strict=False)(product)
-    for each in scalar.RULES:
-        if each is not scalar.times:
-            overload(each, target="cuda", strict=False)(scalar.as_it_is(each))
+    overload(rules.times, target="cuda", strict=False)(product)
+    for each in rules.RULES:
+        if each is not rules.times:
+            overload(each, target="cuda", strict=False)(rules.as_it_is(each))
 
 
 if not SIMULATED:

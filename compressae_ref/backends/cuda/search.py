@@ -15,7 +15,7 @@ from compressae_ref.backends.cuda.memory import by_blocks, empty, in_blocks, pla
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
 from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
-from compressae_ref.backends.scalar import cosine, times
+from compressae_ref.backends.rules import cosine, times
 from compressae_ref.codes import Codes
 
 TOGETHER = 2 if SIMULATED else 8

@@ -15,7 +15,7 @@ from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, ker
 from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import block_sum, own_part, room_bytes, sum_before
-from compressae_ref.backends.scalar import magnitude, worse
+from compressae_ref.backends.rules import magnitude, worse
 from compressae_ref.codes import Codes
 
 

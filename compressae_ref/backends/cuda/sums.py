@@ -10,7 +10,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.cuda.launch import F2, I2, kernel_with
 from compressae_ref.backends.cuda.memory import by_blocks, empty, rows
 from compressae_ref.backends.cuda.rules import piece
-from compressae_ref.backends.scalar import halves_again, times
+from compressae_ref.backends.rules import halves_again, times
 
 
 def pair_dots(a: Floats, b: Floats) -> Any:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from compressae_ref.backends.threads import share
+from compressae_ref.backends.thread_pool import share
 
 ROWS_PER_BLOCK = 128
 

@@ -1,0 +1,107 @@
+"""The Numba kernel for `backends.numpy.bit_packing.unpack_rows`, to the bit: 64 bits at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.backends.numba.jit import inlined, kernel
+from compressae_ref.backends.numba.simd import lowest, word
+from compressae_ref.backends.numba.topk import empty_codes
+from compressae_ref.backends.numpy import bit_packing
+from compressae_ref.backends.thread_pool import share
+
+ROWS_PER_TASK = 4096
+
+AT_ONCE = 56
+"""Bits that a word surely has, whichever bit of its first byte they begin with."""
+
+
+def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
+    low, highs, _, total, _ = bit_packing.Layout.of(n_latents, k, bits)
+    indices, values = empty_codes(len(data), k, np.float32)
+    bad = np.zeros(len(data), np.bool_)
+    layout = low, highs, bits, total, n_latents
+    share(
+        len(data),
+        ROWS_PER_TASK,
+        _unpack,
+        np.ascontiguousarray(data),
+        *layout,
+        bit_packing.value_of(bits),
+        indices,
+        values,
+        bad,
+    )
+    if bad.any():
+        row = int(np.argmax(bad))
+        bit_packing.unpack_block(data[row : row + 1], n_latents, k, bits, row)  # raises
+    return indices, values
+
+
+@kernel
+def _unpack(data, low, highs, bits, total, n_latents, value_of, indices, values, bad, first, last):  # type: ignore[no-untyped-def]
+    row_bytes, k = data.shape[1], indices.shape[1]
+    room = np.zeros((1, row_bytes + 16), np.uint8)
+    largest = (1 << (bits - 1)) - 1
+    for i in range(first, last):
+        if (i + 1) * row_bytes + 16 <= data.size:
+            some, row = data, i
+        else:  # a word would reach beyond the end
+            room[0, :row_bytes] = data[i]
+            some, row = room, 0
+        if _is_zero(some, row, row_bytes):
+            for t in range(k):
+                indices[i, t], values[i, t] = t, 0
+            continue
+        t = _latents(some, row, low, highs, n_latents, indices[i])
+        most = _values(some, row, k * low + highs, bits, value_of, values[i])
+        padding = _bits(some, row, total, 8 * row_bytes - total)
+        bad[i] = t != k or most != largest or padding != 0
+
+
+@inlined
+def _bits(data, row, start, width):  # type: ignore[no-untyped-def]
+    """At most 56 bits from ``start``."""
+    return (word(data, row, start >> 3) >> np.uint64(start & 7)) & ((np.uint64(1) << np.uint64(width)) - np.uint64(1))
+
+
+@inlined
+def _is_zero(data, row, row_bytes):  # type: ignore[no-untyped-def]
+    bits = 0
+    for c in range(row_bytes):
+        bits |= data[row, c]
+    return bits == 0
+
+
+@inlined
+def _latents(data, row, low, highs, n_latents, indices):  # type: ignore[no-untyped-def]
+    """Returns how many there are; −1 where they do not ascend, or are too large or too many."""
+    t, k, before = 0, indices.size, -1
+    for start in range(0, highs, AT_ONCE):
+        ones = np.int64(_bits(data, row, k * low + start, min(AT_ONCE, highs - start)))
+        while ones != 0:
+            if t == k:
+                return -1
+            high = start + lowest(ones) - t
+            ones &= ones - 1
+            latent = (high << low) | np.int64(_bits(data, row, t * low, low))
+            if latent <= before or latent >= n_latents:
+                return -1
+            indices[t], before = latent, latent
+            t += 1
+    return t
+
+
+@inlined
+def _values(data, row, start, bits, value_of, values):  # type: ignore[no-untyped-def]
+    """Returns the largest q."""
+    most, levels = 0, 1 << (bits - 1)
+    for t in range(values.size):
+        number = np.int64(_bits(data, row, start + t * bits, bits))
+        values[t] = value_of[number]
+        most = max(most, number & (levels - 1))
+    return most

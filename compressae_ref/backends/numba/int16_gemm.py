@@ -1,0 +1,112 @@
+"""The innermost loop of the product of integers (`numba_filter`), written for the registers of the processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba.core import types
+
+from compressae_ref.backends.numba.simd import (
+    WIDTH,
+    broadcast,
+    intrinsic,
+    load_vector,
+    pointer,
+    require_rows,
+    store_vector,
+)
+
+_MANY_REGISTERS = binding.get_host_cpu_features().get("avx512f", False)
+ROWS, VECTORS = (6, 4) if _MANY_REGISTERS else (3, 2)
+"""Rows, and vectors of 16 latents, whose sums are in registers at once. They change no bit: integers add up exactly."""
+
+LATENTS = VECTORS * WIDTH
+"""Latents of a tile."""
+
+_SUMS = ir.VectorType(ir.IntType(32), WIDTH)
+
+
+@intrinsic
+def tile(typing_context, rows, group, columns, place, pairs, out):  # type: ignore[no-untyped-def]
+    """All dot products of a group of ROWS rows of integers with LATENTS columns.
+
+    out[group · ROWS + r, place · LATENTS + j] = Σ_c q[r, c] p[c, j]
+
+    Parameters
+    ----------
+    rows, columns : (groups, pairs · ROWS) and (places, pairs · LATENTS) int32, each of two int16: the values of two
+        neighbouring c, row by row (latent by latent) within each pair. So all addresses of the loop are at fixed
+        distances from two, and a pair of products and their sum is one instruction where the processor has it (LLVM
+        finds it)
+    out : int32
+    """
+    for array in (rows, columns, out):
+        require_rows(array)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        rows, group, columns, place, pairs, out = arguments
+        zero, index = ir.Constant(pairs.type, 0), pairs.type
+        first_row = pointer(context, builder, signature.args[0], rows, group, zero)
+        first_column = pointer(context, builder, signature.args[2], columns, place, zero)
+        sums = _sum_of_pairs(builder, first_row, first_column, pairs)
+        for r in range(ROWS):
+            row = builder.add(builder.mul(group, ir.Constant(index, ROWS)), ir.Constant(index, r))
+            column = builder.mul(place, ir.Constant(index, LATENTS))
+            target = pointer(context, builder, signature.args[5], out, row, column)
+            for v in range(VECTORS):
+                store_vector(builder, sums[r][v], builder.gep(target, [ir.Constant(index, v * WIDTH)]), 4)
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(rows, index, columns, index, index, out), generate
+
+
+def _sum_of_pairs(builder: Any, rows: Any, columns: Any, pairs: Any) -> list[list[Any]]:
+    """The loop over pairs, with all sums in registers; the builder is left after it."""
+    entry, body, done = builder.block, builder.append_basic_block("pairs"), builder.append_basic_block("done")
+    zero, index = ir.Constant(_SUMS, [0] * WIDTH), pairs.type
+    builder.branch(body)
+    builder.position_at_end(body)
+    pair = builder.phi(index)
+    before = [[builder.phi(_SUMS) for _ in range(VECTORS)] for _ in range(ROWS)]
+    row, column = (
+        builder.gep(each, [builder.mul(pair, ir.Constant(index, width))])
+        for each, width in ((rows, ROWS), (columns, LATENTS))
+    )
+    after = _add_pair(builder, row, column, before)
+    following = builder.add(pair, ir.Constant(index, 1))
+    builder.cbranch(builder.icmp_signed("<", following, pairs), body, done)
+    builder.position_at_end(done)
+    for phi, first, next_one in [
+        (pair, ir.Constant(index, 0), following),
+        *((before[r][v], zero, after[r][v]) for r in range(ROWS) for v in range(VECTORS)),
+    ]:
+        phi.add_incoming(first, entry)
+        phi.add_incoming(next_one, body)
+    return after
+
+
+def _add_pair(builder: Any, rows: Any, columns: Any, sums: list[list[Any]]) -> list[list[Any]]:
+    """The sums with the products of one pair of c."""
+
+    def at(address: Any, distance: int) -> Any:
+        return builder.gep(address, [ir.Constant(ir.IntType(64), distance)])
+
+    b = [load_vector(builder, at(columns, v * WIDTH), _SUMS, 4) for v in range(VECTORS)]
+    a = [broadcast(builder, builder.load(at(rows, r))) for r in range(ROWS)]
+    return [[_multiply_add(builder, sums[r][v], a[r], b[v]) for v in range(VECTORS)] for r in range(ROWS)]
+
+
+def _multiply_add(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    """sums + a₀ b₀ + a₁ b₁, where each of a and b is a pair of int16 in every lane."""
+    halves, wide = ir.VectorType(ir.IntType(16), 2 * WIDTH), ir.VectorType(ir.IntType(32), 2 * WIDTH)
+    products = builder.mul(*(builder.sext(builder.bitcast(each, halves), wide) for each in (a, b)))
+    lanes = ir.VectorType(ir.IntType(32), WIDTH)
+    even, odd = (
+        builder.shuffle_vector(
+            products, ir.Constant(wide, ir.Undefined), ir.Constant(lanes, list(range(first, 2 * WIDTH, 2)))
+        )
+        for first in (0, 1)
+    )
+    return builder.add(sums, builder.add(even, odd))

@@ -1,0 +1,192 @@
+"""Numba kernels for what is done row by row: unit rows, the losses and their gradients, unit atoms, Adam, search."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compressae_ref.arrays import Floats, aligned, flat
+from compressae_ref.backends.numba.jit import inlined, inner, kernel
+from compressae_ref.backends.numba.rules import (
+    along,
+    change,
+    clamped,
+    combined,
+    cosine,
+    moment,
+    root,
+    scale_exponent,
+    scale_factors,
+    scaled,
+    times,
+)
+from compressae_ref.backends.numba.simd import WIDTH, larger, lines, load, smaller, splat, store
+from compressae_ref.backends.numba.sums import add_dots, numbers
+from compressae_ref.backends.rules import COSINE_EPS
+from compressae_ref.backends.thread_pool import share
+from compressae_ref.codes import Codes
+
+ROWS_PER_TASK = 128
+NUMBERS_PER_TASK = 1 << 16
+
+
+def normalize_rows(x: Floats) -> Floats:
+    x_unit = aligned(x.shape, x.dtype)
+    share(len(x), ROWS_PER_TASK, _normalize_rows, np.ascontiguousarray(x), x_unit)
+    return x_unit
+
+
+@kernel
+def _normalize_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
+    lanes = lines(2, WIDTH, x.dtype)
+    for row in range(first, last):
+        _scale(x[row], scale_exponent(_largest_magnitude(x, row, lanes)), x_unit[row])
+    norms = _norms(x_unit[first:last])
+    for row in range(first, last):
+        _divide(x_unit[row], norms[row - first])
+
+
+@inlined
+def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
+    whole = x.shape[1] - x.shape[1] % WIDTH
+    highest = lowest = splat(x.dtype.type(0))
+    for c in range(0, whole, WIDTH):
+        highest, lowest = larger(load(x, row, c), highest), smaller(load(x, row, c), lowest)
+    store(lanes, 0, 0, highest)
+    store(lanes, 1, 0, lowest)
+    largest = x.dtype.type(0)
+    for lane in range(WIDTH):
+        largest = max(largest, lanes[0, lane], -lanes[1, lane])
+    for c in range(whole, x.shape[1]):
+        largest = max(largest, abs(x[row, c]))
+    return largest
+
+
+@inlined
+def _scale(x, exponent, out):  # type: ignore[no-untyped-def]
+    one, other = scale_factors(exponent, x.dtype.type(1))
+    for c in range(x.size):
+        out[c] = scaled(x[c], one, other)
+
+
+@inner
+def _norms(a):  # type: ignore[no-untyped-def]
+    norms = _dots(a, a)
+    for row in range(norms.size):
+        norms[row] = root(norms[row], a.dtype.type(0))
+    return norms
+
+
+@inner
+def _dots(a, b):  # type: ignore[no-untyped-def]
+    rows, dots = numbers(a.shape[0]), np.empty(a.shape[0], a.dtype)
+    add_dots(a, rows, b, rows, rows.size, dots, rows)
+    return dots
+
+
+@inner
+def _divide(x, divisor):  # type: ignore[no-untyped-def]
+    for c in range(x.size):
+        x[c] /= divisor
+
+
+def renormalize_decoder(W_dec: Floats) -> None:
+    rows = np.ascontiguousarray(W_dec)
+    share(len(W_dec), ROWS_PER_TASK, _renormalize, rows)
+    if rows is not W_dec:
+        W_dec[...] = rows
+
+
+@kernel
+def _renormalize(W_dec, first, last):  # type: ignore[no-untyped-def]
+    norms = _norms(W_dec[first:last])
+    for row in range(first, last):
+        _divide(W_dec[row], norms[row - first])
+
+
+def loss_backward(
+    x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
+) -> tuple[Floats, Floats]:
+    cos, grad = np.empty((2, len(x_unit)), x_unit.dtype), aligned((2, *x_unit.shape), x_unit.dtype)
+    toward = np.array([-1 / n_batch, -1 / n_batch], x_unit.dtype)
+    toward[1] *= x_unit.dtype.type(aux_weight)
+    rows = (np.ascontiguousarray(each) for each in (x_unit, x_hat_k, x_hat_aux))
+    share(len(x_unit), ROWS_PER_TASK, _loss_backward, *rows, toward, x_unit.dtype.type(COSINE_EPS), cos, grad)
+    return cos, grad
+
+
+@kernel
+def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, eps, cos, grad, first, last):  # type: ignore[no-untyped-def]
+    x_unit, x_hat_k, x_hat_aux = x_unit[first:last], x_hat_k[first:last], x_hat_aux[first:last]
+    norm_x, factors = _clamped_norms(x_unit, eps), np.empty((2, 2, last - first), x_unit.dtype)
+    for part in range(2):  # one call: it is compiled for each
+        x_hat = x_hat_aux if part else x_hat_k
+        _cosines_backward(grad_cos[part], x_unit, norm_x, x_hat, eps, cos[part, first:last], factors[part])
+    for i in range(last - first):
+        aux, own = grad[1, first + i], grad[0, first + i]
+        _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], aux)
+        _combine(x_unit[i], x_hat_k[i], factors[0, 0, i], factors[0, 1, i], own)
+        _add(aux, own)
+
+
+@inner
+def _clamped_norms(x, eps):  # type: ignore[no-untyped-def]
+    norms = _norms(x)
+    for row in range(norms.size):
+        norms[row] = clamped(norms[row], eps)
+    return norms
+
+
+@inlined
+def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, eps, cos, factors):  # type: ignore[no-untyped-def]
+    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `reference.cosine_backward`."""
+    dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat, eps)
+    for i in range(dots.size):
+        cos[i] = cosine(dots[i], norm_x[i], norm_hat[i])
+        factors[0, i] = grad_cos / times(norm_x[i], norm_hat[i])
+        factors[1, i] = along(grad_cos, cos[i], norm_hat[i], eps, x_hat.dtype.type(0))
+
+
+@inlined
+def _combine(x, x_hat, toward, less, out):  # type: ignore[no-untyped-def]
+    for c in range(x.size):
+        out[c] = combined(toward, x[c], less, x_hat[c])
+
+
+@inlined
+def _add(x, out):  # type: ignore[no-untyped-def]
+    for c in range(x.size):
+        out[c] += x[c]
+
+
+def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
+    arrays = (flat(array) for array in (param, grad, m, v))
+    share(param.size, NUMBERS_PER_TASK, _adam_update, *arrays, constants, np.finfo(param.dtype).tiny)
+
+
+@kernel
+def _adam_update(param, grad, m, v, constants, tiny, first, last):  # type: ignore[no-untyped-def]
+    lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = constants
+    zero = param.dtype.type(0)
+    param, grad, m, v = param[first:last], grad[first:last], m[first:last], v[first:last]
+    for i in range(param.size):
+        one = moment(beta1, m[i], rest1, grad[i], tiny, zero)
+        two = moment(beta2, v[i], rest2, times(grad[i], grad[i]), tiny, zero)
+        m[i], v[i] = one, two
+        param[i] -= change(lr, one, two, correction1, correction2, eps)
+
+
+def codes_dot(u: Floats, codes: Codes) -> Floats:
+    dots = np.empty((len(u), len(codes)), u.dtype)
+    indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
+    share(len(codes), NUMBERS_PER_TASK // 16, _codes_dot, np.ascontiguousarray(u), indices, values, dots)
+    return dots
+
+
+@kernel
+def _codes_dot(u, indices, values, dots, first, last):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        for q in range(u.shape[0]):
+            dot = u.dtype.type(0)
+            for t in range(indices.shape[1]):
+                dot += u[q, indices[i, t]] * values[i, t]
+            dots[q, i] = dot

@@ -1,0 +1,220 @@
+"""Numba kernels for decoding and the backward products of `compressae_ref.reference`, to the bit.
+
+Decoding and the gradients of the weights are one thing: rows of one matrix are added up, with weights, into rows of
+another. `_add_rows` does that for 64 columns at a time, so that sums are in registers and what is read is in a cache.
+The sums are in order: a row's stored entries as they come, a latent's rows by their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from compressae_ref.arrays import Floats, aligned
+from compressae_ref.backends.numba.jit import inlined, kernel
+from compressae_ref.backends.numba.simd import WIDTH, lines, load, splat, store
+from compressae_ref.backends.numba.sort_by_latent import by_latent, entries_by_latent
+from compressae_ref.backends.numba.sums import add_dots
+from compressae_ref.backends.thread_pool import share, thread_count
+from compressae_ref.codes import Codes
+
+ROWS_PER_TASK = 512
+"""Rows that one thread takes at a time: as many as its second-level cache holds at 768 dimensions."""
+
+COLUMNS = 4 * WIDTH
+"""Columns of a result whose sums are in registers at once."""
+
+Entries = tuple[Any, Any, Any]
+"""starts (n + 1,), rows and weights: the entries of i are those from starts[i] to starts[i + 1]."""
+
+CACHED = 1 << 20
+"""Bytes of a matrix that are copied together, to be read from the second-level cache."""
+
+
+def decode(codes: Codes, W_dec: Floats) -> Floats:
+    x_hat = aligned((len(codes), W_dec.shape[1]), codes.values.dtype)
+    _add_rows(_entries(codes), np.ascontiguousarray(W_dec), x_hat)
+    return x_hat
+
+
+def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Floats, Floats]:
+    x_hat = aligned((2, len(codes_k), W_dec.shape[1]), codes_k.values.dtype)
+    _add_rows(_entries(codes_k), np.ascontiguousarray(W_dec), x_hat[0], and_then=(*_entries(codes_rest), x_hat[1]))
+    return x_hat[0], x_hat[1]
+
+
+def _entries(codes: Codes) -> Entries:
+    """For each code, its stored latents and their values."""
+    indices, values = _contiguous(codes.indices, codes.values)
+    return np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1)
+
+
+def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
+    grad_values = np.empty(codes.values.shape, codes.values.dtype)
+    arrays = _contiguous(grad_x_hat, codes.indices, W_dec)
+    share(len(codes), ROWS_PER_TASK, _decode_backward_values, *arrays, grad_values)
+    return grad_values
+
+
+@kernel
+def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, first, last):  # type: ignore[no-untyped-def]
+    starts = np.arange(last - first + 1) * indices.shape[1]
+    entries, rows, latents = by_latent(indices[first:last].reshape(-1), starts, first, W_dec.shape[0])
+    add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[first:last].reshape(-1), entries)
+
+
+# -- rows of a matrix, added up with weights --------------------------------------------------------------------------
+
+
+def _add_rows(
+    entries: Entries, y: Floats, out: Floats, add: bool = False, and_then: tuple[Any, Any, Any, Floats] | None = None
+) -> None:
+    """out[i] = Σ_e weights[e] · y[rows[e]], e from starts[i] to starts[i + 1], in this order; ``add``: after out[i].
+
+    ``and_then`` are other entries and another result, which is out plus their sums: y is brought to the cache once.
+    """
+    width = COLUMNS if len(y) * COLUMNS * y.itemsize <= CACHED else WIDTH
+    tiles = -(-out.shape[1] // width)
+    chunks = 1 if tiles >= 2 * thread_count() else 2 * thread_count()
+    second = and_then or (*entries, out[:0])
+    share(tiles * chunks, 1, _add_columns, *entries, out, *second, y, add, width, chunks)
+
+
+@kernel
+def _add_columns(  # type: ignore[no-untyped-def]
+    starts, rows, weights, out, starts2, rows2, weights2, out2, y, add, width, chunks, first, last
+):
+    for task in range(first, last):
+        c, chunk = task // chunks * width, task % chunks
+        n, after = out.shape[0], min(c + width, out.shape[1])
+        start, stop = n * chunk // chunks, n * (chunk + 1) // chunks
+        while c < after:
+            taken = COLUMNS if after - c >= COLUMNS else min(after - c, WIDTH)
+            copied = _copied(y, c, taken)
+            for second in range(1 + (out2.size > 0)):  # not True and False: each would be compiled by itself
+                of, row, weight, into, other = starts, rows, weights, out, out[: n * add]
+                if second:
+                    of, row, weight, into, other = starts2, rows2, weights2, out2, out
+                _add_tile(of, row, weight, copied, into, other, c, taken, start, stop, second)
+            c += taken
+
+
+@inlined
+def _add_tile(starts, rows, weights, y, out, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
+    """Some columns: the sums begin with ``other``, or with zero and ``other`` is added ``after``."""
+    if width == COLUMNS:
+        _add_wide(starts, rows, weights, y, out, other, c, start, stop, after)
+    elif width == WIDTH:
+        _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after)
+    else:
+        for column in range(width):
+            _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after)
+
+
+@inlined
+def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+    c1, c2, c3 = c + WIDTH, c + 2 * WIDTH, c + 3 * WIDTH
+    begin, end = other.size > 0 and not after, other.size > 0 and after
+    for i in range(start, stop):
+        s0 = s1 = s2 = s3 = splat(out.dtype.type(0))
+        if begin:
+            s0, s1, s2, s3 = load(other, i, c), load(other, i, c1), load(other, i, c2), load(other, i, c3)
+        for e in range(starts[i], starts[i + 1]):
+            row, weight = rows[e], splat(weights[e])
+            s0 = s0 + weight * load(y, row, 0)
+            s1 = s1 + weight * load(y, row, WIDTH)
+            s2 = s2 + weight * load(y, row, 2 * WIDTH)
+            s3 = s3 + weight * load(y, row, 3 * WIDTH)
+        if end:
+            s0, s1 = load(other, i, c) + s0, load(other, i, c1) + s1
+            s2, s3 = load(other, i, c2) + s2, load(other, i, c3) + s3
+        store(out, i, c, s0)
+        store(out, i, c1, s1)
+        store(out, i, c2, s2)
+        store(out, i, c3, s3)
+
+
+@inlined
+def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+    begin, end = other.size > 0 and not after, other.size > 0 and after
+    for i in range(start, stop):
+        total = load(other, i, c) if begin else splat(out.dtype.type(0))
+        for e in range(starts[i], starts[i + 1]):
+            total = total + splat(weights[e]) * load(y, rows[e], 0)
+        store(out, i, c, load(other, i, c) + total if end else total)
+
+
+@inlined
+def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after):  # type: ignore[no-untyped-def]
+    begin, end = other.size > 0 and not after, other.size > 0 and after
+    for i in range(start, stop):
+        total = other[i, c + column] if begin else out.dtype.type(0)
+        for e in range(starts[i], starts[i + 1]):
+            total += weights[e] * y[rows[e], column]
+        out[i, c + column] = other[i, c + column] + total if end else total
+
+
+@inlined
+def _copied(y, c, width):  # type: ignore[no-untyped-def]
+    """Columns of a matrix as a matrix of its own: apart from each other they would not share a cache well."""
+    copy, whole = lines(y.shape[0], width, y.dtype), width - width % WIDTH
+    for i in range(y.shape[0]):
+        for column in range(0, whole, WIDTH):
+            store(copy, i, column, load(y, i, c + column))
+        for column in range(whole, width):
+            copy[i, column] = y[i, c + column]
+    return copy
+
+
+# -- gradients of the weights -----------------------------------------------------------------------------------------
+
+
+def weights_backward(
+    parts: Sequence[tuple[Codes, Floats]],
+    grad_pre: Sequence[Codes],
+    x_unit: Floats,
+    grad_W_enc: Floats,
+    grad_b_enc: Floats,
+    grad_W_dec: Floats,
+    add: bool,
+) -> None:
+    codes, grads = zip(*parts, strict=True)
+    begins, rows, weights = entries_by_latent(codes, grad_pre, len(grad_b_enc))
+    n = len(x_unit)
+    part_rows = rows[0] + n * rows[1]
+    for out, entries, y in (
+        (grad_W_dec, (begins, part_rows, weights[0]), _stacked(grads)),
+        (grad_W_enc.T, (begins, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
+    ):
+        contiguous = np.ascontiguousarray(out)
+        _add_rows(entries, y, contiguous, add)
+        if contiguous is not out:
+            out[...] = contiguous
+    _add_weights(begins, weights[1], grad_b_enc, add)
+
+
+@kernel
+def _add_weights(starts, weights, out, add):  # type: ignore[no-untyped-def]
+    for latent in range(out.size):
+        total = out[latent] if add else out.dtype.type(0)
+        for e in range(starts[latent], starts[latent + 1]):
+            total += weights[e]
+        out[latent] = total
+
+
+def _stacked(arrays: Sequence[Floats]) -> Floats:
+    """The rows of arrays of one shape, below each other: without a copy, if they lie so in memory."""
+    first, n = arrays[0], len(arrays)
+    places = [first.ctypes.data + i * first.nbytes for i in range(n)]
+    if all(each.flags.c_contiguous and each.base is first.base is not None for each in arrays) and places == [
+        each.ctypes.data for each in arrays
+    ]:
+        return as_strided(first, (n * len(first), first.shape[1]), first.strides)
+    return np.concatenate(arrays)
+
+
+def _contiguous(*arrays: Any) -> list[Any]:
+    return [np.ascontiguousarray(array) for array in arrays]

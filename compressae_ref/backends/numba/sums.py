@@ -1,0 +1,158 @@
+"""Numba kernels for the sums of `compressae_ref.sums`, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.backends.numba.jit import inlined, inner, kernel
+from compressae_ref.backends.numba.rules import halves_again
+from compressae_ref.backends.numba.simd import WIDTH, lines, load, store
+from compressae_ref.backends.thread_pool import share
+
+PAIRS = 32
+"""Pairs of rows that go through each stage together: what one stage has stored is in memory when the next one reads."""
+
+
+def pair_dots(a: Floats, b: Floats) -> Floats:
+    dots = np.empty((len(a), len(b)), a.dtype)
+    share(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
+    return dots
+
+
+@kernel
+def _pair_dots(a, b, out, first, last):  # type: ignore[no-untyped-def]
+    n = a.shape[0]
+    at_once = max(1, 512 // max(n, 1))  # rows of b for whose pairs there is room
+    rows_a, rows_b, dots = (
+        np.empty(n * at_once, np.int32),
+        np.empty(n * at_once, np.int32),
+        np.empty(n * at_once, a.dtype),
+    )
+    places = numbers(n * at_once)
+    for start in range(first, last, at_once):
+        stop = min(start + at_once, last)
+        for j in range(start, stop):
+            for i in range(n):
+                rows_a[(j - start) * n + i], rows_b[(j - start) * n + i] = i, j
+        add_dots(a, rows_a, b, rows_b, (stop - start) * n, dots, places)
+        for j in range(start, stop):
+            for i in range(n):
+                out[i, j] = dots[(j - start) * n + i]
+
+
+@inner
+def numbers(n):  # type: ignore[no-untyped-def]
+    """The numbers from 0 to n."""
+    numbers = np.empty(n, np.int32)
+    for i in range(n):
+        numbers[i] = i
+    return numbers
+
+
+@inner
+def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-def]
+    """out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e < n, each summed by `reference.fold_sum`.
+
+    Several halvings are done at once, while the numbers are in registers: each product is added to the same one as
+    there, only sooner. Neighbours that share a row of b are the faster for it.
+    """
+    at_once = _at_once(a.shape[1])
+    terms = lines(PAIRS, a.shape[1] // at_once + WIDTH, a.dtype)
+    terms[:] = 0  # what is beyond the terms is added, too, though of no account: no slow numbers there
+    for start in range(0, n, PAIRS):
+        count = min(PAIRS, n - start)
+        e = start
+        while e < start + count:
+            run = _run(rows_b, e, start + count)
+            if at_once == 16:
+                _fold_sixteen(a, rows_a, e, b, rows_b[e], terms, e - start, run)
+            else:
+                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, at_once)
+            e += run
+        left = a.shape[1] // at_once
+        while halves_again(left):
+            left //= 2
+            for t in range(count):
+                _halve(terms, t, left)
+        for t in range(count):
+            total = terms[t, 0]
+            for c in range(1, left):
+                total += terms[t, c]
+            out[places[start + t]] = total
+
+
+@inlined
+def _at_once(d):  # type: ignore[no-untyped-def]
+    """How many products, d / that apart, are added up while they are in registers: four halvings, one or none."""
+    if d % 16 == 0 and d // 16 >= WIDTH:
+        return 16
+    return 2 if d % 2 == 0 and d // 2 >= WIDTH else 1
+
+
+@inner
+def _run(rows, start, stop):  # type: ignore[no-untyped-def]
+    """How many of the rows from ``start`` are the same, at most 8."""
+    run = 1
+    while run < 8 and start + run < stop and rows[start + run] == rows[start]:
+        run += 1
+    return run
+
+
+@inner
+def _fold_sixteen(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
+    """terms[t + u] = what four halvings make of the products of a[rows[e + u]] and b[j], for u < run.
+
+    With p_m the product m · d/16 further on: the first halving adds p_m and p_{m+8}, the next two m and m + 4, then
+    m + 2, then m + 1. So p₀, p₄, p₈ and p₁₂ come together first, and what they make with what the four from p₂ make.
+    """
+    left = a.shape[1] // 16
+    step = 4 * left
+    for start in range(0, left, WIDTH):
+        c0 = min(start, left - WIDTH)
+        c1, c2, c3 = c0 + left, c0 + 2 * left, c0 + 3 * left
+        b0, b4, b8, b12 = load(b, j, c0), load(b, j, c0 + step), load(b, j, c0 + 2 * step), load(b, j, c0 + 3 * step)
+        b1, b5, b9, b13 = load(b, j, c1), load(b, j, c1 + step), load(b, j, c1 + 2 * step), load(b, j, c1 + 3 * step)
+        b2, b6, b10, b14 = load(b, j, c2), load(b, j, c2 + step), load(b, j, c2 + 2 * step), load(b, j, c2 + 3 * step)
+        b3, b7, b11, b15 = load(b, j, c3), load(b, j, c3 + step), load(b, j, c3 + 2 * step), load(b, j, c3 + 3 * step)
+        for u in range(run):
+            i = rows[e + u]
+            even = _four(a, i, c0, step, b0, b4, b8, b12) + _four(a, i, c2, step, b2, b6, b10, b14)
+            odd = _four(a, i, c1, step, b1, b5, b9, b13) + _four(a, i, c3, step, b3, b7, b11, b15)
+            store(terms, t + u, c0, even + odd)
+
+
+@inner
+def _four(a, i, c, step, b0, b1, b2, b3):  # type: ignore[no-untyped-def]
+    """Every fourth product of sixteen, halved twice."""
+    first = load(a, i, c) * b0 + load(a, i, c + 2 * step) * b2
+    return first + (load(a, i, c + step) * b1 + load(a, i, c + 3 * step) * b3)
+
+
+@inner
+def _fold_two(a, rows, e, b, j, terms, t, run, at_once):  # type: ignore[no-untyped-def]
+    """As `_fold_sixteen`, with one halving or none."""
+    left = a.shape[1] // at_once
+    for u in range(run):
+        i = rows[e + u]
+        if at_once == 1:
+            for c in range(left):
+                terms[t + u, c] = a[i, c] * b[j, c]
+            continue
+        for start in range(0, left, WIDTH):
+            c = min(start, left - WIDTH)
+            first = load(a, i, c) * load(b, j, c)
+            store(terms, t + u, c, first + load(a, i, c + left) * load(b, j, c + left))
+
+
+@inner
+def _halve(terms, t, half):  # type: ignore[no-untyped-def]
+    """Add the second half onto the first, 16 at a time; the last 16 are read before any of them changes.
+
+    Of a half that is less than 16 all 16 are added: what follows it is of no account.
+    """
+    final = max(half - WIDTH, 0)
+    last = load(terms, t, final) + load(terms, t, final + half)
+    for c in range(0, final, WIDTH):
+        store(terms, t, c, load(terms, t, c) + load(terms, t, c + half))
+    store(terms, t, final, last)

@@ -1,0 +1,52 @@
+"""A heap of the best results so far: the worst of them on top, where the next one that is better takes its place.
+
+A result is a score and a rank; the higher score is better, and of equal scores the lower rank (R10). What each one is,
+a row number, goes with it.
+"""
+
+from compressae_ref.backends.numba.jit import inner
+from compressae_ref.backends.numba.rules import worse
+
+
+@inner
+def push(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untyped-def]
+    """Add a result, if there is room or it is better than the worst. Returns how many there are."""
+    if size < scores.size:
+        at = size
+        while at > 0:
+            above = (at - 1) // 2
+            if not worse(score, rank, scores[above], ranks[above]):
+                break
+            scores[at], ranks[at], rows[at] = scores[above], ranks[above], rows[above]
+            at = above
+        scores[at], ranks[at], rows[at] = score, rank, row
+        return size + 1
+    if size > 0 and worse(scores[0], ranks[0], score, rank):
+        _sink(scores, ranks, rows, size, score, rank, row)
+    return size
+
+
+@inner
+def sort(scores, ranks, rows, size):  # type: ignore[no-untyped-def]
+    """Put the best first."""
+    for last in range(size - 1, 0, -1):
+        score, rank, row = scores[last], ranks[last], rows[last]
+        scores[last], ranks[last], rows[last] = scores[0], ranks[0], rows[0]
+        _sink(scores, ranks, rows, last, score, rank, row)
+
+
+@inner
+def _sink(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untyped-def]
+    """Put a result in the place of the topmost of ``size``, and let it sink to where it belongs."""
+    at = 0
+    while True:
+        below = 2 * at + 1
+        if below >= size:
+            break
+        if below + 1 < size and worse(scores[below + 1], ranks[below + 1], scores[below], ranks[below]):
+            below += 1
+        if not worse(scores[below], ranks[below], score, rank):
+            break
+        scores[at], ranks[at], rows[at] = scores[below], ranks[below], rows[below]
+        at = below
+    scores[at], ranks[at], rows[at] = score, rank, row

@@ -1,0 +1,139 @@
+"""``compressae-ref demo --store``: the whole way once, in a vector database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from compressae_ref.backends import Backend
+from compressae_ref.cli.demo import Say, short, shown_queries, train
+from compressae_ref.demo_data import DemoData, load_demo_data
+from compressae_ref.errors import StoreError
+from compressae_ref.files.foreign.write import write_embeddings
+from compressae_ref.files.model_file import save_model
+from compressae_ref.model import Model
+from compressae_ref.optional import needed_package
+from compressae_ref.retrieval.spaces import Space
+from compressae_ref.stores.contract import Found
+from compressae_ref.stores.push import embeddings_of, push
+from compressae_ref.stores.qdrant_edge import EdgeStore, create
+from compressae_ref.stores.query import compare, search_store
+from compressae_ref.stores.stored_form import serving
+
+SPACES_SHOWN: tuple[Space, ...] = ("sparse", "expanded")
+TOP = 5
+WIDTH = 34
+"""Characters of a column."""
+
+
+def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None = None) -> None:
+    """Fill a store, train from it, write codes into it, ask for the same queries before and after.
+
+    Parameters
+    ----------
+    folder : where the shard, the model and the queries are to stay; "": a temporary place
+
+    Raises
+    ------
+    StoreError
+        If there is something in the folder. BackendError if Qdrant Edge is not installed.
+    """
+    needed_package("qdrant_edge", "edge", "Qdrant Edge")
+    data = load_demo_data()
+    with _place(folder) as place:
+        store = _filled(f"{place}/shard", data, say)
+        try:
+            model = _trained(store, say, backend)
+            for space in SPACES_SHOWN:
+                _pushed(store, model, space, say, backend)
+            _compared(store, model, data, say, backend)
+            store.optimize()
+            _sizes(store, model, say)
+        finally:
+            store.close()
+        if folder:
+            save_model(f"{folder}/model.npz", model)
+            write_embeddings(f"{folder}/queries.npy", data.queries)
+            say(f"\nAll of it stays in {folder}. Ask it with")
+            say(f"  compressae-ref search {folder}/model.npz edge:{folder}/shard {folder}/queries.npy --store")
+
+
+@contextmanager
+def _place(folder: str) -> Iterator[str]:
+    if not folder:
+        with TemporaryDirectory() as temporary:
+            yield temporary
+        return
+    if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
+        raise StoreError(f"{folder}: expected a new or empty folder, got one with something in it")
+    yield folder
+
+
+def _filled(place: str, data: DemoData, say: Say) -> EdgeStore:
+    n, d = data.items.shape
+    say(f"1. A vector database (Qdrant Edge, in this process) with {n:,} WordNet entries of {d} numbers each.")
+    store = create(place, "dense", d)
+    store.insert(range(n), data.items.astype(np.float32), [{"name": name} for name in data.item_names])
+    return store
+
+
+def _trained(store: EdgeStore, say: Say, backend: str | Backend | None) -> Model:
+    say("\n2. pull: train on the vectors that are in it ...")
+    return train(embeddings_of(store), say, backend)
+
+
+def _pushed(store: EdgeStore, model: Model, space: Space, say: Say, backend: str | Backend | None) -> None:
+    started = time.perf_counter()
+    pushed = push(store, model, space=space, backend=backend)
+    rate = pushed.written / (time.perf_counter() - started)
+    if space == SPACES_SHOWN[0]:
+        say("\n3. push: write the codes into sparse fields beside the vectors, which stay as they are:")
+    what = "divided by their norms" if space == "sparse" else "divided by the norms of what they decode to"
+    say(f"   {pushed.field}: {pushed.written:,} codes, {what}, {rate:,.0f} a second")
+
+
+def _compared(store: EdgeStore, model: Model, data: DemoData, say: Say, backend: str | Backend | None) -> None:
+    say("\n4. search --store: the same queries before and after.")
+    queries = data.queries.astype(np.float32)
+    columns: list[tuple[str, list[Found]]] = [("dense field", store.query_dense(queries, TOP))]
+    for space in SPACES_SHOWN:
+        found = search_store(store, model, queries, TOP, space=space, backend=backend)
+        columns += [(f"codes, {space}", found)]
+    for query in shown_queries(data.query_names):
+        say(f"\n   {short(data.query_names[query], 76)}")
+        say("     " + "".join(f"{title:<{WIDTH}}" for title, _ in columns).rstrip())
+        for place in range(TOP):
+            cells = (_cell(found[query], place, data) for _, found in columns)
+            say("     " + "".join(f"{cell:<{WIDTH}}" for cell in cells).rstrip())
+    say("\n   On all held-out queries, 10 neighbours each:")
+    for space in SPACES_SHOWN:
+        compared = compare(store, model, queries, 10, space=space, backend=backend)
+        say(
+            f"     codes, {space:<9} find {compared.overlap:.1%} of the dense neighbours, "
+            f"in {1e3 * compared.codes_seconds:.3f} ms a query (dense field {1e3 * compared.dense_seconds:.3f} ms)"
+        )
+    say(
+        "   sparse: plain cosine of codes. expanded: the dense query over the latents against reconstructions,\n"
+        "   as a sparse vector, too: any engine with sparse vectors answers it."
+    )
+
+
+def _cell(found: Found, place: int, data: DemoData) -> str:
+    if place >= len(found.ids):
+        return ""
+    name = data.item_names[int(found.ids[place])].split(" (")[0].split(", ")[0]
+    return f"{found.scores[place]:.3f} {short(name, WIDTH - 8)}"
+
+
+def _sizes(store: EdgeStore, model: Model, say: Say) -> None:
+    say("\n5. Bytes on disk, as the engine keeps each field:")
+    fields = {space: store.sizes(serving(model, None, space, False, None).field) for space in SPACES_SHOWN}
+    dense = fields[SPACES_SHOWN[0]]["dense"]
+    say(f"     dense field       {dense:>12,}")
+    for space, sizes in fields.items():
+        say(f"     codes, {space:<10} {sizes['codes']:>12,}   {dense / sizes['codes']:.1f} times smaller")

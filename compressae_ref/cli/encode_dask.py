@@ -1,0 +1,33 @@
+"""``encode --dask``."""
+
+from __future__ import annotations
+
+import argparse
+
+from compressae_ref.cli.progress import shown_progress
+from compressae_ref.cli.terminal import tell
+from compressae_ref.cluster.on_dask import PART_ROWS, encode_on_dask
+from compressae_ref.errors import DomainError
+from compressae_ref.files.model_file import load_model
+
+
+def run_dask(options: argparse.Namespace) -> None:
+    """Encode into a folder of parts on a cluster."""
+    if options.candidates is not None and not options.refine:
+        raise DomainError("encode: expected --candidates only with --refine")
+    names = ("k", "refine", "candidates", "zero_rows", "backend")
+    settings = {name: getattr(options, name) for name in names}
+    with shown_progress("row") as progress:
+        manifest = encode_on_dask(
+            load_model(options.model),
+            options.embeddings,
+            options.output,
+            options.dask,
+            **settings,
+            part_rows=PART_ROWS if options.part_rows is None else options.part_rows,
+            progress=progress,
+        )
+    size = sum(part["bytes"] for part in manifest["parts"])
+    tell(
+        f"{options.output}: {manifest['n']} codes, k {manifest['k']}, in {len(manifest['parts'])} parts, {size:,} bytes"
+    )

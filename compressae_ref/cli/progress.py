@@ -1,0 +1,101 @@
+"""Progress bars: on a terminal, and nothing in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from compressae_ref.training.fit import Progress
+
+
+class TrainingBar:
+    """A callback for `train.fit`: steps, loss, validation cosine and time left on standard error.
+
+    It is tqdm's bar where tqdm is installed, else a line for each record of the history.
+    """
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.shown = sys.stderr.isatty()
+        self.cosine = float("nan")
+
+    def __enter__(self) -> TrainingBar:
+        if self.shown:
+            print("preparing ...", end="\r", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif self.shown:
+            print(end="\r\x1b[K", file=sys.stderr, flush=True)  # nothing came of it: take the line back
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one more step."""
+        if not self.shown:
+            return
+        if progress.record is not None:
+            self.cosine = progress.record.validation_cosine
+        facts = f"loss {progress.losses.loss_k:.4f}, validation cosine {self.cosine:.4f}"
+        if self.bar is None:
+            self.bar = bar(progress.steps)
+        self.bar.step(progress.step, facts, progress.record is not None)
+
+
+class _TqdmBar:
+    def __init__(self, tqdm: Any, steps: int, unit: str) -> None:
+        self.tqdm = tqdm(total=steps, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=True)
+
+    def step(self, step: int, facts: str, recorded: bool) -> None:
+        self.tqdm.set_postfix_str(facts, refresh=False)
+        self.tqdm.update(step - self.tqdm.n)
+
+    def close(self) -> None:
+        self.tqdm.close()
+
+
+class _PlainBar:
+    def __init__(self, steps: int, unit: str) -> None:
+        import time
+
+        self.unit = unit
+        self.steps, self.clock, self.started = steps, time.monotonic, time.monotonic()
+
+    def step(self, step: int, facts: str, recorded: bool) -> None:
+        if recorded:
+            left = (self.clock() - self.started) / step * (self.steps - step)
+            print(f"{self.unit} {step} of {self.steps}, {facts}{left:.0f} s left", file=sys.stderr)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def bar(steps: int, unit: str = "step") -> _TqdmBar | _PlainBar:
+    """A bar of tqdm where it is installed, else lines."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return _PlainBar(steps, unit)
+    return _TqdmBar(tqdm, steps, unit)
+
+
+@contextmanager
+def shown_progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
+    """What shows how many of all are done: a bar on a terminal, None in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bars: list[Any] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bars:
+            bars.append(bar(total, unit))
+        bars[0].step(done, "", done == total)
+
+    try:
+        yield progress
+    finally:
+        for each in bars:
+            each.close()

@@ -1,0 +1,1 @@
+"""Extensions of the specification: refined codes and packed codes."""

@@ -1,0 +1,112 @@
+"""Refined codes, an extension: orthogonal matching pursuit among the latents that the encoder ranks first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend, get_backend
+from compressae_ref.checks import ZeroRows, as_k
+from compressae_ref.codes import Codes
+from compressae_ref.device import placed
+from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.model import ROWS_PER_BLOCK, Model, aux_k, emptied, unit_block
+from compressae_ref.params import Params
+from compressae_ref.row_source import RowSource, as_source
+
+TABLE_BYTES = 1 << 29
+"""The dots of all pairs of atoms are kept where they take no more than this."""
+
+
+def _dots_for(n: int, k: int, m: int, W_dec: Floats, backend: Backend) -> Floats | None:
+    """The dots of all pairs of atoms, where n rows need more of them than there are, and memory is no matter."""
+    h = len(W_dec)
+    if n * k * m < h * h or h * h * W_dec.itemsize > TABLE_BYTES:
+        return None
+    return backend.pair_dots(W_dec, W_dec)
+
+
+def _check_candidates(k: int, m: int) -> None:
+    """Raise where there are fewer candidates than entries (R14)."""
+    if m < k:
+        raise DomainError(f"candidates: expected at least k = {k} of them, got {m}")
+
+
+def refine(
+    codes: Codes,
+    x: RowSource,
+    params: Params,
+    k: int | None = None,
+    *,
+    zero_rows: ZeroRows = "error",
+    backend: str | Backend | None = None,
+) -> Codes:
+    """Codes that come closer to their rows: up to k of the stored latents, chosen anew, with values of least squares.
+
+    Parameters
+    ----------
+    codes : codes of x, whose latents are the candidates: `Model.encode` with a larger k gives them
+    x : (n, d) array or any source of rows, at any scale: what was encoded
+    params : of the model that made the codes
+    k : stored entries per row, at most those of ``codes``; None: as many, which is least squares alone
+    zero_rows : "error", or "empty" for codes of zeros (R17)
+    backend : "numpy", "numba" or "cuda": the same bits
+
+    Returns
+    -------
+    Codes in the dtype of ``params``, with its digest
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+    """
+    source, codes, k = as_source(x), codes.to_host(), as_k(codes.k if k is None else k, params.n_latents)
+    _check_candidates(k, codes.k)
+    model = Model(params, k)
+    model.check_codes(codes)
+    if len(codes) != len(source):
+        raise ShapeError(f"refine: expected codes and x of as many rows, got {len(codes)} and {len(source)}")
+    kernels = get_backend(backend)
+    dots = _dots_for(len(source), k, codes.k, params.W_dec, kernels)
+    parts = []
+    for start in range(0, len(source), ROWS_PER_BLOCK):
+        x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
+        refined = kernels.refine_unit(codes[start : start + ROWS_PER_BLOCK], x_unit, params.W_dec, k, dots)
+        parts.append(emptied(refined, zero, model.digest))
+    return Codes.concatenate(parts)
+
+
+def encode_refined(
+    x: RowSource,
+    model: Model,
+    k: int | None = None,
+    candidates: int | None = None,
+    *,
+    zero_rows: ZeroRows = "error",
+    backend: str | Backend | None = None,
+) -> Codes:
+    """`Model.encode` with ``candidates`` entries (None: min(4k, h)), and `refine` down to k, block by block."""
+    return Codes.concatenate(list(refined_blocks(x, model, k, candidates, zero_rows=zero_rows, backend=backend)))
+
+
+def refined_blocks(
+    x: RowSource,
+    model: Model,
+    k: int | None = None,
+    candidates: int | None = None,
+    *,
+    zero_rows: ZeroRows = "error",
+    backend: str | Backend | None = None,
+    first_row: int = 0,
+) -> Iterator[Codes]:
+    """The codes of `encode_refined` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
+    params, source, kernels = model.params, as_source(x), get_backend(backend)
+    k = as_k(model.k if k is None else k, params.n_latents)
+    m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")
+    _check_candidates(k, m)
+    dots = _dots_for(len(source), k, m, params.W_dec, kernels)
+    for start in range(first_row, len(source), ROWS_PER_BLOCK):
+        x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
+        there = placed(params, kernels)
+        wide = kernels.encode(x_unit, there.W_enc, there.b_enc, m)
+        yield emptied(kernels.refine_unit(wide, x_unit, params.W_dec, k, dots), zero, model.digest)

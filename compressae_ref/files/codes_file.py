@@ -1,0 +1,144 @@
+"""Codes files: what ``scipy.sparse.load_npz`` opens as CSR, who made the codes, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.checks import as_k
+from compressae_ref.codes import Codes
+from compressae_ref.errors import FormatError
+from compressae_ref.extensions.packed_codes import from_arrays
+from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
+from compressae_ref.files.npz import PathLike, Pieces, errors_of, require_writable, write_npz
+from compressae_ref.row_source import BLOCK_ROWS
+
+_CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
+"""What a codes file holds, and as what (R11)."""
+
+
+def save_codes(path: PathLike, codes: Codes, ids: NDArray[Any] | None = None) -> None:
+    """Write a codes file: CSR for ``scipy.sparse.load_npz``, which model made the codes, and perhaps their ids."""
+    codes = codes.to_host()
+    _save_codes(path, codes, len(codes), [codes.values], [codes.indices], ids)
+
+
+def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: NDArray[Any] | None = None) -> None:
+    """Write the file of the codes whose n rows come in ``blocks``, without holding more than one of them in memory.
+
+    With ``ids``, whole numbers or texts, the file says what the rows are called.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. What ``blocks`` raises is passed on. Nothing is left behind.
+    """
+    require_writable(path)
+    blocks = iter(blocks)
+    first = next(blocks)
+    with (
+        errors_of(path),
+        TemporaryFile(dir=Path(path).parent) as file,
+    ):  # values come first in the file, and with them the indices
+        pairs = ((codes.values, codes.indices) for codes in chain([first], blocks))
+        _save_codes(path, first, n, spooled(pairs, file), read_back(file, np.int32), ids)
+
+
+def spooled(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]], file: IO[bytes]) -> Iterator[NDArray[Any]]:
+    """The first of each pair; the second is kept in ``file``, to be read back when all first ones are written."""
+    for now, later in pairs:
+        file.write(later.tobytes())
+        yield now
+
+
+def read_back(file: IO[bytes], dtype: Any) -> Iterator[NDArray[Any]]:
+    """What `spooled` kept, piece by piece."""
+    file.seek(0)
+    while piece := file.read(1 << 22):
+        yield np.frombuffer(piece, dtype)
+
+
+def _save_codes(
+    path: PathLike,
+    like: Codes,
+    n: int,
+    values: Iterable[NDArray[Any]],
+    indices: Iterable[NDArray[np.int32]],
+    ids: NDArray[Any] | None,
+) -> None:
+    """Write n rows of codes that are as ``like`` in all but their number."""
+    meta = {
+        "format": CODES_FORMAT,
+        "version": VERSION,
+        "k": like.k,
+        "n_latents": like.n_latents,
+        "model": like.model,
+    }
+    size, step = n * like.k, BLOCK_ROWS * like.k
+    wide: np.dtype[Any] = np.dtype(np.int32 if size <= np.iinfo(np.int32).max else np.int64)
+    starts = (np.arange(start, min(start + step, size + 1), like.k, dtype=wide) for start in range(0, size + 1, step))
+    arrays: dict[str, NDArray[Any] | Pieces] = {
+        "data": Pieces((size,), like.values.dtype, values),
+        "indices": Pieces((size,), np.dtype(np.int32), indices),
+        "indptr": Pieces((n + 1,), wide, starts),
+        "shape": np.array([n, like.n_latents], np.int64),
+        "format": np.array(b"csr"),
+        "_is_array": np.array(True),
+        "meta": json_array(meta),
+    }
+    if ids is not None:
+        arrays["ids"] = ids if ids.dtype.kind == "U" else ids.astype(np.int64)
+    write_npz(path, arrays)
+
+
+def load_codes(path: PathLike) -> Codes:
+    """Read a codes file, or the codes in a file of packed ones.
+
+    Raises
+    ------
+    FormatError
+        As `load_model`, and for indices that do not ascend or rows that do not store exactly k entries.
+    """
+    arrays, meta = read_meta(path)
+    if meta["format"] == PACKED_FORMAT:
+        return built(path, PACKED_FORMAT, arrays, meta, lambda *content: from_arrays(*content).unpack())
+    return built(path, CODES_FORMAT, arrays, meta, _codes)
+
+
+def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
+    """What the n rows of a codes file, packed or not, are called: whole numbers or texts; None where it does not say.
+
+    Raises
+    ------
+    FormatError
+        As `load_codes`, and for ids that are no list of one for each row.
+    """
+    ids = read_meta(path, "meta", "ids")[0].get("ids")
+    if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
+        raise FormatError(f"{path}: expected an id for each of {n} rows, got {ids.dtype} of shape {ids.shape}")
+    return ids
+
+
+def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
+    for name, kinds in _CODES_ARRAYS.items():
+        if arrays[name].dtype.str not in kinds or arrays[name].ndim != 1:
+            found = f"{arrays[name].dtype.str} of shape {arrays[name].shape}"
+            raise FormatError(f"expected {name} as a list of {' or '.join(kinds)}, got {found}")
+    # spec: "every row stores exactly k entries (R2)"
+    k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
+    as_k(k, n_latents)
+    if not isinstance(meta["model"], str | None):
+        raise FormatError(f"expected the digest of a model or null, got {meta['model']!r}")
+    if (
+        n_latents != meta["n_latents"]
+        or arrays["indptr"].shape != (n + 1,)
+        or not np.array_equal(arrays["indptr"], np.arange(n + 1) * k)
+    ):
+        raise FormatError(f"expected {n} rows of exactly k = {k} entries over {meta['n_latents']} latents")
+    return Codes(arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k), n_latents, meta["model"])

@@ -1,0 +1,65 @@
+"""What a file or folder is about: a model, codes or embeddings. `kinds` says which format it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from compressae_ref.files.foreign.embeddings import place_of
+from compressae_ref.files.foreign.parquet import arrow, damage_named
+from compressae_ref.files.foreign.partitioned import is_parts
+from compressae_ref.files.foreign.safetensors import open_tensors
+from compressae_ref.files.foreign.sniff import kind_of
+from compressae_ref.files.npz import member_names
+from compressae_ref.files.weights import original, saelens, sentence_transformers
+
+Content = Literal["model", "state", "pt", "saelens", "sentence-transformers", "codes", "embeddings"]
+
+
+def content_of(path: str) -> Content:
+    """What is in a file, or in the folder of weights of another program; what could be anything is embeddings.
+
+    Raises
+    ------
+    FormatError
+        For a file of no format that is known. OSError if it is not there.
+    """
+    if Path(path).is_dir():
+        return _folder(Path(path))
+    place = place_of(path)
+    if place.entry is not None or path == "-":
+        return "embeddings"
+    kind = kind_of(path)
+    if kind == "zip":
+        return _archive(path)
+    if kind == "safetensors":
+        return "state" if original.NAMES.keys() <= open_tensors(path)[0].keys() else "embeddings"
+    if kind in ("parquet", "arrow"):
+        return _table(path, kind)
+    return "pt" if kind == "pickle" else "codes" if kind in ("csr", "jsonl") else "embeddings"
+
+
+def _folder(path: Path) -> Content:
+    if is_parts(path):
+        return "codes"
+    if (path / saelens.CONFIG).exists():
+        return "saelens"
+    return "sentence-transformers" if (path / sentence_transformers.CONFIG).exists() else "embeddings"
+
+
+def _archive(path: str) -> Content:
+    names = member_names(path)
+    if any(name.endswith("data.pkl") for name in names):
+        return "pt"
+    if {"meta", "W_dec"} <= names:
+        return "model"
+    return "codes" if "indptr" in names or {"meta", "packed"} <= names else "embeddings"
+
+
+def _table(path: str, kind: str) -> Content:
+    with damage_named(path):
+        if kind == "parquet":
+            names = arrow("pyarrow.parquet").read_schema(path).names
+        else:
+            names = arrow("pyarrow.ipc").open_file(path).schema.names
+    return "codes" if {"indices", "values"} <= {*names} else "embeddings"

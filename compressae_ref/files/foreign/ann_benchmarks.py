@@ -1,0 +1,97 @@
+"""Embeddings in the formats of ann-benchmarks and big-ann-benchmarks, which are hardly more than their numbers.
+
+========  ==================================================================
+.fbin     numbers of rows and columns as uint32, then float32 row by row
+.u8bin    the same with uint8, .i8bin with int8; they come as float32
+.fvecs    each row: its length as int32, then float32
+.bvecs    each row: its length as int32, then uint8; they come as float32
+========  ==================================================================
+
+All are little-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.checks import reject
+from compressae_ref.errors import FormatError
+from compressae_ref.files.foreign.rows import EmbeddingRows
+from compressae_ref.files.memory_map import MappedRows, map_rows
+
+BIG_ANN = {"fbin": "<f4", "u8bin": "u1", "i8bin": "i1"}
+VECS = {"fvecs": "<f4", "bvecs": "u1"}
+
+
+def open_big_ann(path: str, kind: str) -> Any:
+    """The rows of a file that `kinds` found to be as long as its header says."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        n, d = np.frombuffer(file.read(8), "<u4").tolist()
+    return _as_floats(map_rows(path, BIG_ANN[kind], (n, d), 8))
+
+
+def _as_floats(rows: Any) -> Any:
+    if rows.dtype.kind == "f":
+        return rows
+    return EmbeddingRows(rows.shape, np.float32, lambda start, stop: rows[start:stop].astype(np.float32))
+
+
+def open_vecs(path: str, kind: str) -> EmbeddingRows:
+    """The rows of a file of rows that each say how long they are; they must all say the same."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        d = int.from_bytes(file.read(4), "little")
+        size = file.seek(0, 2)
+    row = np.dtype([("d", "<i4"), ("x", VECS[kind], (d,))])
+    rows: MappedRows = map_rows(path, row, (size // row.itemsize,), 0)
+
+    def read(start: int, stop: int) -> Floats:
+        block = rows[start:stop]
+        if (block["d"] != d).any():
+            bad = int(np.argmax(block["d"] != d))
+            raise FormatError(
+                f"{path}: expected rows of {d} numbers, got one of {block['d'][bad]} in row {start + bad}"
+            )
+        return np.ascontiguousarray(block["x"], np.float32)
+
+    return EmbeddingRows((len(rows), d), np.float32, read)
+
+
+def write_big_ann(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats], kind: str) -> None:
+    """Write rows as one of `BIG_ANN`."""
+    if max(shape) >= 2**32:
+        raise FormatError(f"expected at most 2**32 − 1 rows and columns for .{kind}, got {shape}")
+    file.write(np.array(shape, "<u4").tobytes())
+    for first, block in _numbered(blocks):
+        file.write(exactly(block, BIG_ANN[kind], first).tobytes())
+
+
+def write_vecs(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats], kind: str) -> None:
+    """Write rows as one of `VECS`."""
+    d = shape[1]
+    for first, block in _numbered(blocks):
+        rows = np.empty(len(block), [("d", "<i4"), ("x", VECS[kind], (d,))])
+        rows["d"], rows["x"] = d, exactly(block, VECS[kind], first)
+        file.write(rows.tobytes())
+
+
+def _numbered(blocks: Iterable[Floats]) -> Iterable[tuple[int, Floats]]:
+    first = 0
+    for block in blocks:
+        yield first, block
+        first += len(block)
+
+
+def exactly(block: Floats, dtype: str, first_row: int) -> Any:
+    """The numbers as another dtype, or an error for those that it cannot hold."""
+    with np.errstate(all="ignore"):
+        cast = block.astype(dtype)
+    reject(
+        ~(cast == block).all(axis=1),
+        f"x: expected numbers that {np.dtype(dtype)} holds exactly, got others",
+        first_row,
+    )
+    return cast

@@ -1,0 +1,132 @@
+"""Rows of a file as sources that training, encoding and searching read (`data.RowSource`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.row_source import STREAM_ROWS
+
+FAR = 16 * STREAM_ROWS
+"""Rows that are rather read than skipped."""
+
+
+class Place(NamedTuple):
+    """An array inside of a file."""
+
+    path: str
+    entry: str | None
+    """name of the array, or column, in a file that holds several; None: the obvious one"""
+
+    @property
+    def file(self) -> str:
+        """The file for messages."""
+        return "standard input" if self.path == "-" else self.path
+
+    def __str__(self) -> str:
+        return self.file if self.entry is None else f"{self.file}::{self.entry}"
+
+
+class EmbeddingRows:
+    """Embeddings whose rows are made when they are asked for: ``rows[start:stop]`` is an array (stop − start, d).
+
+    Parameters
+    ----------
+    shape : (n, d)
+    dtype : of the arrays that come
+    read : ``read(start, stop)`` gives rows
+    ids : gives the ids of all rows, where the file has any
+    sequential : whether blocks should be read one after the other: it costs more in any other order
+    """
+
+    ndim = 2
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        dtype: Any,
+        read: Callable[[int, int], Floats],
+        *,
+        ids: Callable[[], NDArray[Any]] | None = None,
+        sequential: bool = False,
+    ) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.sequential = sequential
+        self._read = read
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Floats:
+        start, stop, _ = rows.indices(len(self))
+        block = self._read(start, max(start, stop))
+        return block if len(block) else np.empty((0, self.shape[1]), self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        blocks = [np.empty((0, self.shape[1]), self.dtype)]
+        for start in range(0, len(self), STREAM_ROWS):
+            blocks.append(self[start : start + STREAM_ROWS])
+            if len(blocks[-1]) == 0:  # there are fewer than the file says
+                break
+        return np.concatenate(blocks).astype(dtype or self.dtype)
+
+    @cached_property
+    def ids(self) -> NDArray[Any] | None:
+        """The ids of the rows, read once, or None where they have none but their numbers."""
+        return None if self._ids is None else self._ids()
+
+
+def ids_of(source: Any) -> NDArray[Any] | None:
+    """The ids that come with a source of rows, if any do."""
+    return source.ids if isinstance(source, EmbeddingRows) else None
+
+
+class Forwards:
+    """``read`` of `EmbeddingRows` for what comes as blocks, one after the other.
+
+    Parameters
+    ----------
+    begin : ``begin(row)`` gives the number of a row at or before ``row``, and the blocks from there on
+    """
+
+    def __init__(self, begin: Callable[[int], tuple[int, Iterator[Floats]]]) -> None:
+        self._begin = begin
+        self._blocks: Iterator[Floats] = iter(())
+        self._first, self._block = 0, None
+
+    def _restart(self, row: int) -> None:
+        self._first, self._blocks = self._begin(row)
+        self._block = None
+
+    def __call__(self, start: int, stop: int) -> Floats:
+        """Rows from ``start``; what lies behind, or far ahead, is begun anew."""
+        if self._block is None or not 0 <= start - self._first < FAR:
+            self._restart(start)
+        parts = []
+        while self._at_hand(start):
+            assert self._block is not None
+            part = self._block[start - self._first : stop - self._first]
+            parts.append(part)
+            start += len(part)
+            if start >= stop:
+                break
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, 0))])
+
+    _block: Floats | None
+    _first: int
+
+    def _at_hand(self, row: int) -> bool:
+        """Go on until the block holds ``row``; False where the blocks end before it."""
+        while self._block is None or row >= self._first + len(self._block):
+            self._first += 0 if self._block is None else len(self._block)
+            self._block = next(self._blocks, None)
+            if self._block is None:
+                return False
+        return True

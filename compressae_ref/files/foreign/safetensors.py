@@ -1,0 +1,111 @@
+"""``.safetensors`` with NumPy alone: 8 bytes with the length of a header, the header in JSON, and the numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.errors import CompressaeError, FormatError
+from compressae_ref.files.foreign.rows import EmbeddingRows
+from compressae_ref.files.memory_map import map_rows
+from compressae_ref.files.npz import PathLike, Pieces
+
+MOST_HEADER = 100_000_000
+"""Bytes of a header at most, as in the format's own description."""
+
+DTYPES = {
+    "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "BOOL": "?",
+    "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8",
+}  # fmt: skip
+NAMES = {"f2": "F16", "f4": "F32", "f8": "F64", "i4": "I32", "i8": "I64"}
+
+
+def open_tensors(path: PathLike) -> tuple[dict[str, Any], dict[str, str]]:
+    """All arrays of a file, mapped, and its metadata. bfloat16 comes as float32, which holds it exactly.
+
+    Raises
+    ------
+    FormatError
+        Naming the file and what is wrong: a header that is no JSON, tensors that overlap or leave
+        holes or the file.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return _tensors(path, file, file.seek(0, 2))
+    except CompressaeError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise FormatError(f"{path}: expected the header of a .safetensors file, got something else") from error
+
+
+def _tensors(path: PathLike, file: IO[bytes], size: int) -> tuple[dict[str, Any], dict[str, str]]:
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(MOST_HEADER, size - 8):
+        raise FormatError(f"expected a header of at most {min(MOST_HEADER, size - 8)} bytes, got {length}")
+    header = json.loads(file.read(length).decode(), object_pairs_hook=_without_repetition)
+    metadata = header.pop("__metadata__", {})
+    _check_tiling([entry["data_offsets"] for entry in header.values()], size - 8 - length)
+    tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in header.items()}
+    return tensors, {str(name): str(value) for name, value in metadata.items()}
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise FormatError("expected names in the header that are all different, got one twice")
+    return dict(pairs)
+
+
+def _check_tiling(offsets: list[Any], size: int) -> None:
+    """The bytes of all tensors must be those of the file, each once."""
+    end = 0
+    for start, stop in sorted(offsets):
+        if not (type(start) is type(stop) is int and start == end <= stop):
+            raise FormatError(f"expected tensors one after the other, got bytes {start} to {stop} after byte {end}")
+        end = stop
+    if end != size:
+        raise FormatError(f"expected {end} bytes after the header, got {size}")
+
+
+def _tensor(path: PathLike, name: str, entry: Any, base: int) -> Any:
+    if entry["dtype"] not in DTYPES:
+        raise FormatError(f"{name}: expected a dtype of {', '.join(DTYPES)}, got {entry['dtype']}")
+    shape, dtype, (start, stop) = tuple(entry["shape"]), np.dtype(DTYPES[entry["dtype"]]), entry["data_offsets"]
+    if not all(type(side) is int and side >= 0 for side in shape) or math.prod(shape) * dtype.itemsize != stop - start:
+        raise FormatError(
+            f"{name}: expected {stop - start} bytes by its offsets, got shape {shape} of {entry['dtype']}"
+        )
+    mapped = map_rows(str(path), dtype, shape, base + start)
+    return _from_bfloat16(mapped) if entry["dtype"] == "BF16" else mapped
+
+
+def _from_bfloat16(mapped: Any) -> Any:
+    if mapped.ndim != 2:
+        return _widened(mapped)
+    return EmbeddingRows(mapped.shape, np.float32, lambda start, stop: _widened(mapped[start:stop]))
+
+
+def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """bfloat16 is the upper half of float32."""
+    widened: NDArray[np.float32] = (np.asarray(halves).astype(np.uint32) << 16).view(np.float32)
+    return widened
+
+
+def write_tensors(file: IO[bytes], tensors: Mapping[str, Pieces], metadata: Mapping[str, str]) -> None:
+    """Write arrays piece by piece, in the order given; the same content gives the same bytes."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, array in tensors.items():
+        start, end = end, end + math.prod(array.shape) * array.dtype.itemsize
+        header[name] = {"dtype": NAMES[array.dtype.str[1:]], "shape": [*array.shape], "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers begin at a multiple of 8 bytes
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in tensors.values():
+        for piece in array.pieces:
+            file.write(np.ascontiguousarray(piece, array.dtype.newbyteorder("<")).data)

@@ -1,0 +1,138 @@
+"""Embeddings and codes to files: the end of the name says in which format. A file is written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.files.codes_file import read_back, save_code_blocks, spooled
+from compressae_ref.files.foreign import codes_json, codes_parquet
+from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, VECS, exactly, write_big_ann, write_vecs
+from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES
+from compressae_ref.files.foreign.codes import CODE_NAMES
+from compressae_ref.files.foreign.hdf5 import write_hdf5
+from compressae_ref.files.foreign.parquet import write_columns
+from compressae_ref.files.foreign.safetensors import write_tensors
+from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_by_name
+from compressae_ref.files.npz import PathLike, Pieces, replacing, write_npz
+from compressae_ref.row_source import STREAM_ROWS, RowSource, read_blocks
+
+WITH_IDS = ("npz", "hdf5", "parquet", "arrow", "jsonl")
+"""Formats that keep ids."""
+
+
+def require_format(path: PathLike, kinds: Iterable[str]) -> str:
+    """What the end of a name calls one of some formats; FormatError, before any work, for another."""
+    kind = kind_by_name(path)
+    if kind not in kinds:
+        raise FormatError(f"{path}: expected a name that ends in {', '.join(f'.{name}' for name in kinds)}")
+    return kind
+
+
+def require_embedding_format(path: PathLike) -> str:
+    """The format of embeddings that a name says."""
+    return require_format(path, [name.removeprefix(".") for name in EMBEDDING_NAMES])
+
+
+def require_code_format(path: PathLike) -> str:
+    """The format of codes that a name says; one without an end is a codes file of this package."""
+    return "npz" if kind_by_name(path) == "" else require_format(path, CODE_NAMES)
+
+
+def write_embeddings(path: PathLike, source: RowSource, *, ids: NDArray[Any] | None = None, dtype: Any = None) -> None:
+    """Write the rows of a source, in blocks, with their ids where the format keeps any (`WITH_IDS`).
+
+    Raises
+    ------
+    FormatError, DomainError
+        For a name that says no format of embeddings, and for numbers that the format cannot hold exactly.
+    BackendError
+        If the package that writes it is not installed. OSError if the file cannot be written.
+    """
+    kind = require_embedding_format(path)
+    shape = (len(source), source[0:1].shape[1])
+    dtype = np.dtype(source[0:1].dtype if dtype is None else dtype)
+    blocks = (block.astype(dtype) for block in read_blocks(source, STREAM_ROWS, zeros=True))
+    rows = Pieces(shape, dtype, blocks)
+    if kind == "npz":
+        named = {} if ids is None else {"ids": ids}
+        write_npz(path, {EMBEDDING_ENTRIES[0]: rows, **named})
+        return
+    with replacing(path) as file:
+        if kind == "npy":
+            _write_npy(file, rows)
+        elif kind in BIG_ANN:
+            write_big_ann(file, shape, blocks, kind)
+        elif kind in VECS:
+            write_vecs(file, shape, blocks, kind)
+        elif kind == "safetensors":
+            write_tensors(file, {EMBEDDING_ENTRIES[0]: rows}, {})
+        elif kind == "hdf5":
+            write_hdf5(file, shape, dtype, blocks, ids)
+        else:
+            write_columns(file, kind, shape, dtype, blocks, np.arange(shape[0]) if ids is None else ids)
+
+
+def _write_npy(file: IO[bytes], rows: Pieces) -> None:
+    little = rows.dtype.newbyteorder("<")
+    header = {"descr": np.lib.format.dtype_to_descr(little), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in rows.pieces:
+        file.write(np.ascontiguousarray(block, little).data)
+
+
+def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray[Any] | None = None) -> None:
+    """Write n codes that come in blocks, with their ids where the format keeps any.
+
+    Raises
+    ------
+    FormatError, DomainError
+        For a name that says no format of codes; for ids that the format cannot hold. What ``blocks`` raises is passed
+        on.
+    BackendError
+        If the package that writes it is not installed. OSError if the file cannot be written.
+    """
+    kind = require_code_format(path)
+    if ids is not None and len(ids) != n:
+        raise DomainError(f"ids: expected one for each of {n} rows, got {len(ids)}")
+    numbers = np.arange(n) if ids is None else ids
+    if kind == "npz":
+        save_code_blocks(path, blocks, n, ids)
+        return
+    blocks = iter(blocks)
+    first = next(blocks)
+    blocks = chain([first], blocks)
+    with replacing(path) as file:
+        if kind == "csr":
+            _write_csr(file, first, blocks, n)
+        elif kind == "jsonl":
+            codes_json.write(file, blocks, numbers)
+        else:
+            codes_parquet.write(file, kind, first, blocks, numbers)
+
+
+def _write_csr(file: IO[bytes], like: Codes, blocks: Iterable[Codes], n: int) -> None:
+    """The format of big-ann-benchmarks: as `codes` has it."""
+    file.write(np.array([n, like.n_latents, n * like.k], "<i8").tobytes())
+    for start in range(0, n + 1, STREAM_ROWS):
+        file.write((np.arange(start, min(start + STREAM_ROWS, n + 1), dtype="<i8") * like.k).tobytes())
+    with TemporaryFile() as values:
+        for indices in spooled(_pairs(blocks), values):
+            file.write(indices.astype("<i4", copy=False).tobytes())
+        for piece in read_back(values, "<f4"):
+            file.write(piece.tobytes())
+
+
+def _pairs(blocks: Iterable[Codes]) -> Iterator[tuple[NDArray[Any], Floats]]:
+    first = 0
+    for codes in blocks:
+        yield codes.indices, exactly(codes.values, "<f4", first)
+        first += len(codes)

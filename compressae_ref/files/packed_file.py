@@ -1,0 +1,30 @@
+"""Files of packed codes: as `fileformat`, with one array of bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from compressae_ref.extensions.packed_codes import PackedCodes, from_arrays
+from compressae_ref.files.model_file import PACKED_FORMAT, VERSION, json_array, load_file
+from compressae_ref.files.npz import PathLike, write_npz
+
+
+def save_packed(path: PathLike, packed: PackedCodes, ids: NDArray[Any] | None = None) -> None:
+    """Write a file of packed codes, perhaps with their ids. OSError if that cannot be done; nothing is left behind."""
+    meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
+    meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")}
+    named = {} if ids is None else {"ids": ids}
+    write_npz(path, {"packed": packed.data, "meta": json_array(meta), **named})
+
+
+def load_packed(path: PathLike) -> PackedCodes:
+    """Read a file of packed codes, and look at every row.
+
+    Raises
+    ------
+    FormatError
+        Naming the file and the reason.
+    """
+    return load_file(path, PACKED_FORMAT, from_arrays)

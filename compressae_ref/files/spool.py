@@ -1,0 +1,33 @@
+"""Copies of sources that can only be read from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+
+from compressae_ref.files.memory_map import map_rows
+from compressae_ref.row_source import STREAM_ROWS
+
+
+@contextmanager
+def spooled(source: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Any]:
+    """The source itself or, where it is sequential, a copy in a temporary file, which can be read in any order."""
+    if not getattr(source, "sequential", False):
+        yield source
+        return
+    with TemporaryFile() as file:
+        n = 0
+        for start in range(0, len(source), STREAM_ROWS):
+            block = source[start : start + STREAM_ROWS]
+            if len(block) == 0:  # there are fewer than was said
+                break
+            file.write(np.ascontiguousarray(block, source.dtype).data)
+            n += len(block)
+            if progress is not None:
+                progress(n, len(source))
+        file.flush()
+        yield map_rows(file, source.dtype, (n, source.shape[1]), 0)

@@ -1,0 +1,96 @@
+"""sentence-transformers' ``SparseAutoEncoder``: a folder with ``config.json`` and ``model.safetensors``.
+
+That module keeps the k largest pre-activations, not the k largest magnitudes, and cuts off what is negative. Our codes
+come out of it all the same, with their signs split (`codes.Codes.split_signs`): latent j becomes two latents, 2j with
+the weights of j and 2j + 1 with their negatives. Of the two one is |pre|, the other −|pre|, and so the k largest of all
+2h are the k largest magnitudes. It takes embeddings as they come: put its ``Normalize`` in front of it.
+
+Its decoder is the transpose of its encoder. Ours is not; it lies beside the weights in a file of its own, which only we
+read. Its ``decode`` is therefore not our reconstruction.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.errors import FormatError
+from compressae_ref.files.foreign.safetensors import open_tensors
+from compressae_ref.files.npz import PathLike
+from compressae_ref.files.weights.folders import read_folder, tensor, write_folder
+from compressae_ref.files.weights.original import model_of
+from compressae_ref.model import Model
+
+CONFIG, WEIGHTS, DECODER = "config.json", "model.safetensors", "compressae_decoder.safetensors"
+
+
+def load_sentence_transformers(path: PathLike, k: int | None = None) -> Model:
+    """A model from the folder of a sparse module that has our form: each latent with its negative.
+
+    Raises
+    ------
+    FormatError
+        Naming the folder, and why it cannot be a CompresSAE.
+    """
+    config, tensors = read_folder(path, CONFIG, WEIGHTS)
+    if config.get("normalize"):
+        raise FormatError(f"{path}: expected no layer normalisation, as a CompresSAE takes unit rows, got normalize")
+    shared = "decoder.linear.weight" if "encoder.weight" not in tensors else "encoder.weight"  # one array, two names
+    weight, bias = tensor(tensors, shared, path, 2), tensor(tensors, "latent_bias", path, 1)
+    if tensor(tensors, "pre_bias", path, 1).any():
+        raise FormatError(f"{path}: expected pre_bias of zeros, as a CompresSAE's decoder has no bias, got others")
+    if not (_paired(weight) and _paired(bias)):
+        raise FormatError(
+            f"{path}: expected latents in pairs of weights and their negatives: a module that cuts off negative "
+            "pre-activations is a CompresSAE with split signs only then"
+        )
+    arrays = {"W_enc": weight[::2].T, "b_enc": bias[::2], "W_dec": _decoder(Path(path), weight[::2])}
+    return model_of(path, arrays, config.get("k") if k is None else k)
+
+
+def _paired(array: NDArray[Any]) -> bool:
+    return len(array) % 2 == 0 and np.array_equal(array[::2], -array[1::2])
+
+
+def _decoder(folder: Path, tied: Floats) -> Floats:
+    """Ours, where it lies beside the weights, else the transpose of the encoder."""
+    if (folder / DECODER).exists():
+        return tensor(open_tensors(folder / DECODER)[0], "decoder_w", folder / DECODER, 2)
+    return tied
+
+
+def save_sentence_transformers(path: PathLike, model: Model) -> None:
+    """Write a new folder that sentence-transformers loads as a ``SparseAutoEncoder``, whose codes are split ones.
+
+    Raises
+    ------
+    DomainError
+        If there is something at ``path``. OSError if it cannot be written.
+    """
+    params = model.params
+    width = 2 * params.n_latents
+    config = {
+        "input_dim": params.d,
+        "hidden_dim": width,
+        "k": model.k,
+        "k_aux": min(512, width),
+        "normalize": False,
+        "dead_threshold": 30,
+    }
+    weights = {
+        "pre_bias": np.zeros(params.d, params.dtype),
+        "latent_bias": _with_negatives(params.b_enc),
+        "stats_last_nonzero": np.zeros(width, np.int64),
+        "encoder.weight": _with_negatives(params.W_enc.T),
+    }
+    write_folder(path, {CONFIG: config, WEIGHTS: weights, DECODER: {"decoder_w": params.W_dec}})
+
+
+def _with_negatives(rows: Floats) -> Floats:
+    """Each row, and after it its negative."""
+    paired: Floats = np.stack([rows, -rows], axis=1).reshape(2 * len(rows), *rows.shape[1:])
+    return paired

@@ -1,0 +1,261 @@
+"""Exact search over codes that may grow and shrink."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import to_host
+from compressae_ref.backends import Backend, get_backend
+from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
+from compressae_ref.checks import as_whole
+from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
+from compressae_ref.files.npz import DAMAGE, PathLike
+from compressae_ref.item_ids import Ids, as_ids
+from compressae_ref.model import Model
+from compressae_ref.retrieval.index_file import codes_of, damaged, ids_of, norms_of, read_index, write_index
+from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
+from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, item_norms, needed
+
+
+class Index:
+    """Items to search, with what a space needs of them computed once.
+
+    Notes
+    -----
+    Results are ordered by descending score, ties by ascending id (R10): exactly those of a sort of all scores, whatever
+    was added or removed, in whichever order. Items stay in segments, each at least half as large as the next; an item
+    is copied a number of times that grows with the logarithm of how many there are.
+    """
+
+    def __init__(self, space: Space, like: Codes, model: Model | None, backend: Backend) -> None:
+        self.space, self.model, self.backend = space, model, backend
+        self.like = like[:0]
+        """codes of no items: k, number of latents, dtype and model of all that come"""
+        self._segments: list[Segment] = []
+        self._ids = Ids(np.empty(0, np.int64))
+
+    @classmethod
+    def build(
+        cls,
+        codes: Codes | PackedCodes,
+        *,
+        space: Space = "sparse",
+        model: Model | None = None,
+        ids: Any = None,
+        backend: str | Backend | None = None,
+    ) -> Index:
+        """An index over all rows of ``codes``, which may be none; packed ones are unpacked.
+
+        Parameters
+        ----------
+        space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`)
+        model : needed by all but the sparse space with queries that are codes
+        ids : (n,) whole numbers or texts, all different; None: row numbers
+
+        Raises
+        ------
+        DomainError, ShapeError, DTypeError
+            For an unknown space, a missing model, codes of another model, ids that do not fit.
+        """
+        codes = as_codes(codes, backend)
+        if model is not None:
+            model.check_codes(codes)
+            codes = codes.astype(model.params.dtype)
+        index = cls(as_space(space), codes, model, get_backend(backend))
+        if space != "sparse":
+            needed(model, f"the {space} space")
+        index.add(codes, ids)
+        return index
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __repr__(self) -> str:
+        return f"Index({len(self)} items, {self.space} space, {self.like!r})"
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The ids of all items, in the order in which they were added."""
+        return self._ids.values[self._ids.alive]
+
+    def add(self, codes: Codes | PackedCodes, ids: Any = None) -> None:
+        """Add items.
+
+        Parameters
+        ----------
+        codes : as those in the index: of the same model, with as many entries
+        ids : as in `build`, none of them in the index; None: the numbers after the highest that there ever was
+
+        Raises
+        ------
+        DomainError, ShapeError, DTypeError
+            And nothing is added.
+        """
+        codes = as_codes(codes, self.backend)
+        check_pair(codes, self.like, "codes")
+        if codes.k != self.like.k:
+            raise ShapeError(f"codes: expected k = {self.like.k} entries as in the index, got {codes.k}")
+        codes = codes.astype(self.like.values.dtype)
+        norms = item_norms(self.space, codes, self.model, self.backend)
+        self._ids.add(None if ids is None else as_ids(ids), len(codes))
+        if len(codes):
+            added = Segment.of(codes, norms, self.backend)
+            self._segments = balanced([*self._segments, added], self.backend)
+
+    def remove(self, ids: Any) -> None:
+        """Remove items by their ids; if one is unknown, a DomainError names it, and nothing is removed."""
+        self._ids.remove(ids)
+        if 2 * len(self) < len(self._ids.values):
+            self._forget_removed()
+
+    def search(
+        self,
+        queries: Codes | Any,
+        top: int = 100,
+        *,
+        query_k: int | None = None,
+        allowed: Any = None,
+        rescore: int | None = None,
+    ) -> Hits:
+        """The ``top`` items (all, if there are fewer) with the highest cosine to each query, exactly.
+
+        Parameters
+        ----------
+        queries : dense embeddings (n_q, d), which are encoded where the space needs codes; or codes, in the sparse and
+            the reconstructed space
+        query_k : entries that dense queries get; None: as many as the items have, in the expanded space 8 times as
+            many. A longer code of the query takes no storage, and in sparse space finds more
+        allowed : ids of the items that may be found; ids that are not in the index are of no account. None: all
+        rescore : take so many best items, at least ``top``, and of these the best by asymmetric cosine. Needs dense
+            queries and the model
+        """
+        top = as_whole(top, "top")
+        if rescore is not None:
+            needed(self.model, "rescoring")
+            if as_whole(rescore, "rescore") < top:
+                raise DomainError(f"rescore: expected at least top = {top} items to choose from, got {rescore}")
+        vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
+        hits = self._best(vectors, rescore or top, allowed)
+        if rescore is not None:
+            hits = self._rescored(queries, hits, top)
+        return Hits(self._ids.values[hits.ids], hits.scores)
+
+    def save(self, path: PathLike) -> None:
+        """Write an index file: all items and what makes their search fast; `load` maps it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. Nothing is left behind.
+        """
+        self._forget_removed()
+        codes, norms, lists = self.like, np.empty(0, self.like.values.dtype), None
+        if self._segments:
+            self._segments = [joined(self._segments, self.backend)]
+            codes, norms, lists = self._segments[0].codes, self._segments[0].norms, self._segments[0].lists
+        meta = {
+            "space": self.space,
+            "k": codes.k,
+            "n_latents": codes.n_latents,
+            "model": codes.model,
+            "next_number": self._ids.next_number,
+        }
+        arrays = {"indices": codes.indices, "values": codes.values, "norms": norms, "ids": self._ids.values}
+        write_index(path, meta, arrays, lists)
+
+    @classmethod
+    def load(
+        cls, path: PathLike, *, model: Model | None = None, backend: str | Backend | None = None, check: bool = True
+    ) -> Index:
+        """An index from its file, which is mapped into memory: what is not looked at is not read.
+
+        Parameters
+        ----------
+        model : needed as in `build`
+        check : read the whole file once, and refuse what was altered. Without that a file is open at once, but one
+            that is damaged may give wrong results or end the process: only for files that nobody else writes
+
+        Raises
+        ------
+        FormatError
+            Naming the file and the reason; DomainError where the model is missing or another one.
+        """
+        meta, arrays, fields = read_index(path, check)
+        try:
+            codes = codes_of(meta, arrays, check)
+            index = cls(as_space(meta["space"]), codes, model, get_backend(backend))
+            index._ids = ids_of(meta, arrays, check)
+            if len(codes):
+                lists = index.backend.lists_from(fields, codes, check) if fields else None
+                norms = norms_of(codes, arrays, check)
+                made = index.backend.index_items(codes, norms) if lists is None else lists
+                index._segments = [Segment(codes, norms, made)]
+        except DAMAGE as error:
+            raise damaged(path, error) from error
+        if index.space != "sparse":
+            needed(model, f"the {index.space} space")
+        if model is not None:
+            model.check_codes(codes)
+        return index
+
+    def _best(self, queries: Queries, top: int, allowed: Any) -> Hits:
+        """As `search`, with row numbers in place of ids."""
+        mask, ranks, first = self._ids.mask(allowed), self._ids.ranks, 0
+        parts = [no_hits(len(queries.norms), self.like.values.dtype)]
+        for segment in self._segments:
+            rows = slice(first, first + len(segment.codes))
+            some = None if mask is None else mask[rows]
+            items = Items(segment.codes, segment.norms, ranks[rows], some, segment.lists)
+            hits = self.backend.best_items(queries, items, top)
+            parts.append(Hits(hits.ids + first, hits.scores))
+            first = rows.stop
+        return parts[1] if len(parts) == 2 else best_of(parts, ranks, top)
+
+    def _rescored(self, queries: Any, hits: Hits, top: int) -> Hits:
+        """The best of ``hits`` by asymmetric cosine."""
+        if isinstance(queries, Codes):
+            raise DomainError("queries: expected dense embeddings to rescore by, got codes")
+        u = to_host(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
+        for segment in self._segments:
+            self._need_norms_hat(segment)
+        scores = np.empty(hits.ids.shape, u.dtype)
+        for query, rows in enumerate(hits.ids):
+            codes, norms_hat = rows_of(self._segments, self.like, rows)
+            dots = self.backend.codes_dot(u[query : query + 1], codes)
+            scores[query] = scaled_dots(dots, np.ones(1, u.dtype), norms_hat)[0]
+        return best_of([Hits(hits.ids, scores)], self._ids.ranks, top)
+
+    def _need_norms_hat(self, segment: Segment) -> None:
+        if segment.norms_hat is None:
+            known = self.space != "sparse"
+            segment.norms_hat = (
+                segment.norms if known else item_norms("asymmetric", segment.codes, self.model, self.backend)
+            )
+
+    def _forget_removed(self) -> None:
+        """Keep in memory what can be found, and nothing else."""
+        if self._ids.removed:
+            alive, whole = self._ids.forget_removed(), joined(self._segments, self.backend)
+            left = Segment.of(whole.codes[alive], whole.norms[alive], self.backend)
+            self._segments = [left] if len(left.codes) else []
+
+
+def search(
+    queries: Codes | Any,
+    codes: Codes | PackedCodes,
+    top: int = 100,
+    *,
+    space: Space = "sparse",
+    model: Model | None = None,
+    query_k: int | None = None,
+    rescore: int | None = None,
+    backend: str | Backend | None = None,
+) -> Hits:
+    """The ``top`` rows of ``codes`` with the highest cosine to each query: `Index.build` and `Index.search` in one."""
+    index = Index.build(codes, space=space, model=model, backend=backend)
+    return index.search(queries, top, query_k=query_k, rescore=rescore)

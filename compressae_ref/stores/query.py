@@ -1,0 +1,101 @@
+"""The same queries in the dense field of a store and in its codes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend
+from compressae_ref.checks import as_embeddings, as_whole
+from compressae_ref.errors import StoreError
+from compressae_ref.model import Model
+from compressae_ref.retrieval.spaces import Space
+from compressae_ref.stores.contract import Found, Store
+from compressae_ref.stores.stored_form import serving
+
+RESCORED = 4
+"""Where an engine's scores are only bounds, so many times as many items are fetched and scored again."""
+
+
+def search_store(
+    store: Store,
+    model: Model,
+    queries: Any,
+    top: int = 10,
+    *,
+    k: int | None = None,
+    space: Space = "sparse",
+    refine: bool = False,
+    query_k: int | None = None,
+    field: str | None = None,
+    fetch: int | None = None,
+    backend: str | Backend | None = None,
+) -> list[Found]:
+    """The best items by the codes in a store, with the scores that `index.search` gives.
+
+    Parameters
+    ----------
+    queries : (n_q, d) dense embeddings
+    k, space, refine, field : as they were pushed
+    query_k : entries per query, as in `index.search`
+    fetch : where the engine's scores are only bounds, items to score again; None: 4 · top
+
+    Raises
+    ------
+    StoreError
+        If nothing was pushed like that, or the engine refuses the query.
+    """
+    top, how = as_whole(top, "top"), serving(model, k, space, refine, backend)
+    field = how.field if field is None else field
+    if not store.has_field(field):
+        raise StoreError(f"{store.name}: expected a field {field!r} of codes, got none: push for this space first")
+    vectors = how.queries(queries, query_k)
+    if store.signed:
+        return store.query(field, vectors, top, cosine=how.space == "sparse")
+    bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
+    return [rescored(store, field, u, found, top) for u, found in zip(vectors.to_dense(), bounds, strict=True)]
+
+
+def rescored(store: Store, field: str, u: Floats, found: Found, top: int) -> Found:
+    """The best of what was found by split signs, by the dots of signed codes with one query u."""
+    scores = []
+    for stored in store.read(field, found.ids):
+        indices, values = (np.asarray(part) for part in stored or ((), ()))
+        indices = indices.astype(np.int64)
+        scores.append(float(u[indices // 2] @ np.where(indices % 2, -values, values)))
+    best = np.argsort(np.negative(scores), kind="stable")[:top].tolist()
+    return Found([found.ids[place] for place in best], [scores[place] for place in best])
+
+
+class Compared(NamedTuple):
+    """The same queries before and after."""
+
+    dense: list[Found]
+    codes: list[Found]
+    overlap: float
+    """mean share of the dense neighbours that the codes find"""
+    dense_seconds: float
+    """per query"""
+    codes_seconds: float
+
+
+def compare(store: Store, model: Model, queries: Any, top: int = 10, **settings: Any) -> Compared:
+    """Ask for the same queries in the dense field and in the codes; settings are those of `search_store`."""
+    x = as_embeddings(queries, name="queries", d=model.params.d)
+    search_store(store, model, x[:1], top, **settings)  # what is loaded or compiled at first is not timed
+    store.query_dense(x[:1], top)
+    started = time.perf_counter()
+    dense = store.query_dense(x, top)
+    between = time.perf_counter()
+    codes = search_store(store, model, x, top, **settings)
+    seconds = np.array([between - started, time.perf_counter() - between]) / len(x)
+    return Compared(dense, codes, overlap(dense, codes), *seconds.tolist())
+
+
+def overlap(before: list[Found], after: list[Found]) -> float:
+    """Mean share of the items found before that are found after."""
+    pairs = zip(before, after, strict=True)
+    return float(np.mean([len({*old.ids} & {*new.ids}) / max(len(old.ids), 1) for old, new in pairs]))

@@ -1,0 +1,73 @@
+"""Codes that some other system stored, in whatever form it stores them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressae_ref.checks import as_k
+from compressae_ref.codes import Codes
+from compressae_ref.errors import CompressaeError, FormatError, ShapeError
+from compressae_ref.files.codes_file import load_codes
+from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.partitioned import is_parts
+from compressae_ref.files.foreign.sniff import kind_of
+from compressae_ref.files.model_file import is_ours
+from compressae_ref.files.npz import DAMAGE
+from compressae_ref.model import ROWS_PER_BLOCK
+
+LISTED = ("csr", "parquet", "arrow", "jsonl")
+"""Formats in which rows need not have k entries."""
+
+
+def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None) -> Codes:
+    """Codes from a file of codes in any format that is known here, or from a dense ``.npy`` (n, h).
+
+    Raises
+    ------
+    FormatError, ShapeError, DomainError
+        Naming the file; OSError if it is not there.
+    """
+    try:
+        if not is_parts(path) and is_ours(path):
+            codes = load_codes(path)
+            return codes if k is None or k == codes.k else codes.truncate(k)
+        if _is_listed(path):
+            codes = open_codes(path, n_latents).load()
+            return codes if k is None or k == codes.k else Codes.from_csr(codes.to_csr(), as_k(k, codes.n_latents))
+        matrix = _matrix(Path(path))
+        return Codes.from_csr(matrix, k if k is None else as_k(k, matrix.shape[1]))
+    except CompressaeError as error:
+        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise FormatError(
+            f"{path}: expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else"
+        ) from error
+
+
+def _is_listed(path: str) -> bool:
+    try:
+        return is_parts(path) or kind_of(path) in LISTED
+    except FormatError:
+        return False
+
+
+def _matrix(path: Path) -> Any:
+    from scipy import sparse
+
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+        file.seek(0)
+        if is_zip:
+            return sparse.load_npz(file)
+    dense = np.load(path, mmap_mode="r", allow_pickle=False)
+    if dense.ndim != 2 or dense.dtype.kind != "f" or dense.dtype.itemsize > 8:
+        raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")
+    as_dtype = np.float64 if dense.dtype.itemsize == 8 else np.float32  # SciPy has no float16
+    starts = range(0, max(len(dense), 1), ROWS_PER_BLOCK)
+    blocks = [sparse.csr_array(dense[start : start + ROWS_PER_BLOCK].astype(as_dtype)) for start in starts]
+    return sparse.vstack(blocks, format="csr")

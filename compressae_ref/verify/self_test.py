@@ -1,0 +1,248 @@
+"""The package's own answers to every operation: what `verify` judges when no program is given."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressae_ref import reference
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend
+from compressae_ref.backends.numpy.topk import abs_topk
+from compressae_ref.checks import as_embeddings, as_k
+from compressae_ref.codes import Codes
+from compressae_ref.errors import CompressaeError
+from compressae_ref.extensions.packed_codes import PackedCodes, pack
+from compressae_ref.extensions.refine import refine
+from compressae_ref.files.codes_file import load_codes, save_codes
+from compressae_ref.files.model_file import load_model, save_model
+from compressae_ref.model import AUX_WEIGHT, Model, unit_rows
+from compressae_ref.params import Params, initial_params
+from compressae_ref.retrieval.index import Index
+from compressae_ref.training.adam import AdamConfig, adam_constants, init_adam
+from compressae_ref.training.settings import TrainConfig
+from compressae_ref.training.step import TrainState, forward, loss_and_grads, train_step
+from compressae_ref.verify.operations import OPERATIONS
+from compressae_ref.verify.vectors import Values
+
+
+def answer(operation: str, inputs: Values, backend: Backend) -> dict[str, Any]:
+    """``{"outputs": …}``, or ``{"error": …}`` with the row if the error names one."""
+    try:
+        with np.errstate(all="ignore"):
+            return {"outputs": ANSWERS[operation](backend, **inputs)}
+    except CompressaeError as error:
+        row = re.search(r" in row (\d+)$", str(error))
+        return {"error": type(error).__name__, **({"row": int(row[1])} if row else {})}
+
+
+def _of(codes: Codes, suffix: str = "") -> Values:
+    return {f"indices{suffix}": codes.indices, f"values{suffix}": codes.values}
+
+
+def _codes(indices: Any, values: Any, n_latents: int | None = None, model: str | None = None) -> Codes:
+    most = int(indices.max(initial=0)) + 1 if n_latents is None else n_latents
+    return Codes(indices, values, max(most, indices.shape[1]), model)
+
+
+def _abs_topk(backend: Backend, pre: Floats, k: int) -> Values:
+    return _of(abs_topk(pre, as_k(k, pre.shape[1])))
+
+
+def _truncate(backend: Backend, indices: Any, values: Any, k: int) -> Values:
+    return _of(_codes(indices, values).truncate(k))
+
+
+def _split_codes(backend: Backend, indices: Any, values: Any, k: int) -> Values:
+    kept, rest = backend.split_codes(_codes(indices, values), k)
+    return _of(kept, "_k") | _of(rest, "_rest")
+
+
+def _normalize_rows(backend: Backend, x: Floats) -> Values:
+    return {"x_unit": backend.normalize_rows(as_embeddings(x))}
+
+
+def _encode(backend: Backend, x: Floats, W_enc: Floats, b_enc: Floats, k: int, zero_rows: Any) -> Values:
+    model = Model(Params(W_enc, b_enc, np.zeros(W_enc.shape[::-1], W_enc.dtype)), k)
+    return _of(model.encode(x, zero_rows=zero_rows, backend=backend))
+
+
+def _refine(backend: Backend, x: Floats, indices: Any, W_dec: Floats, k: int, zero_rows: Any) -> Values:
+    params = Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec)
+    candidates = _codes(indices, np.zeros(indices.shape, W_dec.dtype), len(W_dec))
+    return _of(refine(candidates, x, params, k, zero_rows=zero_rows, backend=backend))
+
+
+def _pack(backend: Backend, indices: Any, values: Any, n_latents: int, bits: int) -> Values:
+    return {"packed": pack(Codes(indices, values, n_latents), bits, backend=backend).data}
+
+
+def _unpack(backend: Backend, packed: Any, n_latents: int, k: int, bits: int) -> Values:
+    return _of(PackedCodes(packed, n_latents, k, bits).unpack(backend=backend))
+
+
+def _decode(backend: Backend, indices: Any, values: Any, W_dec: Floats) -> Values:
+    return {"x_hat": backend.decode(_codes(indices, values, len(W_dec)), W_dec)}
+
+
+def _search(
+    backend: Backend,
+    space: Any,
+    top: int,
+    n_latents: int,
+    indices: Any,
+    values: Any,
+    W_dec: Floats | None = None,
+    queries: Floats | None = None,
+    query_indices: Any = None,
+    query_values: Any = None,
+    model: str | None = None,
+    query_model: str | None = None,
+) -> Values:
+    params = None if W_dec is None else Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec)
+    items = _codes(indices, values, n_latents, model)
+    whole = None if params is None else Model(params, items.k)
+    index = Index.build(items, space=space, model=whole, backend=backend)
+    asked = queries if queries is not None else _codes(query_indices, query_values, n_latents, query_model)
+    hits = index.search(asked, top)
+    return {"ids": hits.ids, "scores": hits.scores}
+
+
+def _expanded_search(
+    backend: Backend, top: int, m: int, n_latents: int, indices: Any, values: Any, W_dec: Floats, queries: Floats
+) -> Values:
+    model = Model(Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec), indices.shape[1])
+    index = Index.build(_codes(indices, values, n_latents), space="expanded", model=model, backend=backend)
+    hits = index.search(queries, top, query_k=m)
+    return {"ids": hits.ids, "scores": hits.scores}
+
+
+def _cosine(backend: Backend, x_unit: Floats, x_hat: Floats, grad_cos: Floats) -> Values:
+    return {"cos": reference.cosine(x_unit, x_hat), "grad_x_hat": reference.cosine_backward(grad_cos, x_unit, x_hat)}
+
+
+def _losses(losses: Any) -> Values:
+    return {name: np.array(getattr(losses, name)) for name in ("loss_k", "loss_aux", "loss")}
+
+
+def _named(prefix: str, params: Params) -> Values:
+    return {f"{prefix}{name}": array.copy() for name, array in params.arrays().items()}
+
+
+def _gradients(backend: Backend, x: Floats, W_enc: Floats, b_enc: Floats, W_dec: Floats, k: int) -> Values:
+    params = Params(W_enc, b_enc, W_dec)
+    grads = params.zeros_like()
+    losses = loss_and_grads(as_embeddings(x), params, as_k(k, params.n_latents), backend, grads)
+    return _losses(losses) | _named("grad_", grads)
+
+
+def _adam(backend: Backend, param: Floats, grad: Floats, m: Floats, v: Floats, step: int, lr: Floats) -> Values:
+    param, m, v = (array.copy() for array in (param, m, v))
+    backend.adam_update(param, grad, m, v, adam_constants(AdamConfig(float(lr)), step, param.dtype))
+    return {"param": param, "m": m, "v": v}
+
+
+def _renormalize(backend: Backend, W_dec: Floats) -> Values:
+    W_dec = W_dec.copy()
+    backend.renormalize_decoder(W_dec)
+    return {"W_dec": W_dec}
+
+
+def _project(backend: Backend, grad_W_dec: Floats, W_dec: Floats) -> Values:
+    grad_W_dec = grad_W_dec.copy()
+    backend.project_decoder_gradient(grad_W_dec, W_dec)
+    return {"grad_W_dec": grad_W_dec}
+
+
+def _init_params(backend: Backend, u_enc: Floats, u_dec: Floats, init: Any) -> Values:
+    return initial_params(u_enc if init == "original" else None, u_dec, "float32").arrays()
+
+
+def _train_steps(
+    backend: Backend,
+    batches: Floats,
+    W_enc: Floats,
+    b_enc: Floats,
+    W_dec: Floats,
+    k: int,
+    lr: Floats,
+    renormalize: Any,
+) -> Values:
+    params = Params(np.array(W_enc, order="F"), b_enc.copy(), W_dec.copy())
+    state = TrainState(params, init_adam(params), params.zeros_like(), np.zeros(len(b_enc), np.int64))
+    config = TrainConfig(k=k, renormalize=renormalize)
+    outputs: Values = {}
+    for step, batch in enumerate(batches, start=1):
+        inner = _intermediates(batch, params, k, backend)
+        before = {"param": params.W_dec, "m": state.adam.m.W_dec, "v": state.adam.v.W_dec}
+        before = {name: array.copy() for name, array in before.items()}
+        losses = train_step(state, batch, config, backend, float(lr))
+        stepped = params.W_dec.copy()
+        if renormalize == "after_step":
+            stepped = _adam(backend, grad=state.grads.W_dec, step=step, lr=lr, **before)["param"]
+        inner |= {"W_dec_stepped": stepped}
+        inner |= _losses(losses) | _named("grad_", state.grads)
+        inner |= _named("m_", state.adam.m) | _named("v_", state.adam.v) | _named("", params)
+        outputs |= {f"{step}.{name}": value for name, value in inner.items()}
+    return outputs
+
+
+def _intermediates(batch: Floats, params: Params, k: int, backend: Backend) -> Values:
+    acts = forward(unit_rows(batch, params.dtype, backend), params, k, backend)
+    x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux = acts
+    outputs = {"x_unit": x_unit, "x_hat_k": x_hat_k, "x_hat_aux": x_hat_aux}
+    outputs |= _of(codes_k, "_k") | _of(codes_rest, "_rest")
+    (cos_k, cos_aux), (grad_k, grad_aux) = backend.loss_backward(x_unit, x_hat_k, x_hat_aux, len(batch), AUX_WEIGHT)
+    outputs |= {"cos_k": cos_k, "cos_aux": cos_aux}
+    outputs |= {"grad_x_hat_k": grad_k, "grad_x_hat_aux": grad_aux}
+    for name, codes, grad in (("k", codes_k, grad_k), ("rest", codes_rest, grad_aux)):
+        outputs[f"grad_values_{name}"] = backend.decode_backward_values(grad, codes, params.W_dec)
+    return outputs
+
+
+def _on_disk(use: Callable[[Path], Values]) -> Values:
+    with tempfile.TemporaryDirectory() as folder:
+        return use(Path(folder) / "file.npz")
+
+
+def _read_model(backend: Backend, file: Any) -> Values:
+    def use(path: Path) -> Values:
+        file.tofile(path)
+        model = load_model(path)
+        return {**model.params.arrays(), "k": model.k, "digest": model.digest}
+
+    return _on_disk(use)
+
+
+def _read_codes(backend: Backend, file: Any) -> Values:
+    def use(path: Path) -> Values:
+        file.tofile(path)
+        codes = load_codes(path)
+        return _of(codes) | {"n_latents": codes.n_latents, "model": codes.model}
+
+    return _on_disk(use)
+
+
+def _write_codes(backend: Backend, indices: Any, values: Any, n_latents: int, model: str | None) -> Values:
+    def use(path: Path) -> Values:
+        save_codes(path, Codes(indices, values, n_latents, model))
+        return {"file": np.fromfile(path, np.uint8)}
+
+    return _on_disk(use)
+
+
+def _write_model(backend: Backend, W_enc: Floats, b_enc: Floats, W_dec: Floats, k: int) -> Values:
+    def use(path: Path) -> Values:
+        save_model(path, Model(Params(W_enc, b_enc, W_dec), k))
+        return {"file": np.fromfile(path, np.uint8)}
+
+    return _on_disk(use)
+
+
+ANSWERS: dict[str, Callable[..., Values]] = {name: globals()[f"_{name}"] for name in OPERATIONS}
+"""The function for each operation; its arguments are the backend and the inputs."""
