@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref.arrays import Bools, Floats, on_device
-from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError
+from compressae_ref.errors import BackendError, CompressaeError, DomainError, DTypeError, ShapeError
 from compressae_ref.params import Params
 
 ZeroRows = Literal["error", "empty"]
@@ -38,7 +38,7 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
         is not finite (R3) or zero (R4).
     """
     if on_device(x):
-        raise BackendError(f"{name}: expected an array in the computer's memory, got one on a CUDA device")
+        raise BackendError("expected an array in the computer's memory, got one on a CUDA device", argument=name)
     array = np.asarray(x)
     check_kind(array.shape, array.dtype, name, d)
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
@@ -50,43 +50,43 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
 def check_kind(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, d: int | None) -> None:
     """ShapeError or DTypeError for what cannot be embeddings (of d dimensions)."""
     if len(shape) != 2 or shape[1] == 0:
-        raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {shape}")
+        raise ShapeError(f"expected an array (n, d) of embeddings as rows, got shape {shape}", argument=name)
     if dtype.kind != "f" or dtype.itemsize > 8:
-        raise DTypeError(f"{name}: expected float16, float32 or float64, got {dtype}")
+        raise DTypeError(f"expected float16, float32 or float64, got {dtype}", argument=name)
     if d is not None and shape[1] != d:
-        raise ShapeError(f"{name}: expected d = {d} dimensions as in the model, got {shape[1]}")
+        raise ShapeError(f"expected d = {d} dimensions as in the model, got {shape[1]}", argument=name)
 
 
 def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool) -> None:
     """Raise for the first row that is bad, whichever way it is: which block it came in must not decide."""
     bad: Bools = infinite if zeros else np.logical_or(infinite, zero)
     if bad.any() and not infinite[np.argmax(bad)]:
-        reject(bad, f"{name}: expected rows that are not zero, got a zero row", first_row)
-    reject(bad, f"{name}: expected finite numbers, got NaN or infinity", first_row)
+        reject(bad, "expected rows that are not zero, got a zero row", name, first_row)
+    reject(bad, "expected finite numbers, got NaN or infinity", name, first_row)
 
 
 def as_zero_rows(zero_rows: Any) -> bool:
     """Whether zero rows may pass: for "empty", and not for "error"."""
     if zero_rows not in ("error", "empty"):
-        raise DomainError(f"zero_rows: expected 'error' or 'empty', got {zero_rows!r}")
+        raise DomainError(f"expected 'error' or 'empty', got {zero_rows!r}", argument="zero_rows")
     return bool(zero_rows == "empty")
 
 
 def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
     """k as an int from 1 to h."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise DTypeError(f"{name}: expected a whole number, got {shown(k)}")
+        raise DTypeError(f"expected a whole number, got {shown(k)}", argument=name)
     if not 1 <= k <= n_latents:
-        raise DomainError(f"{name}: expected {name} from 1 to n_latents = {n_latents}, got {shown(k)}")
+        raise DomainError(f"expected {name} from 1 to n_latents = {n_latents}, got {shown(k)}", argument=name)
     return int(k)
 
 
 def as_whole(value: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
     """A whole number from ``least`` to ``most``, as an int."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DomainError(f"{name}: expected a whole number of at least {least}, got {shown(value)}")
+        raise DomainError(f"expected a whole number of at least {least}, got {shown(value)}", argument=name)
     if value > most:
-        raise DomainError(f"{name}: expected a whole number of at most {most}, got {shown(value)}")
+        raise DomainError(f"expected a whole number of at most {most}, got {shown(value)}", argument=name)
     return int(value)
 
 
@@ -94,7 +94,7 @@ def as_real(value: Any, name: str, below: float, *, zero_too: bool = False) -> f
     """A number from 0 (without it, unless ``zero_too``) to below ``below``, as a float."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not (0 < value < below or (zero_too and value == 0)):
-        raise DomainError(f"{name}: expected a number between 0 and {below:g}, got {shown(value)}")
+        raise DomainError(f"expected a number between 0 and {below:g}, got {shown(value)}", argument=name)
     return float(value)
 
 
@@ -114,22 +114,31 @@ def as_params(params: Params) -> Params:
     W_enc, b_enc, W_dec = (np.asarray(array) for array in params.arrays().values())
     if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
         raise ShapeError(
-            f"params: expected W_enc (d, h), b_enc (h,), W_dec (h, d), got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}"
+            f"expected W_enc (d, h), b_enc (h,), W_dec (h, d), got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}",
+            argument="params",
         )
     dtypes = {array.dtype for array in (W_enc, b_enc, W_dec)}
     if len(dtypes) != 1 or W_dec.dtype not in (np.float32, np.float64):
-        raise DTypeError(f"params: expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}")
+        raise DTypeError(
+            f"expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}", argument="params"
+        )
     for name, array in params.arrays().items():
         reject(
             ~np.isfinite(np.atleast_2d(array)).all(axis=1),
-            f"params: expected finite numbers in {name}, got NaN or infinity",
+            f"expected finite numbers in {name}, got NaN or infinity",
+            "params",
         )
     norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
-    reject(np.abs(norms - 1) > UNIT_TOLERANCE, "params: expected unit rows in W_dec, got another norm")
+    not_unit = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
+    if not_unit.any():
+        found = norms[np.argmax(not_unit)]
+        reject(not_unit, f"expected unit rows in W_dec, got one of norm {found:.6g}", "params")
     return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec))
 
 
-def reject(bad: Any, message: str, first_row: int = 0) -> None:
-    """Raise with the number of the first row that is bad, if one is."""
+def reject(
+    bad: Any, message: str, argument: str, first_row: int = 0, kind: type[CompressaeError] = DomainError
+) -> None:
+    """Raise an error about the first row that is bad, if one is; ``bad`` (n,) begins with row ``first_row``."""
     if bad.any():
-        raise DomainError(f"{message} in row {first_row + int(np.argmax(bad))}")
+        raise kind(message, argument=argument, row=first_row + int(np.argmax(bad)))

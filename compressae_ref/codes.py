@@ -82,7 +82,9 @@ class Codes:
         if isinstance(rows, (int, np.integer)):
             rows = [range(len(self))[rows]]
         elif not isinstance(rows, slice) and (isinstance(rows, tuple) or np.ndim(rows) != 1):
-            raise ShapeError(f"codes: expected a slice, an array of row numbers or a mask, got {type(rows).__name__}")
+            raise ShapeError(
+                f"expected a slice, an array of row numbers or a mask, got {type(rows).__name__}", argument="codes"
+            )
         return self._like(self.indices[rows], self.values[rows])
 
     def __repr__(self) -> str:
@@ -94,7 +96,9 @@ class Codes:
         if self.values.dtype == dtype:
             return self
         if on_device(self.values):
-            raise DTypeError(f"codes: expected {dtype} for codes on a device, got {self.values.dtype}: to_host() first")
+            raise DTypeError(
+                f"expected {dtype} for codes on a device, got {self.values.dtype}: to_host() first", argument="codes"
+            )
         return self._like(self.indices, self.values.astype(dtype))
 
     def to_host(self) -> Codes:
@@ -107,7 +111,7 @@ class Codes:
         Equal to encoding with that k in the first place, since the selection is a total order.
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= self.k:
-            raise DomainError(f"truncate: expected k from 1 to {self.k} (the stored entries), got {k}")
+            raise DomainError(f"expected k from 1 to {self.k} (the stored entries), got {k}", argument="truncate")
         return self._like(*reference.split_code(self.indices, self.values, int(k))[0])
 
     def entries(self, mask: Bools, k: int) -> Codes:
@@ -153,10 +157,10 @@ class Codes:
         if longest > k:
             row = int(np.argmax(lengths > k))
             raise ShapeError(
-                f"from_csr: expected at most k = {k} stored entries per row, got {lengths[row]} in row {row}"
+                f"expected at most k = {k} stored entries per row, got {lengths[row]}", argument="from_csr", row=row
             )
         if k > csr.shape[1]:
-            raise DomainError(f"from_csr: expected k of at most h = {csr.shape[1]}, got k = {k}")
+            raise DomainError(f"expected k of at most h = {csr.shape[1]}, got k = {k}", argument="from_csr")
         if (lengths == k).all():
             return cls(csr.indices.reshape(-1, k), csr.data.reshape(-1, k), csr.shape[1])
         return cls(*_filled_rows(csr, lengths, k), csr.shape[1])
@@ -165,13 +169,13 @@ class Codes:
     def concatenate(parts: Sequence[Codes]) -> Codes:
         """Rows of several codes below each other; they must agree in k, n_latents and model."""
         if not parts:
-            raise ShapeError("concatenate: expected at least one Codes, got none")
+            raise ShapeError("expected at least one Codes, got none", argument="concatenate")
         first = parts[0]
         for place, part in enumerate(parts):
             same = (part.k, part.n_latents, part.model) == (first.k, first.n_latents, first.model)
             if not same:
                 raise ShapeError(
-                    f"concatenate: expected codes like the first ({first!r}), got {part!r} at place {place}"
+                    f"expected codes like the first ({first!r}), got {part!r} at place {place}", argument="concatenate"
                 )
         stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
         return first._like(*stacked)
@@ -183,16 +187,16 @@ class Codes:
 def _as_indices(indices: Any) -> Indices:
     array = np.asarray(indices)
     if array.dtype.kind not in "iu":
-        raise DTypeError(f"codes: expected integer indices, got {array.dtype}")
+        raise DTypeError(f"expected integer indices, got {array.dtype}", argument="codes")
     if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int32).max):
-        raise DomainError(f"codes: expected indices from 0 to 2**31 - 1, got {array.min()} to {array.max()}")
+        raise DomainError(f"expected indices from 0 to 2**31 - 1, got {array.min()} to {array.max()}", argument="codes")
     return np.ascontiguousarray(array, np.int32)
 
 
 def _as_values(values: Any) -> Floats:
     array = np.asarray(values)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise DTypeError(f"codes: expected float16, float32 or float64 values, got {array.dtype}")
+        raise DTypeError(f"expected float16, float32 or float64 values, got {array.dtype}", argument="codes")
     floats: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
     return floats + floats.dtype.type(0)  # spec: "−0 is stored as +0"
 
@@ -200,8 +204,9 @@ def _as_values(values: Any) -> Floats:
 def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
     if indices.ndim != 2 or indices.shape != values.shape or not 1 <= indices.shape[1] <= n_latents:
         raise ShapeError(
-            f"codes: expected indices and values of one shape (n, k) with k from 1 to n_latents = {n_latents}, "
-            f"got {indices.shape} and {values.shape}"
+            f"expected indices and values of one shape (n, k) with k from 1 to n_latents = {n_latents}, "
+            f"got {indices.shape} and {values.shape}",
+            argument="codes",
         )
     for bad, what in (
         ((indices >= n_latents).any(1), f"indices below n_latents = {n_latents}"),
@@ -211,14 +216,14 @@ def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
         if bad.any():
             row = int(np.argmax(bad))
             raise DomainError(
-                f"codes: expected {what}, got {indices[row].tolist()} with {values[row].tolist()} in row {row}"
+                f"expected {what}, got {indices[row].tolist()} with {values[row].tolist()}", argument="codes", row=row
             )
 
 
 def _filled_rows(csr: Any, lengths: Any, k: int) -> tuple[Indices, Floats]:
     """Indices and values (n, k) of a canonical CSR whose rows may be shorter than k."""
     if csr.indices.size and csr.indices.max() >= csr.shape[1]:
-        raise FormatError(f"from_csr: expected indices below {csr.shape[1]}, got {csr.indices.max()}")
+        raise FormatError(f"expected indices below {csr.shape[1]}, got {csr.indices.max()}", argument="from_csr")
     indices = np.empty((csr.shape[0], k), np.int32)
     values = np.zeros((csr.shape[0], k), csr.dtype)
     for row, length in enumerate(lengths):

@@ -38,8 +38,9 @@ def needs_cuda(array: Any, backend: Backend, name: str) -> None:
     """BackendError for an array on a device, where the kernels do not run."""
     if on_device(array) and backend.name != "cuda":
         raise BackendError(
-            f"{name}: expected an array in the computer's memory for backend {backend.name!r}, got one on a CUDA "
-            "device: ask for backend='cuda'"
+            f"expected an array in the computer's memory for backend {backend.name!r}, got one on a CUDA "
+            "device: ask for backend='cuda'",
+            argument=name,
         )
 
 
@@ -75,13 +76,18 @@ def encode_on_device(
 
     params = placed(params, backend)
     if not len(x):
-        raise ShapeError(f"{name}: expected at least one row, got none")
+        raise ShapeError("expected at least one row, got none", argument=name)
     indices, values = empty_codes((len(x), k), params.dtype)
     for start in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         x_unit, zero = unit_rows_on_device(x[rows], params, zero_rows, backend, name, start)
         codes = backend.encode(x_unit, params.W_enc, params.b_enc, k)
-        reject(faults(codes.values)[0], "encode: expected finite codes, got NaN or infinity", start)
+        reject(
+            faults(codes.values)[0],
+            "expected rows whose codes are finite, got a code with NaN or infinity",
+            name,
+            start,
+        )
         empty_rows(zero, codes)
         indices[rows].copy_to_device(codes.indices)
         values[rows].copy_to_device(codes.values)

@@ -1,15 +1,50 @@
-"""The errors of this package: each says in one line what was expected and what came.
+"""The errors of this package, and the one place that words them.
 
 All of them are ``ValueError``, so code that does not know this package still catches them. ``BackendError`` means that
-a backend or an optional dependency is missing here; the others mean that the input is wrong.
+a backend or an optional dependency is missing; the others mean that the input is wrong.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class CompressaeError(ValueError):
-    """Any error that this package raises on purpose."""
+    """Any error that this package raises on purpose: what was expected, what came, and where.
+
+    Parameters
+    ----------
+    message : what was expected and what came, without the place
+    argument : name of the argument, setting or operation that is wrong
+    row : number of the first row that is wrong, from 0
+    path : the file or folder that is wrong
+    hint : what the user can do
+
+    Notes
+    -----
+    ``str(error)`` is "path: argument: message in row 3; hint", without the parts that are None. Programs read the
+    attributes; nothing has to parse the text.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: str | None = None,
+        row: int | None = None,
+        path: object = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.argument, self.hint = message, argument, hint
+        self.row = None if row is None else int(row)
+        self.path = None if path is None else str(path)
+
+    def __str__(self) -> str:
+        place = "".join(f"{part}: " for part in (self.path, self.argument) if part is not None)
+        row = "" if self.row is None else f" in row {self.row}"
+        return f"{place}{self.message}{row}" + ("" if self.hint is None else f"; {self.hint}")
 
 
 class ShapeError(CompressaeError):
@@ -17,15 +52,15 @@ class ShapeError(CompressaeError):
 
 
 class DTypeError(CompressaeError):
-    """An array holds the wrong kind of numbers."""
+    """An array has the wrong dtype."""
 
 
 class DomainError(CompressaeError):
-    """A value lies outside what the mathematics allows: NaN, a zero row, k > h."""
+    """A value lies outside its domain: NaN, a zero row, k > h."""
 
 
 class FormatError(CompressaeError):
-    """A file is not what it should be: truncated, of another kind, of an unknown version, with a wrong digest."""
+    """A file is damaged, truncated, of another kind, of an unknown version, or has a wrong digest."""
 
 
 class BackendError(CompressaeError):
@@ -33,16 +68,38 @@ class BackendError(CompressaeError):
 
 
 class StoreError(CompressaeError):
-    """A vector database is not there, lacks what is asked for, or refuses what it is given."""
+    """A vector database cannot be reached, lacks a requested field, or refuses the data."""
+
+
+DATA = ("x", "items", "queries", "codes")
+"""Arguments that hold the content of a file, for `named`."""
 
 
 @contextmanager
-def named(path: str, *arguments: str) -> Iterator[None]:
-    """Put a file's name in the place of the argument's in the errors that its content causes (settings are not)."""
+def named(path: object, *arguments: str) -> Iterator[None]:
+    """Name a file in the errors that its content causes.
+
+    An error about one of ``arguments`` (by default `DATA`) gets the path in place of the argument's name. Errors about
+    settings, and errors that already name a file, pass unchanged.
+    """
     try:
         yield
     except CompressaeError as error:
-        argument, _, message = str(error).partition(": ")
-        if argument not in (arguments or ("x", "items", "queries", "codes", "encode")):
-            raise
-        raise type(error)(f"{'standard input' if path == '-' else path}: {message}") from error
+        if error.argument in (arguments or DATA) and error.path is None:
+            error.path, error.argument = "standard input" if path == "-" else str(path), None
+        raise
+
+
+def format_error(path: object, error: Exception) -> FormatError:
+    """A `FormatError` about a file, with the words and fields of another error that its content caused."""
+    if isinstance(error, CompressaeError):
+        return FormatError(
+            error.message, argument=error.argument, row=error.row, path=error.path or path, hint=error.hint
+        )
+    return FormatError(str(error), path=path)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what another library says, at most 100 characters, or the name of its error."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:100] if lines else type(error).__name__

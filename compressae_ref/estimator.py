@@ -28,7 +28,7 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as missing:
     raise BackendError(
-        "CompresSAE: expected scikit-learn of version 1.6 or newer: pip install 'compressae-ref[sklearn]'"
+        "expected scikit-learn of version 1.6 or newer: pip install 'compressae-ref[sklearn]'", argument="CompresSAE"
     ) from missing
 
 SETTINGS = (

@@ -26,11 +26,11 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     listed = ids if isinstance(ids, np.ndarray) else list(ids) if isinstance(ids, Iterable) else ids
     array = np.asarray(listed, np.int64 if isinstance(listed, list) and not listed else None)
     if array.ndim != 1 or isinstance(ids, str):
-        raise ShapeError(f"{name}: expected a list of ids, got {shown(ids)}")
+        raise ShapeError(f"expected a list of ids, got {shown(ids)}", argument=name)
     texts = array.dtype.kind == "U" and (listed is array or all(isinstance(each, str) for each in listed))
     whole = array.dtype.kind == "i" or (array.dtype.kind == "u" and array.max(initial=0) <= MOST)
     if not (texts or whole):
-        raise DTypeError(f"{name}: expected whole numbers of 64 bits or texts, got {array.dtype}: {shown(ids)}")
+        raise DTypeError(f"expected whole numbers of 64 bits or texts, got {array.dtype}: {shown(ids)}", argument=name)
     return array if texts else array.astype(np.int64)
 
 
@@ -53,15 +53,17 @@ class Ids:
         """Ids for n more rows; without any, the numbers that follow the highest that there ever was."""
         new = self._numbers(n) if ids is None else ids
         if len(new) != n:
-            raise ShapeError(f"ids: expected one for each of {n} items, got {len(new)}")
+            raise ShapeError(f"expected one for each of {n} items, got {len(new)}", argument="ids")
         if n == 0:
             return
         if len(self.values) and new.dtype.kind != self.values.dtype.kind:
-            raise DTypeError(f"ids: expected {_KINDS[self.values.dtype.kind]} as before, got {_KINDS[new.dtype.kind]}")
+            raise DTypeError(
+                f"expected {_KINDS[self.values.dtype.kind]} as before, got {_KINDS[new.dtype.kind]}", argument="ids"
+            )
         rows, listed = self.rows, new.tolist()
         for each in listed:
             if each in rows:
-                raise DomainError(f"ids: expected ids that are not in the index, got {shown(each)}")
+                raise DomainError(f"expected ids that are not in the index, got {shown(each)}", argument="ids")
         reject_repeated(listed)
         rows.update(zip(listed, range(len(self.values), len(self.values) + n), strict=True))
         self.next_number = None if new.dtype.kind == "U" else max(self._next(), int(new.max(initial=-1)) + 1)
@@ -74,7 +76,7 @@ class Ids:
         reject_repeated(listed)
         rows = self.rows
         if unknown := [each for each in listed if each not in rows]:
-            raise DomainError(f"ids: expected ids of the index, got {shown(unknown[0])}")
+            raise DomainError(f"expected ids of the index, got {shown(unknown[0])}", argument="ids")
         next_number = self._next() if self.values.dtype.kind == "i" else None
         self.alive[[rows.pop(each) for each in listed]] = False
         self.removed += len(listed)
@@ -113,10 +115,10 @@ class Ids:
 
     def _numbers(self, n: int) -> NDArray[np.int64]:
         if n and self.values.dtype.kind == "U" and len(self.values):
-            raise DTypeError("ids: expected texts as before, got none")
+            raise DTypeError("expected texts as before, got none", argument="ids")
         first = self._next()
         if first > MOST - n:
-            raise DomainError(f"ids: expected ids for items that follow the number {first - 1}, got none")
+            raise DomainError(f"expected ids for items that follow the number {first - 1}, got none", argument="ids")
         return np.arange(first, first + n, dtype=np.int64)
 
     def _next(self) -> int:
@@ -129,7 +131,7 @@ def reject_repeated(ids: list[Any]) -> None:
     if len(set(ids)) < len(ids):
         seen: set[Any] = set()
         again = next(each for each in ids if each in seen or seen.add(each))  # type: ignore[func-returns-value]
-        raise DomainError(f"ids: expected ids that are all different, got {shown(again)} twice")
+        raise DomainError(f"expected ids that are all different, got {shown(again)} twice", argument="ids")
 
 
 _KINDS = {"i": "numbers", "U": "texts"}

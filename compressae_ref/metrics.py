@@ -20,7 +20,7 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
     """
     if len(found) != len(true) or len(true) == 0 or true.shape[1] == 0:
         raise ShapeError(
-            f"recall_at: expected results and truth for the same queries, got {found.shape} and {true.shape}"
+            f"expected results and truth for the same queries, got {found.shape} and {true.shape}", argument="recall_at"
         )
     hits = [len(np.intersect1d(*pair)) for pair in zip(found, true, strict=True)]
     return float(np.mean(hits) / true.shape[1])

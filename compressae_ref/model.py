@@ -21,6 +21,8 @@ from compressae_ref.row_source import RowSource, as_source, read_block
 AUX_WEIGHT = 1 / 8
 """Weight λ of the auxiliary loss in the original code."""
 
+FINITE_CODES = "expected rows whose codes are finite, got a code with NaN or infinity"
+
 ROWS_PER_BLOCK = 2048
 """Rows whose (rows, h) pre-activations are in memory at once; it changes no bit."""
 
@@ -113,7 +115,7 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
             params = placed(self.params, backend)
             codes = backend.encode(x_unit, params.W_enc, params.b_enc, k).to_host()
-        reject(~np.isfinite(codes.values).all(axis=1), "encode: expected finite codes, got NaN or infinity", first_row)
+        reject(~np.isfinite(codes.values).all(axis=1), FINITE_CODES, "x", first_row)
         return emptied(codes, zero, self.digest)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
@@ -127,6 +129,6 @@ class Model:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""
         h, digest = self.params.n_latents, self.digest[:12]
         if codes.n_latents != h:
-            raise ShapeError(f"{name}: expected n_latents = {h} as in the model, got {codes.n_latents}")
+            raise ShapeError(f"expected n_latents = {h} as in the model, got {codes.n_latents}", argument=name)
         if codes.model not in (None, self.digest):
-            raise DomainError(f"{name}: expected codes of model {digest}, got codes of model {codes.model[:12]}")
+            raise DomainError(f"expected codes of model {digest}, got codes of model {codes.model[:12]}", argument=name)

@@ -22,5 +22,6 @@ def needed_package(module: str, extra: str, purpose: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise BackendError(
-            f"{purpose}: expected the package {package}, which is not installed: pip install 'compressae-ref[{extra}]'"
+            f"expected the package {package}, which is not installed: pip install 'compressae-ref[{extra}]'",
+            argument=purpose,
         ) from error

@@ -92,7 +92,7 @@ def init_params(
     ±√(6/h) and not ±√(6/d): the original calls ``kaiming_uniform_`` on a (d, h) array, which reads h as the fan-in.
     """
     if init not in ("tied", "original"):
-        raise DomainError(f"init: expected 'tied' or 'original', got {init!r}")
+        raise DomainError(f"expected 'tied' or 'original', got {init!r}", argument="init")
     u_enc = rng.random((d, n_latents)) if init == "original" else None
     return initial_params(u_enc, rng.random((n_latents, d)), dtype)
 

@@ -51,12 +51,12 @@ def as_source(x: Any, name: str = "x") -> RowSource:
         x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
     )
     if getattr(source, "ndim", 2) != 2:
-        raise ShapeError(f"{name}: expected an array (n, d) of embeddings as rows, got shape {source.shape}")
+        raise ShapeError(f"expected an array (n, d) of embeddings as rows, got shape {source.shape}", argument=name)
     if len(source) == 0:
-        raise ShapeError(f"{name}: expected at least one row, got none")
+        raise ShapeError("expected at least one row, got none", argument=name)
     kind = getattr(getattr(source, "dtype", None), "kind", "f")
     if kind != "f":
-        raise DTypeError(f"{name}: expected float16, float32 or float64, got {source.dtype}")
+        raise DTypeError(f"expected float16, float32 or float64, got {source.dtype}", argument=name)
     return source
 
 
@@ -71,7 +71,7 @@ def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Float
     block = as_embeddings(source[start : start + rows], first_row=start, **checks)
     expected = min(rows, len(source) - start)
     if len(block) != expected:
-        raise ShapeError(f"x: expected {expected} rows from row {start} of {len(source)}, got {len(block)}")
+        raise ShapeError(f"expected {expected} rows from row {start} of {len(source)}, got {len(block)}", argument="x")
     return block
 
 

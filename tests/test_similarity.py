@@ -18,13 +18,13 @@ from compressae_ref import (
     expanded_cosine,
     gram,
     init_params,
-    neighbours,
     reconstructed_cosine,
     search,
     sparse_cosine,
 )
 from compressae_ref.backends import ranking
 from compressae_ref.backends.numpy import search as numpy_search
+from compressae_ref.retrieval import brute_force
 from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.retrieval.spaces import SPACES
 from tests import strategies as draw
@@ -228,8 +228,8 @@ def test_codes_too_large_for_their_dtype_are_refused_and_not_propagated():
 def test_nearest_dense_is_a_plain_sort(monkeypatch):
     rng = np.random.default_rng(1)
     items, queries = rng.standard_normal((50, 6)).astype("f2"), rng.standard_normal((3, 6))
-    monkeypatch.setattr(neighbours, "ITEMS_PER_BLOCK", 16)
-    monkeypatch.setattr(neighbours, "QUERIES_PER_BLOCK", 2)
+    monkeypatch.setattr(brute_force, "ITEMS_PER_BLOCK", 16)
+    monkeypatch.setattr(brute_force, "QUERIES_PER_BLOCK", 2)
     expected = np.argsort(-cosine(queries, items.astype(float)), axis=1)[:, :10]
     np.testing.assert_array_equal(nearest_dense(queries, items, 10).ids, expected)
     items[7] = 0

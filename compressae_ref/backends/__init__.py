@@ -125,9 +125,9 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     if not isinstance(backend, str):
         return backend
     if backend not in BACKENDS:
-        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+        raise BackendError(f"expected one of {', '.join(BACKENDS)}, got {backend!r}", argument="backend")
     if backend == "numba" and not _numba_is_installed():
-        raise BackendError("backend 'numba' needs the package numba: pip install 'compressae-ref[numba]'")
+        raise BackendError("pip install 'compressae-ref[numba]'", argument="backend 'numba' needs the package numba")
     if backend == "cuda" and (missing := what_cuda_lacks()):
         raise BackendError(f"backend 'cuda' needs {missing}")
     try:

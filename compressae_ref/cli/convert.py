@@ -51,7 +51,9 @@ _ONLY_FOR = {
 def _refuse(options: argparse.Namespace, about: str) -> None:
     for name, meant in _ONLY_FOR.items():
         if getattr(options, name) is not None and about not in meant:
-            raise DomainError(f"convert: expected --{name.replace('_', '-')} for {' or '.join(meant)}, got {about}")
+            raise DomainError(
+                f"expected --{name.replace('_', '-')} for {' or '.join(meant)}, got {about}", argument="convert"
+            )
 
 
 def _model(options: argparse.Namespace) -> str:
@@ -78,7 +80,7 @@ def load_any_model(path: str, k: int | None = None) -> Model:
         return load_saelens(path, k)
     if content == "sentence-transformers":
         return load_sentence_transformers(path, k)
-    raise FormatError(f"{path}: expected a model, got {content}")
+    raise FormatError(f"expected a model, got {content}", path=path)
 
 
 def save_any_model(path: PathLike, model: Model, to: str | None = None) -> None:
@@ -92,7 +94,7 @@ def save_any_model(path: PathLike, model: Model, to: str | None = None) -> None:
         save_state(path, model, kind)
     else:
         raise FormatError(
-            f"{path}: expected a name that ends in .npz, .safetensors, .pt, or --to {' or '.join(FOLDERS)}"
+            f"expected a name that ends in .npz, .safetensors, .pt, or --to {' or '.join(FOLDERS)}", path=path
         )
 
 
@@ -118,7 +120,7 @@ def _ids(options: argparse.Namespace, own: Any, n: int) -> NDArray[Any] | None:
         return None if own is None else as_ids(own)
     ids = read_id_lines(options.ids)
     if len(ids) != n:
-        raise DomainError(f"{options.ids}: expected an id for each of {n} rows, got {len(ids)}")
+        raise DomainError(f"expected an id for each of {n} rows, got {len(ids)}", path=options.ids)
     return ids
 
 
@@ -128,12 +130,13 @@ def read_id_lines(path: str) -> NDArray[Any]:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             lines = file.read().splitlines()
     except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: expected a text with an id in each line, got something else") from error
+        raise FormatError("expected a text with an id in each line, got something else", path=path) from error
     ids = as_ids(_as_numbers(lines), path)
     try:
         reject_repeated(ids.tolist())
     except DomainError as error:
-        raise DomainError(f"{path}: {error}") from error
+        error.path = path
+        raise
     return ids
 
 

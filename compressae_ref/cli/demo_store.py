@@ -70,7 +70,7 @@ def _place(folder: str) -> Iterator[str]:
             yield temporary
         return
     if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
-        raise StoreError(f"{folder}: expected a new or empty folder, got one with something in it")
+        raise StoreError("expected a new or empty folder, got one with something in it", path=folder)
     yield folder
 
 

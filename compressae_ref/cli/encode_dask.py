@@ -14,7 +14,7 @@ from compressae_ref.files.model_file import load_model
 def run_dask(options: argparse.Namespace) -> None:
     """Encode into a folder of parts on a cluster."""
     if options.candidates is not None and not options.refine:
-        raise DomainError("encode: expected --candidates only with --refine")
+        raise DomainError("expected --candidates only with --refine", argument="encode")
     names = ("k", "refine", "candidates", "zero_rows", "backend")
     settings = {name: getattr(options, name) for name in names}
     with shown_progress("row") as progress:

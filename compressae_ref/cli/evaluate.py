@@ -29,7 +29,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
         require_matplotlib()
         require_output(options.picture, *filter(None, [options.model, options.embeddings, options.queries]))
     if options.relevance is not None and options.queries is None:
-        raise DomainError("evaluate: expected QUERIES with --relevance, whose pairs name their rows")
+        raise DomainError("expected QUERIES with --relevance, whose pairs name their rows", argument="evaluate")
     relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
     items = _read(options.embeddings, model.params.d)
@@ -63,7 +63,9 @@ def _tell(row: Row) -> None:
 def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:
     """Items without some rows, and those rows."""
     if len(items) < 2:
-        raise DomainError(f"evaluate: expected QUERIES or at least 2 items to draw them from, got {len(items)}")
+        raise DomainError(
+            f"expected QUERIES or at least 2 items to draw them from, got {len(items)}", argument="evaluate"
+        )
     rng = np.random.default_rng(as_whole(seed, "seed", 0, MOST_SEED))
     drawn = held_out_rows(len(items), min(500, len(items) // 2), rng)
     return np.delete(items, drawn, axis=0), items[drawn]

@@ -100,7 +100,7 @@ def _encode(options: argparse.Namespace) -> None:
     require_output(options.output, options.embeddings, options.model)
     require_code_format(options.output)
     if options.candidates is not None and not options.refine:
-        raise DomainError("encode: expected --candidates only with --refine")
+        raise DomainError("expected --candidates only with --refine", argument="encode")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with named(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)
@@ -174,7 +174,7 @@ def _search(options: argparse.Namespace) -> None:
 
         return run_store_search(options)
     if options.k is not None or options.refine or options.field is not None:
-        raise DomainError("search: expected --k, --refine and --field only with --store")
+        raise DomainError("expected --k, --refine and --field only with --store", argument="search")
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.model_file import load_model

@@ -73,7 +73,7 @@ def _said(sizes: dict[str, int]) -> str:
 def run_store_search(options: argparse.Namespace) -> None:
     """Ask for the same queries in the dense field and in the codes."""
     if options.rescore is not None:
-        raise DomainError("search: expected --rescore only without --store")
+        raise DomainError("expected --rescore only without --store", argument="search")
     model, queries = load_model(options.model), open_embeddings(options.queries)
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k")}
     with opened(options.codes) as store, named(options.queries):

@@ -63,12 +63,12 @@ def _refuse(options: argparse.Namespace, purpose: str, *names: str) -> None:
     """Options that would do nothing are not passed over."""
     given = [name for name in names if getattr(options, name) not in (None, False, [])]
     if given:
-        raise DomainError(f"verify: expected --{given[0]} only for {purpose}")
+        raise DomainError(f"expected --{given[0]} only for {purpose}", argument="verify")
 
 
 def _audit(options: argparse.Namespace) -> bool:
     if options.codes is None:
-        raise DomainError("verify: expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer")
+        raise DomainError("expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer", argument="verify")
     _refuse(options, "vectors, not for an audit", *_OF_VECTORS)
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)

@@ -87,7 +87,7 @@ def encode_on_dask(
 def _for_workers(embeddings: str) -> str:
     """The file, or the array in it, under a path that does not depend on where a worker runs."""
     if embeddings == "-":
-        raise DomainError("standard input: expected a file that every worker can read with --dask")
+        raise DomainError("expected a file that every worker can read with --dask", argument="standard input")
     path, entry = place_of(embeddings)
     return str(Place(str(Path(path).resolve()), entry))
 
@@ -110,7 +110,9 @@ def _encode_all(
             if progress is not None:
                 progress(done, plan.n)
     except distributed.KilledWorker as error:
-        raise DomainError(f"{folder}: expected workers that live, got one killed again and again at a part") from error
+        raise DomainError(
+            "expected workers that live, got one killed again and again at a part", path=folder
+        ) from error
     finally:
         client.cancel(tasks)
 
@@ -156,7 +158,7 @@ def _client(address: str) -> Iterator[Any]:
     scheme, _, workers = address.partition(":")
     if scheme == "local":
         if not workers.isdecimal() or int(workers) < 1:
-            raise DomainError(f"--dask: expected local:N with N processes from 1, got {address!r}")
+            raise DomainError(f"expected local:N with N processes from 1, got {address!r}", argument="--dask")
         cluster = distributed.LocalCluster(n_workers=int(workers), threads_per_worker=1, dashboard_address=None)
         with cluster, distributed.Client(cluster) as client:
             yield client
@@ -178,4 +180,6 @@ def _require_scheduler(address: str) -> None:
         with ThreadPoolExecutor(1) as pool:  # a loop of its own, even where one is running
             pool.submit(asyncio.run, call()).result()
     except (OSError, ValueError) as error:
-        raise BackendError(f"--dask: expected the address of a scheduler or local:N, got {address!r}") from error
+        raise BackendError(
+            f"expected the address of a scheduler or local:N, got {address!r}", argument="--dask"
+        ) from error

@@ -149,11 +149,11 @@ def evaluate(
     source, kernels, h = as_source(items, "items"), get_backend(backend), model.params.n_latents
     ks = sorted({model.k, max(model.k // 2, 1), max(model.k // 4, 1)} if ks is None else set(ks), reverse=True)
     if not ks:
-        raise DomainError("k: expected at least one number, got none")
+        raise DomainError("expected at least one number, got none", argument="k")
     ks = [as_k(k, h) for k in ks]
     tops = [as_whole(top, "top") for top in tops]
     if not tops or max(tops) > len(source):
-        raise DomainError(f"top: expected at most as many neighbours as the {len(source)} items, got {tops}")
+        raise DomainError(f"expected at most as many neighbours as the {len(source)} items, got {tops}", argument="top")
     queries = as_embeddings(as_source(queries, "queries"), name="queries", d=model.params.d)
     pairs = None if relevance is None else as_relevance(relevance, len(queries), len(source))
     bits = ((5,) if baselines else ()) if bits is None else sorted(set(map(as_bits, bits)), reverse=True)

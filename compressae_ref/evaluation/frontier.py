@@ -81,7 +81,9 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise DomainError("picture: matplotlib is not installed (pip install 'compressae-ref[plot]')") from error
+        raise DomainError(
+            "matplotlib is not installed (pip install 'compressae-ref[plot]')", argument="picture"
+        ) from error
 
 
 def draw(rows: Sequence[Row], path: PathLike, title: str = "What compression costs") -> None:

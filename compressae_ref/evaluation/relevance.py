@@ -41,23 +41,27 @@ def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
     """
     array = np.asarray(pairs)
     if array.ndim != 2 or array.shape[1] not in (2, 3):
-        raise ShapeError(f"relevance: expected rows of a query, an item and perhaps a grade, got shape {array.shape}")
+        raise ShapeError(
+            f"expected rows of a query, an item and perhaps a grade, got shape {array.shape}", argument="relevance"
+        )
     if array.dtype.kind not in "iu":
-        raise DTypeError(f"relevance: expected integers, got {array.dtype}")
+        raise DTypeError(f"expected integers, got {array.dtype}", argument="relevance")
     queries, items = array[:, 0].astype(np.int64), array[:, 1].astype(np.int64)
     grades = array[:, 2].astype(np.int64) if array.shape[1] == 3 else np.ones(len(array), np.int64)
     for name, column, most in (("query", queries, n_q - 1), ("item", items, n - 1), ("grade", grades, 2**31 - 1)):
         bad = (column < 0) | (column > most)
         if bad.any():
             row = int(np.argmax(bad))
-            raise DomainError(f"relevance: expected the {name} from 0 to {most}, got {column[row]} in row {row}")
+            raise DomainError(f"expected the {name} from 0 to {most}, got {column[row]}", argument="relevance", row=row)
     order = np.lexsort((items, queries))
     again = (np.diff(queries[order]) == 0) & (np.diff(items[order]) == 0)
     if again.any():
         row = int(order[1:][again].min())
-        raise DomainError(f"relevance: expected each pair once, got {queries[row]} and {items[row]} again in row {row}")
+        raise DomainError(
+            f"expected each pair once, got {queries[row]} and {items[row]} again", argument="relevance", row=row
+        )
     if not grades.any():
-        raise DomainError("relevance: expected at least one pair with a grade above 0, got none")
+        raise DomainError("expected at least one pair with a grade above 0, got none", argument="relevance")
     relevance: Relevance = {}
     for query, item, grade in zip(queries.tolist(), items.tolist(), grades.tolist(), strict=True):
         if grade > 0:
@@ -77,14 +81,14 @@ def load_relevance(path: PathLike) -> NDArray[np.int64]:
         try:
             return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
         except (ValueError, EOFError) as error:
-            raise FormatError(f"{path}: expected an array of integers, got {error}") from error
+            raise FormatError(f"expected an array of integers, got {error}", path=path) from error
     rows: list[list[int]] = []
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         row = line.split()
         if row and (len(row) not in (2, 3) or len(row) != len(rows[0] if rows else row) or not _are_integers(row)):
             shown = line[:40].decode("utf-8", "replace")
             raise FormatError(
-                f"{path}: expected two or three integers as in the first line, got {shown!r} in line {number}"
+                f"expected two or three integers as in the first line, got {shown!r} in line {number}", path=path
             )
         if row:
             rows.append([int(word) for word in row])

@@ -48,7 +48,8 @@ class PackedCodes:
         found = (str(self.data.dtype), self.data.ndim, self.data.shape[-1])
         if found != expected:
             raise ShapeError(
-                f"packed: expected uint8 rows of {expected[2]} bytes, got {found[0]} of shape {self.data.shape}"
+                f"expected uint8 rows of {expected[2]} bytes, got {found[0]} of shape {self.data.shape}",
+                argument="packed",
             )
 
     @property
@@ -90,7 +91,7 @@ def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -
     if isinstance(codes, PackedCodes):
         return codes.unpack(backend=backend)
     if not isinstance(codes, Codes):
-        raise DTypeError(f"codes: expected Codes or PackedCodes, got {type(codes).__name__}")
+        raise DTypeError(f"expected Codes or PackedCodes, got {type(codes).__name__}", argument="codes")
     return codes.to_host()
 
 
@@ -113,7 +114,7 @@ def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -
 def as_bits(bits: Any) -> int:
     """One of `BITS` (R18)."""
     if bits not in BITS:
-        raise DomainError(f"bits: expected one of {', '.join(map(str, BITS))}, got {bits!r}")
+        raise DomainError(f"expected one of {', '.join(map(str, BITS))}, got {bits!r}", argument="bits")
     return bits  # type: ignore[no-any-return]
 
 

@@ -29,7 +29,7 @@ def _dots_for(n: int, k: int, m: int, W_dec: Floats, backend: Backend) -> Floats
 def _check_candidates(k: int, m: int) -> None:
     """Raise where there are fewer candidates than entries (R14)."""
     if m < k:
-        raise DomainError(f"candidates: expected at least k = {k} of them, got {m}")
+        raise DomainError(f"expected at least k = {k} of them, got {m}", argument="candidates")
 
 
 def refine(
@@ -65,7 +65,7 @@ def refine(
     model = Model(params, k)
     model.check_codes(codes)
     if len(codes) != len(source):
-        raise ShapeError(f"refine: expected codes and x of as many rows, got {len(codes)} and {len(source)}")
+        raise ShapeError(f"expected codes and x of as many rows, got {len(codes)} and {len(source)}", argument="refine")
     kernels = get_backend(backend)
     dots = _dots_for(len(source), k, codes.k, params.W_dec, kernels)
     parts = []

@@ -121,7 +121,7 @@ def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
     """
     ids = read_meta(path, "meta", "ids")[0].get("ids")
     if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
-        raise FormatError(f"{path}: expected an id for each of {n} rows, got {ids.dtype} of shape {ids.shape}")
+        raise FormatError(f"expected an id for each of {n} rows, got {ids.dtype} of shape {ids.shape}", path=path)
     return ids
 
 

@@ -10,8 +10,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import FormatError
-from compressae_ref.files.npz import DAMAGE, PathLike, read_header
+from compressae_ref.errors import FormatError, reason
+from compressae_ref.files.npz import READ_ERRORS, PathLike, read_header
 
 LOCAL_HEADER = 30
 """Bytes in front of the name of a member."""
@@ -57,10 +57,12 @@ def map_npz(path: PathLike) -> dict[str, NDArray[Any]]:
             return {name: np.asarray(_map(path, file, info, size)) for name, info in members.items()}
     except FormatError:
         raise
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        raise FormatError("expected an archive of arrays (.npz), got something else or a part of it") from error
+        raise FormatError(
+            f"expected an archive of arrays (.npz), got a file that cannot be read as one ({reason(error)})"
+        ) from error
 
 
 def map_member(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any] | None:
@@ -85,7 +87,7 @@ def map_member(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) 
 
 def _map(path: PathLike, file: IO[bytes], info: zipfile.ZipInfo, size: int) -> NDArray[Any]:
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise FormatError(f"{info.filename}: expected a member that is not compressed")
+        raise FormatError("expected a member that is not compressed", argument=info.filename)
     file.seek(info.header_offset)
     header = file.read(LOCAL_HEADER)
     start = info.header_offset + LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
@@ -93,9 +95,9 @@ def _map(path: PathLike, file: IO[bytes], info: zipfile.ZipInfo, size: int) -> N
     shape, by_columns, dtype = read_header(file)
     first, length = file.tell(), math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
-        raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
+        raise FormatError("expected numbers, got pickled objects", argument=info.filename)
     if by_columns or first + length != start + info.file_size or first + length > size:
-        raise FormatError(f"{info.filename}: expected {info.file_size} bytes of numbers, got another header")
+        raise FormatError(f"expected {info.file_size} bytes of numbers, got another header", argument=info.filename)
     if length == 0:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "c", first, shape)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.checks import as_k, as_params
-from compressae_ref.errors import CompressaeError, FormatError
-from compressae_ref.files.npz import DAMAGE, PathLike, member_names, read_npz, write_npz
+from compressae_ref.errors import CompressaeError, FormatError, format_error, reason
+from compressae_ref.files.npz import READ_ERRORS, PathLike, member_names, read_npz, write_npz
 from compressae_ref.model import Model
 from compressae_ref.params import Params
 
@@ -109,13 +109,13 @@ def built(
 ) -> Loaded:
     """The object of what `read_meta` found, which must be of one kind; errors name the file."""
     if meta["format"] != kind:
-        raise FormatError(f"{path}: expected a {kind} file, got a {meta['format']} file")
+        raise FormatError(f"expected a {kind} file, got a {meta['format']} file", path=path)
     try:
         return build(arrays, meta)
     except KeyError as error:
-        raise FormatError(f"{path}: expected a {kind} file with an entry {error}, got none") from error
+        raise FormatError(f"expected a {kind} file with an entry {error}, got none", path=path) from error
     except (CompressaeError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: {error}") from error
+        raise format_error(path, error) from error
 
 
 def read_meta(path: PathLike, *only: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -125,15 +125,16 @@ def read_meta(path: PathLike, *only: str) -> tuple[dict[str, NDArray[Any]], dict
         meta = json.loads(str(arrays.pop("meta")[()]))
         kind, version = meta["format"], meta["version"]
     except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    except DAMAGE as error:
+        raise format_error(path, error) from error
+    except READ_ERRORS as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise FormatError(
-            f"{path}: expected a model or codes file of this package, got something else or a part of it"
+            f"expected a model or codes file of this package, got a file that cannot be read as one ({reason(error)})",
+            path=path,
         ) from error
     if kind not in (MODEL_FORMAT, CODES_FORMAT, PACKED_FORMAT) or type(version) is not int or version != VERSION:
         raise FormatError(
-            f"{path}: expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
+            f"expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}", path=path
         )
     return arrays, meta

@@ -28,7 +28,7 @@ UNIX = 3
 AT_ONCE = 1 << 20
 """Numbers that are copied together on their way to a file."""
 
-DAMAGE = (
+READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -65,7 +65,7 @@ def require_output(output: PathLike, *inputs: PathLike) -> None:
     require_writable(output)
     for path in map(Path, inputs):
         if Path(output).exists() and path.exists() and path.samefile(output):
-            raise DomainError(f"{output}: expected an output that is not an input, got the same file")
+            raise DomainError("expected an output that is not an input, got the same file", path=output)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def member_names(path: PathLike) -> set[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         return set()
@@ -156,7 +156,7 @@ def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
     Raises
     ------
     FormatError
-        Naming the entry that is not what its header says, or that holds objects; any of `DAMAGE` for other damage.
+        Naming the entry that is not what its header says, or that holds objects; any of `READ_ERRORS` for other damage.
     """
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -176,11 +176,12 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]
     with archive.open(info) as member:
         shape, by_columns, dtype = read_header(member)
         if dtype.hasobject:
-            raise FormatError(f"{info.filename}: expected numbers, got pickled objects")
+            raise FormatError("expected numbers, got pickled objects", argument=info.filename)
         expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if expected != info.file_size - member.tell():
             raise FormatError(
-                f"{info.filename}: expected {expected} bytes after the header, got {info.file_size - member.tell()}"
+                f"expected {expected} bytes after the header, got {info.file_size - member.tell()}",
+                argument=info.filename,
             )
         array = np.frombuffer(member.read(), dtype)
     return array.reshape(shape, order="F" if by_columns else "C").copy()

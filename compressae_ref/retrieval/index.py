@@ -14,7 +14,7 @@ from compressae_ref.checks import as_whole
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
-from compressae_ref.files.npz import DAMAGE, PathLike
+from compressae_ref.files.npz import READ_ERRORS, PathLike
 from compressae_ref.item_ids import Ids, as_ids
 from compressae_ref.model import Model
 from compressae_ref.retrieval.index_file import codes_of, damaged, ids_of, norms_of, read_index, write_index
@@ -99,7 +99,7 @@ class Index:
         codes = as_codes(codes, self.backend)
         check_pair(codes, self.like, "codes")
         if codes.k != self.like.k:
-            raise ShapeError(f"codes: expected k = {self.like.k} entries as in the index, got {codes.k}")
+            raise ShapeError(f"expected k = {self.like.k} entries as in the index, got {codes.k}", argument="codes")
         codes = codes.astype(self.like.values.dtype)
         norms = item_norms(self.space, codes, self.model, self.backend)
         self._ids.add(None if ids is None else as_ids(ids), len(codes))
@@ -138,7 +138,9 @@ class Index:
         if rescore is not None:
             needed(self.model, "rescoring")
             if as_whole(rescore, "rescore") < top:
-                raise DomainError(f"rescore: expected at least top = {top} items to choose from, got {rescore}")
+                raise DomainError(
+                    f"expected at least top = {top} items to choose from, got {rescore}", argument="rescore"
+                )
         vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
         hits = self._best(vectors, rescore or top, allowed)
         if rescore is not None:
@@ -195,7 +197,7 @@ class Index:
                 norms = norms_of(codes, arrays, check)
                 made = index.backend.index_items(codes, norms) if lists is None else lists
                 index._segments = [Segment(codes, norms, made)]
-        except DAMAGE as error:
+        except READ_ERRORS as error:
             raise damaged(path, error) from error
         if index.space != "sparse":
             needed(model, f"the {index.space} space")
@@ -219,7 +221,7 @@ class Index:
     def _rescored(self, queries: Any, hits: Hits, top: int) -> Hits:
         """The best of ``hits`` by asymmetric cosine."""
         if isinstance(queries, Codes):
-            raise DomainError("queries: expected dense embeddings to rescore by, got codes")
+            raise DomainError("expected dense embeddings to rescore by, got codes", argument="queries")
         u = to_host(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
         for segment in self._segments:
             self._need_norms_hat(segment)

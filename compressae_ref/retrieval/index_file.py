@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, FormatError
+from compressae_ref.errors import CompressaeError, FormatError, format_error, reason
 from compressae_ref.files.memory_map import map_npz
-from compressae_ref.files.npz import DAMAGE, PathLike, write_npz
+from compressae_ref.files.npz import READ_ERRORS, PathLike, write_npz
 from compressae_ref.item_ids import Ids, reject_repeated
 from compressae_ref.row_source import BLOCK_ROWS
 
@@ -48,7 +48,7 @@ def read_index(path: PathLike, check: bool) -> tuple[dict[str, Any], dict[str, N
         meta = _meta(arrays)
         fields = {name.removeprefix(LISTS): array for name, array in arrays.items() if name.startswith(LISTS)}
         return meta, arrays, fields and fields | meta["lists"]
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         raise damaged(path, error) from error
 
 
@@ -57,17 +57,16 @@ def damaged(path: PathLike, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.filename is not None:
         return error
     if isinstance(error, KeyError):
-        return FormatError(f"{path}: expected an index file with an entry {error}, got none")
-    reason = (
-        str(error) if isinstance(error, CompressaeError) else "expected an index file, got something else or a part"
-    )
-    return FormatError(f"{path}: {reason}")
+        return FormatError(f"expected an index file with an entry {error}, got none", path=path)
+    if isinstance(error, CompressaeError):
+        return format_error(path, error)
+    return FormatError(f"expected an index file, got one that cannot be read ({reason(error)})", path=path)
 
 
 def _check_bytes(path: PathLike) -> None:
     with zipfile.ZipFile(path) as archive:
         if (bad := archive.testzip()) is not None:
-            raise FormatError(f"{bad}: expected the bytes that were written, got others")
+            raise FormatError("expected the bytes of its checksum, got damaged bytes", argument=bad)
 
 
 def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -89,7 +88,8 @@ def codes_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check:
         try:
             Codes(indices[rows], values[rows], meta["n_latents"])
         except CompressaeError as error:
-            raise FormatError(f"items from {start}: {error}") from error
+            row = None if error.row is None else start + error.row
+            raise FormatError(error.message, argument=error.argument, row=row) from error
     return Codes.trusted(indices, values, meta["n_latents"], meta["model"])
 
 

@@ -80,5 +80,5 @@ def gram(params: Params) -> Floats:
 
 def _like_atoms(codes: Codes, W_dec: Floats) -> Codes:
     if codes.n_latents != len(W_dec):
-        raise ShapeError(f"codes: expected n_latents = {len(W_dec)}, got {codes.n_latents}")
+        raise ShapeError(f"expected n_latents = {len(W_dec)}, got {codes.n_latents}", argument="codes")
     return codes.to_host().astype(W_dec.dtype)

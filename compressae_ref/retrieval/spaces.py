@@ -42,7 +42,7 @@ EXPANSION = 8
 def as_space(space: Any) -> Space:
     """One of `SPACES`."""
     if space not in SPACES:
-        raise DomainError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
+        raise DomainError(f"expected one of {', '.join(SPACES)}, got {space!r}", argument="space")
     return space  # type: ignore[no-any-return]
 
 
@@ -71,10 +71,12 @@ def as_queries(
     if isinstance(queries, Codes):
         queries = queries.to_host()
         if query_k is not None:
-            raise DomainError("query_k: expected dense queries to encode, got codes")
+            raise DomainError("expected dense queries to encode, got codes", argument="query_k")
         return _of_codes(space, _as_query_codes(space, queries, like, model), model, backend)
     if query_k is not None and space == "asymmetric":
-        raise DomainError("query_k: expected a space in which queries have so many entries, got 'asymmetric'")
+        raise DomainError(
+            "expected a space in which queries have so many entries, got 'asymmetric'", argument="query_k"
+        )
     model = needed(model, "dense queries")
     if space == "expanded":
         k = min(EXPANSION * like.k, like.n_latents) if query_k is None else query_k
@@ -116,7 +118,7 @@ def _of_codes(space: Space, codes: Codes, model: Model | None, backend: Backend)
 
 def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | None) -> Codes:
     if space in DENSE_ONLY:
-        raise DomainError(f"queries: expected dense embeddings for the {space} space, got codes")
+        raise DomainError(f"expected dense embeddings for the {space} space, got codes", argument="queries")
     check_pair(queries, like)
     if model is not None:
         model.check_codes(queries, "queries")
@@ -126,18 +128,21 @@ def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | No
 def check_pair(queries: Codes, codes: Codes, name: str = "queries") -> None:
     """Raise where codes of queries and of items cannot come from one model."""
     if queries.n_latents != codes.n_latents:
-        raise ShapeError(f"{name}: expected n_latents = {codes.n_latents} as in the items, got {queries.n_latents}")
+        raise ShapeError(
+            f"expected n_latents = {codes.n_latents} as in the items, got {queries.n_latents}", argument=name
+        )
     if None not in (queries.model, codes.model) and queries.model != codes.model:
         raise DomainError(
-            f"{name}: expected codes of model {str(codes.model)[:12]} as the items, "
-            f"got codes of model {str(queries.model)[:12]}"
+            f"expected codes of model {str(codes.model)[:12]} as the items, "
+            f"got codes of model {str(queries.model)[:12]}",
+            argument=name,
         )
 
 
 def needed(model: Model | None, what: str) -> Model:
     """The model; DomainError where there is none."""
     if model is None:
-        raise DomainError(f"model: expected the model that made the codes, for {what}, got none")
+        raise DomainError(f"expected the model that made the codes, for {what}, got none", argument="model")
     return model
 
 
@@ -146,6 +151,6 @@ def finite(norms: Floats, name: str) -> Floats:
     if not np.isfinite(norms).all():
         row = int(np.argmax(~np.isfinite(norms)))
         raise DomainError(
-            f"{name}: expected values whose squares can be added up in {norms.dtype}, got infinity in row {row}"
+            f"expected values whose squares can be added up in {norms.dtype}, got infinity", argument=name, row=row
         )
     return norms

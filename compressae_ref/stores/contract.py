@@ -139,7 +139,7 @@ def parse_address(address: str) -> Address:
     scheme = {"postgres": "postgresql"}.get(scheme, scheme)
     if not colon or scheme not in ADAPTERS:
         forms = "; ".join(form for _, form in ADAPTERS.values())
-        raise DomainError(f"store: expected an address ({forms}), got {address!r}")
+        raise DomainError(f"expected an address ({forms}), got {address!r}", argument="store")
     body, _, query = address.partition("?")
     options = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
     return Address(scheme, body.partition(":")[2], options)
@@ -158,7 +158,7 @@ def chosen_field(fields: Sequence[str], asked: str | None, name: str) -> str:
     if asked is None and len(fields) == 1:
         return fields[0]
     wanted = "?dense=NAME with one of its fields of dense vectors" if asked is None else f"a dense field {asked!r}"
-    raise StoreError(f"{name}: expected {wanted}, got {', '.join(map(repr, fields)) or 'none'}")
+    raise StoreError(f"expected {wanted}, got {', '.join(map(repr, fields)) or 'none'}", path=name)
 
 
 @contextmanager
@@ -172,13 +172,13 @@ def engine_errors(
         raise
     except kinds as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise StoreError(f"{name}: {lines[0]}") from error
+        raise StoreError(lines[0], path=name) from error
 
 
 def checked(ids: Sequence[Id], vectors: Codes) -> None:
     """Raise for what no engine should be given: ids that repeat, indices that do, values that are not finite."""
     if len(ids) != len(vectors):
-        raise DomainError(f"ids: expected one for each of {len(vectors)} codes, got {len(ids)}")
+        raise DomainError(f"expected one for each of {len(vectors)} codes, got {len(ids)}", argument="ids")
     reject_repeated(list(ids))
     Codes(vectors.indices, vectors.values, vectors.n_latents)
 
@@ -188,8 +188,8 @@ def as_rows(ids: list[Id], vectors: Any, name: str) -> Rows:
     try:
         return Rows(ids, as_embeddings(np.asarray(vectors, np.float32), name="x", zeros=True))
     except DomainError as error:
-        row = int(str(error).rpartition(" ")[2])
-        raise StoreError(f"{name}: {str(error).rpartition(' in row')[0]} in the item {ids[row]!r}") from error
+        item = "" if error.row is None else f" in the item {ids[error.row]!r}"
+        raise StoreError(f"{error.message}{item}", argument=error.argument, path=name) from error
 
 
 def plain_id(each: Any) -> Id:

@@ -39,7 +39,7 @@ def open_at(address: Address) -> MilvusStore:
     """The collection of an address: ``milvus:FILE?collection=NAME`` or ``milvus://HOST:PORT?collection=NAME``."""
     collection = address.option("collection")
     if collection is None:
-        raise StoreError(f"milvus:{address.rest}: expected ?collection=NAME, got none")
+        raise StoreError("expected ?collection=NAME, got none", path=f"milvus:{address.rest}")
     at = address.rest
     if at.startswith("//"):
         at = f"{'https' if address.option('https') else 'http'}:{at}"

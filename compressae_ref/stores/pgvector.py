@@ -44,7 +44,7 @@ def open_at(address: Address) -> PgStore:
     """The table of an address; what is no option of ours goes to libpq."""
     table = address.option("table")
     if table is None:
-        raise StoreError(f"{address.scheme}: expected ?table=NAME, got no table")
+        raise StoreError("expected ?table=NAME, got no table", path=address.scheme)
     libpq = {name: value for name, value in address.options.items() if name not in OPTIONS}
     uri = f"postgresql:{address.rest}" + (f"?{urlencode(libpq)}" if libpq else "")
     return PgStore(uri, table, address.option("id"), address.option("dense"))
@@ -77,7 +77,7 @@ class PgStore:
         if len(keys) != 1 or _base(columns.get(keys[0])) not in ID_TYPES:
             found = ", ".join(f"{name} {columns.get(name)}" for name in keys) or "none"
             raise StoreError(
-                f"{self.name}: expected a primary key, or ?id=COLUMN, of {', '.join(ID_TYPES)}, got {found}"
+                f"expected a primary key, or ?id=COLUMN, of {', '.join(ID_TYPES)}, got {found}", path=self.name
             )
         self._key_type = _base(columns[keys[0]])
         denses = [name for name, kind in columns.items() if _base(kind) in DENSE_TYPES]
@@ -150,13 +150,13 @@ class PgStore:
         """Whether the table has a column of this name; StoreError if it is no sparsevec."""
         kind = self._columns().get(field)
         if kind is not None and not kind.startswith("sparsevec"):
-            raise StoreError(f"{self.name}: expected a sparsevec in the column {field!r}, got {kind}")
+            raise StoreError(f"expected a sparsevec in the column {field!r}, got {kind}", path=self.name)
         return kind is not None
 
     def add_field(self, field: str, width: int) -> None:
         """Add a column of nulls."""
         if not self._run("SELECT 1 FROM pg_type WHERE typname = 'sparsevec'"):
-            raise StoreError(f"{self.name}: expected pgvector 0.7 or newer, which has sparsevec, got an older one")
+            raise StoreError("expected pgvector 0.7 or newer, which has sparsevec, got an older one", path=self.name)
         self._run(f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {{field}} sparsevec({width:d})", field=field)
 
     def drop_field(self, field: str) -> None:
@@ -167,7 +167,7 @@ class PgStore:
         """Copy to a temporary table and update from it, in one transaction."""
         checked(ids, vectors)
         if vectors.k > MOST_ENTRIES:
-            raise StoreError(f"{self.name}: expected at most {MOST_ENTRIES} entries in a sparsevec, got {vectors.k}")
+            raise StoreError(f"expected at most {MOST_ENTRIES} entries in a sparsevec, got {vectors.k}", path=self.name)
         codes = (as_binary(*entries, vectors.n_latents) for entries in nonzero(vectors))
         rows = zip(map(self._key_bytes, ids), codes, strict=True)
         staged = f"CREATE TEMP TABLE compressae_staged (id {self._key_type}, code sparsevec) ON COMMIT DROP"

@@ -72,7 +72,7 @@ def _first(store: Store) -> Rows:
     """Any item."""
     for block in store.scroll(1):
         return block
-    raise StoreError(f"{store.name}: expected items with dense vectors, got none")
+    raise StoreError("expected items with dense vectors, got none", path=store.name)
 
 
 def push(
@@ -135,7 +135,9 @@ def _coded(store: Store, block: Rows, how: Serving, zero_rows: ZeroRows) -> Code
     """The codes of a block as the engine takes them."""
     some = block.x.any(axis=1)
     if zero_rows == "error" and not some.all():
-        raise StoreError(f"{store.name}: expected vectors that are not zero, got the item {block.ids[some.argmin()]!r}")
+        raise StoreError(
+            f"expected vectors that are not zero, got the item {block.ids[some.argmin()]!r}", path=store.name
+        )
     codes = how.items(block.x, store.name, zero_rows)
     return codes if store.signed else codes.split_signs()
 
@@ -146,8 +148,9 @@ def _check_field(store: Store, field: str, how: Serving, zero_rows: ZeroRows) ->
         stored = store.read(field, block.ids)
         if wrong := [*_different(block.ids, stored, _coded(store, block, how, zero_rows))]:
             raise StoreError(
-                f"{store.name}: expected the codes of this model and these settings in the field {field!r}, "
-                f"got others for the item {wrong[0]!r}: name another field, or replace it"
+                f"expected the codes of this model and these settings in the field {field!r}, "
+                f"got others for the item {wrong[0]!r}: name another field, or replace it",
+                path=store.name,
             )
         if any(found is not None for found in stored):
             return

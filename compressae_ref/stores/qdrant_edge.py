@@ -63,7 +63,7 @@ class EdgeStore:
         self._folder = Path(folder)
         config = self._folder / "edge_config.json"
         if not config.exists():
-            raise StoreError(f"{self.name}: expected the folder of a shard, got one without edge_config.json")
+            raise StoreError("expected the folder of a shard, got one without edge_config.json", path=self.name)
         self._dense = chosen_field([*json.loads(config.read_bytes())["vectors"]], dense, self.name)
         with self._errors():
             self._shard = self.edge.EdgeShard.load(folder)

@@ -38,7 +38,7 @@ def open_at(address: Address) -> QdrantStore:
     dense, collection = address.option("dense"), address.option("collection")
     if not address.rest.startswith("//"):
         if collection is None:
-            raise StoreError(f"qdrant:{address.rest}: expected ?collection=NAME, got none")
+            raise StoreError("expected ?collection=NAME, got none", path=f"qdrant:{address.rest}")
         with engine_errors(f"qdrant:{address.rest}"):
             client = module.QdrantClient(path=address.rest)
         return QdrantStore(client, collection, dense, f"qdrant:{address.rest}")

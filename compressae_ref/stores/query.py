@@ -51,7 +51,7 @@ def search_store(
     top, how = as_whole(top, "top"), serving(model, k, space, refine, backend)
     field = how.field if field is None else field
     if not store.has_field(field):
-        raise StoreError(f"{store.name}: expected a field {field!r} of codes, got none: push for this space first")
+        raise StoreError(f"expected a field {field!r} of codes, got none: push for this space first", path=store.name)
     vectors = how.queries(queries, query_k)
     if store.signed:
         return store.query(field, vectors, top, cosine=how.space == "sparse")

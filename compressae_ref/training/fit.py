@@ -150,7 +150,7 @@ def _run(
             losses = train_step(state, next(batches), config, history.backend, lr)
         if not math.isfinite(losses.loss):
             raise DomainError(
-                f"fit: expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr"
+                f"expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr", argument="fit"
             )
         history.losses.append(losses)
         record = history.record(state, step, lr) if step in record_at else None

@@ -88,11 +88,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 def make_config(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> TrainConfig:
     """A configuration, overridden by a preset and then by single settings; unknown names are errors."""
     if preset is not None and preset not in PRESETS:
-        raise DomainError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+        raise DomainError(f"expected one of {', '.join(PRESETS)}, got {preset!r}", argument="preset")
     known = [each.name for each in fields(TrainConfig)]
     for name in settings:
         if name not in known:
-            raise DomainError(f"fit: expected settings out of {', '.join(known)}, got {name!r}")
+            raise DomainError(f"expected settings out of {', '.join(known)}, got {name!r}", argument="fit")
     return replace(config or TrainConfig(), **{**PRESETS.get(preset or "", {}), **settings})
 
 
@@ -103,14 +103,14 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
     config = _with_plain_numbers(config)
     for name, choices in CHOICES.items():
         if getattr(config, name) not in choices:
-            raise DomainError(f"{name}: expected one of {choices}, got {getattr(config, name)!r}")
+            raise DomainError(f"expected one of {choices}, got {getattr(config, name)!r}", argument=name)
     validation_rows = min(n // 20, 2000) if config.validation_rows is None else config.validation_rows
     if not 0 <= validation_rows < n:
         raise DomainError(
-            f"validation_rows: expected from 0 to less than the {n} rows of the data, got {validation_rows}"
+            f"expected from 0 to less than the {n} rows of the data, got {validation_rows}", argument="validation_rows"
         )
     if config.patience is not None and validation_rows == 0:
-        raise DomainError("patience: expected validation rows to judge by, got validation_rows = 0")
+        raise DomainError("expected validation rows to judge by, got validation_rows = 0", argument="patience")
     batch_size = min(config.batch_size, n - validation_rows)
     return replace(
         config,

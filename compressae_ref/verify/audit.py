@@ -85,7 +85,7 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
     source, kernels = as_source(x), get_backend(backend)
     model.check_codes(codes)
     if len(source) != len(codes):
-        raise ShapeError(f"codes: expected {len(source)} rows as in the embeddings, got {len(codes)}")
+        raise ShapeError(f"expected {len(source)} rows as in the embeddings, got {len(codes)}", argument="codes")
     result, bounds = Audit(codes.k), rounding_bounds(model)
     wrong: list[tuple[Floats, Codes]] = []
     codes = codes.astype(model.params.dtype)
@@ -111,7 +111,7 @@ def rounding_bounds(model: Model) -> Floats:
     relative = gamma(2 * len(W_enc) + 16, model.params.dtype)
     with np.errstate(over="ignore"):
         bounds: Floats = relative * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
-    reject(~np.isfinite(bounds), "model: expected weights whose squares can be added up, got latents without a bound")
+    reject(~np.isfinite(bounds), "expected weights whose squares can be added up, got an infinite sum", "model")
     return bounds
 
 

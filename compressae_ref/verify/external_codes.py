@@ -15,7 +15,7 @@ from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.model_file import is_ours
-from compressae_ref.files.npz import DAMAGE
+from compressae_ref.files.npz import READ_ERRORS
 from compressae_ref.model import ROWS_PER_BLOCK
 
 LISTED = ("csr", "parquet", "arrow", "jsonl")
@@ -40,12 +40,13 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
         matrix = _matrix(Path(path))
         return Codes.from_csr(matrix, k if k is None else as_k(k, matrix.shape[1]))
     except CompressaeError as error:
-        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
-    except DAMAGE as error:
+        error.path = error.path or path
+        raise
+    except READ_ERRORS as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise FormatError(
-            f"{path}: expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else"
+            "expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else", path=path
         ) from error
 
 

@@ -81,7 +81,7 @@ class Program:
         try:
             self.command, self.timeout = shlex.split(command), timeout
         except ValueError as error:
-            raise BackendError(f"verify: expected a program to start, got {command!r}: {error}") from error
+            raise BackendError(f"expected a program to start, got {command!r}: {error}", argument="verify") from error
         self.process: subprocess.Popen[str] | None = None
         self.silences = 0
         self.lines: queue.Queue[str] = queue.Queue(UNREAD)
@@ -120,7 +120,7 @@ class Program:
         except (OSError, IndexError) as error:
             reason = getattr(error, "strerror", None) or "no command"
             raise BackendError(
-                f"verify: expected a program to start, got {' '.join(self.command)!r}: {reason}"
+                f"expected a program to start, got {' '.join(self.command)!r}: {reason}", argument="verify"
             ) from error
         self.lines, self.stopped = queue.Queue(UNREAD), threading.Event()
         reading = (process.stdout, self.lines, self.stopped)
@@ -201,7 +201,7 @@ def ask_file(path: PathLike) -> Ask:
         start = 0
         for number, line in enumerate(file, start=1):
             if line.strip() and (name := _id_of(path, number, line)) in places:
-                raise FormatError(f"{path}: expected one answer to {name[:40]!r}, got another in line {number}")
+                raise FormatError(f"expected one answer to {name[:40]!r}, got another in line {number}", path=path)
             if line.strip():
                 places[name] = (start, len(line))
             start += len(line)
@@ -221,7 +221,7 @@ def _id_of(path: PathLike, number: int, line: bytes) -> str:
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: expected an answer as JSON in line {number}, got something else") from error
+        raise FormatError(f"expected an answer as JSON in line {number}, got something else", path=path) from error
     if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
-        raise FormatError(f"{path}: expected an object with an id in line {number}, got something else")
+        raise FormatError(f"expected an object with an id in line {number}, got something else", path=path)
     return str(answer["id"])

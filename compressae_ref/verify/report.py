@@ -94,15 +94,17 @@ class Suite:
         self.digests = _digests(folder / "accumulated.json")
         names = [test.id for file in self.files for test in file.tests]
         if len(set(names)) < len(names):
-            raise FormatError(f"{folder}: expected one test of each id, got {max(names, key=names.count)} twice")
+            raise FormatError(f"expected one test of each id, got {max(names, key=names.count)} twice", path=folder)
         if missing := set(OPERATIONS) - {file.operation for file in self.files}:
-            raise FormatError(f"{folder}: expected tests of every operation, found none of {min(missing)}")
+            raise FormatError(f"expected tests of every operation, found none of {min(missing)}", path=folder)
 
     def check_only(self, levels: Sequence[str]) -> None:
         """Raise where a test that is asked for alone is not one of these levels."""
         known = {test.id for test in self.tests(levels)} if self.only else set()
         if unknown := [name for name in self.only if name not in known]:
-            raise DomainError(f"only: expected ids of tests up to {levels[-1]}, such as encode-1, got {unknown[0]!r}")
+            raise DomainError(
+                f"expected ids of tests up to {levels[-1]}, such as encode-1, got {unknown[0]!r}", argument="only"
+            )
 
     def tests(self, levels: Iterable[str]) -> Iterator[Test]:
         """All tests of some levels, the accumulated ones at the end of each."""
@@ -157,7 +159,9 @@ def _digests(path: Path) -> dict[str, dict[str, str]]:
         of = accumulated.GROUPS
         return {name: {str(cases): str(digests[name][str(cases)]) for cases in accumulated.CASES} for name in of}
     except (ValueError, LookupError, TypeError) as error:
-        raise FormatError(f"{path}: expected digests of {', '.join(accumulated.GROUPS)}, got something else") from error
+        raise FormatError(
+            f"expected digests of {', '.join(accumulated.GROUPS)}, got something else", path=path
+        ) from error
 
 
 def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) -> Iterator[LevelResult]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -37,8 +36,12 @@ def answer(operation: str, inputs: Values, backend: Backend) -> dict[str, Any]:
         with np.errstate(all="ignore"):
             return {"outputs": ANSWERS[operation](backend, **inputs)}
     except CompressaeError as error:
-        row = re.search(r" in row (\d+)$", str(error))
-        return {"error": type(error).__name__, **({"row": int(row[1])} if row else {})}
+        return refusal(error)
+
+
+def refusal(error: CompressaeError) -> dict[str, Any]:
+    """An error as an answer: its name, and the row if it has one."""
+    return {"error": type(error).__name__, **({} if error.row is None else {"row": error.row})}
 
 
 def _of(codes: Codes, suffix: str = "") -> Values:

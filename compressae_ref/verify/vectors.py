@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import FormatError
+from compressae_ref.errors import FormatError, format_error
 from compressae_ref.verify.operations import OPERATIONS
 
 SPEC_VERSION = "1.1"
@@ -124,7 +124,7 @@ def load_folder(folder: Path) -> list[VectorFile]:
     """All files of tests in a folder, by level."""
     paths = sorted(path for path in folder.glob("*.json") if path.name != "accumulated.json")
     if not paths:
-        raise FormatError(f"{folder}: expected files of test vectors (*.json), found none")
+        raise FormatError("expected files of test vectors (*.json), found none", path=folder)
     return [load_file(path) for path in paths]
 
 
@@ -133,9 +133,9 @@ def load_file(path: Path) -> VectorFile:
     try:
         return _file(path, json.loads(path.read_text(encoding="utf-8")))
     except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
+        raise format_error(path, error) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{path}: expected a file of tests by its schema, got something else") from error
+        raise FormatError("expected a file of tests by its schema, got something else", path=path) from error
 
 
 def _file(path: Path, content: dict[str, Any]) -> VectorFile:
@@ -157,7 +157,7 @@ def _file(path: Path, content: dict[str, Any]) -> VectorFile:
 
 def _test(path: Path, operation: str, test: dict[str, Any]) -> Test:
     if unknown := set(test["inputs"]) - set(OPERATIONS[operation].inputs):
-        raise FormatError(f"{test['id']}: expected inputs of {operation}, got {', '.join(sorted(unknown))}, too")
+        raise FormatError(f"expected inputs of {operation}, got {', '.join(sorted(unknown))}, too", argument=test["id"])
     _only(test, {"id", "comment", "flags", "result", "inputs", "outputs", "bounds", "error", "row", "needs"})
     return Test(
         test["id"],

@@ -92,7 +92,8 @@ class Kernel:
         shared = self.shared(arguments[0], self.threads)
         if shared > SHARED_BYTES:
             raise BackendError(
-                f"backend 'cuda': expected rows that fit {SHARED_BYTES} bytes of shared memory, got {shared} bytes"
+                f"expected rows that fit {SHARED_BYTES} bytes of shared memory, got {shared} bytes",
+                argument="backend 'cuda'",
             )
         if SIMULATED:
             self._hold_against_signatures(arguments)

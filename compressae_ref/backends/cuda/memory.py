@@ -45,7 +45,7 @@ def rows(array: Any, dtype: Any = None) -> Any:
         array = np.ascontiguousarray(array)
     array = place(array)
     if dtype is not None and array.dtype != dtype:
-        raise DTypeError(f"backend 'cuda': expected an array of {np.dtype(dtype)}, got {array.dtype}")
+        raise DTypeError(f"expected an array of {np.dtype(dtype)}, got {array.dtype}", argument="backend 'cuda'")
     return array
 
 
@@ -113,7 +113,7 @@ def _memory(size: int) -> Iterator[None]:
     except Exception as error:
         if "out_of_memory" in f"{type(error).__name__} {error}".lower().replace(" ", "_"):
             raise DeviceMemoryError(
-                f"backend 'cuda': expected {size} bytes of free memory on the device, got less"
+                f"expected {size} bytes of free memory on the device, got less", argument="backend 'cuda'"
             ) from error
         raise
 

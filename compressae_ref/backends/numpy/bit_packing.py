@@ -14,7 +14,7 @@ from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends.numpy.blocks import map_blocks
 from compressae_ref.checks import reject
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.errors import FormatError
 
 BITS = (4, 5, 6, 8)
 """What a value may take (R18)."""
@@ -116,10 +116,7 @@ def unpack_block(data: Packed, n_latents: int, k: int, bits: int, first_row: int
 
 def _refuse(bad: Bools, n_latents: int, k: int, bits: int, first_row: int) -> None:
     what = f"a code of {k} of {n_latents} latents with values of {bits} bits"
-    try:
-        reject(bad, f"packed: expected {what}, got other bytes", first_row)
-    except DomainError as error:
-        raise FormatError(str(error)) from error
+    reject(bad, f"expected {what}, got bytes that packing cannot give", "packed", first_row, FormatError)
 
 
 def _single_bits(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:

@@ -52,9 +52,7 @@ def open_vecs(path: str, kind: str) -> EmbeddingRows:
         block = rows[start:stop]
         if (block["d"] != d).any():
             bad = int(np.argmax(block["d"] != d))
-            raise FormatError(
-                f"{path}: expected rows of {d} numbers, got one of {block['d'][bad]} in row {start + bad}"
-            )
+            raise FormatError(f"expected rows of {d} numbers, got one of {block['d'][bad]}", path=path, row=start + bad)
         return np.ascontiguousarray(block["x"], np.float32)
 
     return EmbeddingRows((len(rows), d), np.float32, read)
@@ -89,9 +87,10 @@ def exactly(block: Floats, dtype: str, first_row: int) -> Any:
     """The numbers as another dtype, or an error for those that it cannot hold."""
     with np.errstate(all="ignore"):
         cast = block.astype(dtype)
-    reject(
-        ~(cast == block).all(axis=1),
-        f"x: expected numbers that {np.dtype(dtype)} holds exactly, got others",
-        first_row,
-    )
+    lost = ~(cast == block)
+    if lost.any():
+        found = block[lost][0]
+        reject(
+            lost.any(axis=1), f"expected numbers that {np.dtype(dtype)} holds exactly, got {found!s}", "x", first_row
+        )
     return cast

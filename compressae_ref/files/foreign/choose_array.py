@@ -32,15 +32,16 @@ def chosen_entry(place: Place, candidates: Mapping[str, Any] | list[str], all_na
     if place.entry is not None:
         if place.entry in all_names:
             return place.entry
-        raise FormatError(f"{place.file}: expected an entry {place.entry!r}, got {', '.join(all_names) or 'none'}")
+        raise FormatError(f"expected an entry {place.entry!r}, got {', '.join(all_names) or 'none'}", path=place.file)
     usual = next((name for name in EMBEDDING_ENTRIES if name in candidates), None)
     if usual is not None:
         return usual
     if len(candidates) == 1:
         return next(iter(candidates))
     raise FormatError(
-        f"{place.file}: expected an entry {EMBEDDING_ENTRIES[0]!r} or only one of embeddings, or FILE::ENTRY, "
-        f"got {', '.join(all_names) or 'none'}"
+        f"expected an entry {EMBEDDING_ENTRIES[0]!r} or only one of embeddings, or FILE::ENTRY, "
+        f"got {', '.join(all_names) or 'none'}",
+        path=place.file,
     )
 
 

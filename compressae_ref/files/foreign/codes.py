@@ -29,7 +29,7 @@ from compressae_ref.files.foreign.partitioned import is_parts, read_manifest, re
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.memory_map import map_rows
 from compressae_ref.files.model_file import is_ours
-from compressae_ref.files.npz import DAMAGE
+from compressae_ref.files.npz import READ_ERRORS
 from compressae_ref.row_source import STREAM_ROWS
 
 CSR_HEADER = 24
@@ -67,7 +67,7 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
     with _errors_of(path):
         rows = _parts(path) if is_parts(path) else _OPEN[_kind(path)](path, n_latents)
     if n_latents is not None and rows.n_latents != n_latents:
-        raise DomainError(f"{path}: expected n_latents = {n_latents}, got {rows.n_latents}")
+        raise DomainError(f"expected n_latents = {n_latents}, got {rows.n_latents}", path=path)
     return replace(rows, blocks=lambda: _counted(path, rows))
 
 
@@ -88,11 +88,12 @@ def _errors_of(path: str) -> Iterator[None]:
     try:
         yield
     except CompressaeError as error:
-        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
-    except DAMAGE as error:
+        error.path = error.path or path
+        raise
+    except READ_ERRORS as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        raise FormatError(f"{path}: expected a file of codes, got something else or a part of one") from error
+        raise FormatError("expected a file of codes, got something else or a part of one", path=path) from error
 
 
 def _kind(path: str) -> str:
@@ -100,7 +101,7 @@ def _kind(path: str) -> str:
     if kind == "zip":
         kind = "ours" if is_ours(path) else "scipy"
     if kind not in _OPEN:
-        raise FormatError(f"{path}: expected codes in {', '.join(f'.{name}' for name in CODE_NAMES)}, got .{kind}")
+        raise FormatError(f"expected codes in {', '.join(f'.{name}' for name in CODE_NAMES)}, got .{kind}", path=path)
     return kind
 
 
@@ -137,7 +138,7 @@ def _csr(path: str, n_latents: int | None) -> CodeRows:
     indptr = np.array(map_rows(path, "<i8", (n + 1,), CSR_HEADER))
     indices, values = map_rows(path, "<i4", (nnz,), after), map_rows(path, "<f4", (nnz,), after + 4 * nnz)
     if indptr[0] != 0 or indptr[-1] != nnz or (np.diff(indptr) < 0).any():
-        raise FormatError(f"{path}: expected places of rows that ascend from 0 to {nnz}, got others")
+        raise FormatError(f"expected places of rows that ascend from 0 to {nnz}, got others", path=path)
     k = int(np.diff(indptr).max(initial=1))
 
     def blocks() -> Iterator[Codes]:
@@ -158,11 +159,11 @@ def from_lists(
     if indices.size and not (indices.min() >= 0 and indices.max() < n_latents):
         wrong = int(np.argmax((indices < 0) | (indices >= n_latents)))
         row = first_row + int(np.searchsorted(np.cumsum(lengths), wrong, "right"))
-        raise FormatError(f"{path}: expected indices from 0 to {n_latents - 1}, got {indices[wrong]} in row {row}")
+        raise FormatError(f"expected indices from 0 to {n_latents - 1}, got {indices[wrong]}", path=path, row=row)
     if not np.isfinite(values).all():
         wrong = int(np.argmin(np.isfinite(values)))
         row = first_row + int(np.searchsorted(np.cumsum(lengths), wrong, "right"))
-        raise FormatError(f"{path}: expected finite values, got {values[wrong]} in row {row}")
+        raise FormatError(f"expected finite values, got {values[wrong]}", path=path, row=row)
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     return Codes.from_csr(sparse.csr_array((values, indices, indptr), shape=(len(lengths), n_latents)), k)
 
@@ -179,7 +180,7 @@ def _of_lists(path: str, found: Any, n_latents: int | None) -> CodeRows:
     """Codes of what was found in a file that need not say how many latents there are."""
     h = found.n_latents if found.n_latents is not None else n_latents
     if h is None:
-        raise DomainError(f"{path}: expected n_latents for a file that does not say it, got none")
+        raise DomainError("expected n_latents for a file that does not say it, got none", path=path)
 
     def blocks() -> Iterator[Codes]:
         first = 0

@@ -106,7 +106,7 @@ def write(file: IO[bytes], blocks: Iterable[Codes], ids: NDArray[Any]) -> None:
 def _check_ids(ids: NDArray[Any]) -> None:
     for row, each in enumerate(ids.tolist()):
         if not (each >= 0 if isinstance(each, int) else _is_uuid(each)):
-            raise DomainError(f"expected ids that are whole numbers from 0 or UUIDs, got {shown(each)} in row {row}")
+            raise DomainError(f"expected ids that are whole numbers from 0 or UUIDs, got {shown(each)}", row=row)
 
 
 def _is_uuid(text: str) -> bool:

@@ -66,7 +66,7 @@ def _lists(path: str, batches: Batches) -> Iterator[Lists]:
             indices, values = (_column(batch.column(name), name, first) for name in ("indices", "values"))
             if not np.array_equal(indices[1], values[1]):
                 row = first + int(np.argmax(indices[1] != values[1]))
-                raise FormatError(f"expected as many indices as values, got other numbers in row {row}")
+                raise FormatError("expected as many indices as values, got other numbers", row=row)
             yield indices[0], values[0], indices[1]
             first += batch.num_rows
 
@@ -75,7 +75,7 @@ def _column(column: Any, name: str, first_row: int) -> tuple[NDArray[Any], NDArr
     """Entries of lists one after the other, and their lengths; there are no nulls."""
     if column.null_count:
         row = first_row + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-        raise FormatError(f"expected a list in column {name}, got null in row {row}")
+        raise FormatError(f"expected a list in column {name}, got null", row=row)
     entries = column.flatten()
     kind = {"indices": "iu", "values": "f"}[name]
     array = entries.to_numpy(zero_copy_only=False)

@@ -34,7 +34,7 @@ from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_of
 from compressae_ref.files.memory_map import MappedRows, map_member
-from compressae_ref.files.npz import DAMAGE, read_member
+from compressae_ref.files.npz import READ_ERRORS, read_member
 from compressae_ref.row_source import as_source
 
 EXPECTED = f"expected a file of embeddings ({', '.join(EMBEDDING_NAMES)})"
@@ -62,17 +62,17 @@ def open_embeddings(path: str) -> Any:
         rows = _read_standard_input() if path == "-" else _open(place)
     except CompressaeError:
         raise
-    except (*DAMAGE, MemoryError, Warning) as error:
+    except (*READ_ERRORS, MemoryError, Warning) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         pickled = "pickle" in str(error) or "Python objects" in str(error)
         reason = "pickled objects" if pickled else "something else or a part of one"
         expected = "expected a .npy or .npz file of embeddings" if path == "-" else EXPECTED
-        raise FormatError(f"{place}: {expected}, got {reason}") from error
+        raise FormatError(f"{expected}, got {reason}", path=place) from error
     if len(rows.shape) != 2:
-        raise ShapeError(f"{place}: expected an array (n, d) of embeddings as rows, got shape {rows.shape}")
+        raise ShapeError(f"expected an array (n, d) of embeddings as rows, got shape {rows.shape}", path=place)
     if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
-        raise DTypeError(f"{place}: expected float16, float32 or float64, got {rows.dtype}")
+        raise DTypeError(f"expected float16, float32 or float64, got {rows.dtype}", path=place)
     return as_source(rows, str(place))
 
 
@@ -85,7 +85,7 @@ def place_of(path: str) -> Place:
 def _open(place: Place) -> Any:
     kind = kind_of(place.path)
     if place.entry is not None and kind not in _OF_SEVERAL:
-        raise FormatError(f"{place.path}: expected a file of several arrays for ::{place.entry}, got .{kind}")
+        raise FormatError(f"expected a file of several arrays for ::{place.entry}, got .{kind}", path=place.path)
     if kind == "npy":
         with np.errstate(over="raise"):  # a header that lies about its shape: its product of sizes must not wrap
             return np.lib.format.open_memmap(place.path, mode="r").view(MappedRows)
@@ -94,7 +94,7 @@ def _open(place: Place) -> Any:
     if kind in ("fvecs", "bvecs"):
         return open_vecs(place.path, kind)
     if kind not in _OF_SEVERAL:
-        raise FormatError(f"{place.path}: {EXPECTED}, got {_CALLED.get(kind, kind)}")
+        raise FormatError(f"{EXPECTED}, got {_CALLED.get(kind, kind)}", path=place.path)
     return _OF_SEVERAL[kind](place)
 
 
@@ -117,11 +117,12 @@ def _from_archive(file: IO[bytes], place: Place) -> Any:
 
 @contextmanager
 def _errors_named(place: Place) -> Iterator[None]:
-    """Put the name of the file in front of what is said about an entry of it."""
+    """Name the file in errors about an entry of it."""
     try:
         yield
     except FormatError as error:
-        raise FormatError(f"{place.file}: {str(error).removeprefix(f'{place.file}: ')}") from error
+        error.path = error.path or str(place.file)
+        raise
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Place) -> Any:

@@ -31,17 +31,17 @@ def open_hdf5(place: Place) -> EmbeddingRows:
         rows = [name for name, entry in datasets.items() if entry.ndim == 2 and entry.dtype.kind == "f"]
         name = chosen_entry(place, rows, [*datasets])
     except (OSError, RuntimeError, KeyError) as error:
-        raise FormatError(f"{place.path}: expected an HDF5 file, got a damaged one or a part of one") from error
+        raise FormatError("expected an HDF5 file, got a damaged one or a part of one", path=place.path) from error
     dataset, ids = datasets[name], id_entry([*datasets])
     if dataset.ndim != 2 or dataset.dtype.kind != "f":
-        raise FormatError(f"{place}: expected rows of floats (n, d), got {dataset.dtype} of shape {dataset.shape}")
+        raise FormatError(f"expected rows of floats (n, d), got {dataset.dtype} of shape {dataset.shape}", path=place)
     _require_stored(place, dataset)
 
     def read(start: int, stop: int) -> Floats:
         try:
             block: Floats = dataset[start:stop]
         except (OSError, RuntimeError) as error:
-            raise FormatError(f"{place}: expected rows {start} to {stop}, got damaged bytes") from error
+            raise FormatError(f"expected rows {start} to {stop}, got damaged bytes", path=place) from error
         return block
 
     return EmbeddingRows(dataset.shape, dataset.dtype, read, ids=None if ids is None else lambda: _ids(datasets[ids]))
@@ -51,7 +51,7 @@ def _require_stored(place: Place, dataset: Any) -> None:
     """Refuse rows that no bytes stand for: HDF5 makes up numbers for them, as many as a header says."""
     stored, said = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
     if said > MOST_COMPRESSED * stored:
-        raise FormatError(f"{place}: expected {said} bytes of numbers, got {stored}")
+        raise FormatError(f"expected {said} bytes of numbers, got {stored}", path=place)
 
 
 def _ids(dataset: Any) -> NDArray[Any]:

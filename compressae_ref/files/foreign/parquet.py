@@ -48,7 +48,7 @@ def open_columns(place: Place, kind: str) -> EmbeddingRows:
     kinds = {field.name: _kind_of_list(field.type) for field in schema}
     name = chosen_entry(place, [name for name, found in kinds.items() if found], schema.names)
     if kinds[name] is None:
-        raise DTypeError(f"{place}: expected a column with lists of floats, got {schema.field(name).type}")
+        raise DTypeError(f"expected a column with lists of floats, got {schema.field(name).type}", path=place)
     with damage_named(place.path):
         d = _length_of_lists(place, batches, name, schema.field(name).type)
     dtype, ids = FLOATS[str(kinds[name])], id_entry(schema.names)
@@ -126,7 +126,7 @@ def damage_named(path: str) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0][:200]
         raise FormatError(
-            f"{path}: expected a Parquet or Arrow file, got a damaged one or a part of one ({reason})"
+            f"expected a Parquet or Arrow file, got a damaged one or a part of one ({reason})", path=path
         ) from error
 
 
@@ -143,7 +143,7 @@ def _length_of_lists(place: Place, batches: Batches, name: str, kind: Any) -> in
     for batch in batches([name])[1]:
         if batch.num_rows:
             return len(batch.column(0)[0].as_py() or ())
-    raise ShapeError(f"{place}: expected at least one row, got none")
+    raise ShapeError("expected at least one row, got none", path=place)
 
 
 def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floats:
@@ -153,11 +153,11 @@ def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floa
     if wrong.any():
         row = int(np.argmax(wrong))
         got = "null" if column[row].as_py() is None else f"{int(lengths[row])}"
-        raise ShapeError(f"{place}: expected lists of {d} numbers, got {got} in row {first_row + row}")
+        raise ShapeError(f"expected lists of {d} numbers, got {got}", path=place, row=first_row + row)
     values = column.flatten()
     if values.null_count:
         row = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False))) // d
-        raise ShapeError(f"{place}: expected lists of {d} numbers, got a null among them in row {first_row + row}")
+        raise ShapeError(f"expected lists of {d} numbers, got a null among them", path=place, row=first_row + row)
     block: Floats = values.to_numpy(zero_copy_only=False).reshape(-1, d).astype(dtype, copy=False)
     return block
 
@@ -167,13 +167,13 @@ def read_ids(path: str, batches: Batches, name: str) -> NDArray[Any]:
     with damage_named(path):
         columns = [batch.column(0) for batch in batches([name])[1]]
     if any(column.null_count for column in columns):
-        raise FormatError(f"{path}: expected an id in every row of column {name!r}, got null")
+        raise FormatError(f"expected an id in every row of column {name!r}, got null", path=path)
     ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])
     if ids.dtype == object and all(isinstance(each, str) for each in ids):
         return ids.astype(np.str_)
     if ids.dtype.kind not in "iu":
         raise DTypeError(
-            f"{path}: expected ids that are whole numbers or texts in column {name!r}, got {columns[0].type}"
+            f"expected ids that are whole numbers or texts in column {name!r}, got {columns[0].type}", path=path
         )
     return ids
 

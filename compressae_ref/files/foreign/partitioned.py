@@ -70,7 +70,7 @@ def require_folder(folder: PathLike, plan: Plan) -> Path:
     if (folder / PLAN).exists():
         _require_same(folder, json.loads((folder / PLAN).read_bytes()), _facts(plan))
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DomainError(f"{folder}: expected a new or empty folder for the parts, got one with something in it")
+        raise DomainError("expected a new or empty folder for the parts, got one with something in it", path=folder)
     return folder
 
 
@@ -82,8 +82,9 @@ def _require_same(folder: Path, found: dict[str, Any], facts: dict[str, Any]) ->
     for name in {**facts, **found}:
         if facts.get(name) != found.get(name):
             raise DomainError(
-                f"{folder}: expected an empty folder, or one of an earlier run that was the same, "
-                f"got one with {name} {found.get(name)!r} in the place of {facts.get(name)!r}"
+                f"expected an empty folder, or one of an earlier run that was the same, "
+                f"got one with {name} {found.get(name)!r} in the place of {facts.get(name)!r}",
+                path=folder,
             )
 
 
@@ -104,7 +105,7 @@ def finish(folder: Path, plan: Plan) -> dict[str, Any]:
     """Write the manifest. FormatError if a part is not there."""
     _forget_halves(folder)
     if missing := plan.left(folder):
-        raise FormatError(f"{folder}: expected {part_name(missing[0][0])}, got none")
+        raise FormatError(f"expected {part_name(missing[0][0])}, got none", path=folder)
     parts = [
         {"file": part_name(start), "start": start, "stop": stop, "bytes": (folder / part_name(start)).stat().st_size}
         for start, stop in plan.parts()
@@ -135,7 +136,7 @@ def read_manifest(folder: PathLike) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     if not path.exists():
         raise FormatError(
-            f"{folder}: expected a folder with all of its parts, got one that is not finished: encode again"
+            "expected a folder with all of its parts, got one that is not finished: encode again", path=folder
         )
     try:
         manifest = json.loads(path.read_bytes())
@@ -147,7 +148,7 @@ def read_manifest(folder: PathLike) -> dict[str, Any]:
         if [part["start"] for part in manifest["parts"]] != [start for start, _ in _plan(manifest).parts()]:
             raise ValueError("parts")
     except (ValueError, TypeError, LookupError) as error:
-        raise FormatError(f"{path}: expected a manifest of version {VERSION}, got something else") from error
+        raise FormatError(f"expected a manifest of version {VERSION}, got something else", path=path) from error
     return dict(manifest)
 
 
@@ -162,7 +163,7 @@ def read_parts(folder: PathLike, manifest: dict[str, Any]) -> Iterator[Codes]:
         codes = load_codes(path)
         expected = (part["stop"] - part["start"], manifest["k"], manifest["n_latents"], manifest["model"])
         if (found := (len(codes), codes.k, codes.n_latents, codes.model)) != expected:
-            raise FormatError(f"{path}: expected rows, k, n_latents and model {expected}, got {found}")
+            raise FormatError(f"expected rows, k, n_latents and model {expected}, got {found}", path=path)
         yield codes
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import CompressaeError, FormatError
+from compressae_ref.errors import CompressaeError, FormatError, format_error
 from compressae_ref.files.foreign.rows import EmbeddingRows
 from compressae_ref.files.memory_map import map_rows
 from compressae_ref.files.npz import PathLike, Pieces
@@ -38,9 +38,9 @@ def open_tensors(path: PathLike) -> tuple[dict[str, Any], dict[str, str]]:
         with open(path, "rb") as file:  # noqa: PTH123
             return _tensors(path, file, file.seek(0, 2))
     except CompressaeError as error:
-        raise FormatError(f"{path}: {error}") from error
+        raise format_error(path, error) from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{path}: expected the header of a .safetensors file, got something else") from error
+        raise FormatError("expected the header of a .safetensors file, got something else", path=path) from error
 
 
 def _tensors(path: PathLike, file: IO[bytes], size: int) -> tuple[dict[str, Any], dict[str, str]]:
@@ -74,11 +74,11 @@ def _check_tiling(offsets: list[Any], size: int) -> None:
 
 def _tensor(path: PathLike, name: str, entry: Any, base: int) -> Any:
     if entry["dtype"] not in DTYPES:
-        raise FormatError(f"{name}: expected a dtype of {', '.join(DTYPES)}, got {entry['dtype']}")
+        raise FormatError(f"expected a dtype of {', '.join(DTYPES)}, got {entry['dtype']}", argument=name)
     shape, dtype, (start, stop) = tuple(entry["shape"]), np.dtype(DTYPES[entry["dtype"]]), entry["data_offsets"]
     if not all(type(side) is int and side >= 0 for side in shape) or math.prod(shape) * dtype.itemsize != stop - start:
         raise FormatError(
-            f"{name}: expected {stop - start} bytes by its offsets, got shape {shape} of {entry['dtype']}"
+            f"expected {stop - start} bytes by its offsets, got shape {shape} of {entry['dtype']}", argument=name
         )
     mapped = map_rows(str(path), dtype, shape, base + start)
     return _from_bfloat16(mapped) if entry["dtype"] == "BF16" else mapped

@@ -66,19 +66,19 @@ def kind_by_name(path: str | os.PathLike[str]) -> str:
 def _by_name(path: Path, fitting: list[str], *, pickled: bool) -> str:
     name = kind_by_name(path)
     if path.suffix.lower() in OF_WHOLE_NUMBERS:
-        raise FormatError(f"{path}: expected embeddings, got whole numbers, by its name: numbers of rows")
+        raise FormatError("expected embeddings, got whole numbers, by its name: numbers of rows", path=path)
     if name in fitting:
         return name
     if not fitting and pickled:  # a number of rows may begin with the same bytes
         return "pickle"
     if name in _FITS:
-        raise FormatError(f"{path}: expected the size that its header as a .{name} file says, got another")
+        raise FormatError(f"expected the size that its header as a .{name} file says, got another", path=path)
     if len(fitting) > 1:
-        raise FormatError(f"{path}: expected a name that says which it is, got what could be {' or '.join(fitting)}")
+        raise FormatError(f"expected a name that says which it is, got what could be {' or '.join(fitting)}", path=path)
     if not fitting:
         raise FormatError(
-            f"{path}: expected a file of {', '.join(EMBEDDING_NAMES)} or of this package, "
-            "got something else or a part of one"
+            f"expected a file of {', '.join(EMBEDDING_NAMES)} or of this package, got something else or a part of one",
+            path=path,
         )
     return fitting[0]
 

@@ -33,7 +33,7 @@ def require_format(path: PathLike, kinds: Iterable[str]) -> str:
     """What the end of a name calls one of some formats; FormatError, before any work, for another."""
     kind = kind_by_name(path)
     if kind not in kinds:
-        raise FormatError(f"{path}: expected a name that ends in {', '.join(f'.{name}' for name in kinds)}")
+        raise FormatError(f"expected a name that ends in {', '.join(f'.{name}' for name in kinds)}", path=path)
     return kind
 
 
@@ -102,7 +102,7 @@ def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray
     """
     kind = require_code_format(path)
     if ids is not None and len(ids) != n:
-        raise DomainError(f"ids: expected one for each of {n} rows, got {len(ids)}")
+        raise DomainError(f"expected one for each of {n} rows, got {len(ids)}", argument="ids")
     numbers = np.arange(n) if ids is None else ids
     if kind == "npz":
         save_code_blocks(path, blocks, n, ids)

@@ -23,9 +23,9 @@ def read_folder(path: PathLike, config: str, weights: str) -> tuple[dict[str, An
     try:
         found = json.loads((Path(path) / config).read_bytes())
     except ValueError as error:
-        raise FormatError(f"{Path(path) / config}: expected a configuration in JSON, got something else") from error
+        raise FormatError("expected a configuration in JSON, got something else", path=Path(path) / config) from error
     if not isinstance(found, dict):
-        raise FormatError(f"{Path(path) / config}: expected settings by name, got {type(found).__name__}")
+        raise FormatError(f"expected settings by name, got {type(found).__name__}", path=Path(path) / config)
     return found, open_tensors(Path(path) / weights)[0]
 
 
@@ -39,7 +39,7 @@ def write_folder(path: PathLike, files: Mapping[str, Mapping[str, Any]]) -> None
     """
     path = Path(path)
     if path.exists():
-        raise DomainError(f"{path}: expected the name of a new folder, got one that is there")
+        raise DomainError("expected the name of a new folder, got one that is there", path=path)
     require_writable(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -58,8 +58,8 @@ def write_folder(path: PathLike, files: Mapping[str, Mapping[str, Any]]) -> None
 def tensor(tensors: Mapping[str, Any], name: str, path: PathLike, ndim: int) -> NDArray[Any]:
     """A tensor that must be there with so many dimensions."""
     if name not in tensors:
-        raise FormatError(f"{path}: expected a tensor {name}, got {', '.join(tensors) or 'none'}")
+        raise FormatError(f"expected a tensor {name}, got {', '.join(tensors) or 'none'}", path=path)
     array = np.array(tensors[name])
     if array.ndim != ndim:
-        raise FormatError(f"{path}: expected {name} with {ndim} dimensions, got shape {array.shape}")
+        raise FormatError(f"expected {name} with {ndim} dimensions, got shape {array.shape}", path=path)
     return array.astype(np.float32) if array.dtype == np.float16 else array

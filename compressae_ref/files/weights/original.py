@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.checks import as_k, as_params
-from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.errors import DomainError, FormatError, format_error
 from compressae_ref.files.foreign.safetensors import open_tensors, write_tensors
 from compressae_ref.files.npz import PathLike, Pieces, replacing
 from compressae_ref.model import Model
@@ -43,7 +43,9 @@ def load_state(path: PathLike, kind: str, k: int | None = None) -> Model:
     tensors, metadata = open_tensors(path) if kind == "safetensors" else (_unpickled(path), {})
     missing = [name for name in NAMES if name not in tensors]
     if missing:
-        raise FormatError(f"{path}: expected tensors {', '.join(NAMES)}, got {', '.join(map(str, tensors)) or 'none'}")
+        raise FormatError(
+            f"expected tensors {', '.join(NAMES)}, got {', '.join(map(str, tensors)) or 'none'}", path=path
+        )
     arrays = {ours: tensors[name] for name, ours in NAMES.items()}
     said, training = _facts(path, metadata)
     return model_of(path, arrays, said if k is None else k, training)
@@ -52,12 +54,12 @@ def load_state(path: PathLike, kind: str, k: int | None = None) -> Model:
 def model_of(path: PathLike, arrays: Mapping[str, Any], k: Any, training: Mapping[str, Any] | None = None) -> Model:
     """A checked model; errors name the file or folder. float16 becomes float32, which holds it exactly."""
     if k is None:
-        raise DomainError(f"{path}: expected k for weights that do not say it (--k), got none")
+        raise DomainError("expected k for weights that do not say it (--k), got none", path=path)
     try:
         params = as_params(Params(**{name: _wide(array) for name, array in arrays.items()}))
         return Model(params, as_k(k, params.n_latents), training or {})
     except ValueError as error:
-        raise FormatError(f"{path}: {error}") from error
+        raise format_error(path, error) from error
 
 
 def _wide(array: Any) -> NDArray[Any]:
@@ -69,9 +71,9 @@ def _facts(path: PathLike, metadata: Mapping[str, str]) -> tuple[Any, dict[str, 
     try:
         said, training = json.loads(metadata.get("k", "null")), json.loads(metadata.get("training", "{}"))
     except ValueError as error:
-        raise FormatError(f"{path}: expected k and training as JSON in the metadata, got something else") from error
+        raise FormatError("expected k and training as JSON in the metadata, got something else", path=path) from error
     if not isinstance(training, dict):
-        raise FormatError(f"{path}: expected training settings by name, got {training!r}")
+        raise FormatError(f"expected training settings by name, got {training!r}", path=path)
     return said, training
 
 
@@ -84,7 +86,7 @@ def _unpickled(path: PathLike) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise
     except Exception as error:  # unpicklers raise anything
-        raise FormatError(f"{path}: expected a state dict of tensors, got something else or a part of one") from error
+        raise FormatError("expected a state dict of tensors, got something else or a part of one", path=path) from error
     return {name: _numpy(tensor, torch) for name, tensor in tensors.items()}
 
 

@@ -32,11 +32,15 @@ def load_saelens(path: PathLike, k: int | None = None) -> Model:
     config, tensors = read_folder(path, CONFIG, WEIGHTS)
     for name, needed in REQUIRED.items():
         if (found := config.get(name, needed if name != "architecture" else None)) != needed:
-            raise FormatError(f"{path}: expected {name} {needed!r}, as a CompresSAE encodes unit rows, got {found!r}")
+            raise FormatError(
+                f"expected {name} {needed!r}, as a CompresSAE encodes unit rows, got {found!r}", path=path
+            )
     W_enc, W_dec = tensor(tensors, "W_enc", path, 2), tensor(tensors, "W_dec", path, 2)
     b_enc, b_dec = tensor(tensors, "b_enc", path, 1), tensor(tensors, "b_dec", path, 1)
     if b_dec.any():
-        raise FormatError(f"{path}: expected b_dec of zeros, as a CompresSAE's decoder has no bias, got other numbers")
+        raise FormatError(
+            "expected b_dec of zeros, as a CompresSAE's decoder has no bias, got other numbers", path=path
+        )
     if config.get("rescale_acts_by_decoder_norm"):  # it multiplies by the norms of the atoms, and divides them by those
         norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
         W_enc, b_enc, W_dec = W_enc * norms, b_enc * norms, W_dec / norms[:, None]

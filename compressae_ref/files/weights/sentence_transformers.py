@@ -38,15 +38,16 @@ def load_sentence_transformers(path: PathLike, k: int | None = None) -> Model:
     """
     config, tensors = read_folder(path, CONFIG, WEIGHTS)
     if config.get("normalize"):
-        raise FormatError(f"{path}: expected no layer normalisation, as a CompresSAE takes unit rows, got normalize")
+        raise FormatError("expected no layer normalisation, as a CompresSAE takes unit rows, got normalize", path=path)
     shared = "decoder.linear.weight" if "encoder.weight" not in tensors else "encoder.weight"  # one array, two names
     weight, bias = tensor(tensors, shared, path, 2), tensor(tensors, "latent_bias", path, 1)
     if tensor(tensors, "pre_bias", path, 1).any():
-        raise FormatError(f"{path}: expected pre_bias of zeros, as a CompresSAE's decoder has no bias, got others")
+        raise FormatError("expected pre_bias of zeros, as a CompresSAE's decoder has no bias, got others", path=path)
     if not (_paired(weight) and _paired(bias)):
         raise FormatError(
-            f"{path}: expected latents in pairs of weights and their negatives: a module that cuts off negative "
-            "pre-activations is a CompresSAE with split signs only then"
+            "expected latents in pairs of weights and their negatives: a module that cuts off negative "
+            "pre-activations is a CompresSAE with split signs only then",
+            path=path,
         )
     arrays = {"W_enc": weight[::2].T, "b_enc": bias[::2], "W_dec": _decoder(Path(path), weight[::2])}
     return model_of(path, arrays, config.get("k") if k is None else k)
