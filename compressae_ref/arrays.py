@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.errors import BackendError
+
 Floats = NDArray[np.floating[Any]]
 """float32 or float64; every function keeps the dtype of what comes in."""
 Indices = NDArray[np.int32]
@@ -40,6 +42,13 @@ def aligned_copy(array: Floats) -> Floats:
 def on_device(array: Any) -> bool:
     """Whether an array lies in the memory of a CUDA device."""
     return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+
+
+def host_array(x: Any, name: str) -> NDArray[Any]:
+    """``np.asarray`` of what lies in the computer's memory; BackendError for an array on a device."""
+    if on_device(x):
+        raise BackendError("expected an array in the computer's memory, got one on a CUDA device", argument=name)
+    return np.asarray(x)
 
 
 def to_host(array: Any) -> Any:

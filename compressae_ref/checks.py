@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.arrays import Bools, Floats, on_device
-from compressae_ref.errors import BackendError, CompressaeError, DomainError, DTypeError, ShapeError
+from compressae_ref.arrays import Bools, Floats, host_array
+from compressae_ref.errors import CompressaeError, DomainError, DTypeError, ShapeError
 from compressae_ref.params import Params
 
 ZeroRows = Literal["error", "empty"]
@@ -37,9 +37,7 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
         For another number of dimensions or a wrong dimension; for integers, objects and complex numbers; for a row that
         is not finite (R3) or zero (R4).
     """
-    if on_device(x):
-        raise BackendError("expected an array in the computer's memory, got one on a CUDA device", argument=name)
-    array = np.asarray(x)
+    array = host_array(x, name)
     check_kind(array.shape, array.dtype, name, d)
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
     infinite, zero = np.logical_not(np.isfinite(block).all(axis=1)), np.logical_not(block.any(axis=1))
@@ -63,6 +61,11 @@ def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool
     if bad.any() and not infinite[np.argmax(bad)]:
         reject(bad, "expected rows that are not zero, got a zero row", name, first_row)
     reject(bad, "expected finite numbers, got NaN or infinity", name, first_row)
+
+
+def reject_codes(infinite: Any, name: str, first_row: int) -> None:
+    """Raise for the first row whose code is not finite: weights that are too large overflow."""
+    reject(infinite, "expected rows whose codes are finite, got a code with NaN or infinity", name, first_row)
 
 
 def as_zero_rows(zero_rows: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Bools, Floats, Indices, on_device, to_host
+from compressae_ref.arrays import Bools, Floats, Indices
 from compressae_ref.checks import as_whole
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
@@ -95,15 +95,15 @@ class Codes:
         """The same codes with values of another dtype; themselves, if it is the same."""
         if self.values.dtype == dtype:
             return self
-        if on_device(self.values):
-            raise DTypeError(
-                f"expected {dtype} for codes on a device, got {self.values.dtype}: to_host() first", argument="codes"
-            )
         return self._like(self.indices, self.values.astype(dtype))
 
     def to_host(self) -> Codes:
         """The same codes in the computer's memory: themselves, unless they lie on a device."""
-        return self._like(to_host(self.indices), to_host(self.values)) if on_device(self.values) else self
+        return self
+
+    def on(self, backend: str) -> Codes:
+        """The same codes for the kernels of a backend; BackendError for codes on a device where it does not compute."""
+        return self
 
     def truncate(self, k: int) -> Codes:
         """The k largest stored entries of each row by |value|, ties to the lower index (R2).
@@ -181,7 +181,7 @@ class Codes:
         return first._like(*stacked)
 
     def _like(self, indices: Indices, values: Floats) -> Codes:
-        return Codes.trusted(indices, values, self.n_latents, self.model)
+        return type(self).trusted(indices, values, self.n_latents, self.model)
 
 
 def _as_indices(indices: Any) -> Indices:

@@ -21,6 +21,7 @@ from compressae_ref.training.batches import shuffled_batches
 from compressae_ref.training.fit import fit
 from compressae_ref.training.settings import TrainConfig, described, make_config, resolve
 from compressae_ref.training.step import TrainState, init_state, train_step
+from compressae_ref.unit_blocks import HostRows
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -127,7 +128,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         state = getattr(self, "_state", None)
         x = self._to_train_on(X, reset=state is None)
         if state is None:
-            config = resolve(make_config(self._config(), None, {"validation_rows": 0, "steps": 1}), x)
+            config = resolve(make_config(self._config(), None, {"validation_rows": 0, "steps": 1}), HostRows(x))
             rng = np.random.default_rng(config.seed)
             params = init_params(
                 x.shape[1], config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32"

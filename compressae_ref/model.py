@@ -9,50 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.arrays import Bools, Floats, on_device
+from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import ZeroRows, as_k, as_zero_rows, reject
+from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
-from compressae_ref.device import encode_on_device, needs_cuda, placed
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.params import Params
-from compressae_ref.row_source import RowSource, as_source, read_block
+from compressae_ref.row_source import RowSource
+from compressae_ref.unit_blocks import Rows, open_rows, unit_blocks
 
 AUX_WEIGHT = 1 / 8
 """Weight λ of the auxiliary loss in the original code."""
-
-FINITE_CODES = "expected rows whose codes are finite, got a code with NaN or infinity"
-
-ROWS_PER_BLOCK = 2048
-"""Rows whose (rows, h) pre-activations are in memory at once; it changes no bit."""
 
 
 def aux_k(k: int, n_latents: int) -> int:
     """k_aux = min(4k, h) (R5)."""
     # spec: "k_aux = min(4k, h)."
     return min(4 * k, n_latents)
-
-
-def unit_rows(x: Floats, dtype: Any, backend: Backend | None = None) -> Floats:
-    """Unit rows in ``dtype``, normalised in the wider of it and the data's own: no scale over- or underflows.  (E3)"""
-    kernels = get_backend("numpy") if backend is None else backend
-    return kernels.cast(kernels.normalize_rows(kernels.cast(x, np.result_type(x.dtype, dtype))), dtype)
-
-
-def unit_block(
-    source: RowSource, first_row: int, params: Params, zero_rows: ZeroRows, backend: Backend
-) -> tuple[Floats, Bools]:
-    """Checked unit rows of a block, where the backend wants them, and which are zero: those get any direction."""
-    block = read_block(source, first_row, ROWS_PER_BLOCK, d=params.d, zeros=as_zero_rows(zero_rows))
-    zero: Bools = ~np.any(block, axis=1)
-    return unit_rows(backend.place(np.where(zero[:, None], 1, block)), params.dtype, backend), zero
-
-
-def emptied(codes: Codes, zero: Bools, model: str | None) -> Codes:
-    """Codes of ``model``, those of ``zero`` rows without a value (R4)."""
-    # spec: "on request it gets a code of zeros at the indices 0 to k − 1"
-    codes.indices[zero], codes.values[zero] = np.arange(codes.k), 0
-    return Codes.trusted(codes.indices, codes.values, codes.n_latents, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +61,9 @@ class Model:
         ------
         ShapeError, DTypeError, DomainError
         """
-        if on_device(x):
-            return encode_on_device(self.params, x, self._k(k), zero_rows, get_backend(backend), self.digest)
-        return Codes.concatenate(list(self.encode_blocks(x, k, zero_rows=zero_rows, backend=backend)))
+        kernels = get_backend(backend)
+        rows = open_rows(x, kernels, d=self.params.d)
+        return rows.join(list(self.encode_rows(rows, self._k(k), zero_rows, kernels)))
 
     def encode_blocks(
         self,
@@ -102,28 +75,28 @@ class Model:
         first_row: int = 0,
     ) -> Iterator[Codes]:
         """The codes of `encode` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
-        source, kernels = as_source(x), get_backend(backend)
-        k = self._k(k)
-        for start in range(first_row, len(source), ROWS_PER_BLOCK):
-            yield self._encode_block(source, k, start, zero_rows, kernels)
+        kernels = get_backend(backend)
+        yield from self.encode_rows(open_rows(x, kernels, d=self.params.d), self._k(k), zero_rows, kernels, first_row)
+
+    def encode_rows(
+        self, rows: Rows, k: int, zero_rows: ZeroRows, backend: Backend, first_row: int = 0
+    ) -> Iterator[Codes]:
+        """The codes of an open reader, block by block; k is checked already."""
+        params = backend.place_params(self.params)
+        for block in unit_blocks(rows, params.dtype, backend, zero_rows, first_row):
+            with np.errstate(over="ignore", invalid="ignore"):  # `finish` refuses NaN and infinity
+                codes = backend.encode(block.x_unit, params.W_enc, params.b_enc, k)
+            yield rows.finish(codes, block.zero, block.start, self.digest)
 
     def _k(self, k: int | None) -> int:
         return as_k(self.k if k is None else k, self.params.n_latents)
-
-    def _encode_block(self, source: RowSource, k: int, first_row: int, zero_rows: ZeroRows, backend: Backend) -> Codes:
-        x_unit, zero = unit_block(source, first_row, self.params, zero_rows, backend)
-        with np.errstate(over="ignore", invalid="ignore"):  # looked at in the next line
-            params = placed(self.params, backend)
-            codes = backend.encode(x_unit, params.W_enc, params.b_enc, k).to_host()
-        reject(~np.isfinite(codes.values).all(axis=1), FINITE_CODES, "x", first_row)
-        return emptied(codes, zero, self.digest)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
         """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""
         self.check_codes(codes)
         kernels = get_backend(backend)
-        needs_cuda(codes.values, kernels, "codes")
-        return kernels.decode(codes.astype(self.params.dtype), placed(self.params, kernels).W_dec)
+        codes = codes.on(kernels.name).astype(self.params.dtype)
+        return kernels.decode(codes, kernels.place_params(self.params).W_dec)
 
     def check_codes(self, codes: Codes, name: str = "codes") -> None:
         """Raise where codes cannot come from this model: another number of latents, or another model's digest."""

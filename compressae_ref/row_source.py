@@ -45,14 +45,14 @@ class Head:
         return self._source[start:stop]
 
 
-def as_source(x: Any, name: str = "x") -> RowSource:
-    """``x`` itself where it can give slices of rows, else as an array; refused if it has no rows."""
+def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
+    """``x`` itself if it returns slices of rows, else as an array. Without rows it is refused, unless ``empty``."""
     source = (
         x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
     )
     if getattr(source, "ndim", 2) != 2:
         raise ShapeError(f"expected an array (n, d) of embeddings as rows, got shape {source.shape}", argument=name)
-    if len(source) == 0:
+    if len(source) == 0 and not empty:
         raise ShapeError("expected at least one row, got none", argument=name)
     kind = getattr(getattr(source, "dtype", None), "kind", "f")
     if kind != "f":
@@ -71,7 +71,10 @@ def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Float
     block = as_embeddings(source[start : start + rows], first_row=start, **checks)
     expected = min(rows, len(source) - start)
     if len(block) != expected:
-        raise ShapeError(f"expected {expected} rows from row {start} of {len(source)}, got {len(block)}", argument="x")
+        raise ShapeError(
+            f"expected {expected} rows from row {start} of {len(source)}, got {len(block)}",
+            argument=checks.get("name", "x"),
+        )
     return block
 
 

@@ -142,7 +142,7 @@ def test_a_split_code_has_no_model(here):
         ("convert x.npy -o y.txt", "y.txt: expected a name that ends in .npy, .npz, .fbin"),
         ("convert x.npy -o x.npy", "expected an output that is not an input"),
         ("convert x.npy -o y.csr", "y.csr: expected a name that ends in"),
-        ("convert x.npy -o y.bvecs", "x.npy: expected numbers that uint8 holds exactly, got others in row 0"),
+        ("convert x.npy -o y.bvecs", "x.npy: expected numbers that uint8 holds exactly, got "),
         ("convert x.npy -o y.fbin --k 3", "expected --k for model, got embeddings"),
         ("convert codes.npz -o y.npz --dtype float16", "expected --dtype for embeddings, got codes"),
         ("convert codes.npz -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),

@@ -28,6 +28,7 @@ from compressae_ref import (
     save_model,
     search,
     sparse_cosine,
+    unit_blocks,
 )
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.encode import pre_bound
@@ -52,6 +53,7 @@ if not ON_CUDA:
 from numba import cuda
 
 from compressae_ref.backends.cuda import launch, product
+from compressae_ref.backends.cuda.embeddings import cast
 from compressae_ref.backends.cuda.launch import F2, KERNELS, Kernel, kernel
 from compressae_ref.backends.cuda.memory import place
 
@@ -273,8 +275,8 @@ def test_nothing_is_copied_that_need_not_be(monkeypatch):
     x = place(X)
     monkeypatch.setattr(cuda, "to_device", lambda *_: pytest.fail("an upload"))
     assert place(x) is x
-    assert CUDA.cast(x, np.float32) is x
-    x_unit = CUDA.normalize_rows(x)
+    assert cast(x, np.float32) is x
+    x_unit = CUDA.unit_rows(x, x.dtype)
     assert on_a_device(x_unit, CUDA.pair_dots(x_unit, x_unit))
 
 
@@ -370,7 +372,7 @@ def test_evaluation_takes_the_backend_like_all_others():
 @pytest.mark.parametrize("make", [place, Tensor])
 @pytest.mark.parametrize("what", ["nan", "zero", "infinite"])
 def test_bad_rows_on_the_device_are_named_as_elsewhere(make, what, monkeypatch):
-    monkeypatch.setattr(encoding, "ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(unit_blocks, "ROWS_PER_BLOCK", 16)
     x = X.copy()
     x[37] = {"nan": np.nan, "zero": 0, "infinite": np.inf}[what]
     for there in (lambda: MODEL.encode(make(x), backend="cuda"), lambda: fit(make(x), backend="cuda", **TRAINING)):
@@ -517,9 +519,16 @@ def test_codes_of_the_device_are_brought_here_by_all_that_needs_them(tmp_path):
     assert_same_bits(sparse_cosine(codes, codes, backend="cuda"), sparse_cosine(CODES[:5], CODES[:5], backend="numpy"))
     packed = pack(codes, backend="cuda")
     assert_same_codes(packed.unpack(backend="cuda"), pack(CODES[:5], backend="numpy").unpack(backend="numpy"))
-    anonymous = Codes.trusted(codes.indices, codes.values, H)
+    anonymous = type(codes).trusted(codes.indices, codes.values, H)
     with pytest.raises(DTypeError, match="expected float64 for codes on a device, got float32"):
         Model(MODEL.params.map(lambda array: array.astype("f8")), K).decode(anonymous, backend="cuda")
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_codes_on_the_device_need_the_backend_that_runs_there(name):
+    codes = MODEL.encode(place(X[:5]), backend="cuda")
+    with pytest.raises(BackendError, match=r"^codes: expected an array in .* use backend='cuda'$"):
+        MODEL.decode(codes, backend=name)
 
 
 def test_parameters_are_copied_to_the_device_once(monkeypatch):

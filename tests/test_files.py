@@ -466,7 +466,7 @@ long_row_3 = np.where(np.arange(H)[:, None] == 3, 2, 1).astype("f4") * P.W_dec
         ({"W_enc": nan_in_row_2}, "finite numbers in W_enc, got NaN or infinity in row 2"),
         ({"b_enc": np.full(H, np.inf, "f4")}, "finite numbers in b_enc"),
         ({"W_dec": np.full_like(P.W_dec, -np.inf)}, "finite numbers in W_dec"),
-        ({"W_dec": long_row_3}, "unit rows in W_dec, got another norm in row 3"),
+        ({"W_dec": long_row_3}, "unit rows in W_dec, got one of norm "),
         ({"W_dec": np.zeros_like(P.W_dec)}, "unit rows in W_dec"),
         ({"W_enc": -P.W_enc}, "digest"),
         ({"b_enc": np.nextafter(P.b_enc, np.float32(1))}, "digest"),

@@ -265,7 +265,7 @@ def put(name, value, at=...):
         (lambda arrays: {**arrays, "ids": arrays["norms"]}, "an id of each item"),
         (lambda arrays: {**arrays, "indices": arrays["indices"].astype("i8")}, "indices and values of one shape"),
         (lambda arrays: {**arrays, "meta": np.array("{}")}, "an index file of this package"),
-        (lambda arrays: {**arrays, "meta": np.array("[")}, "got something else or a part"),
+        (lambda arrays: {**arrays, "meta": np.array("[")}, "got one that cannot be read"),
         (lambda arrays: {**arrays, "meta": meta(arrays, version=2)}, "an index file of version 1, got version 2"),
         (lambda arrays: {**arrays, "meta": meta(arrays, version=True)}, "an index file of version 1, got version True"),
         (lambda arrays: {**arrays, "meta": meta(arrays, space="flat")}, "space: expected one of"),

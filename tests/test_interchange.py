@@ -222,7 +222,7 @@ OTHERS = {
     "atoms of any length": (
         "saelens",
         change(SAE, W_dec=lambda w: w * 2),
-        "unit rows in W_dec, got another norm in row 0",
+        "unit rows in W_dec, got one of norm ",
     ),
     "no W_enc": ("saelens", change(SAE, W_enc=None), "expected a tensor W_enc, got W_dec, b_dec, b_enc|got b_enc"),
     "a flat W_enc": ("saelens", change(SAE, W_enc=lambda w: w.ravel()), "W_enc with 2 dimensions"),

@@ -58,7 +58,7 @@ def test_the_equations_and_rules_that_the_code_cites_are_in_the_specification():
     spec = "".join((ROOT / "spec" / name).read_text("utf-8") for name in PAGES)
     stated = set(re.findall(r"\*\*([ER]\d+'*)\*\*", spec))
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "compressae_ref").rglob("*.py"))
-    cited = set(re.findall(r"\(([ER]\d+'*)\)", code))
+    cited = set(re.findall(r"\b([ER]\d{1,2}(?!\w)'*)", code))
     assert cited <= stated, cited - stated
     assert not stated - cited, stated - cited
 

@@ -138,8 +138,7 @@ def test_one_call_blocks_and_two_steps_are_one_thing(problem, data):
     wide = model.encode(problem.x, k=min(4 * problem.k, h) if m is None else m)
     truth = refine(wide, problem.x, problem.params, problem.k, backend="numpy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refine_module, "ROWS_PER_BLOCK", 3)
-        patch.setattr("compressae_ref.model.ROWS_PER_BLOCK", 3)
+        patch.setattr("compressae_ref.unit_blocks.ROWS_PER_BLOCK", 3)
         assert_same_codes(encode_refined(problem.x, model, candidates=m), truth)
         assert_same_codes(refine(wide, problem.x * 2, problem.params, problem.k), truth)
     assert truth.model == model.digest

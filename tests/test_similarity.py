@@ -189,7 +189,7 @@ def test_what_search_refuses(small):
         (
             lambda: search(queries, codes, space="asymmetric", query_k=4, model=model),
             DomainError,
-            "query_k: expected a space in which queries have so many entries",
+            "query_k: expected a space whose queries have a number of entries",
         ),
         (lambda: search(queries[:, :5], codes, model=model), ShapeError, "queries: expected d = 12.*got 5"),
         (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),

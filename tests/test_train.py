@@ -16,6 +16,7 @@ from compressae_ref.checks import as_params
 from compressae_ref.files.model_file import save_model
 from compressae_ref.training.batches import held_out_rows, shuffled_batches
 from compressae_ref.training.settings import PRESETS, default_latents, default_steps, learning_rate, resolve
+from compressae_ref.unit_blocks import HostRows
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 
@@ -226,7 +227,7 @@ def test_an_exception_of_the_callback_ends_the_training(x):
 
 
 def test_the_papers_preset():
-    config = resolve(TrainConfig(**PRESETS["paper"]), np.ones((200_000, 2), "f4"))
+    config = resolve(TrainConfig(**PRESETS["paper"]), HostRows(np.ones((200_000, 2), "f4")))
     assert (config.n_latents, config.k, config.batch_size, config.steps, config.init) == (
         4096,
         32,
@@ -247,7 +248,7 @@ def test_defaults_for_few_and_for_many_rows():
         4096,
         4096,
     ]
-    few = resolve(TrainConfig(n_latents=8, k=2), np.ones((10, 2), "f4"))
+    few = resolve(TrainConfig(n_latents=8, k=2), HostRows(np.ones((10, 2), "f4")))
     assert (few.batch_size, few.validation_rows, few.dtype) == (10, 0, "float32")
 
 
@@ -374,7 +375,7 @@ def test_r9_the_tied_start():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"W_dec": np.ones((3, 2))}, "expected unit rows in W_dec, got another norm in row 0"),
+        ({"W_dec": np.ones((3, 2))}, r"expected unit rows in W_dec, got one of norm 1.41421 in row 0"),
         ({"b_enc": np.zeros(4)}, r"expected W_enc \(d, h\), b_enc \(h,\)"),
         ({"W_enc": np.full((2, 3), np.nan)}, "finite numbers in W_enc"),
         ({"b_enc": np.zeros(3, "f4")}, "all float32 or all float64, got float32, float64"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from compressae_ref.backends.ranking import Hits, Items, Queries
+    from compressae_ref.params import Params
 
 BACKENDS = ("numpy", "numba", "cuda")
 
@@ -35,11 +36,14 @@ class Backend(Protocol):
     def place(self, array: Any) -> Any:
         """An array where the kernels run: itself, or a copy on a device. What a kernel makes of it is there, too."""
 
-    def cast(self, x: Floats, dtype: Any) -> Floats:
-        """An array (n, d) in another dtype; itself, if it has it."""
+    def fetch(self, array: Any) -> Any:
+        """An array in the memory of the processor: itself, or a copy of one on a device."""
 
-    def normalize_rows(self, x: Floats) -> Floats:
-        """`reference.unit_rows`, in the dtype of x."""
+    def place_params(self, params: Params) -> Params:
+        """The parameters of a model where the kernels run: themselves, or a copy that is made once."""
+
+    def unit_rows(self, x: Floats, dtype: Any) -> Floats:
+        """`reference.unit_rows`."""
 
     def encode(self, x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
         """`reference.abs_topk` of `reference.pre_activations`."""

@@ -8,11 +8,11 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
-from compressae_ref.device import placed
 from compressae_ref.errors import DomainError, ShapeError
-from compressae_ref.model import ROWS_PER_BLOCK, Model, aux_k, emptied, unit_block
+from compressae_ref.model import Model, aux_k
 from compressae_ref.params import Params
 from compressae_ref.row_source import RowSource, as_source
+from compressae_ref.unit_blocks import HostRows, unit_blocks
 
 TABLE_BYTES = 1 << 29
 """The dots of all pairs of atoms are kept where they take no more than this."""
@@ -60,20 +60,24 @@ def refine(
     ------
     ShapeError, DTypeError, DomainError
     """
-    source, codes, k = as_source(x), codes.to_host(), as_k(codes.k if k is None else k, params.n_latents)
+    rows, codes, k = (
+        HostRows(as_source(x), d=params.d),
+        codes.to_host(),
+        as_k(codes.k if k is None else k, params.n_latents),
+    )
     _check_candidates(k, codes.k)
     model = Model(params, k)
     model.check_codes(codes)
-    if len(codes) != len(source):
-        raise ShapeError(f"expected codes and x of as many rows, got {len(codes)} and {len(source)}", argument="refine")
+    if len(codes) != len(rows):
+        raise ShapeError(f"expected codes and x of as many rows, got {len(codes)} and {len(rows)}", argument="refine")
     kernels = get_backend(backend)
-    dots = _dots_for(len(source), k, codes.k, params.W_dec, kernels)
+    dots = _dots_for(len(rows), k, codes.k, params.W_dec, kernels)
     parts = []
-    for start in range(0, len(source), ROWS_PER_BLOCK):
-        x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
-        refined = kernels.refine_unit(codes[start : start + ROWS_PER_BLOCK], x_unit, params.W_dec, k, dots)
-        parts.append(emptied(refined, zero, model.digest))
-    return Codes.concatenate(parts)
+    for block in unit_blocks(rows, params.dtype, kernels, zero_rows):
+        some = codes[block.start : block.start + len(block.zero)]
+        refined = kernels.refine_unit(some, block.x_unit, params.W_dec, k, dots)
+        parts.append(rows.finish(refined, block.zero, block.start, model.digest))
+    return rows.join(parts)
 
 
 def encode_refined(
@@ -100,13 +104,12 @@ def refined_blocks(
     first_row: int = 0,
 ) -> Iterator[Codes]:
     """The codes of `encode_refined` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
-    params, source, kernels = model.params, as_source(x), get_backend(backend)
+    params, rows, kernels = model.params, HostRows(as_source(x), d=model.params.d), get_backend(backend)
     k = as_k(model.k if k is None else k, params.n_latents)
     m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")
     _check_candidates(k, m)
-    dots = _dots_for(len(source), k, m, params.W_dec, kernels)
-    for start in range(first_row, len(source), ROWS_PER_BLOCK):
-        x_unit, zero = unit_block(source, start, params, zero_rows, kernels)
-        there = placed(params, kernels)
-        wide = kernels.encode(x_unit, there.W_enc, there.b_enc, m)
-        yield emptied(kernels.refine_unit(wide, x_unit, params.W_dec, k, dots), zero, model.digest)
+    dots, there = _dots_for(len(rows), k, m, params.W_dec, kernels), kernels.place_params(params)
+    for block in unit_blocks(rows, params.dtype, kernels, zero_rows, first_row):
+        wide = kernels.encode(block.x_unit, there.W_enc, there.b_enc, m)
+        refined = kernels.refine_unit(wide, block.x_unit, params.W_dec, k, dots)
+        yield rows.finish(refined, block.zero, block.start, model.digest)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import to_host
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
 from compressae_ref.checks import as_whole
@@ -19,7 +18,7 @@ from compressae_ref.item_ids import Ids, as_ids
 from compressae_ref.model import Model
 from compressae_ref.retrieval.index_file import codes_of, damaged, ids_of, norms_of, read_index, write_index
 from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
-from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, item_norms, needed
+from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, checked_item_norms, needed
 
 
 class Index:
@@ -101,7 +100,7 @@ class Index:
         if codes.k != self.like.k:
             raise ShapeError(f"expected k = {self.like.k} entries as in the index, got {codes.k}", argument="codes")
         codes = codes.astype(self.like.values.dtype)
-        norms = item_norms(self.space, codes, self.model, self.backend)
+        norms = checked_item_norms(self.space, codes, self.model, self.backend)
         self._ids.add(None if ids is None else as_ids(ids), len(codes))
         if len(codes):
             added = Segment.of(codes, norms, self.backend)
@@ -222,7 +221,7 @@ class Index:
         """The best of ``hits`` by asymmetric cosine."""
         if isinstance(queries, Codes):
             raise DomainError("expected dense embeddings to rescore by, got codes", argument="queries")
-        u = to_host(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
+        u = self.backend.fetch(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
         for segment in self._segments:
             self._need_norms_hat(segment)
         scores = np.empty(hits.ids.shape, u.dtype)
@@ -236,7 +235,7 @@ class Index:
         if segment.norms_hat is None:
             known = self.space != "sparse"
             segment.norms_hat = (
-                segment.norms if known else item_norms("asymmetric", segment.codes, self.model, self.backend)
+                segment.norms if known else checked_item_norms("asymmetric", segment.codes, self.model, self.backend)
             )
 
     def _forget_removed(self) -> None:

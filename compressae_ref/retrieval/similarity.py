@@ -1,81 +1,82 @@
-"""Cosines of all pairs of queries and codes, exactly; all of them are one dot product per pair of rows.
+"""Cosines of all pairs of queries and codes, exactly: one dot product of length k for each pair.
 
-Each query becomes a dense vector u over the latents (`spaces`), and the dot with a code gathers k of its entries: O(k)
-per item. So the Gram matrix K = W_dec W_decᵀ of the paper is never formed, and its O(k²) per pair is not paid.
+Each query becomes a vector u over the latents (`spaces`), and its dot with a code gathers k of the entries of u. So the
+Gram matrix K = W_dec W_decᵀ of the paper is never formed, and its O(k²) operations for each pair are not needed.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.backends.numpy.topk import abs_topk
-from compressae_ref.backends.ranking import scaled_dots
-from compressae_ref.checks import as_embeddings, as_k
+from compressae_ref.backends.ranking import Queries, scaled_dots
+from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
-from compressae_ref.model import unit_rows
 from compressae_ref.params import Params
-from compressae_ref.retrieval.spaces import check_pair, reconstruction_norms
+from compressae_ref.retrieval.spaces import Space, check_pair, code_queries, dense_queries, item_norms
+from compressae_ref.unit_blocks import open_rows
 
 
 def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
-    """Cosine in sparse space, s_qᵀ s / (‖s_q‖ ‖s‖). → (n_q, n).                                                  (E15)
+    """Cosine in sparse space, s_qᵀ s / (‖s_q‖ ‖s‖) (E15). → (n_q, n).
 
     Norms are clamped below at 1e-8 (R6), so a code of zeros has cosine 0 with everything.
     """
     check_pair(queries, codes)
-    queries, codes = queries.to_host(), codes.to_host()
-    queries, codes = (each.astype(np.result_type(queries.values, codes.values)) for each in (queries, codes))
-    dots = get_backend(backend).codes_dot(queries.to_dense(), codes)
-    return scaled_dots(dots, reference.code_norm(queries.values), reference.code_norm(codes.values))
+    dtype, kernels = np.result_type(queries.values, codes.values), get_backend(backend)
+    queries, codes = (each.to_host().astype(dtype) for each in (queries, codes))
+    return _scores("sparse", code_queries("sparse", queries, None, kernels), codes, None, kernels)
 
 
 def reconstructed_cosine(
     queries: Codes, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None
 ) -> Floats:
-    """Cosine of the reconstructions, s_qᵀ K s / (√(s_qᵀ K s_q) √(sᵀ K s)) with K = W_dec W_decᵀ. → (n_q, n).      (E16)
+    """Cosine of the reconstructions, s_qᵀ K s / (√(s_qᵀ K s_q) √(sᵀ K s)) with K = W_dec W_decᵀ (E16). → (n_q, n).
 
-    Equal to the cosine of the decoded rows.
+    It equals the cosine of the decoded rows.
     """
     check_pair(queries, codes)
-    queries, codes = (_like_atoms(each, W_dec) for each in (queries, codes))
     kernels = get_backend(backend)
-    x_hat = kernels.decode(queries, W_dec)
-    dots = kernels.codes_dot(kernels.pair_dots(x_hat, W_dec), codes)
-    return scaled_dots(dots, reference.clamped_norm(x_hat), reconstruction_norms(codes, W_dec, kernels))
+    queries, codes = (_like_atoms(each, W_dec) for each in (queries, codes))
+    return _scores("reconstructed", code_queries("reconstructed", queries, W_dec, kernels), codes, W_dec, kernels)
 
 
 def asymmetric_cosine(queries: Floats, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None) -> Floats:
-    """Cosine of dense queries with reconstructions, x̄_qᵀ x̂ / ‖x̂‖. (n_q, d), Codes → (n_q, n).                   (E17)
+    """Cosine of dense queries with reconstructions, x̄_qᵀ x̂ / ‖x̂‖ (E17). (n_q, d), Codes → (n_q, n).
 
-    The query is not compressed. With u = W_dec x̄_q once per query, the dot with an item is Σ_t u[j_t] v_t.
+    The query is not compressed. With u = W_dec x̄_q, computed once per query, the dot with an item is Σ_t u[j_t] v_t.
     """
-    codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
-    x_unit = unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), W_dec.dtype)
-    dots = kernels.codes_dot(kernels.pair_dots(x_unit, W_dec), codes)
-    return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
+    return _of_dense("asymmetric", queries, codes, W_dec, len(W_dec), backend)
 
 
 def expanded_cosine(
     queries: Floats, codes: Codes, W_dec: Floats, query_k: int, *, backend: str | Backend | None = None
 ) -> Floats:
-    """Asymmetric cosine with the ``query_k`` largest |uⱼ| of u = W_dec x̄_q alone. → (n_q, n).    (E23)
+    """`asymmetric_cosine` with the ``query_k`` largest |uⱼ| of u = W_dec x̄_q alone (E23). → (n_q, n).
 
-    What an engine for sparse vectors gives that stores codes divided by ‖x̂‖, and is asked with u.
+    This is what an engine for sparse vectors returns that stores codes divided by ‖x̂‖ and is queried with u.
     """
-    codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
-    x_unit = unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), W_dec.dtype)
-    u = abs_topk(kernels.pair_dots(x_unit, W_dec), as_k(query_k, len(W_dec), name="query_k"))
-    dots = kernels.codes_dot(u.to_dense(), codes)
-    return scaled_dots(dots, np.ones(len(x_unit), W_dec.dtype), reconstruction_norms(codes, W_dec, kernels))
+    return _of_dense("expanded", queries, codes, W_dec, as_k(query_k, len(W_dec), name="query_k"), backend)
 
 
 def gram(params: Params) -> Floats:
-    """K = W_dec W_decᵀ (h, h): the paper's matrix, for reading and checking; nothing here needs it."""
+    """K = W_dec W_decᵀ (h, h), the paper's matrix, for reading and checking; nothing in this package needs it."""
     return params.W_dec @ params.W_dec.T
+
+
+def _of_dense(
+    space: Space, queries: Floats, codes: Codes, W_dec: Floats, m: int, backend: str | Backend | None
+) -> Floats:
+    codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
+    rows = open_rows(queries, kernels, "queries", W_dec.shape[1], empty=True)
+    return _scores(space, dense_queries(space, rows, W_dec, m, kernels), codes, W_dec, kernels)
+
+
+def _scores(space: Space, queries: Queries, codes: Codes, W_dec: Floats | None, backend: Backend) -> Floats:
+    dots = backend.fetch(backend.codes_dot(queries.dense(), codes))
+    return scaled_dots(dots, queries.norms, item_norms(space, codes, W_dec, backend))
 
 
 def _like_atoms(codes: Codes, W_dec: Floats) -> Codes:

@@ -19,15 +19,15 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Floats, on_device, to_host
+from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.backends.ranking import Queries
-from compressae_ref.checks import as_embeddings, as_k
+from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
-from compressae_ref.device import as_device_embeddings, encode_on_device, placed, unit_rows_on_device
 from compressae_ref.errors import DomainError, ShapeError
-from compressae_ref.model import ROWS_PER_BLOCK, Model, unit_rows
+from compressae_ref.model import Model
+from compressae_ref.unit_blocks import ROWS_PER_BLOCK, Rows, open_rows, unit_blocks
 
 Space = Literal["sparse", "reconstructed", "asymmetric", "expanded"]
 SPACES: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric", "expanded")
@@ -46,74 +46,77 @@ def as_space(space: Any) -> Space:
     return space  # type: ignore[no-any-return]
 
 
-def item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Floats:
-    """What the dots with each item are divided by. → (n,)."""
-    with np.errstate(over="ignore", invalid="ignore"):  # looked at by `finite`
-        if space == "sparse":
-            norms = reference.code_norm(codes.values)
-        else:
-            W_dec = placed(needed(model, f"the {space} space").params, backend).W_dec
-            norms = reconstruction_norms(codes, W_dec, backend)
-    return finite(norms, "codes")
+# -- each space, stated once ------------------------------------------------------------------------------------------
 
 
-def reconstruction_norms(codes: Codes, W_dec: Floats, backend: Backend) -> Floats:
-    """‖x̂ᵢ‖ of each code, clamped below at 1e-8 (R6), in blocks of rows. → (n,)."""
+def item_norms(space: Space, codes: Codes, W_dec: Any, backend: Backend) -> Floats:
+    """The norms of items: ‖s‖ in sparse space, else ‖x̂‖ in blocks of rows; clamped below at 1e-8 (R6). → (n,)."""
+    if space == "sparse":
+        norms: Floats = reference.code_norm(codes.values)
+        return norms
     starts = range(0, len(codes), ROWS_PER_BLOCK)
     blocks = [reference.clamped_norm(backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec)) for start in starts]
-    return np.concatenate([np.empty(0, W_dec.dtype), *blocks])
+    return np.concatenate([np.empty(0, codes.values.dtype), *blocks])
+
+
+def code_queries(space: Space, codes: Codes, W_dec: Any, backend: Backend) -> Queries:
+    """Queries that are codes: u = s (E15), or u = W_dec x̂ (E16)."""
+    if space == "sparse":
+        return Queries(codes, reference.code_norm(codes.values))
+    x_hat = backend.decode(codes, W_dec)
+    return Queries(backend.pair_dots(x_hat, W_dec), reference.clamped_norm(x_hat))
+
+
+def dense_queries(space: Space, rows: Rows, W_dec: Floats, m: int, backend: Backend) -> Queries:
+    """Queries that stay dense: u = W_dec x̄ (E17), or the m largest entries of it (E23). Their norm is 1."""
+    blocks = unit_blocks(rows, W_dec.dtype, backend, rows_per_block=max(1, len(rows)))
+    x_unit = next((block.x_unit for block in blocks), np.empty((0, W_dec.shape[1]), W_dec.dtype))
+    u = backend.pair_dots(x_unit, W_dec)
+    return Queries(abs_topk(backend.fetch(u), m) if space == "expanded" else u, np.ones(len(u), u.dtype))
+
+
+# -- with a model, and with all that can be wrong ---------------------------------------------------------------------
+
+
+def checked_item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Floats:
+    """`item_norms` of codes of a model; DomainError for the first item whose norm is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return finite(item_norms(space, codes, _atoms(space, model, backend), backend), "codes")
 
 
 def as_queries(
     space: Space, queries: Codes | Any, like: Codes, model: Model | None, query_k: int | None, backend: Backend
 ) -> Queries:
-    """Queries as vectors over the latents, and what belongs to their norms; ``like`` are codes of items."""
+    """Queries as vectors over the latents, with their norms; ``like`` are codes of items."""
     if isinstance(queries, Codes):
-        queries = queries.to_host()
         if query_k is not None:
             raise DomainError("expected dense queries to encode, got codes", argument="query_k")
-        return _of_codes(space, _as_query_codes(space, queries, like, model), model, backend)
+        codes = _as_query_codes(space, queries.to_host(), like, model)
+        return _checked_code_queries(space, codes, model, backend)
     if query_k is not None and space == "asymmetric":
         raise DomainError(
-            "expected a space in which queries have so many entries, got 'asymmetric'", argument="query_k"
+            "expected a space whose queries have a number of entries, got 'asymmetric', where they stay dense",
+            argument="query_k",
         )
     model = needed(model, "dense queries")
-    if space == "expanded":
-        k = min(EXPANSION * like.k, like.n_latents) if query_k is None else query_k
-    else:
-        k = like.k if query_k is None else query_k
-    k = as_k(k, like.n_latents, name="query_k")
-    if space not in DENSE_ONLY:
-        return _of_codes(space, _encoded_queries(queries, k, model, backend), model, backend)
-    u = backend.pair_dots(_unit_queries(queries, model, backend), placed(model.params, backend).W_dec)
-    return Queries(abs_topk(to_host(u), k) if space == "expanded" else u, np.ones(len(u), u.dtype))
+    default = min(EXPANSION * like.k, like.n_latents) if space == "expanded" else like.k
+    k = as_k(default if query_k is None else query_k, like.n_latents, name="query_k")
+    rows = open_rows(queries, backend, "queries", model.params.d, empty=True)
+    if space in DENSE_ONLY:
+        return dense_queries(space, rows, backend.place_params(model.params).W_dec, k, backend)
+    parts = [codes.to_host() for codes in model.encode_rows(rows, k, "error", backend)]
+    codes = Codes.concatenate(parts) if parts else Codes.none(k, model.params.n_latents, model.params.dtype)
+    return _checked_code_queries(space, codes, model, backend)
 
 
-def _encoded_queries(queries: Any, k: int, model: Model, backend: Backend) -> Codes:
-    d, there = model.params.d, on_device(queries)
-    x = as_device_embeddings(queries, backend, "queries", d) if there else as_embeddings(queries, name="queries", d=d)
-    if not len(x):
-        return Codes.none(k, model.params.n_latents, model.params.dtype)
-    if there:
-        return encode_on_device(model.params, x, k, "error", backend, model.digest, "queries").to_host()
-    return model.encode(x, k, backend=backend)
-
-
-def _unit_queries(queries: Any, model: Model, backend: Backend) -> Floats:
-    if on_device(queries):
-        on: Floats = unit_rows_on_device(queries, model.params, "error", backend, "queries")[0]
-        return on
-    return unit_rows(as_embeddings(queries, name="queries", d=model.params.d), model.params.dtype)
-
-
-def _of_codes(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
+def _checked_code_queries(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
     with np.errstate(over="ignore"):
-        norms = finite(reference.code_norm(codes.values), "queries")
-    if space == "sparse":
-        return Queries(codes, norms)
-    W_dec = placed(needed(model, f"the {space} space").params, backend).W_dec
-    x_hat = backend.decode(codes, W_dec)
-    return Queries(backend.pair_dots(x_hat, W_dec), reference.clamped_norm(x_hat))
+        finite(reference.code_norm(codes.values), "queries")
+    return code_queries(space, codes, _atoms(space, model, backend), backend)
+
+
+def _atoms(space: Space, model: Model | None, backend: Backend) -> Floats | None:
+    return None if space == "sparse" else backend.place_params(needed(model, f"the {space} space").params).W_dec
 
 
 def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | None) -> Codes:

@@ -18,7 +18,7 @@ from compressae_ref.checks import ZeroRows, as_embeddings, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.model import Model
-from compressae_ref.retrieval.spaces import Space, as_queries, as_space, item_norms
+from compressae_ref.retrieval.spaces import Space, as_queries, as_space, checked_item_norms
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Serving:
             codes = encode_refined(x, self.model, self.k, **settings)
         else:
             codes = self.model.encode(x, self.k, **settings)
-        return divided(codes, item_norms(self.space, codes, self.model, self.backend))
+        return divided(codes, checked_item_norms(self.space, codes, self.model, self.backend))
 
     def queries(self, queries: Any, query_k: int | None) -> Codes:
         """Dense queries as sparse vectors; in the asymmetric space all entries are there."""

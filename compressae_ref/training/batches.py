@@ -10,9 +10,35 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.row_source import BLOCK_ROWS, RowSource, read_block
+from compressae_ref.unit_blocks import HostRows, Rows
 
 BUFFER_ROWS = 65_536
 """Rows that are shuffled with each other, or a batch if that is more."""
+
+
+def batches(
+    rows: Rows, batch_size: int, rng: np.random.Generator, held_out: NDArray[np.int64], buffer_rows: int
+) -> Iterator[Any]:
+    """Batches without end, where the rows lie: of a source by blocks, of what can be gathered by row numbers."""
+    if isinstance(rows, HostRows):
+        return shuffled_batches(rows.source, batch_size, rng, held_out=held_out, buffer_rows=buffer_rows, d=rows.d)
+    numbers = RowNumbers(len(rows))
+    drawn = shuffled_batches(numbers, batch_size, rng, held_out=held_out, buffer_rows=buffer_rows, zeros=True)
+    device_rows: Any = rows
+    return (device_rows.gather(batch[:, 0].astype(np.int64)) for batch in drawn)
+
+
+class RowNumbers:
+    """The numbers of n rows, as embeddings of one dimension: to shuffle what lies elsewhere."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, rows: slice) -> Any:
+        return np.arange(*rows.indices(self._n), dtype=np.float64)[:, None]
 
 
 def held_out_rows(n: int, n_held_out: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref import reference
-from compressae_ref.arrays import Floats, on_device, to_host
+from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_params
-from compressae_ref.device import DeviceSource
+from compressae_ref.checks import as_params
 from compressae_ref.errors import DomainError
 from compressae_ref.files.spool import spooled
 from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
-from compressae_ref.row_source import RowSource, as_source, check_rows, read_rows
-from compressae_ref.training.batches import held_out_rows, shuffled_batches
+from compressae_ref.row_source import RowSource
+from compressae_ref.training.batches import batches, held_out_rows
 from compressae_ref.training.settings import TrainConfig, described, learning_rate, make_config, resolve
 from compressae_ref.training.step import Losses, TrainState, init_state, train_step
+from compressae_ref.unit_blocks import Rows, open_rows
 
 
 @dataclass(frozen=True)
@@ -101,37 +101,27 @@ def fit(
         For data or settings that cannot be trained on, and if the loss stops being a number.
     """
     kernels = get_backend(backend)
-    with spooled(DeviceSource(x, kernels) if on_device(x) else as_source(x)) as source:
-        return _fit(source, make_config(config, preset, settings), rng, kernels, callback)
+    with spooled(x) as source:
+        return _fit(open_rows(source, kernels), make_config(config, preset, settings), rng, kernels, callback)
 
 
 def _fit(
-    source: RowSource,
+    rows: Rows,
     config: TrainConfig,
     rng: np.random.Generator | None,
     backend: Backend,
     callback: Callable[[Progress], None] | None,
 ) -> FitResult:
-    config = resolve(config, source)
+    config = resolve(config, rows)
     config, rng = (config, np.random.default_rng(config.seed)) if rng is None else (replace(config, seed=None), rng)
-    held_out = held_out_rows(len(source), config.validation_rows or 0, rng)
-    d, h = as_embeddings(source[0:1]).shape[1], config.n_latents or 0
-    batches = _checked_batches(source, config, held_out, rng, d)
-    state = init_state(init_params(d, h, rng, init=config.init, dtype=config.dtype or "float32"), backend)
-    history = _History(config, backend, _validation_rows(source, held_out, state.params))
-    params, record = _run(state, batches, config, history, callback)
+    held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
+    rows.check()
+    drawn = batches(rows, config.batch_size, rng, held_out, config.buffer_rows)
+    params = init_params(rows.d, config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32")
+    state = init_state(params, backend)
+    history = _History(config, backend, _validation_rows(rows, held_out, state.params))
+    params, record = _run(state, drawn, config, history, callback)
     return FitResult(Model(as_params(params), config.k, described(config)), history.records, record)
-
-
-def _checked_batches(
-    source: RowSource, config: TrainConfig, held_out: NDArray[np.int64], rng: np.random.Generator, d: int
-) -> Iterator[Floats]:
-    """Batches without end, drawn when they are asked for; all rows are checked now."""
-    if isinstance(source, DeviceSource):
-        source.check()
-        return source.batches(config.batch_size, rng, held_out, config.buffer_rows)
-    check_rows(source, d=d)
-    return shuffled_batches(source, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, d=d)
 
 
 def _run(
@@ -158,7 +148,7 @@ def _run(
             callback(Progress(step, steps, losses, record))
         if history.stale >= (config.patience or math.inf):
             break
-    params, kept = history.best or (state.params.map(to_host), history.records[-1])
+    params, kept = history.best or (state.params.map(history.backend.fetch), history.records[-1])
     reference.renormalize(params.W_dec)  # "before_step" leaves them a step away from unit
     return params, kept
 
@@ -193,7 +183,7 @@ class _History:
         self.stale += 1
         if self.config.patience is not None and record.validation_cosine > self.best_cosine:
             self.best_cosine, self.stale = record.validation_cosine, 0
-            self.best = (params.map(to_host).copy(), record)
+            self.best = (params.map(self.backend.fetch).copy(), record)
 
     def _validation_cosine(self, params: Params) -> float:
         with np.errstate(all="ignore"):  # NaN where the last step went wrong: that is said when the model is made
@@ -208,8 +198,8 @@ class _History:
         return float(np.concatenate(cosines).mean(dtype=np.float64)) if cosines else math.nan
 
 
-def _validation_rows(source: RowSource, held_out: NDArray[np.int64], params: Params) -> Floats:
+def _validation_rows(rows: Rows, held_out: NDArray[np.int64], params: Params) -> Floats:
     if not len(held_out):
         return np.empty((0, params.d), params.dtype)
-    rows: Floats = reference.unit_rows(read_rows(source, held_out, d=params.d), params.dtype)
-    return rows
+    x_unit: Floats = reference.unit_rows(rows.select(held_out), params.dtype)
+    return x_unit

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.checks import as_embeddings, as_k, as_real, as_whole
+from compressae_ref.checks import as_k, as_real, as_whole
 from compressae_ref.errors import DomainError
-from compressae_ref.model import AUX_WEIGHT, ROWS_PER_BLOCK
+from compressae_ref.model import AUX_WEIGHT
 from compressae_ref.params import Init
-from compressae_ref.row_source import RowSource
 from compressae_ref.training.batches import BUFFER_ROWS
+from compressae_ref.unit_blocks import ROWS_PER_BLOCK, Rows
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def make_config(config: TrainConfig | None, preset: str | None, settings: dict[s
     return replace(config or TrainConfig(), **{**PRESETS.get(preset or "", {}), **settings})
 
 
-def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
+def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
     """The configuration with everything checked and every None decided for these data (``patience`` stays)."""
-    n = len(source)
+    n = len(rows)
     config = replace(config, n_latents=default_latents(n) if config.n_latents is None else config.n_latents)
     config = _with_plain_numbers(config)
     for name, choices in CHOICES.items():
@@ -117,7 +117,7 @@ def resolve(config: TrainConfig, source: RowSource) -> TrainConfig:
         validation_rows=validation_rows,
         batch_size=batch_size,
         steps=default_steps(n, batch_size) if config.steps is None else config.steps,
-        dtype=config.dtype or ("float64" if as_embeddings(source[0:1]).dtype == np.float64 else "float32"),
+        dtype=config.dtype or ("float64" if rows.dtype == np.float64 else "float32"),
     )
 
 

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Floats, to_host
+from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
-from compressae_ref.model import AUX_WEIGHT, ROWS_PER_BLOCK, aux_k, unit_rows
+from compressae_ref.model import AUX_WEIGHT, aux_k
 from compressae_ref.params import Params
 from compressae_ref.training.adam import AdamConfig, AdamState, adam_step, init_adam
 from compressae_ref.training.settings import TrainConfig
+from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
 
 class Activations(NamedTuple):
@@ -117,8 +118,8 @@ def loss_and_grads(
     cos = np.empty((2, len(x)))
     for start in range(0, len(x), rows_per_block):
         rows = slice(start, start + rows_per_block)
-        acts = forward(unit_rows(backend.place(x[rows]), params.dtype, backend), params, k, backend)
-        cos[:, rows] = to_host(backward(acts, params, grads, len(x), backend, aux_weight, add=start > 0))
+        acts = forward(backend.unit_rows(backend.place(x[rows]), params.dtype), params, k, backend)
+        cos[:, rows] = backward(acts, params, grads, len(x), backend, aux_weight, add=start > 0)
         if usage is not None:
             usage += backend.count_latents(acts.codes_k)
     loss_k, loss_aux = (1 - cos).mean(axis=1).tolist()

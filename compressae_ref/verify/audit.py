@@ -20,9 +20,10 @@ from compressae_ref.backends.rounding import gamma
 from compressae_ref.checks import reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
-from compressae_ref.model import ROWS_PER_BLOCK, Model
+from compressae_ref.model import Model
 from compressae_ref.reference import unit_rows
 from compressae_ref.row_source import RowSource, as_source, read_block
+from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 from compressae_ref.verify.diagnose import broken_rule
 from compressae_ref.verify.mistakes import cause, exact_pre
 

@@ -16,7 +16,7 @@ from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.model_file import is_ours
 from compressae_ref.files.npz import READ_ERRORS
-from compressae_ref.model import ROWS_PER_BLOCK
+from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
 LISTED = ("csr", "parquet", "arrow", "jsonl")
 """Formats in which rows need not have k entries."""

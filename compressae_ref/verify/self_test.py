@@ -20,7 +20,7 @@ from compressae_ref.extensions.packed_codes import PackedCodes, pack
 from compressae_ref.extensions.refine import refine
 from compressae_ref.files.codes_file import load_codes, save_codes
 from compressae_ref.files.model_file import load_model, save_model
-from compressae_ref.model import AUX_WEIGHT, Model, unit_rows
+from compressae_ref.model import AUX_WEIGHT, Model
 from compressae_ref.params import Params, initial_params
 from compressae_ref.retrieval.index import Index
 from compressae_ref.training.adam import AdamConfig, adam_constants, init_adam
@@ -67,7 +67,7 @@ def _split_codes(backend: Backend, indices: Any, values: Any, k: int) -> Values:
 
 
 def _normalize_rows(backend: Backend, x: Floats) -> Values:
-    return {"x_unit": backend.normalize_rows(as_embeddings(x))}
+    return {"x_unit": backend.unit_rows(as_embeddings(x), x.dtype)}
 
 
 def _encode(backend: Backend, x: Floats, W_enc: Floats, b_enc: Floats, k: int, zero_rows: Any) -> Values:
@@ -196,7 +196,7 @@ def _train_steps(
 
 
 def _intermediates(batch: Floats, params: Params, k: int, backend: Backend) -> Values:
-    acts = forward(unit_rows(batch, params.dtype, backend), params, k, backend)
+    acts = forward(backend.unit_rows(batch, params.dtype), params, k, backend)
     x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux = acts
     outputs = {"x_unit": x_unit, "x_hat_k": x_hat_k, "x_hat_aux": x_hat_aux}
     outputs |= _of(codes_k, "_k") | _of(codes_rest, "_rest")

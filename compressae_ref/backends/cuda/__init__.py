@@ -7,8 +7,9 @@ arrays on the device (whatever has ``__cuda_array_interface__``) in, arrays on t
 What packs and refines codes is the CPU's: the same bits, and not done where time counts.
 """
 
-from compressae_ref.backends.cuda.embeddings import cast
+from compressae_ref.arrays import to_host as fetch
 from compressae_ref.backends.cuda.encode import encode
+from compressae_ref.backends.cuda.host import place_params
 from compressae_ref.backends.cuda.memory import place
 from compressae_ref.backends.cuda.on_cpu import refine_unit
 from compressae_ref.backends.cuda.products import (
@@ -21,9 +22,9 @@ from compressae_ref.backends.cuda.products import (
 from compressae_ref.backends.cuda.rows import (
     adam_update,
     loss_backward,
-    normalize_rows,
     project_decoder_gradient,
     renormalize_decoder,
+    unit_rows,
 )
 from compressae_ref.backends.cuda.search import best_items, codes_dot, index_items, lists_from
 from compressae_ref.backends.cuda.select import split_codes
@@ -35,25 +36,26 @@ name = "cuda"
 __all__ = [
     "adam_update",
     "best_items",
-    "cast",
     "codes_dot",
     "count_latents",
     "decode",
     "decode_backward_values",
     "decode_nested",
     "encode",
+    "fetch",
     "index_items",
     "lists_from",
     "loss_backward",
     "name",
-    "normalize_rows",
     "pack_rows",
     "pair_dots",
     "place",
+    "place_params",
     "project_decoder_gradient",
     "refine_unit",
     "renormalize_decoder",
     "split_codes",
+    "unit_rows",
     "unpack_rows",
     "weights_backward",
 ]

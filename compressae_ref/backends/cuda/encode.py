@@ -15,6 +15,7 @@ from numba import cuda
 
 from compressae_ref.arrays import Floats
 from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.codes import codes_of
 from compressae_ref.backends.cuda.launch import F1, F2, I2, elements, kernel
 from compressae_ref.backends.cuda.memory import columns, empty, in_blocks, like, rows
 from compressae_ref.backends.cuda.product import dense_product
@@ -42,7 +43,7 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
 
     if len(x):
         in_blocks(len(x), ROWS_AT_ONCE, encode_some)
-    return Codes.trusted(like(x_unit, indices), like(x_unit, values), h)
+    return codes_of(like(x_unit, indices), like(x_unit, values), h)
 
 
 def _bound(W: Any, b: Any) -> float:

@@ -9,6 +9,7 @@ from numba import cuda
 
 from compressae_ref.arrays import Floats, on_device
 from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.embeddings import cast
 from compressae_ref.backends.cuda.launch import F1, F2, F, elements, kernel, kernel_with
 from compressae_ref.backends.cuda.memory import by_blocks, changed, empty, flat_numbers, place, rows
 from compressae_ref.backends.cuda.rules import piece
@@ -29,18 +30,20 @@ from compressae_ref.backends.rules import (
 )
 
 
-def normalize_rows(x: Floats) -> Any:
+def unit_rows(x: Floats, dtype: Any) -> Any:
+    wide = np.result_type(x.dtype, dtype)
+
     def some_rows(some: Any) -> Any:
-        there = rows(some)
+        there = rows(cast(some, wide))
         x_unit = empty(there.shape, there.dtype)
-        _normalize_rows(len(there), there, x_unit)
-        return x_unit
+        _unit_rows(len(there), there, x_unit)
+        return cast(x_unit, dtype)
 
     return by_blocks([x], some_rows)
 
 
 @kernel_with(fold_bytes)
-def _normalize_rows(x: F2, x_unit: F2) -> None:
+def _unit_rows(x: F2, x_unit: F2) -> None:
     terms = cuda.shared.array(0, x.dtype)
     d = x.shape[1]
     for row in range(cuda.blockIdx.x, x.shape[0], cuda.gridDim.x):
@@ -98,7 +101,7 @@ def loss_backward(x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: i
     numbers = (toward, toward * x.dtype.type(aux_weight), x.dtype.type(COSINE_EPS))
     _loss_backward(len(x), x, rows(x_hat_k), rows(x_hat_aux), *numbers, cos, grad)
     if on_device(x_unit):
-        return cos, (grad[: len(x)], grad[len(x) :])
+        return fetch(cos), (grad[: len(x)], grad[len(x) :])
     return fetch(cos), fetch(grad).reshape(2, *x.shape)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
+from compressae_ref.backends.cuda.codes import codes_of
 from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, kernel, kernel_with
 from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
@@ -24,7 +25,7 @@ def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
     kept, rest, _ = largest(magnitudes(values), k, positions(codes.k))
     parts = [taken(indices, values, chosen, *empty_codes(chosen.shape, values.dtype)) for chosen in (kept, rest)]
     one, other = (
-        Codes.trusted(like(codes.values, own), like(codes.values, numbers), codes.n_latents, codes.model)
+        codes_of(like(codes.values, own), like(codes.values, numbers), codes.n_latents, codes.model)
         for own, numbers in parts
     )
     return one, other

@@ -13,8 +13,8 @@ from compressae_ref.backends.numba.rows import (
     adam_update,
     codes_dot,
     loss_backward,
-    normalize_rows,
     renormalize_decoder,
+    unit_rows,
 )
 from compressae_ref.backends.numba.search import best_items
 from compressae_ref.backends.numba.sparse_products import (
@@ -25,32 +25,33 @@ from compressae_ref.backends.numba.sparse_products import (
 )
 from compressae_ref.backends.numba.sums import pair_dots
 from compressae_ref.backends.numba.topk import split_codes
-from compressae_ref.backends.numpy import cast, count_latents, pack_rows, place, project_decoder_gradient
+from compressae_ref.backends.numpy import count_latents, fetch, pack_rows, place, place_params, project_decoder_gradient
 
 name = "numba"
 
 __all__ = [
     "adam_update",
     "best_items",
-    "cast",
     "codes_dot",
     "count_latents",
     "decode",
     "decode_backward_values",
     "decode_nested",
     "encode",
+    "fetch",
     "index_items",
     "lists_from",
     "loss_backward",
     "name",
-    "normalize_rows",
     "pack_rows",
     "pair_dots",
     "place",
+    "place_params",
     "project_decoder_gradient",
     "refine_unit",
     "renormalize_decoder",
     "split_codes",
+    "unit_rows",
     "unpack_rows",
     "weights_backward",
 ]

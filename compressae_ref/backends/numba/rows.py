@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from compressae_ref.arrays import Floats, aligned, flat
@@ -29,14 +31,15 @@ ROWS_PER_TASK = 128
 NUMBERS_PER_TASK = 1 << 16
 
 
-def normalize_rows(x: Floats) -> Floats:
+def unit_rows(x: Floats, dtype: Any) -> Floats:
+    x = np.ascontiguousarray(x, np.result_type(x.dtype, dtype))
     x_unit = aligned(x.shape, x.dtype)
-    share(len(x), ROWS_PER_TASK, _normalize_rows, np.ascontiguousarray(x), x_unit)
-    return x_unit
+    share(len(x), ROWS_PER_TASK, _unit_rows, x, x_unit)
+    return x_unit.astype(dtype, copy=False)
 
 
 @kernel
-def _normalize_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
+def _unit_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
     lanes = lines(2, WIDTH, x.dtype)
     for row in range(first, last):
         _scale(x[row], scale_exponent(_largest_magnitude(x, row, lanes)), x_unit[row])

@@ -10,12 +10,13 @@ from compressae_ref.backends.numpy.encode import encode
 from compressae_ref.backends.numpy.matching_pursuit import refine_unit
 from compressae_ref.backends.numpy.rows import (
     adam_update,
-    cast,
+    fetch,
     loss_backward,
-    normalize_rows,
     place,
+    place_params,
     project_decoder_gradient,
     renormalize_decoder,
+    unit_rows,
 )
 from compressae_ref.backends.numpy.search import best_items, index_items, lists_from
 from compressae_ref.backends.numpy.sparse_products import (
@@ -33,25 +34,26 @@ name = "numpy"
 __all__ = [
     "adam_update",
     "best_items",
-    "cast",
     "codes_dot",
     "count_latents",
     "decode",
     "decode_backward_values",
     "decode_nested",
     "encode",
+    "fetch",
     "index_items",
     "lists_from",
     "loss_backward",
     "name",
-    "normalize_rows",
     "pack_rows",
     "pair_dots",
     "place",
+    "place_params",
     "project_decoder_gradient",
     "refine_unit",
     "renormalize_decoder",
     "split_codes",
+    "unit_rows",
     "unpack_rows",
     "weights_backward",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from compressae_ref import reference
 from compressae_ref.arrays import Floats, flat
 from compressae_ref.backends.numpy.blocks import ROWS_PER_BLOCK, map_blocks
+from compressae_ref.params import Params
 
 NUMBERS_PER_BLOCK = 1 << 16
 
@@ -18,14 +19,19 @@ def place(array: Any) -> Any:
     return array
 
 
-def cast(x: Floats, dtype: Any) -> Floats:
-    """An array in another dtype; the array itself if it has that dtype."""
-    return x.astype(dtype, copy=False)
+def fetch(array: Any) -> Any:
+    """Return the array itself."""
+    return array
 
 
-def normalize_rows(x: Floats) -> Floats:
-    """`reference.unit_rows` in the dtype of x (E3). (n, d) → (n, d)."""
-    return np.concatenate(map_blocks(len(x), ROWS_PER_BLOCK, lambda rows: reference.unit_rows(x[rows], x.dtype)))
+def place_params(params: Params) -> Params:
+    """Return the parameters themselves."""
+    return params
+
+
+def unit_rows(x: Floats, dtype: Any) -> Floats:
+    """`reference.unit_rows` (E3). (n, d) → (n, d)."""
+    return np.concatenate(map_blocks(len(x), ROWS_PER_BLOCK, lambda rows: reference.unit_rows(x[rows], dtype)))
 
 
 def loss_backward(

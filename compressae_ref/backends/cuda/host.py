@@ -1,0 +1,96 @@
+"""Embeddings and parameters that lie on a CUDA device: how the rest of the package reads them.
+
+Whatever has ``__cuda_array_interface__``, such as a tensor of PyTorch or an array of CuPy, is read where it is, and the
+results stay there. It is checked as `checks.as_embeddings` checks arrays in the memory of the processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Bools, Floats
+from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.codes import DeviceCodes
+from compressae_ref.backends.cuda.embeddings import cast, empty_rows, faults, some_rows
+from compressae_ref.backends.cuda.memory import place
+from compressae_ref.backends.cuda.select import empty_codes
+from compressae_ref.checks import check_kind, reject_codes, reject_rows
+from compressae_ref.codes import Codes
+from compressae_ref.errors import ShapeError
+from compressae_ref.params import Params
+
+_PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
+
+
+def place_params(params: Params) -> Params:
+    """The parameters of a model on the device; they are copied there once."""
+    if params not in _PLACED:
+        by_columns = Params(np.asfortranarray(params.W_enc), params.b_enc, params.W_dec)
+        _PLACED[params] = by_columns.map(place)
+    return _PLACED[params]
+
+
+class DeviceRows:
+    """Embeddings on a device, as `unit_blocks.Rows`."""
+
+    def __init__(self, x: Any, name: str, d: int | None, *, empty: bool = False) -> None:
+        self._x, self._name = place(x), name
+        check_kind(self._x.shape, self._x.dtype, name, d)
+        if not len(self._x) and not empty:
+            raise ShapeError("expected at least one row, got none", argument=name)
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    @property
+    def d(self) -> int:
+        """Dense dimension."""
+        return int(self._x.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32, or float64 for embeddings in float64."""
+        return np.dtype(np.float64 if self._x.dtype == np.float64 else np.float32)
+
+    def block(self, start: int, stop: int, zeros: bool) -> tuple[Any, Bools]:
+        """Checked rows, and which are zero: the kernel that makes unit rows gives these a direction."""
+        block = cast(self._x[start:stop], self.dtype)
+        infinite, zero = faults(block)
+        reject_rows(infinite, zero, self._name, start, zeros)
+        return block, zero
+
+    def check(self) -> None:
+        """Look at everything once, without a copy."""
+        self.block(0, len(self), zeros=False)
+
+    def select(self, numbers: NDArray[np.int64]) -> Floats:
+        """Some rows, in the memory of the processor."""
+        rows: Floats = fetch(self.gather(numbers))
+        return rows
+
+    def gather(self, numbers: NDArray[np.int64]) -> Any:
+        """Some rows on the device, in any order."""
+        return some_rows(cast(self._x, self.dtype), numbers)
+
+    def finish(self, codes: Codes, zero: Bools, start: int, model: str | None) -> Codes:
+        """Codes on the device."""
+        reject_codes(faults(codes.values)[0], self._name, start)
+        empty_rows(zero, codes)
+        return DeviceCodes.trusted(codes.indices, codes.values, codes.n_latents, model)
+
+    def join(self, parts: Sequence[Codes]) -> Codes:
+        """All codes below each other, on the device."""
+        if len(parts) == 1:
+            return parts[0]
+        first, start = parts[0], 0
+        indices, values = empty_codes((sum(map(len, parts)), first.k), first.values.dtype)
+        for part in parts:
+            rows = slice(start, start := start + len(part))
+            indices[rows].copy_to_device(part.indices)
+            values[rows].copy_to_device(part.values)
+        return DeviceCodes.trusted(indices, values, first.n_latents, first.model)
