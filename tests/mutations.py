@@ -155,7 +155,7 @@ FAULTS = [
     Fault("a bound excuses everything", "verify/judge.py", "<= bound)", "<= bound + 1)", "test_verify.py -k excuses"),
     Fault("an error need not name its row", "verify/judge.py", ' and (test.row is None or test.row == answer.get("row"))', "", "test_verify.py -k errors"),
     Fault("outputs may be missing", "verify/judge.py", "    if missing:", "    if False:", "test_verify.py -k changed_output"),
-    Fault("one failed level is enough to pass", "cli/verify.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
+    Fault("one failed level is enough to pass", "cli/verify_steps.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
     Fault("what is not supported counts as passed", "verify/report.py", 'if "failed" in answer or "unsupported" in answer:', 'if "unsupported" in answer:\n        return Verdict(True, True, ""), False\n    if "failed" in answer:', "test_verify.py -k no_more"),
     Fault("the reference is not held against its digest", "verify/report.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),
     Fault("wrong values count as rounding", "verify/audit.py", "(errors > bounds[kept]).any() or ", "", "test_verify.py -k rounding"),
