@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from compressae_ref import Model, fit
-from compressae_ref.cli.convert import load_any_model, save_any_model
+from compressae_ref.cli.any_model import load_any_model, save_any_model
 from compressae_ref.demo_data import load_demo_data
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import open_embeddings

@@ -37,9 +37,7 @@ from compressae_ref import (
     search,
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
-from compressae_ref.cli import demo as demo_module
-from compressae_ref.cli import evaluate as evaluate_module
-from compressae_ref.cli import train as train_module
+from compressae_ref.cli import demo_steps, evaluate_steps, training
 from compressae_ref.cli.interrupts import kept_interrupts
 from compressae_ref.cli.main import main
 from compressae_ref.evaluation.evaluate import evaluate
@@ -441,7 +439,7 @@ def test_evaluate_refuses_what_it_cannot_relate_or_draw(files, assert_refused, t
 
 def test_evaluate_says_at_once_that_it_cannot_draw(files, assert_refused, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(evaluate_module, "load_model", None)
+    monkeypatch.setattr(evaluate_steps, "load_model", None)
     picture = tmp_path / "a.png"
     assert_refused(["evaluate", files.model, files.x, "--picture", picture, *NUMPY], ["matplotlib is not installed"])
 
@@ -454,7 +452,7 @@ def test_drawn_queries_are_not_searched(files, run, monkeypatch):
         seen.update(items=items, queries=queries)
         return evaluate(model, items, queries, **options)
 
-    monkeypatch.setattr(evaluate_module, "evaluate", watched)
+    monkeypatch.setattr(evaluate_steps, "evaluate", watched)
     run("evaluate", files.model, files.x, *NUMPY)
     together = np.concatenate([np.asarray(seen["items"]), np.asarray(seen["queries"])])
     assert len(seen["queries"]) == 150
@@ -919,8 +917,8 @@ WRITERS = {
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(train_module, "fit", never)
-    monkeypatch.setattr(demo_module, "fit", never)
+    monkeypatch.setattr(training, "fit", never)
+    monkeypatch.setattr(demo_steps, "fit", never)
     monkeypatch.setattr(compressae_ref.Model, "encode", never)
 
 
@@ -958,7 +956,7 @@ def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatc
     def exhausted(*arguments, **options):
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr(train_module, "fit", exhausted)
+    monkeypatch.setattr(training, "fit", exhausted)
     assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from compressae_ref import Model
-from compressae_ref.cli.convert import load_any_model, save_any_model
+from compressae_ref.cli.any_model import load_any_model, save_any_model
 from compressae_ref.errors import BackendError, DomainError, FormatError
 from compressae_ref.files.foreign.safetensors import open_tensors, write_tensors
 from compressae_ref.files.npz import Pieces

@@ -1,4 +1,4 @@
-"""``compressae-ref demo --store``: the whole way once, in a vector database."""
+"""The steps of ``demo --store``, in a vector database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from compressae_ref.backends import Backend
-from compressae_ref.cli.demo import Say, short, shown_queries, train
+from compressae_ref.cli.demo_steps import Say, short, shown_queries, train
 from compressae_ref.demo_data import DemoData, load_demo_data
 from compressae_ref.errors import StoreError
 from compressae_ref.files.foreign.write import write_embeddings

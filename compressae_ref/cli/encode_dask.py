@@ -1,4 +1,4 @@
-"""``encode --dask``."""
+"""The body of ``encode --dask``."""
 
 from __future__ import annotations
 

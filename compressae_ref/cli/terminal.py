@@ -1,4 +1,4 @@
-"""What commands print, and how errors name the file that they are about."""
+"""What commands print: results on standard output, messages on standard error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 
 
 def say(line: str) -> None:
-    """A line of a result."""
+    """Print a line of a result."""
     print(line, flush=True)
 
 
 def tell(line: str) -> None:
-    """A message, which is no result."""
+    """Print a message, which is no result."""
     print(line, file=sys.stderr)
 
 

@@ -1,25 +1,26 @@
-"""What the commands that train have in common: settings, the bar, the model file, and what is said at the end."""
+"""The command ``train``: a model from embeddings."""
 
 from __future__ import annotations
 
 import argparse
-import math
+from typing import Any
 
-from compressae_ref.cli.arguments_common import SETTINGS
-from compressae_ref.cli.progress import TrainingBar
-from compressae_ref.cli.terminal import tell
-from compressae_ref.errors import named
-from compressae_ref.files.model_file import save_model
-from compressae_ref.row_source import RowSource
-from compressae_ref.training.fit import fit
+from compressae_ref.cli.parser import EMBEDDINGS, add_command, add_settings
 
 
-def train_and_save(source: RowSource, name: str, options: argparse.Namespace) -> None:
-    """Train on a source that messages call ``name``, and write the model to ``options.output``."""
-    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    with TrainingBar() as bar, named(name):
-        result = fit(source, preset=options.preset, backend=options.backend, callback=bar, **settings)
-    save_model(options.output, result.model)
-    record = result.record
-    cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
-    tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
+def add_arguments(commands: Any) -> None:
+    """Declare the arguments of ``train``."""
+    command = add_command(commands, "train", "Train a model on embeddings.")
+    command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
+    command.add_argument("-o", "--output", metavar="MODEL", required=True, help="model file to write (.npz)")
+    add_settings(command)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train a model and save it."""
+    from compressae_ref.cli.training import train_and_save
+    from compressae_ref.files.foreign.embeddings import open_embeddings
+    from compressae_ref.files.npz import require_output
+
+    require_output(options.output, options.embeddings)
+    train_and_save(open_embeddings(options.embeddings), options.embeddings, options)

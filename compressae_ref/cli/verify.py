@@ -1,79 +1,65 @@
-"""The command ``compressae-ref verify``: vectors for programs and for this package, and the audit of stored codes."""
+"""The command ``verify``: test vectors for an implementation, and the audit of stored codes."""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
-from compressae_ref.backends import get_backend
-from compressae_ref.checks import as_real
-from compressae_ref.cli.terminal import say, tell
-from compressae_ref.errors import DomainError, named
-from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.model_file import load_model
-from compressae_ref.verify import audit, report
-from compressae_ref.verify.external_codes import load_any_codes
-from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, write_requests
-from compressae_ref.verify.report import HIGHEST, Suite, levels_up_to, run
-from compressae_ref.verify.vectors import default_folder
+from compressae_ref.cli.parser import EMBEDDINGS, add_command
+from compressae_ref.verify.accumulated import CASES
+from compressae_ref.verify.operations import PARTS
 
 
-def verify(options: argparse.Namespace) -> bool:
-    """Whether something was not passed: exit code 1, though nothing went wrong."""
-    if options.model is not None:
-        return _audit(options)
-    _refuse(options, "an audit of MODEL EMBEDDINGS CODES", "k", "strict")
-    folder = default_folder() if options.vectors is None else Path(options.vectors)
-    suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
-    of_program = (options.program, options.requests, options.answers) != (None, None, None)
-    levels = levels_up_to(options.level or (HIGHEST if of_program else "all"))
-    suite.check_only(levels)
-    if options.requests is not None:
-        count = write_requests(options.requests, suite.tests(levels))
-        tell(f"{options.requests}: {count} requests")
-        return False
-    results = []
-    with _asked(options) as ask:
-        for result in run(suite, ask, levels, bits=options.bits):
-            results.append(result)
-            if not options.json and (result.tests or not options.only):
-                say(report.level_text(result))
-    say(json.dumps(report.as_json(results, suite)) if options.json else report.outcome_text(results, suite))
-    return not all(result.full for result in results)
+def add_arguments(commands: Any) -> None:
+    """Declare the arguments of ``verify``."""
+    text = (
+        "Judge an implementation by the specification's test vectors: a program that answers JSON lines, answers in a "
+        "file, or this installation. With three files, judge codes that some other system made: is each row what this "
+        "model makes of it?"
+    )
+    command = add_command(commands, "verify", text)
+    command.add_argument("model", metavar="MODEL", nargs="?", help="model file of the system to audit")
+    command.add_argument("embeddings", metavar="EMBEDDINGS", nargs="?", help=f"what it encoded: {EMBEDDINGS}")
+    command.add_argument(
+        "codes",
+        metavar="CODES",
+        nargs="?",
+        help="what it stored: a codes file, SciPy's .npz of a CSR matrix, or a dense .npy",
+    )
+    command.add_argument("--k", type=int, help="audit: entries stored per code (default: as the longest row of CODES)")
+    command.add_argument(
+        "--strict", action="store_true", help="audit: the same bits, ties by R1; no rounding is excused"
+    )
+    source = command.add_mutually_exclusive_group()
+    source.add_argument(
+        "--program", metavar="COMMAND", help="program to ask: one JSON request a line in, one answer a line out"
+    )
+    source.add_argument(
+        "--requests", metavar="FILE", help="write all requests to a file, one a line, and judge nothing"
+    )
+    source.add_argument(
+        "--answers", metavar="FILE", help="judge answers in a file, one a line, to the requests of --requests"
+    )
+    command.add_argument(
+        "--level",
+        choices=(*PARTS, "all"),
+        help="; ".join(f"{name} {what}" for name, what in PARTS.items())
+        + "; all (default: L3 for a program, all for this package)",
+    )
+    text = "demand the bits of the stated order of sums: nothing that is only within a bound passes"
+    command.add_argument("--bits", action="store_true", help=text)
+    command.add_argument("--only", metavar="ID", action="append", default=[], help="this test alone, such as encode-1")
+    command.add_argument("--without", choices=("float64",), action="append", default=[], help="leave these tests out")
+    command.add_argument(
+        "--cases", type=int, choices=CASES, default=CASES[1], help="accumulated cases (default: 10000)"
+    )
+    command.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for an answer (default: 60)")
+    command.add_argument("--vectors", metavar="FOLDER", help="folder of test vectors (default: those of this package)")
+    command.add_argument("--json", action="store_true", help="the whole report as JSON")
 
 
-@contextmanager
-def _asked(options: argparse.Namespace) -> Iterator[Ask]:
-    if options.program is None:
-        package = options.answers is None
-        yield ask_package(get_backend(options.backend)) if package else ask_file(options.answers)
-        return
-    with Program(options.program, as_real(options.timeout, "timeout", 1e9)) as program:
-        yield program
+def run(options: argparse.Namespace) -> bool:
+    """Judge an implementation or stored codes; True where something was not passed."""
+    from compressae_ref.cli.verify_steps import audit_codes, judge_by_vectors
 
-
-_OF_VECTORS = ("program", "requests", "answers", "vectors", "only", "bits", "without")
-"""Options of ``verify`` that an audit has no use for."""
-
-
-def _refuse(options: argparse.Namespace, purpose: str, *names: str) -> None:
-    """Options that would do nothing are not passed over."""
-    given = [name for name in names if getattr(options, name) not in (None, False, [])]
-    if given:
-        raise DomainError(f"expected --{given[0]} only for {purpose}", argument="verify")
-
-
-def _audit(options: argparse.Namespace) -> bool:
-    if options.codes is None:
-        raise DomainError("expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer", argument="verify")
-    _refuse(options, "vectors, not for an audit", *_OF_VECTORS)
-    model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
-    codes = load_any_codes(options.codes, options.k, model.params.n_latents)
-    with named(options.embeddings, "x"), named(options.codes, "codes"):
-        result = audit.audit(model, embeddings, codes, options.backend)
-    strict = options.strict
-    say(json.dumps(audit.as_json(result, strict=strict)) if options.json else audit.as_text(result, strict=strict))
-    return not result.passed(strict=strict)
+    return judge_by_vectors(options) if options.model is None else audit_codes(options)

@@ -1,0 +1,134 @@
+"""The facts that ``inspect`` shows about a file, and how they are written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.cli.any_model import load_any_model
+from compressae_ref.codes import Codes
+from compressae_ref.files.codes_file import load_codes
+from compressae_ref.files.detect import content_of
+from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
+from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.files.model_file import (
+    CODES_FORMAT,
+    MODEL_FORMAT,
+    PACKED_FORMAT,
+    describe,
+    is_ours,
+    load_model,
+)
+from compressae_ref.files.packed_file import load_packed
+from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
+from compressae_ref.model import Model
+
+
+def inspect_file(path: str) -> dict[str, Any]:
+    """Gather facts about a model, codes or embeddings file; FormatError if it is none of them or is damaged."""
+    if path == "-" or Path(path).is_dir() or place_of(path).entry is not None or not is_ours(path):
+        return _foreign_facts(path)
+    kind = describe(path)["format"]
+    if kind == MODEL_FORMAT:
+        return {"file": path, "kind": kind, **_model_facts(load_model(path))}
+    if kind == PACKED_FORMAT:
+        packed = load_packed(path)
+        stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits}
+        return {"file": path, "kind": kind, **_codes_facts(packed.unpack()), **stored}
+    return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
+
+
+def _foreign_facts(path: str) -> dict[str, Any]:
+    content = content_of(path)
+    if content == "embeddings":
+        return _embeddings_facts(path)
+    if content == "codes":
+        rows = open_codes(path)
+        return {"file": path, "kind": "codes", **_codes_facts(rows.load()), "ids": rows.ids is not None}
+    return {"file": path, "kind": f"model ({content})", **_model_facts(load_any_model(path))}
+
+
+def explain(facts: dict[str, Any]) -> str:
+    """Write the facts as lines of a name and a value, nested ones indented."""
+    return "\n".join(_lines(facts, ""))
+
+
+def _lines(facts: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            lines.append(f"{indent}{name.replace('_', ' '):<{30 - len(indent)}} {shown}")
+    return lines
+
+
+def _model_facts(model: Model) -> dict[str, Any]:
+    params = model.params
+    similar = params.W_dec @ params.W_dec[: min(512, params.n_latents)].T
+    np.fill_diagonal(similar, 0)
+    return {
+        "digest": model.digest,
+        "dense_dimension_d": params.d,
+        "latents_h": params.n_latents,
+        "stored_entries_k": model.k,
+        "dtype": params.dtype.name,
+        "bytes_per_code": model.k * (4 + params.dtype.itemsize),
+        "mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean()),
+        "training": dict(model.training),
+    }
+
+
+def _codes_facts(codes: Codes) -> dict[str, Any]:
+    usage = latent_usage(codes)
+    magnitudes = np.abs(codes.values)
+    return {
+        "rows_n": len(codes),
+        "latents_h": codes.n_latents,
+        "stored_entries_k": codes.k,
+        "dtype": codes.values.dtype.name,
+        "bytes_per_code": bytes_per_row(codes),
+        "made_by_model": codes.model,
+        "latents_in_use": int((usage > 0).sum()),
+        "effective_latents": effective_latents(codes),
+        "share_of_rows_with_the_most_used_latent": float(usage.max() / max(len(codes), 1)),
+        "share_of_negative_values": float((codes.values < 0).mean()) if codes.values.size else 0.0,
+        "median_magnitude": float(np.median(magnitudes)) if magnitudes.size else 0.0,
+        "rows_of_zeros": int((magnitudes.max(axis=1) == 0).sum()) if magnitudes.size else 0,
+    }
+
+
+def _embeddings_facts(path: str) -> dict[str, Any]:
+    array = open_embeddings(path)
+    ids = ids_of(array)
+    sample = np.asarray(array[:10_000], np.float64)
+    norms = _norms(sample)
+    return {
+        "file": path,
+        "kind": "embeddings",
+        "rows_n": len(array),
+        "dense_dimension_d": int(array.shape[1]),
+        "dtype": array.dtype.name,
+        "bytes_per_row": int(array.shape[1]) * array.dtype.itemsize,
+        "ids": ids is not None,
+        "rows_looked_at": len(sample),
+        "smallest_norm": float(norms.min()),
+        "largest_norm": float(norms.max()),
+        "rows_not_finite": int((~np.isfinite(sample).all(axis=1)).sum()),
+        "rows_of_zeros": int((~sample.any(axis=1)).sum()),
+    }
+
+
+def _norms(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the norms of the rows that are finite and not zero, at any scale; a lone 0 if there is none."""
+    largest = np.abs(sample).max(axis=1, initial=0)
+    usable = np.isfinite(largest) & (largest > 0)
+    if not usable.any():
+        return np.zeros(1)
+    norms: NDArray[np.float64] = np.linalg.norm(sample[usable] / largest[usable, None], axis=1) * largest[usable]
+    return norms

@@ -1,0 +1,37 @@
+"""The command ``pack``: codes in fewer bytes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from compressae_ref.backends.numpy.bit_packing import BITS
+from compressae_ref.cli.parser import add_command
+from compressae_ref.cli.terminal import tell
+
+
+def add_arguments(commands: Any) -> None:
+    """Declare the arguments of ``pack``."""
+    command = add_command(
+        commands, "pack", "Store codes in few bytes; every command that takes codes takes packed ones, too."
+    )
+    command.add_argument("codes", metavar="CODES", help="codes file")
+    command.add_argument("-o", "--output", metavar="PACKED", required=True, help="file of packed codes to write (.npz)")
+    command.add_argument("--bits", type=int, choices=BITS, default=5, help="bits of a value (default: 5)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Pack codes and save them with their ids."""
+    from compressae_ref.extensions.packed_codes import pack
+    from compressae_ref.files.foreign.codes import open_codes
+    from compressae_ref.files.npz import require_output
+    from compressae_ref.files.packed_file import save_packed
+    from compressae_ref.metrics import bytes_per_row
+
+    require_output(options.output, options.codes)
+    rows = open_codes(options.codes)
+    codes = rows.load()
+    packed = pack(codes, options.bits, backend=options.backend)
+    save_packed(options.output, packed, rows.ids)
+    size = f"{packed.bytes_per_item} bytes each, {bytes_per_row(codes)} before"
+    tell(f"{options.output}: {len(packed)} packed codes, {size}")

@@ -1,0 +1,30 @@
+"""The command ``unpack``: packed codes as a codes file again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from compressae_ref.cli.parser import add_command
+from compressae_ref.cli.terminal import tell
+
+
+def add_arguments(commands: Any) -> None:
+    """Declare the arguments of ``unpack``."""
+    command = add_command(
+        commands, "unpack", "Turn packed codes into a codes file, with values as precise as they were kept."
+    )
+    command.add_argument("packed", metavar="PACKED", help="file of packed codes")
+    command.add_argument("-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Unpack codes and save them with their ids."""
+    from compressae_ref.files.codes_file import load_ids, save_codes
+    from compressae_ref.files.npz import require_output
+    from compressae_ref.files.packed_file import load_packed
+
+    require_output(options.output, options.packed)
+    codes = load_packed(options.packed).unpack(backend=options.backend)
+    save_codes(options.output, codes, load_ids(options.packed, len(codes)))
+    tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")
