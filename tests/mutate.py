@@ -31,7 +31,8 @@ import pytest
 
 import compressae_ref
 from compressae_ref.backends import get_backend
-from compressae_ref.verify.programs import ask_package
+from compressae_ref.verify.operations import IN_REFERENCE
+from compressae_ref.verify.programs import ask_package, ask_reference
 from compressae_ref.verify.report import Suite, levels_up_to, run
 from compressae_ref.verify.vectors import default_folder
 
@@ -182,11 +183,16 @@ def live_function(mutant: Mutant) -> types.FunctionType:
 # -- running them -----------------------------------------------------------------------------------------------------
 
 
-def vectors_notice() -> bool:
-    """Whether the test vectors turn red."""
+def vectors_notice(module: str) -> bool:
+    """Whether the test vectors turn red, answered by the reference file or by the package."""
     suite = Suite(default_folder(), cases=100)
+    asked = (
+        (ask_reference(), IN_REFERENCE)
+        if module == "reference"
+        else (ask_package(get_backend("numpy")), levels_up_to("L3"))
+    )
     try:
-        return not all(each.full for each in run(suite, ask_package(get_backend("numpy")), levels_up_to("L3")))
+        return not all(each.full for each in run(suite, *asked))
     except Exception:
         return True
 
@@ -208,7 +214,7 @@ def noticed_by(mutant: Mutant, seconds: int = 0) -> str:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         live_function(mutant).__code__ = mutant.code
-        os._exit(1 if vectors_notice() else 2 if tests_notice(mutant.module) else 0)
+        os._exit(1 if vectors_notice(mutant.module) else 2 if tests_notice(mutant.module) else 0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return "tests"

@@ -11,8 +11,9 @@ import pytest
 
 from compressae_ref.errors import FormatError
 from compressae_ref.verify import accumulated
-from compressae_ref.verify.operations import OPERATIONS, PARTS
-from compressae_ref.verify.programs import ask_package
+from compressae_ref.verify.operations import IN_REFERENCE, OPERATIONS, PARTS
+from compressae_ref.verify.programs import ask_package, ask_reference
+from compressae_ref.verify.reference_answers import ANSWERS
 from compressae_ref.verify.report import Suite, run
 from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import (
@@ -109,6 +110,14 @@ def test_every_backend_passes_every_level_to_the_bit(backend):
     for result in run(Suite(default_folder(), cases=10_000), ask_package(backend), list(PARTS), bits=True):
         assert result.full, result.failures[:3]
         assert result.tests >= 5
+
+
+def test_the_reference_file_passes_every_level_that_it_has_to_the_bit():
+    for result in run(Suite(default_folder(), cases=10_000), ask_reference(), IN_REFERENCE, bits=True):
+        assert result.full, result.failures[:3]
+        assert result.tests >= 5
+    left = {OPERATIONS[name].level for name in OPERATIONS.keys() - ANSWERS.keys()}
+    assert left == {"L0", "L3", *(set(PARTS) - set(IN_REFERENCE))}, "files, and what it does not have"
 
 
 @pytest.mark.parametrize("operation", accumulated.GROUPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from compressae_ref.backends import BACKENDS
@@ -36,13 +37,15 @@ EMBEDDINGS = (
 CODES = "codes: .npz, packed or not, SciPy's .npz, .csr, .parquet, .arrow"
 
 
-def add_command(commands: Any, name: str, help_line: str, *, backend: bool = True) -> argparse.ArgumentParser:
+def add_command(
+    commands: Any, name: str, help_line: str, *, backend: bool = True, more_backends: Sequence[str] = ()
+) -> argparse.ArgumentParser:
     """Add a command with its one line of help and, unless it runs no kernels, ``--backend``."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=help_line, description=help_line)
     command.set_defaults(command=name)
     if backend:
         text = "where the kernels run; the results are the same to the bit (default: numba where it is installed)"
-        command.add_argument("--backend", choices=BACKENDS, help=text)
+        command.add_argument("--backend", choices=(*BACKENDS, *more_backends), help=text)
     return command
 
 

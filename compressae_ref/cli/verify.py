@@ -7,7 +7,7 @@ from typing import Any
 
 from compressae_ref.cli.parser import EMBEDDINGS, add_command
 from compressae_ref.verify.accumulated import CASES
-from compressae_ref.verify.operations import PARTS
+from compressae_ref.verify.operations import PARTS, REFERENCE
 
 
 def add_arguments(commands: Any) -> None:
@@ -17,7 +17,7 @@ def add_arguments(commands: Any) -> None:
         "file, or this installation. With three files, judge codes that some other system made: is each row what this "
         "model makes of it?"
     )
-    command = add_command(commands, "verify", text)
+    command = add_command(commands, "verify", text, more_backends=[REFERENCE])
     command.add_argument("model", metavar="MODEL", nargs="?", help="model file of the system to audit")
     command.add_argument("embeddings", metavar="EMBEDDINGS", nargs="?", help=f"what it encoded: {EMBEDDINGS}")
     command.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(commands: Any) -> None:
         "--level",
         choices=(*PARTS, "all"),
         help="; ".join(f"{name} {what}" for name, what in PARTS.items())
-        + "; all (default: L3 for a program, all for this package)",
+        + "; all (default: L3 for a program, all for this package, all that it has for --backend reference)",
     )
     text = "demand the bits of the stated order of sums: nothing that is only within a bound passes"
     command.add_argument("--bits", action="store_true", help=text)

@@ -16,7 +16,8 @@ from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.verify import audit, report
 from compressae_ref.verify.external_codes import load_any_codes
-from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, write_requests
+from compressae_ref.verify.operations import IN_REFERENCE, REFERENCE
+from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, ask_reference, write_requests
 from compressae_ref.verify.report import HIGHEST, Suite, levels_up_to, run
 from compressae_ref.verify.vectors import default_folder
 
@@ -27,7 +28,7 @@ def judge_by_vectors(options: argparse.Namespace) -> bool:
     folder = default_folder() if options.vectors is None else Path(options.vectors)
     suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
     of_program = (options.program, options.requests, options.answers) != (None, None, None)
-    levels = levels_up_to(options.level or (HIGHEST if of_program else "all"))
+    levels = _levels(options, of_program)
     suite.check_only(levels)
     if options.requests is not None:
         count = write_requests(options.requests, suite.tests(levels))
@@ -43,11 +44,31 @@ def judge_by_vectors(options: argparse.Namespace) -> bool:
     return not all(result.full for result in results)
 
 
+def _levels(options: argparse.Namespace, of_program: bool) -> list[str]:
+    """The parts to judge: by default what a program must have, or all that there is."""
+    if options.backend != REFERENCE:
+        return levels_up_to(options.level or (HIGHEST if of_program else "all"))
+    if of_program:
+        raise DomainError(f"expected --backend {REFERENCE} without a program or its answers", argument="verify")
+    levels = list(IN_REFERENCE) if options.level is None else levels_up_to(options.level)
+    if missing := set(levels) - set(IN_REFERENCE):
+        raise DomainError(
+            f"expected a level of {', '.join(IN_REFERENCE)}, got {', '.join(sorted(missing))}, "
+            "which the reference file does not have",
+            argument="verify",
+        )
+    return levels
+
+
 @contextmanager
 def _asked(options: argparse.Namespace) -> Iterator[Ask]:
     if options.program is None:
-        package = options.answers is None
-        yield ask_package(get_backend(options.backend)) if package else ask_file(options.answers)
+        if options.answers is not None:
+            yield ask_file(options.answers)
+        elif options.backend == REFERENCE:
+            yield ask_reference()
+        else:
+            yield ask_package(get_backend(options.backend))
         return
     with Program(options.program, as_real(options.timeout, "timeout", 1e9)) as program:
         yield program
@@ -69,6 +90,8 @@ def audit_codes(options: argparse.Namespace) -> bool:
     if options.codes is None:
         raise DomainError("expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer", argument="verify")
     _refuse(options, "vectors, not for an audit", *_OF_VECTORS)
+    if options.backend == REFERENCE:
+        raise DomainError(f"expected --backend {REFERENCE} for vectors, not for an audit", argument="verify")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)
     with named(options.embeddings, "x"), named(options.codes, "codes"):

@@ -26,6 +26,12 @@ EXTENSIONS = {
 PARTS = LEVELS | EXTENSIONS
 """All that can be asked for."""
 
+REFERENCE = "reference"
+"""The name of `compressae_ref.reference` where a backend is chosen to be judged."""
+
+IN_REFERENCE = (*LEVELS, "expanded")
+"""What the reference file has: it stores and packs nothing, and refines no codes."""
+
 F = "F32|F64"
 """Floats in the precision of the test."""
 

@@ -74,6 +74,13 @@ def ask_package(backend: Backend) -> Ask:
     return lambda test: self_test.answer(test.operation, test.inputs, backend)
 
 
+def ask_reference() -> Ask:
+    """The reference file."""
+    from compressae_ref.verify import reference_answers
+
+    return lambda test: reference_answers.answer(test.operation, test.inputs)
+
+
 class Program:
     """A program that answers on its standard output; it is started again when it ends or does not answer in time."""
 
