@@ -204,19 +204,6 @@ def test_codes_of_no_rows_change_nothing_beside_others(dtype):
     assert_same_codes(Codes.concatenate([none, codes, none]), codes)
 
 
-def test_codes_on_a_device_are_copied_and_others_are_not():
-    codes = Codes(np.array([[0, 2]]), np.array([[1.5, -2]], np.float32), 3, "digest")
-    assert codes.to_host() is codes
-    there = Codes.trusted(codes.indices.view(OnADevice), codes.values.view(OnADevice), 3, "digest")
-    here = there.to_host()
-    assert type(here.indices) is type(here.values) is np.ndarray
-    assert (here.n_latents, here.model) == (3, "digest")
-    assert_same_codes(here, codes)
-    assert there.astype(np.float32) is there
-    with pytest.raises(DTypeError, match=r"expected float64 for codes on a device, got float32: to_host\(\) first"):
-        there.astype("float64")
-
-
 def test_arrays_on_a_device_are_refused_where_they_cannot_be_read():
     x = np.ones((3, 2), np.float32).view(OnADevice)
     with pytest.raises(

@@ -519,6 +519,8 @@ def test_codes_of_the_device_are_brought_here_by_all_that_needs_them(tmp_path):
     assert_same_bits(sparse_cosine(codes, codes, backend="cuda"), sparse_cosine(CODES[:5], CODES[:5], backend="numpy"))
     packed = pack(codes, backend="cuda")
     assert_same_codes(packed.unpack(backend="cuda"), pack(CODES[:5], backend="numpy").unpack(backend="numpy"))
+    assert (codes.to_host().n_latents, codes.to_host().model) == (H, MODEL.digest)
+    assert codes.astype(np.float32) is codes
     anonymous = type(codes).trusted(codes.indices, codes.values, H)
     with pytest.raises(DTypeError, match="expected float64 for codes on a device, got float32"):
         Model(MODEL.params.map(lambda array: array.astype("f8")), K).decode(anonymous, backend="cuda")

@@ -7,21 +7,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
-
-from compressae_ref import Model, asymmetric_cosine, reconstructed_cosine, search, sparse_cosine  # noqa: E402
-from compressae_ref.backends import get_backend  # noqa: E402
-from compressae_ref.model import aux_k  # noqa: E402
-from compressae_ref.params import Params, init_params  # noqa: E402
-from compressae_ref.reference import power, unit_rows  # noqa: E402
-from compressae_ref.training.adam import AdamConfig, adam_constants, adam_step, init_adam  # noqa: E402
-from compressae_ref.training.settings import TrainConfig  # noqa: E402
-from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step  # noqa: E402
-from tests import strategies as draw  # noqa: E402
-from tests import torch_oracle as oracle  # noqa: E402
-from tests.bounds import assert_within, gamma  # noqa: E402
+from compressae_ref import Model, asymmetric_cosine, reconstructed_cosine, search, sparse_cosine
+from compressae_ref.backends import get_backend
+from compressae_ref.model import aux_k
+from compressae_ref.params import Params, init_params
+from compressae_ref.reference import power, unit_rows
+from compressae_ref.training.adam import AdamConfig, adam_constants, adam_step, init_adam
+from compressae_ref.training.settings import TrainConfig
+from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step
+from tests import strategies as draw
+from tests import torch_oracle as oracle
+from tests.bounds import assert_within, gamma
+from tests.lazy import LazyModule
 
 pytestmark = pytest.mark.oracle
+torch = LazyModule("torch")
 NUMPY = get_backend("numpy")
 
 

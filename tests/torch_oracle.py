@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
+
+from tests.lazy import LazyModule
+
+torch = LazyModule("torch")
 
 EPS = 1e-8
 
