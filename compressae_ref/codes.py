@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """n codes over h latents with exactly k stored entries each (R2).
+    """n codes over h latents, with exactly k stored entries each (R2).
 
     Parameters
     ----------
-    indices : (n, k) int32, numbers of latents in [0, n_latents), strictly ascending in each row
+    indices : (n, k) int32, latents in [0, n_latents), strictly ascending in each row
     values : (n, k) float32 or float64, finite; zeros are stored like any other value
     n_latents : h, the number of latents
-    model : digest of the model that made the codes, or None where that is not known
+    model : digest of the model that made the codes, or None if it is not known
 
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        If an invariant above does not hold; the message names the first bad row.
+        If one of these conditions does not hold; the error has the first bad row.
 
     Notes
     -----
     ``Codes(...)`` checks its arrays. `Codes.trusted` does not: it is for arrays that a kernel has just made.
-    Codes that the "cuda" backend makes of an array on a device stay there: they can be decoded there, and `to_host`
-    brings them into the computer's memory, which everything else needs.
+    The "cuda" backend leaves the codes of an array on a device there. They can be decoded there; everything else
+    needs `to_host`, which copies them into the computer's memory.
     """
 
     indices: Indices
@@ -53,7 +53,7 @@ class Codes:
 
     @classmethod
     def trusted(cls, indices: Indices, values: Floats, n_latents: int, model: str | None = None) -> Codes:
-        """Codes from arrays that already satisfy the invariants: nothing is checked or copied."""
+        """Return codes from valid arrays, without a check or a copy."""
         codes = object.__new__(cls)
         for name, value in (("indices", indices), ("values", values), ("n_latents", n_latents), ("model", model)):
             object.__setattr__(codes, name, value)
@@ -61,7 +61,7 @@ class Codes:
 
     @classmethod
     def none(cls, k: int, n_latents: int, dtype: Any = np.float32) -> Codes:
-        """Codes of no rows, with k entries each."""
+        """Return codes of zero rows, with k entries each."""
         return cls(np.empty((0, k), np.int32), np.empty((0, k), dtype), n_latents)
 
     @property
@@ -78,7 +78,7 @@ class Codes:
         return len(self.indices)
 
     def __getitem__(self, rows: Any) -> Codes:
-        """The codes of some rows: a slice, an array of row numbers or a mask; one number gives one row."""
+        """Select rows by a slice, an array of row numbers or a mask; an integer selects one row."""
         if isinstance(rows, (int, np.integer)):
             rows = [range(len(self))[rows]]
         elif not isinstance(rows, slice) and (isinstance(rows, tuple) or np.ndim(rows) != 1):
@@ -92,51 +92,51 @@ class Codes:
         return f"Codes({len(self)} rows, k {self.k} of {self.n_latents} latents, {self.values.dtype}{model})"
 
     def astype(self, dtype: Any) -> Codes:
-        """The same codes with values of another dtype; themselves, if it is the same."""
+        """Return the codes with values of another dtype; the same object if nothing changes."""
         if self.values.dtype == dtype:
             return self
         return self._like(self.indices, self.values.astype(dtype))
 
     def to_host(self) -> Codes:
-        """The same codes in the computer's memory: themselves, unless they lie on a device."""
+        """Return the codes in the computer's memory: a copy if they lie on a device, else the same object."""
         return self
 
     def on(self, backend: str) -> Codes:
-        """The same codes for the kernels of a backend; BackendError for codes on a device where it does not compute."""
+        """Return the codes if that backend can read them; BackendError for codes on a device that it cannot read."""
         return self
 
     def truncate(self, k: int) -> Codes:
-        """The k largest stored entries of each row by |value|, ties to the lower index (R2).
+        """Keep the k largest stored entries of each row by |value|, ties to the lower index (R2).
 
-        Equal to encoding with that k in the first place, since the selection is a total order.
+        The result equals encoding with that k, because the selection is a total order.
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= self.k:
             raise DomainError(f"expected k from 1 to {self.k} (the stored entries), got {k}", argument="truncate")
         return self._like(*reference.split_code(self.indices, self.values, int(k))[0])
 
     def entries(self, mask: Bools, k: int) -> Codes:
-        """The stored entries where ``mask`` (n, self.k) is True, which it is exactly k times in each row."""
+        """Select stored entries by a mask (n, self.k) that is True exactly k times in each row."""
         return self._like(self.indices[mask].reshape(len(self), k), self.values[mask].reshape(len(self), k))
 
     def split_signs(self) -> Codes:
-        """Codes over 2h dimensions without negative values: v ≥ 0 of latent j at 2j, v < 0 as |v| at 2j + 1.
+        """Return codes over 2h dimensions without negative values: v ≥ 0 of latent j at 2j, v < 0 as |v| at 2j + 1.
 
-        For engines that refuse negative values. A dot of split codes leaves out the products of values of opposite
-        signs, which are negative; all others it keeps. Only split codes can be compared with split codes, so no model
-        is named.
+        They are for engines that refuse negative values. A dot of two split codes omits the products of values with
+        opposite signs, which are negative, and keeps all others. Split codes can be compared with split codes only, so
+        they carry no model.
         """
         negative = self.values < 0
         indices = self.indices.astype(np.int64) * 2 + negative
         return Codes(_as_indices(indices), np.abs(self.values), 2 * self.n_latents)
 
     def to_dense(self) -> Floats:
-        """(n, h) array with the stored values at their indices and zeros elsewhere."""
+        """Return an array (n, h) with the stored values at their indices and zeros elsewhere."""
         dense = np.zeros(self.shape, self.values.dtype)
         np.put_along_axis(dense, self.indices, self.values, axis=1)
         return dense
 
     def to_csr(self) -> csr_array:
-        """SciPy CSR of shape (n, h) with n·k stored entries; shares the memory of ``values`` where SciPy allows it."""
+        """Return a SciPy CSR array (n, h) with n·k stored entries; it shares the memory of ``values`` if possible."""
         from scipy.sparse import csr_array
 
         indptr = np.arange(len(self) + 1) * self.k
@@ -144,10 +144,10 @@ class Codes:
 
     @classmethod
     def from_csr(cls, matrix: Any, k: int | None = None) -> Codes:
-        """Codes from any SciPy sparse matrix or array of shape (n, h).
+        """Return codes from any SciPy sparse matrix or array of shape (n, h).
 
-        Rows with fewer than k stored entries are filled up with zeros at the lowest free indices, so that every row
-        stores exactly k (R2). ``k=None`` takes the longest row. Repeated entries are added up, as SciPy does.
+        Rows with fewer than k stored entries are padded with zeros at the lowest free indices, so that every row
+        stores exactly k (R2). ``k=None`` uses the length of the longest row. Repeated entries are summed, as in SciPy.
         """
         csr = matrix.tocsr(copy=True)
         csr.sum_duplicates()
@@ -167,7 +167,7 @@ class Codes:
 
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> Codes:
-        """Rows of several codes below each other; they must agree in k, n_latents and model."""
+        """Concatenate codes that agree in k, n_latents and model."""
         if not parts:
             raise ShapeError("expected at least one Codes, got none", argument="concatenate")
         first = parts[0]
@@ -175,7 +175,8 @@ class Codes:
             same = (part.k, part.n_latents, part.model) == (first.k, first.n_latents, first.model)
             if not same:
                 raise ShapeError(
-                    f"expected codes like the first ({first!r}), got {part!r} at place {place}", argument="concatenate"
+                    f"expected codes like the first ({first!r}), got {part!r} at position {place}",
+                    argument="concatenate",
                 )
         stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
         return first._like(*stacked)
@@ -221,14 +222,14 @@ def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
 
 
 def _filled_rows(csr: Any, lengths: Any, k: int) -> tuple[Indices, Floats]:
-    """Indices and values (n, k) of a canonical CSR whose rows may be shorter than k."""
+    """Return indices and values (n, k) of a canonical CSR array whose rows may be shorter than k."""
     if csr.indices.size and csr.indices.max() >= csr.shape[1]:
         raise FormatError(f"expected indices below {csr.shape[1]}, got {csr.indices.max()}", argument="from_csr")
     indices = np.empty((csr.shape[0], k), np.int32)
     values = np.zeros((csr.shape[0], k), csr.dtype)
     for row, length in enumerate(lengths):
         stored = slice(csr.indptr[row], csr.indptr[row + 1])
-        # k lowest candidates are enough: at most ``length`` of any ``k`` can be taken.
+        # 2k candidates are enough: at most ``length`` of them are already stored.
         free = np.setdiff1d(np.arange(min(2 * k, csr.shape[1])), csr.indices[stored])[: k - length]
         unsorted = np.concatenate([csr.indices[stored], free])
         order = np.argsort(unsorted)

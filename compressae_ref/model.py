@@ -23,14 +23,14 @@ AUX_WEIGHT = 1 / 8
 
 
 def aux_k(k: int, n_latents: int) -> int:
-    """k_aux = min(4k, h) (R5)."""
+    """Return k_aux = min(4k, h) (R5)."""
     # spec: "k_aux = min(4k, h)."
     return min(4 * k, n_latents)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What is saved, loaded and used: the parameters, k, and the settings of the training."""
+    """A trained model: its parameters, its k, and the settings of its training."""
 
     params: Params
     k: int
@@ -38,24 +38,24 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """Identity of the model: the digest of its parameters. Codes carry it."""
+        """The digest of the parameters, which identifies the model; codes carry it."""
         return self.params.digest()
 
     def encode(
         self, x: RowSource, k: int | None = None, *, zero_rows: ZeroRows = "error", backend: str | Backend | None = None
     ) -> Codes:
-        """Codes of embeddings: the k largest entries by magnitude of x̄ W_enc + b_enc.                  (E3), (E4), (E5)
+        """Encode embeddings: keep the k largest entries by magnitude of x̄ W_enc + b_enc (E3, E4, E5).
 
         Parameters
         ----------
-        x : (n, d) array, on a device too, or any source of rows (`data.RowSource`), at any scale; read in blocks
+        x : (n, d) array, on a device too, or any source of rows (`row_source.RowSource`), at any scale; read in blocks
         k : stored entries per row; None: the k that the model was trained with
         zero_rows : "error", or "empty" for codes of zeros (R4)
-        backend : "numpy", "numba" or "cuda": the same bits
+        backend : "numpy", "numba" or "cuda"; the result is the same to the bit
 
         Returns
         -------
-        Codes in the model's dtype, with its digest; on the device, if x is there
+        Codes in the model's dtype, with its digest; on the device if x is there
 
         Raises
         ------
@@ -74,14 +74,14 @@ class Model:
         backend: str | Backend | None = None,
         first_row: int = 0,
     ) -> Iterator[Codes]:
-        """The codes of `encode` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
+        """Yield the codes of `encode` from ``first_row`` on, in blocks of rows, each computed on demand."""
         kernels = get_backend(backend)
         yield from self.encode_rows(open_rows(x, kernels, d=self.params.d), self._k(k), zero_rows, kernels, first_row)
 
     def encode_rows(
         self, rows: Rows, k: int, zero_rows: ZeroRows, backend: Backend, first_row: int = 0
     ) -> Iterator[Codes]:
-        """The codes of an open reader, block by block; k is checked already."""
+        """Yield the codes of an open reader, block by block; k must be valid."""
         params = backend.place_params(self.params)
         for block in unit_blocks(rows, params.dtype, backend, zero_rows, first_row):
             with np.errstate(over="ignore", invalid="ignore"):  # `finish` refuses NaN and infinity
@@ -92,14 +92,14 @@ class Model:
         return as_k(self.k if k is None else k, self.params.n_latents)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
-        """Reconstructions x̂ (n, d) of codes, unnormalised: what carries meaning is their direction.             (E7)"""
+        """Reconstruct rows from codes: x̂ (n, d), not normalised, since only the direction has meaning (E7)."""
         self.check_codes(codes)
         kernels = get_backend(backend)
         codes = codes.on(kernels.name).astype(self.params.dtype)
         return kernels.decode(codes, kernels.place_params(self.params).W_dec)
 
     def check_codes(self, codes: Codes, name: str = "codes") -> None:
-        """Raise where codes cannot come from this model: another number of latents, or another model's digest."""
+        """Raise if codes cannot come from this model: by their number of latents, or by their digest."""
         h, digest = self.params.n_latents, self.digest[:12]
         if codes.n_latents != h:
             raise ShapeError(f"expected n_latents = {h} as in the model, got {codes.n_latents}", argument=name)

@@ -22,8 +22,8 @@ class Params:
 
     Notes
     -----
-    W_enc lies in memory by columns where this package makes it: what is computed with one latent reads one piece.
-    The constructor checks nothing: `checks.as_params` does, after training and when files are written or read.
+    W_enc is stored in Fortran order, so the weights of one latent are contiguous.
+    The constructor checks nothing. `checks.as_params` does, after training and when files are written or read.
     """
 
     W_enc: Floats
@@ -46,26 +46,26 @@ class Params:
         return self.W_dec.dtype
 
     def arrays(self) -> dict[str, Floats]:
-        """The arrays by name, in the order of the fields."""
+        """Return the arrays by name, in the order of the fields."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def map(self, function: Callable[[Floats], Any]) -> Params:
-        """What ``function`` makes of each array."""
+        """Apply ``function`` to each array."""
         return Params(**{name: function(array) for name, array in self.arrays().items()})
 
     def zeros_like(self) -> Params:
-        """Zeros of the same shapes, dtype and memory order: for gradients and moments."""
+        """Return zeros of the same shapes, dtype and memory order, for gradients and moments."""
         zeros = self.copy()
         for array in zeros.arrays().values():
             array[...] = 0
         return zeros
 
     def copy(self) -> Params:
-        """A deep copy."""
+        """Return a deep copy."""
         return self.map(aligned_copy)
 
     def digest(self) -> str:
-        """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model.     (E18)"""
+        """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model (E18)."""
         sha = hashlib.sha256()
         for name, array in self.arrays().items():
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -77,12 +77,12 @@ class Params:
 def init_params(
     d: int, n_latents: int, rng: np.random.Generator, *, init: Init = "tied", dtype: str = "float32"
 ) -> Params:
-    """Initial values (R9).
+    """Draw initial values (R9).
 
     Parameters
     ----------
     d, n_latents : shape of the model
-    rng : the source of randomness; drawn from in float64, whatever ``dtype`` is
+    rng : the source of randomness; it is sampled in float64, whatever ``dtype`` is
     init : "original": W_enc uniform within ±√(6/h), W_dec uniform within ±√(6/d) and then unit rows, b_enc zero;
         "tied": W_dec as before, W_enc = W_decᵀ at the start (they are trained apart)
     dtype : "float32" or "float64"
@@ -98,7 +98,7 @@ def init_params(
 
 
 def initial_params(u_enc: Floats | None, u_dec: Floats, dtype: str) -> Params:
-    """Initial values from numbers u uniform in [0, 1), in float64 and rounded once; without ``u_enc``, tied.    (R9)"""
+    """Compute initial values from u uniform in [0, 1), in float64 and rounded once (R9). Tied if ``u_enc`` is None."""
     W_enc, b_enc, W_dec = reference.initial(u_enc, u_dec, u_enc is None)
     as_dtype = np.dtype(dtype)
     return Params(np.array(W_enc, as_dtype, order="F"), b_enc.astype(as_dtype), W_dec.astype(as_dtype))

@@ -1301,7 +1301,7 @@ def test_the_file_whose_content_is_wrong_is_named(files, tmp_path, capsys):
     save_codes(tmp_path / "large.npz", codes)
     assert main(words(["search", files.model, tmp_path / "large.npz", files.queries, *NUMPY])) == 1
     assert capsys.readouterr().err == (
-        f"compressae-ref: {tmp_path / 'large.npz'}: expected values whose squares can be added up in float32, "
+        f"compressae-ref: {tmp_path / 'large.npz'}: expected values whose sum of squares is finite in float32, "
         "got infinity in row 7\n"
     )
 

@@ -99,7 +99,7 @@ def test_a_row_that_is_not_there():
 def test_codes_that_do_not_fit_are_not_put_together():
     first = Codes([[0]], [[1.0]], 2, "a")
     for other in (Codes([[0]], [[1.0]], 3, "a"), Codes([[0, 1]], [[1.0, 2.0]], 2, "a"), Codes([[0]], [[1.0]], 2, "b")):
-        with pytest.raises(ShapeError, match="at place 1"):
+        with pytest.raises(ShapeError, match="at position 1"):
             Codes.concatenate([first, other])
     with pytest.raises(ShapeError, match="at least one"):
         Codes.concatenate([])

@@ -469,12 +469,12 @@ def other(codes):
         (
             lambda: build(CODES).search(CODES, rescore=100),
             DomainError,
-            "expected the model .* for rescoring",
+            "expected the model .* for re-ranking",
         ),
         (
             lambda: build(CODES, model=MODEL).search(ASKED, 10, rescore=9),
             DomainError,
-            "rescore: expected at least top = 10 items to choose from, got 9",
+            "rescore: expected at least top = 10 items to re-rank, got 9",
         ),
         (
             lambda: build(CODES, model=MODEL).search(CODES, 10, rescore=20),

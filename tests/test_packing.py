@@ -138,7 +138,7 @@ def test_a_file_with_other_bytes_is_refused(tmp_path):
     packed.data[1] = 255
     save_packed(path, packed)
     for load in (load_packed, load_codes):
-        with pytest.raises(FormatError, match=r"packed\.npz: .*got bytes that packing cannot give in row 1$"):
+        with pytest.raises(FormatError, match=r"packed\.npz: .*got bytes that packing cannot produce in row 1$"):
             load(path)
 
 

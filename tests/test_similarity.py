@@ -195,7 +195,7 @@ def test_what_search_refuses(small):
         (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),
         (lambda: search(other.encode(queries), codes), DomainError, "queries: expected codes of model"),
         (lambda: search(codes, codes, space="asymmetric", model=model), DomainError, "dense embeddings.*got codes"),
-        (lambda: search(Codes([[0]], [[1.0]], 3), codes), ShapeError, "n_latents = 40 as in the items, got 3"),
+        (lambda: search(Codes([[0]], [[1.0]], 3), codes), ShapeError, "n_latents = 40 as the items have, got 3"),
         (
             lambda: search(other.encode(queries), anonymous, space="reconstructed", model=model),
             DomainError,

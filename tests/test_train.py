@@ -316,7 +316,7 @@ def test_r3_r4_data_that_are_refused_with_the_row(x, change, error, message):
 
 def test_a_loss_that_is_no_number_is_said_and_not_saved(x):
     with (
-        pytest.raises(DomainError, match=r"expected a finite loss, got nan in step \d+ of 12: try a lower lr"),
+        pytest.raises(DomainError, match=r"expected a finite loss, got nan in step \d+ of 12; try a lower lr"),
         np.errstate(all="ignore"),
     ):
         fit(x, lr=1e38, decay="none", **SMALL)

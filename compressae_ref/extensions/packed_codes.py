@@ -1,6 +1,6 @@
-"""Packed codes, an extension: a code in a fifth of its bytes, the same number for every row (`packed_rows`).
+"""Packed codes, an extension: a code in about a fifth of its bytes, all rows of one size (``spec/packed.md``).
 
-No cosine depends on the scale of an item's code, so it is not kept (R18).
+No cosine depends on the scale of an item's code, so the scale is not stored (R18).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class PackedCodes:
 
     Parameters
     ----------
-    data : (n, bytes) uint8, a row for each code
-    n_latents, k : as of the codes
-    bits : of a value: 4, 5, 6 or 8
-    model : digest of the model that made the codes, or None where that is not known
+    data : (n, bytes) uint8, one row per code
+    n_latents, k : of the codes
+    bits : bits of a value: 4, 5, 6 or 8
+    model : digest of the model that made the codes, or None if it is not known
 
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        If these do not fit together. What the bytes say is looked at when they are unpacked.
+        If these do not fit together. The bytes are checked when they are unpacked.
     """
 
     data: Packed
@@ -54,7 +54,7 @@ class PackedCodes:
 
     @property
     def layout(self) -> Layout:
-        """Where things stand in a row."""
+        """The layout of a row in bits."""
         return Layout.of(self.n_latents, self.k, self.bits)
 
     @property
@@ -66,7 +66,7 @@ class PackedCodes:
         return len(self.data)
 
     def __getitem__(self, rows: Any) -> PackedCodes:
-        """Some rows: a slice, an array of row numbers or a mask; one number gives one row."""
+        """Select rows by a slice, an array of row numbers or a mask; an integer selects one row."""
         if isinstance(rows, (int, np.integer)):
             rows = [range(len(self))[rows]]
         return PackedCodes(self.data[rows], self.n_latents, self.k, self.bits, self.model)
@@ -75,19 +75,19 @@ class PackedCodes:
         return f"PackedCodes({len(self)} rows of {self.bytes_per_item} bytes, k {self.k} of {self.n_latents} latents)"
 
     def unpack(self, *, backend: str | Backend | None = None) -> Codes:
-        """The codes, with float32 values relative to the largest of each row.
+        """Return the codes, with float32 values relative to the largest of each row.
 
         Raises
         ------
         FormatError
-            For bytes that packing does not give, with the row (R20).
+            For bytes that packing cannot produce, with the row (R20).
         """
         indices, values = get_backend(backend).unpack_rows(self.data, self.n_latents, self.k, self.bits)
         return Codes.trusted(indices, values, self.n_latents, self.model)
 
 
 def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -> Codes:
-    """Codes as they are, and packed ones unpacked; DTypeError for anything else."""
+    """Return codes unchanged and unpack packed ones; DTypeError for anything else."""
     if isinstance(codes, PackedCodes):
         return codes.unpack(backend=backend)
     if not isinstance(codes, Codes):
@@ -96,11 +96,11 @@ def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -
 
 
 def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -> PackedCodes:
-    """Codes in few bytes: `unpack` gives the same indices, and values to ``bits`` bits.                  (E24), (E25)
+    """Pack codes: `PackedCodes.unpack` returns the same indices, and values rounded to ``bits`` bits (E24, E25).
 
     Parameters
     ----------
-    bits : of a value: 4, 5, 6 or 8
+    bits : bits of a value: 4, 5, 6 or 8
 
     Raises
     ------
@@ -112,14 +112,14 @@ def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -
 
 
 def as_bits(bits: Any) -> int:
-    """One of `BITS` (R18)."""
+    """Return ``bits`` if it is one of `BITS` (R18)."""
     if bits not in BITS:
         raise DomainError(f"expected one of {', '.join(map(str, BITS))}, got {bits!r}", argument="bits")
     return bits  # type: ignore[no-any-return]
 
 
 def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> PackedCodes:
-    """Packed codes from what their file holds."""
+    """Return packed codes from the entries of their file."""
     if not isinstance(meta["model"], str | None):
         raise FormatError(f"expected the digest of a model or null, got {meta['model']!r}")
     packed = PackedCodes(arrays["packed"], meta["n_latents"], meta["k"], meta["bits"], meta["model"])

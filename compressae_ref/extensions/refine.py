@@ -15,11 +15,11 @@ from compressae_ref.row_source import RowSource, as_source
 from compressae_ref.unit_blocks import HostRows, unit_blocks
 
 TABLE_BYTES = 1 << 29
-"""The dots of all pairs of atoms are kept where they take no more than this."""
+"""Largest size of a table with the dots of all pairs of atoms."""
 
 
 def _dots_for(n: int, k: int, m: int, W_dec: Floats, backend: Backend) -> Floats | None:
-    """The dots of all pairs of atoms, where n rows need more of them than there are, and memory is no matter."""
+    """Return the dots of all pairs of atoms if n rows need more than these and they fit `TABLE_BYTES`, else None."""
     h = len(W_dec)
     if n * k * m < h * h or h * h * W_dec.itemsize > TABLE_BYTES:
         return None
@@ -27,7 +27,7 @@ def _dots_for(n: int, k: int, m: int, W_dec: Floats, backend: Backend) -> Floats
 
 
 def _check_candidates(k: int, m: int) -> None:
-    """Raise where there are fewer candidates than entries (R14)."""
+    """Raise if there are fewer candidates than entries (R14)."""
     if m < k:
         raise DomainError(f"expected at least k = {k} of them, got {m}", argument="candidates")
 
@@ -41,16 +41,16 @@ def refine(
     zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
 ) -> Codes:
-    """Codes that come closer to their rows: up to k of the stored latents, chosen anew, with values of least squares.
+    """Refine codes by orthogonal matching pursuit: choose up to k of the stored latents, with least-squares values.
 
     Parameters
     ----------
-    codes : codes of x, whose latents are the candidates: `Model.encode` with a larger k gives them
-    x : (n, d) array or any source of rows, at any scale: what was encoded
-    params : of the model that made the codes
-    k : stored entries per row, at most those of ``codes``; None: as many, which is least squares alone
+    codes : codes of x, whose latents are the candidates; `Model.encode` with a larger k returns them
+    x : (n, d) array or any source of rows, at any scale: the rows that were encoded
+    params : the parameters of the model that made the codes
+    k : stored entries per row, at most those of ``codes``; None: all of them, which changes the values only
     zero_rows : "error", or "empty" for codes of zeros (R17)
-    backend : "numpy", "numba" or "cuda": the same bits
+    backend : "numpy", "numba" or "cuda"; the result is the same to the bit
 
     Returns
     -------
@@ -69,7 +69,7 @@ def refine(
     model = Model(params, k)
     model.check_codes(codes)
     if len(codes) != len(rows):
-        raise ShapeError(f"expected codes and x of as many rows, got {len(codes)} and {len(rows)}", argument="refine")
+        raise ShapeError(f"expected a code for each of {len(rows)} rows of x, got {len(codes)}", argument="codes")
     kernels = get_backend(backend)
     dots = _dots_for(len(rows), k, codes.k, params.W_dec, kernels)
     parts = []
@@ -89,7 +89,7 @@ def encode_refined(
     zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
 ) -> Codes:
-    """`Model.encode` with ``candidates`` entries (None: min(4k, h)), and `refine` down to k, block by block."""
+    """Encode with ``candidates`` entries (None: min(4k, h)) and `refine` to k entries, block by block."""
     return Codes.concatenate(list(refined_blocks(x, model, k, candidates, zero_rows=zero_rows, backend=backend)))
 
 
@@ -103,7 +103,7 @@ def refined_blocks(
     backend: str | Backend | None = None,
     first_row: int = 0,
 ) -> Iterator[Codes]:
-    """The codes of `encode_refined` from ``first_row`` on, in blocks of rows, each made when it is asked for."""
+    """Yield the codes of `encode_refined` from ``first_row`` on, in blocks of rows, each computed on demand."""
     params, rows, kernels = model.params, HostRows(as_source(x), d=model.params.d), get_backend(backend)
     k = as_k(model.k if k is None else k, params.n_latents)
     m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")

@@ -1,4 +1,4 @@
-"""Exact neighbours of dense rows by cosine: the truth that compression is measured by."""
+"""Exact nearest neighbours of dense rows by brute force: the ground truth that recall is measured against."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compressae_ref.reference import unit_rows
 
 
 def nearest_dense(queries: Floats, items: Any, top: int) -> Hits:
-    """The ``top`` rows with the highest cosine to each query, in blocks.
+    """Find the ``top`` rows with the highest cosine to each query, in blocks.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def _unit_block(rows: Any, first_row: int, d: int) -> Floats:
 def best_products(
     x_q: Floats, items: Any, top: int, read: Callable[[Any, int], Floats] = lambda rows, first: rows
 ) -> Hits:
-    """The ``top`` rows with the highest dot with each query, in blocks of rows and of queries.
+    """Find the ``top`` rows with the highest dot product with each query, in blocks of rows and of queries.
 
-    ``read`` makes floats (m, d) of a block of items that begins with a row.
+    ``read(rows, first_row)`` converts a block of items, which starts at ``first_row``, to floats (m, d).
     """
     starts = range(0, len(x_q), QUERIES_PER_BLOCK)
     top = min(top, len(items))
-    found = [_best_products(x_q[start : start + QUERIES_PER_BLOCK], items, top, read) for start in starts]
-    return Hits(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    hits = [_best_products(x_q[start : start + QUERIES_PER_BLOCK], items, top, read) for start in starts]
+    return Hits(*(np.concatenate(columns) for columns in zip(*hits, strict=True)))
 
 
 def _best_products(x_q: Floats, items: Any, top: int, read: Callable[[Any, int], Floats]) -> Hits:
@@ -52,6 +52,6 @@ def _best_products(x_q: Floats, items: Any, top: int, read: Callable[[Any, int],
 
 
 def unit_or_zero(x: Floats) -> Floats:
-    """Unit rows in float32, and zeros where a row is zero."""
+    """Return unit rows in float32; a zero row stays zero."""
     zero = ~x.any(axis=1, keepdims=True)
     return np.where(zero, 0, unit_rows(np.where(zero, 1, x), np.float32)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Exact search over codes that may grow and shrink."""
+"""An index for exact search over codes; items can be added and removed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_p
 
 
 class Index:
-    """Items to search, with what a space needs of them computed once.
+    """Items to search, with their norms in one space computed once.
 
     Notes
     -----
-    Results are ordered by descending score, ties by ascending id (R10): exactly those of a sort of all scores, whatever
-    was added or removed, in whichever order. Items stay in segments, each at least half as large as the next; an item
-    is copied a number of times that grows with the logarithm of how many there are.
+    Results are ordered by descending score, ties by ascending id (R10). They equal a sort of all scores, whatever was
+    added or removed before. Items are kept in segments, each more than twice as large as the next, so an item is
+    copied O(log n) times.
     """
 
     def __init__(self, space: Space, like: Codes, model: Model | None, backend: Backend) -> None:
         self.space, self.model, self.backend = space, model, backend
         self.like = like[:0]
-        """codes of no items: k, number of latents, dtype and model of all that come"""
+        """codes of zero rows: the k, n_latents, dtype and model that added codes must have"""
         self._segments: list[Segment] = []
         self._ids = Ids(np.empty(0, np.int64))
 
@@ -48,18 +48,18 @@ class Index:
         ids: Any = None,
         backend: str | Backend | None = None,
     ) -> Index:
-        """An index over all rows of ``codes``, which may be none; packed ones are unpacked.
+        """Build an index over all rows of ``codes``, which may be empty; packed codes are unpacked.
 
         Parameters
         ----------
         space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`)
-        model : needed by all but the sparse space with queries that are codes
-        ids : (n,) whole numbers or texts, all different; None: row numbers
+        model : required, except in the sparse space with queries that are codes
+        ids : (n,) integers or strings, all different; None: row numbers
 
         Raises
         ------
         DomainError, ShapeError, DTypeError
-            For an unknown space, a missing model, codes of another model, ids that do not fit.
+            For an unknown space, a missing model, codes of another model, or invalid ids.
         """
         codes = as_codes(codes, backend)
         if model is not None:
@@ -79,7 +79,7 @@ class Index:
 
     @property
     def ids(self) -> NDArray[Any]:
-        """The ids of all items, in the order in which they were added."""
+        """The ids of all items, in insertion order."""
         return self._ids.values[self._ids.alive]
 
     def add(self, codes: Codes | PackedCodes, ids: Any = None) -> None:
@@ -87,13 +87,13 @@ class Index:
 
         Parameters
         ----------
-        codes : as those in the index: of the same model, with as many entries
-        ids : as in `build`, none of them in the index; None: the numbers after the highest that there ever was
+        codes : codes of the same model, with as many entries as those in the index
+        ids : as in `build`, none of them in the index yet; None: the numbers after the highest id used so far
 
         Raises
         ------
         DomainError, ShapeError, DTypeError
-            And nothing is added.
+            Nothing is added then.
         """
         codes = as_codes(codes, self.backend)
         check_pair(codes, self.like, "codes")
@@ -107,7 +107,7 @@ class Index:
             self._segments = balanced([*self._segments, added], self.backend)
 
     def remove(self, ids: Any) -> None:
-        """Remove items by their ids; if one is unknown, a DomainError names it, and nothing is removed."""
+        """Remove items by their ids. If an id is unknown, a DomainError names it and nothing is removed."""
         self._ids.remove(ids)
         if 2 * len(self) < len(self._ids.values):
             self._forget_removed()
@@ -121,25 +121,23 @@ class Index:
         allowed: Any = None,
         rescore: int | None = None,
     ) -> Hits:
-        """The ``top`` items (all, if there are fewer) with the highest cosine to each query, exactly.
+        """Find the ``top`` items with the highest cosine to each query, exactly (all items if there are fewer).
 
         Parameters
         ----------
-        queries : dense embeddings (n_q, d), which are encoded where the space needs codes; or codes, in the sparse and
-            the reconstructed space
-        query_k : entries that dense queries get; None: as many as the items have, in the expanded space 8 times as
-            many. A longer code of the query takes no storage, and in sparse space finds more
-        allowed : ids of the items that may be found; ids that are not in the index are of no account. None: all
-        rescore : take so many best items, at least ``top``, and of these the best by asymmetric cosine. Needs dense
-            queries and the model
+        queries : dense embeddings (n_q, d), which are encoded if the space needs codes; or codes, in the sparse and the
+            reconstructed space
+        query_k : entries of encoded queries; None: as many as the items have, in the expanded space 8 times as many.
+            A longer query code needs no storage and raises recall in sparse space
+        allowed : return only items with these ids; unknown ids are ignored. None: no restriction
+        rescore : re-rank this many best items, at least ``top``, by asymmetric cosine. It needs dense queries and the
+            model
         """
         top = as_whole(top, "top")
         if rescore is not None:
-            needed(self.model, "rescoring")
+            needed(self.model, "re-ranking")
             if as_whole(rescore, "rescore") < top:
-                raise DomainError(
-                    f"expected at least top = {top} items to choose from, got {rescore}", argument="rescore"
-                )
+                raise DomainError(f"expected at least top = {top} items to re-rank, got {rescore}", argument="rescore")
         vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
         hits = self._best(vectors, rescore or top, allowed)
         if rescore is not None:
@@ -147,12 +145,12 @@ class Index:
         return Hits(self._ids.values[hits.ids], hits.scores)
 
     def save(self, path: PathLike) -> None:
-        """Write an index file: all items and what makes their search fast; `load` maps it.
+        """Write an index file with all items and the search index of the backend; `load` maps it.
 
         Raises
         ------
         OSError
-            If the file cannot be written. Nothing is left behind.
+            If the file cannot be written. No partial file is left.
         """
         self._forget_removed()
         codes, norms, lists = self.like, np.empty(0, self.like.values.dtype), None
@@ -173,18 +171,18 @@ class Index:
     def load(
         cls, path: PathLike, *, model: Model | None = None, backend: str | Backend | None = None, check: bool = True
     ) -> Index:
-        """An index from its file, which is mapped into memory: what is not looked at is not read.
+        """Load an index from its file, which is memory-mapped: only the parts that a search needs are read.
 
         Parameters
         ----------
-        model : needed as in `build`
-        check : read the whole file once, and refuse what was altered. Without that a file is open at once, but one
-            that is damaged may give wrong results or end the process: only for files that nobody else writes
+        model : required as in `build`
+        check : read the whole file once and verify its checksums. Without the check a file opens at once, but a damaged
+            file may give wrong results or crash the process; use it only for files that nobody else writes
 
         Raises
         ------
         FormatError
-            Naming the file and the reason; DomainError where the model is missing or another one.
+            With the file and the reason; DomainError if the model is missing or a different one.
         """
         meta, arrays, fields = read_index(path, check)
         try:
@@ -205,7 +203,7 @@ class Index:
         return index
 
     def _best(self, queries: Queries, top: int, allowed: Any) -> Hits:
-        """As `search`, with row numbers in place of ids."""
+        """`search` with row numbers instead of ids."""
         mask, ranks, first = self._ids.mask(allowed), self._ids.ranks, 0
         parts = [no_hits(len(queries.norms), self.like.values.dtype)]
         for segment in self._segments:
@@ -218,9 +216,9 @@ class Index:
         return parts[1] if len(parts) == 2 else best_of(parts, ranks, top)
 
     def _rescored(self, queries: Any, hits: Hits, top: int) -> Hits:
-        """The best of ``hits`` by asymmetric cosine."""
+        """Re-rank ``hits`` by asymmetric cosine."""
         if isinstance(queries, Codes):
-            raise DomainError("expected dense embeddings to rescore by, got codes", argument="queries")
+            raise DomainError("expected dense embeddings to re-rank with, got codes", argument="queries")
         u = self.backend.fetch(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
         for segment in self._segments:
             self._need_norms_hat(segment)
@@ -239,7 +237,7 @@ class Index:
             )
 
     def _forget_removed(self) -> None:
-        """Keep in memory what can be found, and nothing else."""
+        """Drop removed items from memory."""
         if self._ids.removed:
             alive, whole = self._ids.forget_removed(), joined(self._segments, self.backend)
             left = Segment.of(whole.codes[alive], whole.norms[alive], self.backend)
@@ -257,6 +255,6 @@ def search(
     rescore: int | None = None,
     backend: str | Backend | None = None,
 ) -> Hits:
-    """The ``top`` rows of ``codes`` with the highest cosine to each query: `Index.build` and `Index.search` in one."""
+    """Find the ``top`` rows of ``codes`` with the highest cosine to each query: `Index.build`, then `Index.search`."""
     index = Index.build(codes, space=space, model=model, backend=backend)
     return index.search(queries, top, query_k=query_k, rescore=rescore)

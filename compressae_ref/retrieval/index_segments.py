@@ -1,4 +1,4 @@
-"""Items in segments: what was added together stays together, until there are as many more."""
+"""The segments of an index: items that were added together, merged as the index grows (a log-structured merge)."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from compressae_ref.codes import Codes
 
 @dataclass
 class Segment:
-    """Items that are searched together, and what their search needs."""
+    """Items that are searched together, with what their search needs."""
 
     codes: Codes
     norms: Floats
-    """(n,) of the space they are searched in"""
+    """(n,) norms in the space of the index"""
     lists: Any
-    """what the backend made of them"""
+    """the search index of the backend, from `build_index`"""
     norms_hat: Floats | None = None
-    """(n,) ‖x̂‖, once somebody has needed them"""
+    """(n,) ‖x̂‖, computed on first use"""
 
     @classmethod
     def of(cls, codes: Codes, norms: Floats, backend: Backend) -> Segment:
-        """A segment with lists."""
+        """Return a segment with a search index."""
         return cls(codes, norms, backend.index_items(codes, norms))
 
 
 def joined(segments: Sequence[Segment], backend: Backend) -> Segment:
-    """One segment of all the items, in their order."""
+    """Merge segments into one, in their order."""
     if len(segments) == 1:
         return segments[0]
-    codes = Codes.concatenate([each.codes for each in segments])
-    return Segment.of(codes, np.concatenate([each.norms for each in segments]), backend)
+    codes = Codes.concatenate([segment.codes for segment in segments])
+    return Segment.of(codes, np.concatenate([segment.norms for segment in segments]), backend)
 
 
 def balanced(segments: Sequence[Segment], backend: Backend) -> list[Segment]:
-    """Each with more than twice the items of the next: so there are few of them, and an item moves rarely."""
+    """Merge until each segment has more than twice the items of the next: few segments, and an item rarely moves."""
     balanced = list(segments)
     while len(balanced) > 1 and 2 * len(balanced[-1].codes) >= len(balanced[-2].codes):
         balanced[-2:] = [joined(balanced[-2:], backend)]
@@ -49,15 +49,15 @@ def balanced(segments: Sequence[Segment], backend: Backend) -> list[Segment]:
 
 
 def rows_of(segments: Sequence[Segment], like: Codes, rows: NDArray[np.int64]) -> tuple[Codes, Floats]:
-    """Codes and ‖x̂‖ of some rows, by their numbers over all segments."""
+    """Return the codes and ‖x̂‖ of rows that are numbered over all segments."""
     shape, dtype = (len(rows), like.k), like.values.dtype
     indices, values, norms_hat = np.empty(shape, np.int32), np.empty(shape, dtype), np.empty(len(rows), dtype)
     first = 0
     for segment in segments:
-        here = (first <= rows) & (rows < first + len(segment.codes))
-        some = rows[here] - first
-        indices[here], values[here] = segment.codes.indices[some], segment.codes.values[some]
+        inside = (first <= rows) & (rows < first + len(segment.codes))
+        local = rows[inside] - first
+        indices[inside], values[inside] = segment.codes.indices[local], segment.codes.values[local]
         assert segment.norms_hat is not None
-        norms_hat[here] = segment.norms_hat[some]
+        norms_hat[inside] = segment.norms_hat[local]
         first += len(segment.codes)
     return Codes.trusted(indices, values, like.n_latents, like.model), norms_hat

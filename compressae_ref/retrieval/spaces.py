@@ -1,7 +1,7 @@
-"""What each space compares: a vector over the latents for each query, and norms to divide the dots by.
+"""The four spaces: a vector u over the latents for each query, and the norms that divide its dots with items.
 
 ==============  ===================================  =====================================  ==================
-space           u of a query                         divided by                             query comes as
+space           u of a query                         divided by                             queries are
 ==============  ===================================  =====================================  ==================
 sparse          its code s                           ‖s_q‖ · ‖s‖                            codes, dense
 reconstructed   W_dec (W_decᵀ s) = W_dec x̂           ‖x̂_q‖ · ‖x̂‖                            codes, dense
@@ -9,7 +9,7 @@ asymmetric      W_dec x̄                              ‖x̂‖                
 expanded        the largest entries of W_dec x̄       ‖x̂‖                                    dense
 ==============  ===================================  =====================================  ==================
 
-The expanded space is the asymmetric one for engines that take sparse queries only: what it leaves out of u is small.
+The expanded space approximates the asymmetric one for engines that accept sparse queries only.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Space = Literal["sparse", "reconstructed", "asymmetric", "expanded"]
 SPACES: tuple[Space, ...] = ("sparse", "reconstructed", "asymmetric", "expanded")
 
 DENSE_ONLY = ("asymmetric", "expanded")
-"""Spaces whose queries are never compressed."""
+"""Spaces whose queries are not encoded."""
 
 EXPANSION = 8
-"""An expanded query has so many times the entries of an item, unless it is told otherwise."""
+"""By default an expanded query has this many times the entries of an item."""
 
 
 def as_space(space: Any) -> Space:
-    """One of `SPACES`."""
+    """Return ``space`` if it is one of `SPACES`."""
     if space not in SPACES:
         raise DomainError(f"expected one of {', '.join(SPACES)}, got {space!r}", argument="space")
     return space  # type: ignore[no-any-return]
@@ -129,10 +129,10 @@ def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | No
 
 
 def check_pair(queries: Codes, codes: Codes, name: str = "queries") -> None:
-    """Raise where codes of queries and of items cannot come from one model."""
+    """Raise if codes of queries and of items cannot come from one model."""
     if queries.n_latents != codes.n_latents:
         raise ShapeError(
-            f"expected n_latents = {codes.n_latents} as in the items, got {queries.n_latents}", argument=name
+            f"expected n_latents = {codes.n_latents} as the items have, got {queries.n_latents}", argument=name
         )
     if None not in (queries.model, codes.model) and queries.model != codes.model:
         raise DomainError(
@@ -143,17 +143,17 @@ def check_pair(queries: Codes, codes: Codes, name: str = "queries") -> None:
 
 
 def needed(model: Model | None, what: str) -> Model:
-    """The model; DomainError where there is none."""
+    """Return the model; DomainError if it is None."""
     if model is None:
-        raise DomainError(f"expected the model that made the codes, for {what}, got none", argument="model")
+        raise DomainError(f"expected the model that made the codes, for {what}, got None", argument="model")
     return model
 
 
 def finite(norms: Floats, name: str) -> Floats:
-    """Norms that are all finite; DomainError with the first row that is not."""
+    """Return norms if all are finite; DomainError with the first row that is not."""
     if not np.isfinite(norms).all():
         row = int(np.argmax(~np.isfinite(norms)))
         raise DomainError(
-            f"expected values whose squares can be added up in {norms.dtype}, got infinity", argument=name, row=row
+            f"expected values whose sum of squares is finite in {norms.dtype}, got infinity", argument=name, row=row
         )
     return norms

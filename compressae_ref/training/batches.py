@@ -13,13 +13,13 @@ from compressae_ref.row_source import BLOCK_ROWS, RowSource, read_block
 from compressae_ref.unit_blocks import HostRows, Rows
 
 BUFFER_ROWS = 65_536
-"""Rows that are shuffled with each other, or a batch if that is more."""
+"""Rows that are shuffled with each other, or one batch if that is more."""
 
 
 def batches(
     rows: Rows, batch_size: int, rng: np.random.Generator, held_out: NDArray[np.int64], buffer_rows: int
 ) -> Iterator[Any]:
-    """Batches without end, where the rows lie: of a source by blocks, of what can be gathered by row numbers."""
+    """Yield batches for ever, where the rows lie: by blocks of a source, or gathered by shuffled row numbers."""
     if isinstance(rows, HostRows):
         return shuffled_batches(rows.source, batch_size, rng, held_out=held_out, buffer_rows=buffer_rows, d=rows.d)
     numbers = RowNumbers(len(rows))
@@ -29,7 +29,7 @@ def batches(
 
 
 class RowNumbers:
-    """The numbers of n rows, as embeddings of one dimension: to shuffle what lies elsewhere."""
+    """Row numbers as a source with one dimension: shuffling them shuffles rows that lie elsewhere."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -42,7 +42,7 @@ class RowNumbers:
 
 
 def held_out_rows(n: int, n_held_out: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers of rows kept for validation, ascending."""
+    """Draw the rows to hold out for validation. → ascending row numbers."""
     return np.sort(rng.choice(n, n_held_out, replace=False))
 
 
@@ -56,11 +56,11 @@ def shuffled_batches(
     block_rows: int = BLOCK_ROWS,
     **checks: Any,
 ) -> Iterator[Floats]:
-    """Batches without end, each of ``batch_size`` rows, without loading the source.
+    """Yield batches of ``batch_size`` rows for ever, without loading the source.
 
-    In each epoch the source is read in blocks in random order. Blocks fill a buffer, a buffer is shuffled row by row,
-    and batches are cut from the sequence of buffers; so every row comes once in an epoch, give or take a buffer. The
-    same ``rng`` gives the same batches from any source.
+    In each epoch the blocks of the source are read in random order. They fill a buffer, which is shuffled row by row,
+    and batches are cut from the sequence of buffers. So every row is drawn once per epoch, up to one buffer. The same
+    ``rng`` gives the same batches from any source.
     """
     size = max(batch_size, min(buffer_rows, len(source) - len(held_out)))
     blocks = _shuffled_blocks(source, rng, held_out, block_rows, checks)
@@ -73,11 +73,11 @@ def shuffled_batches(
         for start in range(0, full, batch_size):
             yield buffer[order[start : start + batch_size]]
         left = [buffer[order[full:]]]
-        del buffer  # before the next one is filled: it may be most of the memory
+        del buffer  # free it before the next buffer is filled
 
 
 def _next_buffer(left: list[Floats], blocks: Iterator[Floats], size: int) -> Floats:
-    """What is left, and the next blocks: as many as make it ``size`` rows or more."""
+    """Concatenate the remaining rows with the next blocks, up to ``size`` rows or more."""
     buffer = [*left]
     while sum(map(len, buffer)) < size:
         buffer.append(next(blocks))
@@ -87,7 +87,7 @@ def _next_buffer(left: list[Floats], blocks: Iterator[Floats], size: int) -> Flo
 def _shuffled_blocks(
     source: RowSource, rng: np.random.Generator, held_out: NDArray[np.int64], rows: int, checks: dict[str, Any]
 ) -> Iterator[Floats]:
-    """Blocks of the source in random order, epoch after epoch, without the rows that are held out."""
+    """Yield the blocks of the source in random order, epoch after epoch, without the held-out rows."""
     starts = np.arange(0, len(source), rows)
     while True:
         for start in rng.permutation(starts).tolist():

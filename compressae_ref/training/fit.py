@@ -28,43 +28,43 @@ from compressae_ref.unit_blocks import Rows, open_rows
 
 @dataclass(frozen=True)
 class Record:
-    """One entry of the history; all but the validation cosine are about the steps since the record before."""
+    """One entry of the history. All fields but the validation cosine describe the steps since the previous record."""
 
     step: int
     loss_k: float
     loss_aux: float
     validation_cosine: float
-    """mean cosine of the held-out rows with their reconstructions at k; NaN if no row is held out"""
+    """mean cosine of held-out rows with their reconstructions at k; NaN if no row is held out"""
     dead_latents: int
-    """latents that no row has stored"""
+    """number of latents that no row stored"""
     top_latent_share: float
-    """share of the rows that store the most used latent"""
+    """share of the rows that stored the most used latent"""
     rows_per_second: float
     lr: float
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the callback of `fit` gets after every step."""
+    """The argument of the callback of `fit`, after every step."""
 
     step: int
-    """steps done"""
+    """steps completed"""
     steps: int
-    """steps in all"""
+    """total steps"""
     losses: Losses
-    """of this step"""
+    """losses of this step"""
     record: Record | None
-    """the new entry of the history, where there is one"""
+    """the new entry of the history, if this step has one"""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained `Model`, and how it came about."""
+    """A trained `Model` with the history of its training."""
 
     model: Model
     history: list[Record]
     record: Record
-    """the entry of the history that is about this model: the last one, or with ``patience`` the best"""
+    """the entry of the history that describes this model: the last one, or with ``patience`` the best"""
 
 
 def fit(
@@ -83,12 +83,12 @@ def fit(
     ----------
     x : (n, d) array or memory-mapped array, or any object with a length that gives slices of rows; float16, float32 or
         float64, at any scale. It is read in blocks: once to check every row, then to fill a buffer of ``buffer_rows``
-        rows or of one batch, if that is more. What can only be read from its beginning to its end is copied to a
-        temporary file first. With backend="cuda" also an array on the device, where batches are gathered.
-    config, preset, settings : a `TrainConfig`, a name in `config.PRESETS`, single settings: the later one overrides the
-        earlier
-    rng : the only source of randomness; None makes one from ``config.seed``
-    backend : "numpy", "numba" or "cuda": the model is the same, byte for byte
+        rows, or of one batch if that is more. A source that can only be read in sequence is first copied to a
+        temporary file. With backend="cuda" it may be an array on the device, where batches are gathered.
+    config, preset, settings : a `TrainConfig`, a name in `settings.PRESETS`, single settings; later ones override
+        earlier ones
+    rng : the only source of randomness; None creates one from ``config.seed``
+    backend : "numpy", "numba" or "cuda"; the model is the same, byte for byte
     callback : called with a `Progress` after every step; an exception that it raises ends the training
 
     Returns
@@ -98,7 +98,7 @@ def fit(
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        For data or settings that cannot be trained on, and if the loss stops being a number.
+        For invalid data or settings, and if the loss is no longer finite.
     """
     kernels = get_backend(backend)
     with spooled(x) as source:
@@ -131,16 +131,18 @@ def _run(
     history: _History,
     callback: Callable[[Progress], None] | None,
 ) -> tuple[Params, Record]:
-    """All steps; returns the last parameters or, with ``patience``, those of the best record; and that record."""
+    """Run all steps; return the last parameters, or with ``patience`` those of the best record, and that record."""
     steps = config.steps or 0
     record_at = set(np.linspace(0, steps, min(config.records, steps) + 1).round().astype(int).tolist())
     for step in range(1, steps + 1):
         lr = learning_rate(config, step - 1, steps)
-        with np.errstate(all="ignore"):  # what comes of it is looked at in the next line
+        with np.errstate(all="ignore"):  # the loss is checked below
             losses = train_step(state, next(batches), config, history.backend, lr)
         if not math.isfinite(losses.loss):
             raise DomainError(
-                f"expected a finite loss, got {losses.loss} in step {step} of {steps}: try a lower lr", argument="fit"
+                f"expected a finite loss, got {losses.loss} in step {step} of {steps}",
+                argument="fit",
+                hint="try a lower lr",
             )
         history.losses.append(losses)
         record = history.record(state, step, lr) if step in record_at else None
@@ -149,12 +151,12 @@ def _run(
         if history.stale >= (config.patience or math.inf):
             break
     params, kept = history.best or (state.params.map(history.backend.fetch), history.records[-1])
-    reference.renormalize(params.W_dec)  # "before_step" leaves them a step away from unit
+    reference.renormalize(params.W_dec)  # "before_step" ends with atoms that are one step from unit norm
     return params, kept
 
 
 class _History:
-    """Records of a run, what they are made of, and the best parameters so far where that is wanted."""
+    """The records of a run, the numbers for the next one, and with ``patience`` the best parameters so far."""
 
     def __init__(self, config: TrainConfig, backend: Backend, validation: Floats) -> None:
         self.config, self.backend, self.validation = config, backend, validation
@@ -165,7 +167,7 @@ class _History:
         self.best: tuple[Params, Record] | None = None
 
     def record(self, state: TrainState, step: int, lr: float) -> Record:
-        """Add a record about the steps since the last one, and start anew."""
+        """Append a record of the steps since the last one, and reset the counters."""
         rows = len(self.losses) * self.config.batch_size
         seconds = time.perf_counter() - self.started
         cosine = self._validation_cosine(state.params)
@@ -186,7 +188,7 @@ class _History:
             self.best = (params.map(self.backend.fetch).copy(), record)
 
     def _validation_cosine(self, params: Params) -> float:
-        with np.errstate(all="ignore"):  # NaN where the last step went wrong: that is said when the model is made
+        with np.errstate(all="ignore"):  # NaN after a failed step: `as_params` refuses the model
             return self._mean_cosine(params)
 
     def _mean_cosine(self, params: Params) -> float:

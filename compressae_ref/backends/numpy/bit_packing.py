@@ -17,31 +17,31 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 
 BITS = (4, 5, 6, 8)
-"""What a value may take (R18)."""
+"""The bits that a value may have (R18)."""
 
 ROWS_AT_ONCE = 4096
-"""Rows whose single bits are in memory at once."""
+"""Rows whose single bits are in memory at once. The choice affects memory and speed only."""
 
 Packed = NDArray[np.uint8]
 
 
 class Layout(NamedTuple):
-    """Where things stand in a row; all but the last are numbers of bits."""
+    """The layout of a packed row; all fields but the last count bits."""
 
     low: int
-    """of an index, as they are"""
+    """of each index, stored as they are"""
     highs: int
     """of all indices together, in unary"""
     bits: int
     """of a value"""
     total: int
-    """of a row"""
+    """of a whole row"""
     row_bytes: int
     """bytes of a row"""
 
     @classmethod
     def of(cls, n_latents: int, k: int, bits: int) -> Layout:
-        """The fewest bits, of equal ones the lowest ``low``.                                                   (E24)"""
+        """Choose the layout with the fewest bits; among equal ones, the smallest ``low`` (E24)."""
         low = min(range(32), key=lambda low: (k * low + ((n_latents - 1) >> low), low))
         highs = k + ((n_latents - 1) >> low)
         total = k * (low + bits) + highs
@@ -49,41 +49,41 @@ class Layout(NamedTuple):
 
 
 def levels(values: Floats, bits: int) -> NDArray[np.int64]:
-    """The number of each value: q, and L more for a negative one.                                              (E25)"""
+    """Quantise each value to its level q, plus L for a negative value (E25)."""
     largest = np.abs(values).max(axis=1, keepdims=True)
     L = 2 ** (bits - 1)
-    share = np.divide(np.abs(values), largest, out=np.zeros_like(values), where=largest > 0)
-    numbers: NDArray[np.int64] = np.minimum(L - 1, np.floor(share * L)).astype(np.int64) + L * (values < 0)
+    ratio = np.divide(np.abs(values), largest, out=np.zeros_like(values), where=largest > 0)
+    numbers: NDArray[np.int64] = np.minimum(L - 1, np.floor(ratio * L)).astype(np.int64) + L * (values < 0)
     return numbers
 
 
 def value_of(bits: int) -> Floats:
-    """(2^bits,) float32: the value that each number stands for.                                                (E25)"""
+    """Return the value of each level (E25). → (2^bits,) float32."""
     L = 2 ** (bits - 1)
     halves = ((np.arange(L) + 0.5) / L).astype(np.float32)
     return np.concatenate([halves, -halves])
 
 
 def pack_rows(codes: Codes, bits: int) -> Packed:
-    """The bytes of all rows: (n, bytes); those of a row without values are zero (R19)."""
+    """Pack all rows; a row of zeros is stored as zero bytes (R19). Codes → (n, bytes)."""
     low, highs, _, _, _ = Layout.of(codes.n_latents, codes.k, bits)
 
     def pack(rows: slice) -> Packed:
-        some = codes[rows]
-        ones = (some.indices >> low) + np.arange(codes.k)
-        high_bits = np.zeros((len(some), highs), np.uint8)
+        block = codes[rows]
+        ones = (block.indices >> low) + np.arange(codes.k)
+        high_bits = np.zeros((len(block), highs), np.uint8)
         np.put_along_axis(high_bits, ones, 1, axis=1)
-        parts = [_single_bits(some.indices, low), high_bits, _single_bits(levels(some.values, bits), bits)]
+        parts = [_single_bits(block.indices, low), high_bits, _single_bits(levels(block.values, bits), bits)]
         row_bits = np.concatenate(parts, axis=1)
         # spec: "A row without a value other than 0 is zero bytes"
-        row_bits[~some.values.any(axis=1)] = 0
+        row_bits[~block.values.any(axis=1)] = 0
         return np.packbits(row_bits, axis=1, bitorder="little")
 
     return np.concatenate(map_blocks(len(codes), ROWS_AT_ONCE, pack))
 
 
 def unpack_rows(data: Packed, n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
-    """Indices and values (n, k) of packed rows; FormatError for the first row that packing does not give."""
+    """Return indices and values (n, k); FormatError for the first row that packing cannot produce."""
     starts = range(0, max(1, len(data)), ROWS_AT_ONCE)
     parts = [unpack_block(data[start : start + ROWS_AT_ONCE], n_latents, k, bits, start) for start in starts]
     indices, values = zip(*parts, strict=True)
@@ -91,14 +91,14 @@ def unpack_rows(data: Packed, n_latents: int, k: int, bits: int) -> tuple[Any, F
 
 
 def unpack_block(data: Packed, n_latents: int, k: int, bits: int, first_row: int) -> tuple[Any, Floats]:
-    """`unpack_rows` for few rows, the first of which is row ``first_row`` in messages."""
+    """`unpack_rows` for one block; messages count rows from ``first_row``."""
     low, highs, _, total, _ = Layout.of(n_latents, k, bits)
     row_bits = np.unpackbits(data, axis=1, bitorder="little")
     lows, high_bits, numbers, padding = np.split(row_bits, [k * low, k * low + highs, total], axis=1)
     zero = ~data.any(axis=1)
     high_bits[zero, :k] = 1
     wrong = (high_bits.sum(axis=1) != k) | padding.any(axis=1)
-    if wrong.any():  # one before it may be bad in another way, and the first is named
+    if wrong.any():  # an earlier row may be bad in the other way, and the first bad row is named
         unpack_block(data[: np.argmax(wrong)], n_latents, k, bits, first_row)
     _refuse(wrong, n_latents, k, bits, first_row)
     ones = np.nonzero(high_bits)[1].reshape(len(data), k)
@@ -116,17 +116,17 @@ def unpack_block(data: Packed, n_latents: int, k: int, bits: int, first_row: int
 
 def _refuse(bad: Bools, n_latents: int, k: int, bits: int, first_row: int) -> None:
     what = f"a code of {k} of {n_latents} latents with values of {bits} bits"
-    reject(bad, f"expected {what}, got bytes that packing cannot give", "packed", first_row, FormatError)
+    reject(bad, f"expected {what}, got bytes that packing cannot produce", "packed", first_row, FormatError)
 
 
 def _single_bits(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
-    """The ``width`` lowest bits of each, the lowest first: (n, k) → (n, k · width)."""
+    """Return the ``width`` lowest bits of each number, lowest first. (n, k) → (n, k · width)."""
     return (
         ((numbers[:, :, None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(numbers), numbers.shape[1] * width)
     )
 
 
 def _numbers(single_bits: NDArray[np.uint8], k: int, width: int) -> NDArray[np.int64]:
-    """The reverse of `_single_bits`."""
+    """Invert `_single_bits`."""
     numbers: NDArray[np.int64] = single_bits.reshape(len(single_bits), k, width) @ (1 << np.arange(width))
     return numbers

@@ -1,8 +1,8 @@
-"""Orthogonal matching pursuit among the candidates of a row, and the values of least squares (E19 to E22).
+"""Orthogonal matching pursuit (OMP) among the candidates of a row, with least-squares values (E19 to E22).
 
-``spec/refine.md`` is normative. Per row x̄, with the atoms aᵢ of its
-m candidates: of those not yet tried take the one with the largest correlation |r|, orthogonalise, subtract what it
-explains; after k atoms solve for their values.
+``spec/refine.md`` is normative. For each row x̄ and the atoms of its m candidates: choose the candidate with the largest
+correlation |r|, orthogonalise it against the chosen ones, and subtract what it explains. After k atoms, solve for their
+values.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from compressae_ref.codes import Codes
 
 
 class Pursuit(NamedTuple):
-    """What `pursue` finds for one row with m candidates; s atoms are chosen."""
+    """The result of `pursue` for one row with m candidates, of which s are chosen."""
 
     chosen: list[int]
-    """candidates in the order in which they were chosen"""
+    """candidates, in the order in which they were chosen"""
     p: Floats
-    """(s, m) what each adds to those before it; at the chosen ones the Cholesky factor of their Gram matrix"""
+    """(s, m) rows of the Cholesky factor of the Gram matrix of the chosen atoms, for all candidates"""
     y: Floats
-    """(s,) correlations of the row with what each adds"""
+    """(s,) correlations of the row with the orthogonalised atoms"""
 
 
 def tolerance(dtype: np.dtype[np.floating]) -> np.floating:
-    """What part of an atom's square must be left after the chosen ones: about √ε.                             (R15)"""
+    """The share of an atom's square that must remain after orthogonalisation, about √ε (R15)."""
     # spec: "its pivot must be above its own square times 2⁻²⁶, or 2⁻¹¹ in float32."
     return dtype.type(2.0**-11 if dtype == np.float32 else 2.0**-26)
 
 
 def pursue(latents: NDArray[np.int32], x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Pursuit:
-    """At most k of a row's candidates, the most correlated one first.                         (E19), (E20), (E21)
+    """Choose at most k candidates of a row, the most correlated one first (E19, E20, E21).
 
     Dense equivalent: in exact arithmetic each step takes the atom with the largest ``abs(W_dec @ residual)``.
     """
@@ -64,7 +64,7 @@ def pursue(latents: NDArray[np.int32], x_unit: Floats, W_dec: Floats, k: int, do
 
 
 def least_squares(pursuit: Pursuit, m: int) -> Floats:
-    """The values of all m candidates, 0 for those not chosen: back substitution.                              (E22)
+    """Solve for the values of all m candidates by back substitution; they are 0 where not chosen (E22).
 
     Dense equivalent: ``np.linalg.lstsq(atoms[chosen].T, x_unit)[0]`` at ``chosen``.
     """
@@ -79,18 +79,18 @@ def least_squares(pursuit: Pursuit, m: int) -> Floats:
 
 
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None = None) -> Codes:
-    """Refined codes of unit rows: for each, at most k of its candidates with the values of least squares.
+    """Refine the codes of unit rows: for each, at most k of its candidates with least-squares values.
 
     Parameters
     ----------
-    codes : n rows of m ≥ k candidates; their values do not matter
+    codes : n rows of m ≥ k candidates; their values are ignored
     x_unit : (n, d) unit rows
     W_dec : (h, d) atoms
-    dots : (h, h) dots of all pairs of atoms, `pair_dots` of W_dec with itself; None: computed where needed
+    dots : (h, h) dots of all pairs of atoms, `pair_dots` of W_dec with itself; None: computed as needed
 
     Returns
     -------
-    Codes with k entries; where fewer atoms are independent, zeros at the lowest other candidates (R16)
+    Codes with k entries; if fewer atoms are independent, zeros at the lowest other candidates (R16)
     """
 
     def refine(rows: slice) -> Codes:
