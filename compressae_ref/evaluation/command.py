@@ -23,7 +23,7 @@ from compressae_ref.formats.embeddings import open_embeddings
 
 
 def run_evaluation(options: argparse.Namespace) -> None:
-    """Print the table, and draw it on request; with baselines, which take minutes, tell of each row that is there."""
+    """Print the table and draw the picture. With baselines, which take minutes, report each row as it is measured."""
     if options.picture is not None:
         require_matplotlib()
         require_output(options.picture, *filter(None, [options.model, options.embeddings, options.queries]))
@@ -60,7 +60,7 @@ def _tell(row: Row) -> None:
 
 
 def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:
-    """Items without some rows, and those rows."""
+    """Draw query rows from the items, and return the other items and these queries."""
     if len(items) < 2:
         raise DomainError(f"evaluate: expected QUERIES or at least 2 items to draw them from, got {len(items)}")
     rng = np.random.default_rng(as_whole(seed, "seed", 0, MOST_SEED))
