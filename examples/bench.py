@@ -1,6 +1,7 @@
 """How good, how fast, how large: this package compared with PyTorch and other tools, on your embeddings.
 
     python examples/bench.py quality embeddings.npy --queries queries.npy --relevance pairs.npy --models model.npz
+    python examples/bench.py noise embeddings.npy --queries queries.npy --relevance pairs.npy --model model.npz
     python examples/bench.py step embeddings.npy       a training step beside PyTorch
     python examples/bench.py encode embeddings.npy     encoding beside PyTorch
     python examples/bench.py growth embeddings.npy     both, as h and k grow
@@ -66,6 +67,7 @@ COMMANDS = {
     "cluster": ("cluster.cluster", {"items": [500_000]}),
     "paper": ("storage.paper", {"k": [8, 16, 32, 64, 128, 256]}),
     "quality": ("quality.quality", {"k": [32, 16]}),
+    "noise": ("quality.noise", {}),
     "pages": ("pages.pages", {}),
     "pictures": ("pictures.pictures", {}),
 }
@@ -73,7 +75,7 @@ COMMANDS = {
 
 WITHOUT_EMBEDDINGS = ("pages", "pictures")
 
-WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs")
+WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise")
 
 WITH_TORCH = ("step", "encode", "growth", "numpy", "file", "memory", "start", "sustained", "minute", "search", "items")
 
@@ -91,7 +93,9 @@ def main() -> None:
     parser.add_argument("--queries", help="other rows of the same kind, for whatever measures recall")
     parser.add_argument("--model", help="a model of the embeddings, for whatever does not train one")
     parser.add_argument("--models", nargs="+", help="of `quality`: models trained with several seeds")
-    parser.add_argument("--relevance", help="of `quality`: pairs as `compressae-ref evaluate --relevance` reads them")
+    parser.add_argument(
+        "--relevance", help="of `quality` and `noise`: pairs as `compressae-ref evaluate --relevance` reads them"
+    )
     parser.add_argument(
         "--baselines", action="store_true", help="of `quality`: compare with other ways of storing, too"
     )
@@ -125,8 +129,10 @@ def main() -> None:
         parser.error(f"{options.what}: expected --queries")
     if options.what in (*WITH_QUERIES, "formats", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
-    if options.what == "quality" and (options.models is None or options.relevance is None):
-        parser.error("quality: expected --models and --relevance")
+    if options.what == "quality" and options.models is None:
+        parser.error("quality: expected --models")
+    if options.what in ("quality", "noise") and options.relevance is None:
+        parser.error(f"{options.what}: expected --relevance")
     if options.backend == "cuda" and options.what not in ON_A_GPU:
         parser.error(f"{options.what}: expected --backend cuda for one of {', '.join(ON_A_GPU)}")
     for name, default in {**DEFAULTS, **own}.items():

@@ -99,7 +99,7 @@ def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
 
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
 BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute"]
-WITH_MODEL = ["search", "items", "packed", "refine", "paper", "quality"]
+WITH_MODEL = ["search", "items", "packed", "refine", "paper", "quality", "noise"]
 
 
 @pytest.mark.oracle
@@ -108,9 +108,10 @@ WITH_MODEL = ["search", "items", "packed", "refine", "paper", "quality"]
 def test_the_benchmark_prints_its_table(what, tmp_path):
     """What takes minutes at any size (start, sustained) is not tried here."""
     rng, table = np.random.default_rng(0), r"(?m)^\|( ---:? \|)+$\n\| .*\d.* \|$"
-    np.save(tmp_path / "x.npy", rng.standard_normal((300, 32), np.float32))
-    np.save(tmp_path / "q.npy", rng.standard_normal((120, 32), np.float32))
-    np.save(tmp_path / "pairs.npy", [[0, 1, 1], [1, 2, 1]])
+    x, q = rng.standard_normal((300, 32), np.float32), rng.standard_normal((120, 32), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "q.npy", q)
+    np.save(tmp_path / "pairs.npy", np.stack([np.arange(120), (q @ x.T).argmax(axis=1)], axis=1))
     command = [sys.executable, str(BENCH), what, tmp_path / "x.npy", "--queries", tmp_path / "q.npy", *SMALL.split()]
     if what in WITH_MODEL:
         save_model(tmp_path / "model.npz", Model(init_params(32, 128, rng, init="tied"), 4))

@@ -16,10 +16,15 @@ Relevance = dict[int, dict[int, int]]
 
 
 def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
-    """Return the mean normalised discounted cumulative gain of ids (n_q, top), from 0 to 1.
+    """Return the mean normalised discounted cumulative gain of ids (n_q, top), from 0 to 1, over the judged queries."""
+    return float(np.mean(ndcg_of_each(found, relevance)))
 
-    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by the DCG of the best possible order. The mean
-    is over the queries with a relevant item. The gain is linear, as in trec_eval.
+
+def ndcg_of_each(found: NDArray[np.int64], relevance: Relevance) -> NDArray[np.float64]:
+    """Return the normalised discounted cumulative gain of each query with a relevant item, from ids (n_q, top).
+
+    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by the DCG of the best possible order. The gain
+    is linear, as in trec_eval.
     """
     top = found.shape[1]
     discounts = 1 / np.log2(np.arange(2, top + 2))
@@ -28,7 +33,7 @@ def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
         gains = [grades.get(item, 0) for item in found[query].tolist()]
         ideal = sorted(grades.values(), reverse=True)[:top]
         shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
-    return float(np.mean(shares))
+    return np.array(shares)
 
 
 def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:

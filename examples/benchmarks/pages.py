@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,8 +91,13 @@ def _shown(name: str, view: str) -> Table:
 
 def _rounded(cell: str) -> str:
     """Numbers with the digits that mean something: shares to 0.001, and what is above 10 to 0.1."""
-    cell = re.sub(r"\b[01]\.\d{4}\b", lambda found: f"{float(found[0]):.3f}", cell)
-    return re.sub(r"\b\d{2,}\.\d{2,}\b", lambda found: f"{float(found[0]):,.1f}", cell)
+    cell = re.sub(r"\b[01]\.\d{4}\b", lambda found: _half_up(found[0], "0.001"), cell)
+    return re.sub(r"\b\d{2,}\.\d{2,}\b", lambda found: _half_up(found[0], "0.1"), cell)
+
+
+def _half_up(number: str, unit: str) -> str:
+    """Round a number as it is written: 0.7845 becomes 0.785, whatever its binary value."""
+    return str(Decimal(number).quantize(Decimal(unit), ROUND_HALF_UP))
 
 
 # -- views of `bench.py step` and `encode` ---------------------------------------------------------------------------
@@ -162,6 +168,19 @@ def full(records: Sequence[Record]) -> Table:
     return Table(columns, rows, 1)
 
 
+def chosen(records: Sequence[Record]) -> Table:
+    """Fewer rows: codes at k = 32, refined and packed codes with dense queries at every k, and all other methods."""
+    top = {"asymmetric": "refined"}
+    shown = [
+        row
+        for row in records
+        if (row["k"] is None and row["method"] != "truncation")
+        or (row["k"] == 32 and not (row["refined"] and row["bits"] is None))
+        or (top.get(row["method"]) == row["refined"] and row["bits"] is not None)
+    ]
+    return full(shown)
+
+
 def _way(row: Record) -> Way:
     return row["method"], row["refined"], row["k"], row["query k"], row["bits"]
 
@@ -176,4 +195,9 @@ def _range(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {"speedup": speedup, "result": result, "full": full}
+VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
+    "speedup": speedup,
+    "result": result,
+    "full": full,
+    "chosen": chosen,
+}

@@ -18,7 +18,7 @@ from compressae_ref.evaluation.frontier import draw
 
 OURS, DENSE = "tab:blue", "0.45"
 LATENTS, K, BITS = 4096, 32, 5
-SHOWN = 96
+SHOWN = 64
 """Numbers drawn of a dense vector; all latents are drawn."""
 
 
@@ -42,12 +42,12 @@ def pictures(options: argparse.Namespace) -> None:
 
 
 def _stages() -> list[Stage]:
-    """Every step for the first WordNet query, with a model trained on the WordNet items."""
+    """Every step for the first WordNet item, with a model trained on all items."""
     with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
         archive = dict(np.load(stream))
     train = np.setdiff1d(np.arange(len(archive["embeddings"])), archive["query"])
     model = fit(archive["embeddings"][train], n_latents=LATENTS, k=K).model
-    x = archive["embeddings"][archive["query"][:1]].astype(np.float32)
+    x = archive["embeddings"][train[:1]].astype(np.float32)
     x_unit = x / np.linalg.norm(x)
     codes = model.encode(x, K)
     pre = (x_unit @ model.params.W_enc + model.params.b_enc)[0]
