@@ -139,9 +139,9 @@ def result(records: Sequence[Record]) -> Table:
         ("dense vectors, float32", lambda row: row["method"] == "dense"),
         ("int8", lambda row: row["method"] == "int8"),
         ("PCA", lambda row: (row["method"], row["bytes"]) == ("PCA", 256)),
-        ("OPQ", lambda row: (row["method"], row["bytes"]) == ("OPQ", 56)),
         ("codes, sparse queries", lambda row: _way(row) == ("sparse", "", 32, 128, None)),
         ("codes, dense queries", lambda row: _way(row) == ("asymmetric", "", 32, None, None)),
+        ("OPQ", lambda row: (row["method"], row["bytes"]) == ("OPQ", 56)),
         ("refined and packed codes, dense queries", lambda row: _way(row) == ("asymmetric", "refined", 32, None, 5)),
     ]
     dense = _dense(records)
