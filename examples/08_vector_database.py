@@ -2,7 +2,7 @@
 
 Run it with ``python examples/08_vector_database.py``, after ``pip install 'compressae-ref[edge]'``: it uses Qdrant Edge,
 which runs in this process, in a temporary folder, and the embeddings that come with the package. Any other store does the
-same, with another address in the place of ``edge:...`` (examples/stores.md).
+same, with another address in the place of ``edge:...`` (examples/pages/stores.md).
 """
 
 from __future__ import annotations

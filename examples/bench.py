@@ -1,5 +1,7 @@
-"""How fast, how large, how soon: this package beside PyTorch and beside the one dense product, on your embeddings.
+"""How good, how fast, how large: this package compared with PyTorch and other tools, on your embeddings.
 
+    python examples/bench.py quality embeddings.npy --queries queries.npy --relevance pairs.npy --models model.npz
+    python examples/bench.py noise embeddings.npy --queries queries.npy --relevance pairs.npy --model model.npz
     python examples/bench.py step embeddings.npy       a training step beside PyTorch
     python examples/bench.py encode embeddings.npy     encoding beside PyTorch
     python examples/bench.py growth embeddings.npy     both, as h and k grow
@@ -18,6 +20,10 @@
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
     python examples/bench.py formats embeddings.npy --model model.npz                         files
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
+    python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
+    python examples/bench.py pictures    draw the pictures of the pages
+
+`--keep NAME` stores the table of a benchmark as examples/pages/measured/NAME.json; `pages` then writes it into the pages.
 
 The PyTorch side is the oracle of the tests: dense, autograd, its fastest Adam. Times are taken in turns, in one process,
 with the same number of threads, after checking that both sides give the same result. Figures are medians of the turns,
@@ -27,6 +33,7 @@ with the quartiles; ratios are taken turn by turn.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -34,52 +41,65 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # else the product's threads spin on into what is timed next
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the oracle, which is no part of the package
 
-try:
-    import torch
-except ImportError:
-    sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
-from benchmarks import cluster, engines, formats, memory, minutes, retrieval, speed, start, storage
-from benchmarks.measure import where
+from benchmarks.measure import command_line, keep, where
 
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.errors import CompressaeError
 
 COMMANDS = {
-    "step": (speed.step, {"rows": [1024, 4096]}),
-    "encode": (speed.encode, {"rows": [1024, 4096]}),
-    "growth": (speed.growth, {"latents": [1024, 2048, 4096, 8192, 16384], "k": [8, 16, 32, 64, 128]}),
-    "numpy": (speed.numpy, {}),
-    "file": (speed.file, {"rows": [50_000, 200_000]}),
-    "memory": (memory.memory, {"rows": [1024, 10_000, 100_000]}),
-    "start": (start.start, {}),
-    "sustained": (minutes.sustained, {}),
-    "minute": (minutes.minute, {}),
-    "search": (retrieval.search, {"items": [1_000_000]}),
-    "items": (retrieval.items, {"items": [10_000, 100_000, 1_000_000, 10_000_000]}),
-    "packed": (storage.packed, {"k": [16, 32, 64]}),
-    "refine": (storage.refine, {"k": [16, 32, 64]}),
-    "stores": (engines.stores, {}),
-    "signs": (engines.signs, {}),
-    "formats": (formats.formats, {}),
-    "cluster": (cluster.cluster, {"items": [500_000]}),
-    "paper": (storage.paper, {"k": [8, 16, 32, 64, 128, 256]}),
+    "step": ("speed.step", {"rows": [1024, 4096]}),
+    "encode": ("speed.encode", {"rows": [1024, 4096]}),
+    "growth": ("speed.growth", {"latents": [1024, 2048, 4096, 8192, 16384], "k": [8, 16, 32, 64, 128]}),
+    "numpy": ("speed.numpy", {}),
+    "file": ("speed.file", {"rows": [50_000, 200_000]}),
+    "memory": ("memory.memory", {"rows": [1024, 10_000, 100_000]}),
+    "start": ("start.start", {}),
+    "sustained": ("minutes.sustained", {}),
+    "minute": ("minutes.minute", {}),
+    "search": ("retrieval.search", {"items": [1_000_000]}),
+    "items": ("retrieval.items", {"items": [10_000, 100_000, 1_000_000, 10_000_000]}),
+    "packed": ("storage.packed", {"k": [16, 32, 64]}),
+    "refine": ("storage.refine", {"k": [16, 32, 64]}),
+    "stores": ("engines.stores", {}),
+    "signs": ("engines.signs", {}),
+    "formats": ("formats.formats", {}),
+    "cluster": ("cluster.cluster", {"items": [500_000]}),
+    "paper": ("storage.paper", {"k": [8, 16, 32, 64, 128, 256]}),
+    "quality": ("quality.quality", {"k": [32, 16]}),
+    "noise": ("quality.noise", {}),
+    "pages": ("pages.pages", {}),
+    "pictures": ("pictures.pictures", {}),
 }
-"""Each command, and what it looks at unless told otherwise."""
+"""Each command: its function, and its settings where the user gives none."""
 
-WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs")
+WITHOUT_EMBEDDINGS = ("pages", "pictures")
+
+WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise")
+
+WITH_TORCH = ("step", "encode", "growth", "numpy", "file", "memory", "start", "sustained", "minute", "search", "items")
 
 ON_A_GPU = ("step", "encode", "growth", "search", "items")
 
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 
+BUDGETS = (10, 30, 60, 120, 300)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
-    parser.add_argument("embeddings", help="(n, d) array in a .npy file")
+    parser.add_argument("embeddings", nargs="?", help="(n, d) array in a .npy file")
     parser.add_argument("--queries", help="other rows of the same kind, for whatever measures recall")
     parser.add_argument("--model", help="a model of the embeddings, for whatever does not train one")
+    parser.add_argument("--models", nargs="+", help="of `quality`: models trained with several seeds")
+    parser.add_argument(
+        "--relevance", help="of `quality` and `noise`: pairs as `compressae-ref evaluate --relevance` reads them"
+    )
+    parser.add_argument(
+        "--baselines", action="store_true", help="of `quality`: compare with other ways of storing, too"
+    )
+    parser.add_argument("--keep", metavar="NAME", help="store the table as examples/pages/measured/NAME.json")
     parser.add_argument("--steps", type=int, help="of training, for `paper` (as many as `fit` takes)")
     parser.add_argument(
         "--asked",
@@ -99,27 +119,46 @@ def main() -> None:
         help="of `step`, `encode`, `growth`, `search`, `items`: cuda measures them on a GPU, PyTorch's side, too",
     )
     parser.add_argument("--seconds", type=float, default=300, help="of `sustained`")
-    parser.add_argument("--budgets", type=float, nargs="+", default=minutes.BUDGETS, help="seconds of `minute`")
+    parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="seconds of `minute`")
     parser.add_argument("--picture", help="where `growth` and `minute` draw (beside the benchmarks)")
     options = parser.parse_args()
-    command, own = COMMANDS[options.what]
-    if options.what in (*WITH_QUERIES, "minute", "paper") and options.queries is None:
+    function, own = COMMANDS[options.what]
+    if options.what not in WITHOUT_EMBEDDINGS and options.embeddings is None:
+        parser.error(f"{options.what}: expected EMBEDDINGS")
+    if options.what in (*WITH_QUERIES, "minute", "paper", "quality") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
     if options.what in (*WITH_QUERIES, "formats", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
+    if options.what == "quality" and options.models is None:
+        parser.error("quality: expected --models")
+    if options.what in ("quality", "noise") and options.relevance is None:
+        parser.error(f"{options.what}: expected --relevance")
     if options.backend == "cuda" and options.what not in ON_A_GPU:
         parser.error(f"{options.what}: expected --backend cuda for one of {', '.join(ON_A_GPU)}")
     for name, default in {**DEFAULTS, **own}.items():
         setattr(options, name, getattr(options, name) or default)
     set_threads(options.threads)
-    torch.set_num_threads(options.threads)
+    if options.what in WITH_TORCH:
+        _set_torch_threads(options.threads)
+    module, function = function.split(".")
+    command = getattr(importlib.import_module(f"benchmarks.{module}"), function)
     try:
         get_backend(options.backend)
         if options.backend == "cuda":
             print(f"Measured on {where(options)}.\n")
         command(options)
+        if options.keep is not None:
+            keep(options.keep, command_line(), options.threads)
     except (CompressaeError, OSError) as error:
         sys.exit(f"bench.py: {error}")
+
+
+def _set_torch_threads(threads: int) -> None:
+    try:
+        import torch
+    except ImportError:
+        sys.exit("bench.py: expected PyTorch to compare with, got none: pip install torch")
+    torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

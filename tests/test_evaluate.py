@@ -24,7 +24,7 @@ from compressae_ref import (
 from compressae_ref.evaluation.baselines import baselines, principal_components
 from compressae_ref.evaluation.evaluate import Row, evaluate
 from compressae_ref.evaluation.frontier import draw as draw_picture
-from compressae_ref.evaluation.frontier import label, on_frontier, table
+from compressae_ref.evaluation.frontier import draw_figure, label, on_frontier, series, table
 from compressae_ref.evaluation.relevance import as_relevance, load_relevance, ndcg_at
 from compressae_ref.metrics import recall_at
 from compressae_ref.reference import unit_rows
@@ -300,9 +300,37 @@ def test_the_table_is_ordered_by_bytes_and_marks_the_frontier(rows):
     assert any(line[0].startswith("refined codes") for line in lines)
 
 
-def test_the_picture_is_a_png_with_every_way(tmp_path, rows):
+def test_the_picture_is_a_png(tmp_path, rows):
     pytest.importorskip("matplotlib")
     draw_picture(rows, tmp_path / "all.png")
     draw_picture([dataclasses.replace(row, ndcg=None) for row in rows if row.bits is None], tmp_path / "some.png")
     for name in ("all.png", "some.png"):
         assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_picture_has_few_lines_of_which_each_holds_its_rows(rows):
+    lines = series(rows)
+    assert len(lines) == 7
+    ours = {line.label: line.points for line in lines if line.ours}
+    assert list(ours)[:3] == ["refined, packed codes; dense queries", "codes; dense queries", "codes; sparse queries"]
+    packed = [row for row in rows if row.method == "asymmetric" and row.refined and row.bits == 5]
+    assert ours["refined, packed codes; dense queries"] == sorted(
+        (row.bytes_per_item, row.recall[20]) for row in packed
+    )
+    longer = [row for row in rows if row.method == "sparse" and row.query_k == 4 * row.k and row.bits is None]
+    assert ours["codes; sparse queries"] == sorted((row.bytes_per_item, row.recall[20]) for row in longer)
+    assert {line.label for line in lines if not line.ours} == {"int8", "PCA", "binary, re-ranked"}
+    other_bits = series([row for row in rows if row.bits != 5])
+    assert len(next(line for line in other_bits if "refined" in line.label).points) == 2
+
+
+@given(st.lists(st.sampled_from([0.70, 0.71, 0.72, 0.9]), min_size=5, max_size=5))
+def test_labels_of_the_picture_do_not_overlap(shares):
+    pytest.importorskip("matplotlib")
+    methods = ["asymmetric", "sparse", "int8", "OPQ", "PCA"]
+    rows = [Row(m, 4, 16, 64, 1.0, {100: share}) for m, share in zip(methods, shares, strict=True)]
+    figure = draw_figure(rows, "title")
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 5
+    for place, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:place])

@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 from compressae_ref import Model, init_params, save_model
+from compressae_ref.evaluation.relevance import as_relevance, ndcg_at
+from compressae_ref.retrieval.brute_force import nearest_dense
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+from benchmarks import measure, pages, relevance
 
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
+RELEVANCE = Path(relevance.__file__)
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 
 SHOWN = {
@@ -52,9 +58,48 @@ def test_the_example_runs(path, tmp_path):
     assert not list(tmp_path.iterdir()), "it left files behind"
 
 
+def test_relevance_of_packages_is_their_highest_grade():
+    """Package 0 asks for 1 to 4: same source and a dependency, a dependency, a suggestion, the same source."""
+    relations = {
+        "source": np.array([7, 7, 3, 4, 7, 7]),
+        "depends_indptr": np.array([0, 2, 2, 2, 2, 2, 3]), "depends_indices": np.array([1, 2, 2]),
+        "recsug_indptr": np.array([0, 1, 1, 1, 1, 1, 2]), "recsug_indices": np.array([3, 0]),
+    }  # fmt: skip
+    pairs = relevance.debian(relations, np.array([5, 0]), np.array([4, 3, 2, 1]))
+    assert pairs.tolist() == [[0, 0, 2], [0, 2, 1], [0, 3, 2], [1, 0, 2], [1, 1, 1], [1, 2, 1], [1, 3, 2]]
+
+
+def test_relevance_of_the_entries_that_ship_is_judged(tmp_path):
+    command = [sys.executable, str(RELEVANCE), "wordnet", "-o", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    pairs, queries, items = (np.load(tmp_path / f"{name}.npy") for name in ("pairs", "queries", "items"))
+    judged = as_relevance(pairs, len(queries), len(items))
+    assert f"{len(pairs)} pairs for {len(judged)} queries" in done.stdout
+    assert (len(queries), len(items)) == (500, 4010)
+    dense = nearest_dense(queries, items, 10).ids
+    assert ndcg_at(dense, judged) > 0.5 > 0.1 > ndcg_at(np.roll(dense, 1, axis=0), judged)
+
+
+def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "MEASURED", tmp_path)
+    monkeypatch.setattr(pages, "MEASURED", tmp_path)
+    monkeypatch.setattr(measure, "_tables", [])
+    monkeypatch.setattr(sys, "argv", ["bench.py", "step", "/some/folder/x.npy", "--keep", "speed", "--k", "4"])
+    measure.head("what", "ms", text=1)
+    measure.line("step", "12.3456")
+    measure.line("encode", None)
+    measure.keep("speed", measure.command_line(), 2)
+    text = "<!-- table speed -->\nold\n<!-- end --> took <!--=speed/step/ms-->9<!--/-->"
+    shown = pages.rendered(text)
+    assert "| what | ms |\n| --- | ---: |\n| step | 12.3 |\n| encode |  |\n" in shown
+    assert "Measured with `python examples/bench.py step x.npy --k 4` on 2 threads" in shown
+    assert shown.endswith(" took <!--=speed/step/ms-->12.3<!--/-->")
+    assert pages.rendered(shown) == shown
+
+
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
 BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute"]
-WITH_MODEL = ["search", "items", "packed", "refine", "paper"]
+WITH_MODEL = ["search", "items", "packed", "refine", "paper", "quality", "noise"]
 
 
 @pytest.mark.oracle
@@ -63,12 +108,15 @@ WITH_MODEL = ["search", "items", "packed", "refine", "paper"]
 def test_the_benchmark_prints_its_table(what, tmp_path):
     """What takes minutes at any size (start, sustained) is not tried here."""
     rng, table = np.random.default_rng(0), r"(?m)^\|( ---:? \|)+$\n\| .*\d.* \|$"
-    np.save(tmp_path / "x.npy", rng.standard_normal((300, 32), np.float32))
-    np.save(tmp_path / "q.npy", rng.standard_normal((120, 32), np.float32))
+    x, q = rng.standard_normal((300, 32), np.float32), rng.standard_normal((120, 32), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "q.npy", q)
+    np.save(tmp_path / "pairs.npy", np.stack([np.arange(120), (q @ x.T).argmax(axis=1)], axis=1))
     command = [sys.executable, str(BENCH), what, tmp_path / "x.npy", "--queries", tmp_path / "q.npy", *SMALL.split()]
     if what in WITH_MODEL:
         save_model(tmp_path / "model.npz", Model(init_params(32, 128, rng, init="tied"), 4))
         command += ["--model", tmp_path / "model.npz", "--items", "1000", "--faiss", "Flat", "--steps", "20"]
+        command += ["--models", tmp_path / "model.npz", "--relevance", tmp_path / "pairs.npy"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert re.search(table, run.stdout), run.stdout

@@ -24,7 +24,7 @@ from compressae_ref.training.settings import MOST_SEED
 
 
 def run_evaluation(options: argparse.Namespace) -> None:
-    """Print the table, and draw it on request; with baselines, which take minutes, tell of each row when it is done."""
+    """Print the table and draw the picture. With baselines, which take minutes, report each row as it is measured."""
     if options.picture is not None:
         require_matplotlib()
         require_output(options.picture, *filter(None, [options.model, options.embeddings, options.queries]))
@@ -61,7 +61,7 @@ def _tell(row: Row) -> None:
 
 
 def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:
-    """Draw rows that ask; returns the items without them, and them."""
+    """Draw query rows from the items, and return the other items and these queries."""
     if len(items) < 2:
         raise DomainError(
             f"expected QUERIES or at least 2 items to draw them from, got {len(items)}", argument="evaluate"

@@ -1,1 +1,1 @@
-"""What compression costs on some data: recall beside bytes, for codes and for other ways of storing vectors."""
+"""Measure what compression costs: recall, nDCG and bytes of codes and of other ways to store vectors."""

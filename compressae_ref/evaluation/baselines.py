@@ -1,4 +1,4 @@
-"""Other ways of storing dense items in few bytes, to compare with: each says how many bytes, and what it finds."""
+"""Other ways to store dense items in few bytes, to compare with: each has a size and a search."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from compressae_ref.arrays import Floats
 from compressae_ref.retrieval.brute_force import best_products, unit_or_zero
 
 Search = Callable[[Floats, int], NDArray[np.int64]]
-"""Unit queries (n_q, d) and how many to find → ids (n_q, top)."""
+"""Unit queries (n_q, d), top → ids (n_q, top)."""
 
 RESCORED = 4
-"""Binary codes: so many times as many candidates as are to be found are scored again by the dense query."""
+"""Binary codes: candidates to re-rank by the dense query, for each item to be returned."""
 
 CENTROIDS = 256
-"""Of a part of a row in product quantisation, which takes a byte; they are trained on at least as many rows."""
+"""Centroids for each part of a row in product quantisation: one byte. Training needs at least as many rows."""
 
 
 class Baseline(NamedTuple):
-    """One way of storing items."""
+    """One way to store items."""
 
     method: str
     bytes_per_item: int
@@ -31,16 +31,16 @@ class Baseline(NamedTuple):
 
 
 def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[int]) -> Iterator[Baseline]:
-    """Baselines for unit items (n, d): those that have one size, and the others at sizes in bytes.
+    """Yield the baselines for unit items (n, d): those with one size, and the others at given sizes in bytes.
 
     Parameters
     ----------
-    sizes : of PCA and of the first dimensions alone, as Matryoshka embeddings are made shorter; both keep float32
-    quantised_sizes : of product quantisation (PQ, and OPQ, which rotates first)
+    sizes : of PCA and of the first dimensions (as for Matryoshka embeddings); both keep float32
+    quantised_sizes : of product quantisation: PQ, and OPQ, which rotates first
 
     Notes
     -----
-    PQ, OPQ and RaBitQ are those of faiss, and left out where it is not installed or where items are too few to train.
+    PQ, OPQ and RaBitQ are those of faiss. They are left out if faiss is not installed or if there are too few items.
     """
     yield from _scalar(x_unit)
     components = principal_components(x_unit)
@@ -55,18 +55,18 @@ def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[in
 
 
 def has_faiss() -> bool:
-    """Whether product quantisers are at hand."""
+    """Tell whether faiss, and with it product quantisation, is installed."""
     return importlib.util.find_spec("faiss") is not None
 
 
 def principal_components(x_unit: Floats) -> Floats:
-    """Directions (d, d) of falling uncentred second moment Σᵢ ⟨x̄ᵢ, c⟩², as rows: the first m keep most of it."""
+    """Return directions (d, d) as rows, by decreasing uncentred second moment Σᵢ ⟨x̄ᵢ, c⟩²."""
     moments = x_unit.T.astype(np.float64) @ x_unit
     return np.linalg.eigh(moments)[1].T[::-1].astype(x_unit.dtype)
 
 
 def by_components(method: str, x_unit: Floats, directions: Floats) -> Baseline:
-    """As many float32 numbers as there are directions (m, d), compared by cosine."""
+    """Store one float32 number for each of the directions (m, d), and compare by cosine."""
     items = unit_or_zero(x_unit @ directions.T)
     return Baseline(
         method, len(directions) * items.itemsize, lambda x_q, top: best_products(x_q @ directions.T, items, top).ids
@@ -85,30 +85,30 @@ def _scalar(x_unit: Floats) -> Iterator[Baseline]:
 
 
 def _decoded(stored: NDArray[Any], decode: Callable[[NDArray[Any]], Floats]) -> Search:
-    """Search among rows that are near unit ones when they are read, which is done block by block."""
+    """Search among stored rows that are decoded to nearly unit rows, block by block."""
     return lambda x_q, top: best_products(x_q, stored, top, lambda rows, first: decode(rows)).ids
 
 
 def _signs(bits: NDArray[np.uint8], d: int) -> Floats:
-    """±1 for the bits of rows."""
+    """Decode bits to ±1."""
     return np.where(np.unpackbits(bits, axis=1, count=d), np.float32(1), np.float32(-1))
 
 
 def _nearest_signs(x_q: Floats, bits: NDArray[np.uint8], top: int) -> NDArray[np.int64]:
-    """Fewest differing bits: the highest dot of signs."""
+    """Return the items with the fewest differing bits, which have the highest dot of signs."""
     signs_q = np.where(x_q > 0, np.float32(1), np.float32(-1))
     return best_products(signs_q, bits, top, lambda rows, first: _signs(rows, x_q.shape[1])).ids
 
 
 def _rescored(x_q: Floats, bits: NDArray[np.uint8], top: int) -> NDArray[np.int64]:
-    """The nearest by their bits, and of these the nearest to the dense query."""
+    """Take the nearest items by their bits, then re-rank them by the dense query."""
     near = _nearest_signs(x_q, bits, RESCORED * top)
     scores = np.stack([_signs(bits[rows], x_q.shape[1]) @ query for rows, query in zip(near, x_q, strict=True)])
     return np.take_along_axis(near, np.argsort(-scores, axis=1, kind="stable")[:, :top], axis=1)
 
 
 def _quantised(x_unit: Floats, sizes: Sequence[int]) -> Iterator[Baseline]:
-    """What faiss trains; a byte for each part of a row, and the rotation of OPQ leaves out what does not divide."""
+    """Train the quantisers of faiss: one byte per part of a row; OPQ drops dimensions so that the parts are equal."""
     d = x_unit.shape[1]
     for size in sizes:
         parts = max(m for m in range(1, min(size, d) + 1) if d % m == 0)
@@ -122,9 +122,9 @@ def _of_faiss(method: str, factory: str, x_unit: Floats) -> Baseline:
     import faiss
 
     index = faiss.index_factory(x_unit.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    quantiser = faiss.downcast_index(getattr(index, "index", index))  # OPQ's stands behind its rotation
+    quantiser = faiss.downcast_index(getattr(index, "index", index))  # for OPQ it follows the rotation
     if hasattr(quantiser, "do_polysemous_training"):
-        quantiser.do_polysemous_training = False  # finds an order of the centroids, in most of the time, for nothing
+        quantiser.do_polysemous_training = False  # takes most of the time, and is not used here
     index.train(x_unit)
     index.add(x_unit)
     return Baseline(method, int(index.sa_code_size()), lambda x_q, top: _found(index, x_q, top))

@@ -1,4 +1,4 @@
-"""What compression costs: recall against the dense neighbours beside bytes per item, for many ways of storing items."""
+"""Measure what compression costs: recall of the dense neighbours, nDCG and bytes, for many ways to store items."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ from compressae_ref.retrieval.spaces import EXPANSION, as_space
 from compressae_ref.row_source import RowSource, as_source, read_all
 
 TOPS = (10, 100)
-"""Recall is reported among so many neighbours."""
+"""Numbers of neighbours for which recall is reported."""
 
 RESCORED = 10
-"""Two-stage search: so many times as many candidates as are to be found come from the sparse space."""
+"""Two-stage search: candidates from sparse space for each item to be returned."""
 
 NDCG_TOP = 10
 
 Find = Callable[[], NDArray[np.int64]]
-"""One search for all queries: ids (n_q, most neighbours)."""
+"""One search for all queries: () → ids (n_q, most neighbours)."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way of storing the items and asking for them."""
+    """The results of one way to store the items and to search them."""
 
     method: str
     """"dense", a baseline, a space of the codes, "split" (sparse space, signs split) or "two-stage\""""
     k: int | None
     """stored entries, for codes"""
     query_k: int | None
-    """entries of a query's code, where queries are codes or expanded"""
+    """entries of a query, if queries are codes or expanded"""
     bytes_per_item: int
     compression: float
     """bytes of a dense float32 item divided by bytes_per_item"""
     recall: dict[int, float]
-    """for each number of neighbours: the share of the dense neighbours that is found"""
+    """for each number of neighbours: the share of the dense neighbours that the search returns"""
     refined: bool = False
-    """whether the codes are `refine`d"""
+    """whether the codes are refined"""
     bits: int | None = None
-    """of a value, for packed codes"""
+    """bits per value, for packed codes"""
     ndcg: float | None = None
-    """nDCG@10, where pairs of relevance are given"""
+    """nDCG@10, if relevance pairs are given"""
     queries_per_second: float | None = None
-    """of one call with all queries, where that is measured"""
+    """of one call with all queries, if it is measured"""
 
     def as_json(self) -> dict[str, Any]:
-        """The row as plain numbers and strings."""
+        """Return the row as plain numbers and strings."""
         return asdict(self) | {"recall": {str(top): value for top, value in self.recall.items()}}
 
 
 class Way(NamedTuple):
-    """How the codes of a row are stored; what they are asked is another matter."""
+    """How the codes of a row are stored."""
 
     k: int
     bits: int | None = None
@@ -78,7 +78,7 @@ class Way(NamedTuple):
 
 
 class Judge(NamedTuple):
-    """What is asked, and what is right."""
+    """The queries, and what a search should return."""
 
     queries: Floats
     tops: Sequence[int]
@@ -90,14 +90,14 @@ class Judge(NamedTuple):
 
     @property
     def most(self) -> int:
-        """So many neighbours are looked for."""
+        """The number of neighbours that each search returns."""
         least = 0 if self.relevance is None else NDCG_TOP
         return max(*self.tops, least)
 
     def row(
         self, method: str, stored_bytes: int, find: Find, way: Way | None = None, query_k: int | None = None
     ) -> Row:
-        """A row of the table, from one search, and from a second one for its time."""
+        """Return a row of the table: one search gives its quality, a second one its time."""
         found = find()
         recall = {top: recall_at(found[:, :top], self.truth[:, :top]) for top in self.tops}
         ndcg = None if self.relevance is None else ndcg_at(found[:, :NDCG_TOP], self.relevance)
@@ -126,25 +126,25 @@ def evaluate(
     progress: Callable[[Row], None] | None = None,
     backend: str | Backend | None = None,
 ) -> list[Row]:
-    """Recall and bytes of dense vectors, of PCA, and of codes in every space and at several k from one encoding.
+    """Return recall and bytes of dense vectors, of PCA, and of codes in every space and at several k from one encoding.
 
     Parameters
     ----------
     items : (n, d) embeddings to search among
-    queries : (n_q, d) embeddings to ask with; not rows of ``items``, or each would find itself
+    queries : (n_q, d) embeddings; not rows of ``items``, because each row is its own nearest neighbour
     ks : stored entries to compare; None: the model's own k, its half and its quarter
     tops : numbers of neighbours, at most n
-    bits : of values, for rows of packed codes, and of refined and packed ones; None: none, or 5 with baselines
-    relevance : (m, 2 or 3) integers: rows of a query and of an item that is relevant to it, and how much (1); for nDCG
-    baselines : whether to compare with other ways of storing dense vectors, to ask in all ways, and to take the time
-    progress : is called with each row as soon as it is there
+    bits : bits per value of packed codes, plain and refined; None: no packed codes, or 5 bits with baselines
+    relevance : (m, 2 or 3) integers for nDCG: row of a query, row of a relevant item, grade (default 1)
+    baselines : whether to add other ways to store dense vectors, all ways to search codes, and the time of each
+    progress : called with each row as soon as it is measured
 
     Notes
     -----
-    In sparse space each k is asked twice, with queries of k entries and of min(4k, h): a query's code is not stored,
-    and a longer one finds more. The truth is the exact dense neighbours by cosine, in float32. PCA keeps as many
-    float32 components as fit into the bytes of a code, of the uncentred second moments, and compares by cosine.
-    Queries per second are those of one call with all queries and of all processors, after one that is not timed.
+    In sparse space each k is searched twice, with queries of k and of min(4k, h) entries: a query's code is not
+    stored, and a longer one has higher recall. The truth is the exact dense neighbours by cosine, in float32. PCA uses
+    the uncentred second moments, keeps as many float32 components as fit into the bytes of a code, and compares by
+    cosine. Queries per second are those of one call with all queries on all processors, after a call to warm up.
     """
     source, kernels, h = as_source(items, "items"), get_backend(backend), model.params.n_latents
     ks = sorted({model.k, max(model.k // 2, 1), max(model.k // 4, 1)} if ks is None else set(ks), reverse=True)
@@ -198,9 +198,9 @@ def _rows(
 
 
 def _ways_to_ask(way: Way, h: int, everything: bool) -> list[tuple[str, int | None]]:
-    """Methods, and how many entries a query has in them.
+    """Return the methods to search with, and the entries of a query in each.
 
-    Refined codes are worse in the sparse space and better in the others; packing costs little in any.
+    Refining lowers recall in sparse space and raises it in the others. Packing costs little in each.
     """
     k, longer = way.k, aux_k(way.k, h)
     expanded = ("expanded", min(EXPANSION * k, h))
@@ -227,7 +227,7 @@ def _asked(
 def _search(
     method: str, model: Model, codes: Codes, x_q: Floats, query_k: int | None, top: int, backend: Backend
 ) -> Find:
-    """A search of one kind among codes; what items have is made now, what queries need each time."""
+    """Return a search among codes. The index is built now; queries are encoded in each call."""
     if method == "split":
         split = Index.build(codes.split_signs(), backend=backend)
         return lambda: split.search(model.encode(x_q, query_k, backend=backend).split_signs(), top).ids

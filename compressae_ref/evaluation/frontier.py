@@ -1,8 +1,9 @@
-"""The rows of an evaluation for people: a table, and a picture of what is found against what is stored."""
+"""The results of an evaluation as a Markdown table and as a picture of recall against bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row
@@ -10,26 +11,25 @@ from compressae_ref.files.npz import PathLike, replacing
 
 LABELS = {
     "dense": "dense vectors",
-    "PCA": "PCA, as many bytes",
     "truncation": "first dimensions",
-    "binary, rescored": "binary, rescored by dense queries",
+    "binary, rescored": "binary, re-ranked by dense queries",
     "sparse": "codes, sparse space",
-    "split": "codes, signs split, sparse space",
+    "split": "codes, sparse space, signs split",
     "reconstructed": "codes, reconstructed space",
-    "asymmetric": "codes, asked with dense queries",
+    "asymmetric": "codes, dense queries",
     "expanded": "codes, expanded queries",
     "two-stage": "codes, two stages",
 }
 
 
 def label(row: Row) -> str:
-    """What is stored and how it is asked, in words."""
+    """Say in words what is stored and how it is searched."""
     words = LABELS.get(row.method, row.method)
     return words.replace("codes", "refined codes", 1) if row.refined else words
 
 
 def on_frontier(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether no other row finds more in as few bytes, or as much in fewer."""
+    """Tell whether no other row has higher recall at as few bytes, or as high a recall at fewer."""
     top = max(row.recall)
     here = row.recall[top], -row.bytes_per_item
     others = ((other.recall[top], -other.bytes_per_item) for other in rows)
@@ -39,8 +39,8 @@ def on_frontier(row: Row, rows: Sequence[Row]) -> bool:
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table.
 
-    With times the rows are those of `evaluate(..., baselines=True)`: ordered by bytes, with a • where no other row
-    finds more in as few.
+    With times the rows are those of `evaluate(..., baselines=True)`: they are ordered by bytes, and a • marks each row
+    that no other row beats.
     """
     compared = any(row.queries_per_second is not None for row in rows)
     shown = sorted(rows, key=lambda row: (-row.bytes_per_item, -row.recall[max(row.recall)])) if compared else rows
@@ -65,7 +65,7 @@ def _number(number: int | None) -> str:
 
 
 def _markdown(columns: dict[str, list[str]]) -> str:
-    """Columns below their heads: the first one to the left, all others to the right."""
+    """Format a table from its columns, the first one aligned left and the others right."""
     widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [list(columns), rule, *zip(*columns.values(), strict=True)]
@@ -77,7 +77,7 @@ def _markdown(columns: dict[str, list[str]]) -> str:
 
 
 def require_matplotlib() -> None:
-    """DomainError where pictures cannot be drawn."""
+    """Raise DomainError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -86,43 +86,99 @@ def require_matplotlib() -> None:
         ) from error
 
 
+class Series(NamedTuple):
+    """One line of the picture."""
+
+    label: str
+    ours: bool
+    points: list[tuple[int, float]]
+    """bytes per item and recall, by bytes"""
+
+
+MOST_SERIES = 7
+"""More lines than this cannot be told apart at a glance."""
+
+SERIES: tuple[tuple[str, Callable[[Row], bool]], ...] = (
+    ("refined, packed codes; dense queries", lambda row: row.method == "asymmetric" and row.refined and _packed(row)),
+    ("codes; dense queries", lambda row: row.method == "asymmetric" and not row.refined and not _packed(row)),
+    ("codes; sparse queries", lambda row: row.method == "sparse" and row.query_k != row.k and not _packed(row)),
+    ("int8", lambda row: row.method == "int8"),
+    ("OPQ", lambda row: row.method == "OPQ"),
+    ("PCA", lambda row: row.method == "PCA"),
+    ("binary, re-ranked", lambda row: row.method == "binary, rescored"),
+    ("codes; reconstructed space", lambda row: row.method == "reconstructed" and not row.refined),
+    ("PQ", lambda row: row.method == "PQ"),
+    ("float16", lambda row: row.method == "float16"),
+)
+"""Lines by importance: the first `MOST_SERIES` that have points are drawn."""
+
+
+def _packed(row: Row) -> bool:
+    return row.bits is not None
+
+
+def series(rows: Sequence[Row]) -> list[Series]:
+    """Select the lines of the picture, at most `MOST_SERIES`; of several packings the one nearest to 5 bits a value."""
+    top = max(rows[0].recall)
+    bits = min({row.bits for row in rows if row.bits is not None}, key=lambda bits: abs(bits - 5), default=None)
+    found = []
+    for name, belongs in SERIES:
+        shown = [row for row in rows if row.bits in (None, bits) and belongs(row)]
+        points = {(row.bytes_per_item, row.recall[top]) for row in shown}
+        if points:
+            found.append(Series(name, "codes" in name, sorted(points)))
+    return found[:MOST_SERIES]
+
+
 def draw(rows: Sequence[Row], path: PathLike, title: str = "What compression costs") -> None:
-    """A PNG picture of recall against bytes per item, with a line for each way of storing and asking."""
+    """Draw recall against bytes per item as a PNG: at most seven labelled lines, those of codes in colour."""
     require_matplotlib()
+    figure = draw_figure(rows, title)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=180)
+
+
+def draw_figure(rows: Sequence[Row], title: str) -> Any:
+    """Return the picture as a matplotlib figure."""
     from matplotlib.figure import Figure
 
-    top, curves = max(rows[0].recall), _curves(rows)
-    figure = Figure(figsize=(8.6 if len(curves) < 8 else 11, 5 if len(curves) < 8 else 7), layout="constrained")
+    top, lines = max(rows[0].recall), series(rows)
+    figure = Figure(figsize=(8.3, 4.6), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    colours = {way: f"C{place % 10}" for place, way in enumerate(dict.fromkeys(way for way, _ in curves))}
-    for (way, bits), points in curves.items():
-        ours = "codes" in way
-        axes.plot(
-            *zip(*sorted(points), strict=True),
-            marker="o" if ours and bits is None else "^" if ours else "s",
-            linestyle="-" if ours else "--",
-            color=colours[way],
-            markersize=5,
-            label=way if bits is None else f"{way}, {bits} bits",
-        )
+    for line in lines:
+        colour = "tab:blue" if line.ours else "0.55"
+        axes.plot(*zip(*line.points, strict=True), "o-" if line.ours else "s--", color=colour, markersize=5)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda size, _: f"{size:g}")
-    axes.set_xlabel(f"bytes per item (dense float32: {rows[0].bytes_per_item})")
-    axes.set_ylabel(f"share of the {top} dense neighbours found")
+    axes.set_ylim(0, 1.05)
+    axes.set_xlim(right=4.5 * max(line.points[-1][0] for line in lines))
+    axes.set_xlabel(f"bytes per item, logarithmic (dense float32 vectors: {rows[0].bytes_per_item:,})")
+    axes.set_ylabel(f"recall of the {top} dense neighbours")
     axes.set_title(title)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small")
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    _label_lines(axes, lines)
+    return figure
 
 
-def _curves(rows: Sequence[Row]) -> dict[tuple[str, int | None], list[tuple[int, float]]]:
-    """Points of each way but the dense one, by the bits of packed values; longer queries are a way of their own."""
-    top, curves = max(rows[0].recall), dict[tuple[str, int | None], list[tuple[int, float]]]()
-    for row in rows:
-        if row.method == "dense":
-            continue
-        longer = row.method == "sparse" and row.query_k != row.k
-        way = label(row) + ", query k = 4k" * longer
-        curves.setdefault((way, row.bits), []).append((row.bytes_per_item, row.recall[top]))
-    return dict(sorted(curves.items(), key=lambda curve: ("codes" not in curve[0][0], curve[0][0], curve[0][1] or 0)))
+def _label_lines(axes: Any, lines: Sequence[Series]) -> None:
+    """Write each label to the right of the last point of its line; move it down where another label stands."""
+    axes.figure.draw_without_rendering()  # fixes the layout, which the positions below depend on
+    height, taken = 15 * axes.figure.dpi / 72, list[tuple[float, float, float]]()
+    for line in sorted(lines, key=lambda line: -line.points[-1][1]):
+        label = axes.annotate(
+            line.label,
+            line.points[-1],
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color="tab:blue" if line.ours else "0.35",
+            weight="bold" if line.ours else "normal",
+        )
+        box = label.get_window_extent()
+        below = [
+            low - height for left, right, low in taken if left < box.x1 and box.x0 < right and low - box.y0 < height
+        ]
+        y = min([box.y0, *below])
+        label.set_position((8, (y - box.y0) * 72 / axes.figure.dpi))
+        taken.append((box.x0, box.x1, y))

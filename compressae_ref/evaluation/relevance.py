@@ -1,4 +1,4 @@
-"""Which items are relevant to which queries: pairs that a user brings, for measures beside the dense neighbours."""
+"""Relevance pairs that a user brings, and nDCG: quality that does not depend on the dense neighbours."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeErr
 from compressae_ref.files.npz import PathLike
 
 Relevance = dict[int, dict[int, int]]
-"""For each query that has a relevant item, the grades of its items above 0."""
+"""For each query with a relevant item: the items with a grade above 0, and their grades."""
 
 
 def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
-    """Normalised discounted cumulative gain of what is found. (n_q, top), grades → mean, from 0 to 1.
+    """Return the mean normalised discounted cumulative gain of ids (n_q, top), from 0 to 1, over the judged queries."""
+    return float(np.mean(ndcg_of_each(found, relevance)))
 
-    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by that of the best order there is; over the
-    queries that have a relevant item. With linear gain, as in trec_eval.
+
+def ndcg_of_each(found: NDArray[np.int64], relevance: Relevance) -> NDArray[np.float64]:
+    """Return the normalised discounted cumulative gain of each query with a relevant item, from ids (n_q, top).
+
+    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by the DCG of the best possible order. The gain
+    is linear, as in trec_eval.
     """
     top = found.shape[1]
     discounts = 1 / np.log2(np.arange(2, top + 2))
@@ -28,16 +33,16 @@ def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
         gains = [grades.get(item, 0) for item in found[query].tolist()]
         ideal = sorted(grades.values(), reverse=True)[:top]
         shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
-    return float(np.mean(shares))
+    return np.array(shares)
 
 
 def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
-    """Pairs (m, 2), or with grades (m, 3), of row numbers below n_q and n.
+    """Return the relevance of pairs (m, 2), or (m, 3) with grades, of row numbers below n_q and n.
 
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        Naming the first bad row; also where a pair comes twice, and where nothing is relevant.
+        Naming the first bad row; also if a pair occurs twice, or if no item is relevant.
     """
     array = np.asarray(pairs)
     if array.ndim != 2 or array.shape[1] not in (2, 3):
@@ -70,7 +75,7 @@ def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
 
 
 def load_relevance(path: PathLike) -> NDArray[np.int64]:
-    """Pairs from a .npy file of integers, or from a text file: query, item and perhaps a grade in each line.
+    """Read pairs from a .npy file of integers, or from a text file with query, item and optional grade in each line.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measure import HERE, head, line, load
+from benchmarks.measure import PAGES, head, line, load
 from compressae_ref import Model, Params, Progress, TrainConfig, fit, init_params, mean_cosine, recall_at, search
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -22,7 +22,6 @@ from tests import torch_oracle as oracle
 
 PAPER_STEPS, PAPER_BATCH = 500, 100_000
 BATCH, LR = 512, 0.01
-BUDGETS = (10, 30, 60, 120, 300)
 
 
 class _EnoughError(Exception):
@@ -76,7 +75,7 @@ def minute(options: argparse.Namespace) -> None:
             figures = (_held_out_cosine(model, queries), *_recalls(model, items, queries, truth))
             found[name].append((seconds, *figures))
             line(name, f"{seconds:.1f}", steps, *(f"{figure:.4f}" for figure in figures))
-    _draw(found, config, items.shape, Path(options.picture or HERE / "minute.png"))
+    _draw(found, config, items.shape, Path(options.picture or PAGES / "minute.png"))
 
 
 def _train(items: np.ndarray, config: TrainConfig, steps: int) -> tuple[Params, float]:

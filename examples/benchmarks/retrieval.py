@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import contenders
 from benchmarks.many import many_embeddings
-from benchmarks.measure import HERE, head, in_turns, line, load, spread, where
+from benchmarks.measure import PAGES, head, in_turns, line, load, spread, where
 from compressae_ref import Codes, Index, Model, effective_latents, load_model, recall_at
 from compressae_ref.reference import unit_rows
 
@@ -116,7 +116,7 @@ def items(options: argparse.Namespace) -> None:
         )
         found[n] = [took["many"] / len(x_q), took["one"] / 20]
         line(f"{n:,}", f"{seconds:.2f}", f"{lists / n:.0f}", *(spread(1e3 * each, 3) for each in found[n]))
-    _draw(found, Path(options.picture or HERE / "items.png"), where(options))
+    _draw(found, Path(options.picture or PAGES / "items.png"), where(options))
 
 
 def _draw(found: dict[int, list[np.ndarray]], path: Path, on: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import HERE, child, head, in_turns, line, load, spread, where
+from benchmarks.measure import PAGES, child, head, in_turns, line, load, spread, where
 from benchmarks.problem import LR, Problem
 from compressae_ref import Model, save_code_blocks, save_model
 from compressae_ref.backends import get_backend
@@ -65,7 +65,7 @@ def growth(options: argparse.Namespace) -> None:
             cells += [*(spread(1e3 * seconds[side], 1) for side in ("ours", "theirs")), spread(ratio, 2)]
         line(x.shape[1], h, k, n, *cells)
     title = f"d = {x.shape[1]}, batches of {n:,} rows, {where(options)}"
-    _draw(found, (usual_h, usual_k), Path(options.picture or HERE / "growth.png"), title)
+    _draw(found, (usual_h, usual_k), Path(options.picture or PAGES / "growth.png"), title)
 
 
 def _draw(found: dict[tuple[int, int, str], np.ndarray], usual: tuple[int, int], path: Path, title: str) -> None:

@@ -1,0 +1,203 @@
+"""Write the tables of README.md and the pages from the JSON in examples/pages/measured, so that no number is typed by hand.
+
+A table stands between `<!-- table NAME -->` or `<!-- table NAME/VIEW -->` and `<!-- end -->`. A single figure in a
+sentence stands between `<!--=NAME/ROW/COLUMN-->` and `<!--/-->`, where ROW is the first cell of its row. A view, one of
+`VIEWS`, selects and averages; without one the table is shown as it was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.measure import MEASURED, PAGES
+
+README = PAGES.parents[1] / "README.md"
+
+
+class Table(NamedTuple):
+    """Cells as they are shown; the first ``text`` columns hold words."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text: int
+
+
+def pages(options: argparse.Namespace) -> None:
+    """Write the tables and figures of all pages again."""
+    for path in written():
+        before = path.read_text(encoding="utf-8")
+        after = rendered(before)
+        path.write_text(after, encoding="utf-8")
+        print(f"{path.name}: {'unchanged' if before == after else 'written'}")
+
+
+def written() -> list[Path]:
+    """The files whose tables come from measured numbers."""
+    return [README, *sorted(PAGES.glob("*.md"))]
+
+
+def rendered(text: str) -> str:
+    """The text of a page with its tables and figures written anew."""
+    text = re.sub(r"<!-- table ([\w/-]+) -->\n.*?<!-- end -->", _table, text, flags=re.S)
+    return re.sub(r"<!--=([^>]+)-->.*?<!--/-->", _figure, text, flags=re.S)
+
+
+def _table(found: re.Match[str]) -> str:
+    name, _, view = found[1].partition("/")
+    measured = load_measured(name)
+    shown = _shown(name, view)
+    lines = [shown.columns, ["---" if place < shown.text else "---:" for place in range(len(shown.columns))]]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in [*lines, *shown.rows])
+    return f"<!-- table {found[1]} -->\n\n{table}\n\n{_caption(measured)}\n<!-- end -->"
+
+
+def _caption(measured: dict[str, Any]) -> str:
+    """Name the command that measured a table, or say how it was reckoned."""
+    command, facts = measured["command"], f"{measured['where']}, {measured['when']}"
+    if command.startswith(("python ", "compressae-ref ")):
+        return f"Measured with `{command}` on {facts}."
+    return f"{command[0].upper()}{command[1:]} ({facts})."
+
+
+def _figure(found: re.Match[str]) -> str:
+    source, row, column = found[1].rsplit("/", 2)
+    name, _, view = source.partition("/")
+    shown = _shown(name, view)
+    (cells,) = [cells for cells in shown.rows if cells[0] == row]
+    return f"<!--={found[1]}-->{cells[shown.columns.index(column)]}<!--/-->"
+
+
+def load_measured(name: str) -> dict[str, Any]:
+    """One table as it was measured."""
+    measured: dict[str, Any] = json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+    return measured
+
+
+def _shown(name: str, view: str) -> Table:
+    measured = load_measured(name)
+    if view:
+        return VIEWS[view]([dict(zip(measured["columns"], row, strict=True)) for row in measured["rows"]])
+    rows = [[_rounded(str("" if cell is None else cell)) for cell in row] for row in measured["rows"]]
+    return Table(measured["columns"], rows, measured["text"])
+
+
+def _rounded(cell: str) -> str:
+    """Numbers with the digits that mean something: shares to 0.001, and what is above 10 to 0.1."""
+    cell = re.sub(r"\b[01]\.\d{4}\b", lambda found: _half_up(found[0], "0.001"), cell)
+    return re.sub(r"\b\d{2,}\.\d{2,}\b", lambda found: _half_up(found[0], "0.1"), cell)
+
+
+def _half_up(number: str, unit: str) -> str:
+    """Round a number as it is written: 0.7845 becomes 0.785, whatever its binary value."""
+    return str(Decimal(number).quantize(Decimal(unit), ROUND_HALF_UP))
+
+
+# -- views of `bench.py step` and `encode` ---------------------------------------------------------------------------
+
+
+def speedup(records: Sequence[dict[str, Any]]) -> Table:
+    """The lowest and the highest median speedup of each kind of work."""
+    rows = []
+    for what in dict.fromkeys(row["what"] for row in records):
+        medians = [float(row["speedup"].split()[0]) for row in records if row["what"] == what]
+        rows.append([what, f"{min(medians):.0f} to {max(medians):.0f}"])
+    return Table(["what", "range"], rows, 1)
+
+
+# -- views of `bench.py quality` --------------------------------------------------------------------------------------
+
+Record = dict[str, Any]
+Way = tuple[str, str, int | None, int | None, int | None]
+
+LABELS = {
+    ("dense", ""): "dense vectors, float32",
+    ("sparse", ""): "codes, sparse space",
+    ("reconstructed", ""): "codes, reconstructed space",
+    ("asymmetric", ""): "codes, dense queries",
+    ("expanded", ""): "codes, expanded queries",
+    ("split", ""): "codes, sparse space, signs split",
+    ("two-stage", ""): "codes, two stages",
+    ("reconstructed", "refined"): "refined codes, reconstructed space",
+    ("asymmetric", "refined"): "refined codes, dense queries",
+    ("expanded", "refined"): "refined codes, expanded queries",
+    ("binary, rescored", ""): "binary, re-ranked by dense queries",
+    ("truncation", ""): "first dimensions",
+}
+
+
+def result(records: Sequence[Record]) -> Table:
+    """The seven rows of the front page."""
+    wanted: list[tuple[str, Callable[[Record], bool]]] = [
+        ("dense vectors, float32", lambda row: row["method"] == "dense"),
+        ("int8", lambda row: row["method"] == "int8"),
+        ("PCA", lambda row: (row["method"], row["bytes"]) == ("PCA", 256)),
+        ("codes, sparse queries", lambda row: _way(row) == ("sparse", "", 32, 128, None)),
+        ("codes, dense queries", lambda row: _way(row) == ("asymmetric", "", 32, None, None)),
+        ("OPQ", lambda row: (row["method"], row["bytes"]) == ("OPQ", 56)),
+        ("refined and packed codes, dense queries", lambda row: _way(row) == ("asymmetric", "refined", 32, None, 5)),
+    ]
+    dense = _dense(records)
+    rows = []
+    for label, is_it in wanted:
+        (row,) = [row for row in records if is_it(row)]
+        share = np.mean(row["nDCG@10"]) / dense
+        rows.append(
+            [label, f"{row['bytes']:,}", f"{np.mean(row['recall@100']):.3f}", f"{share:.1%}".replace("%", " %")]
+        )
+    return Table(["items stored as", "bytes", "recall@100", "nDCG@10 of dense"], rows, 1)
+
+
+def full(records: Sequence[Record]) -> Table:
+    """Every row, the largest items first: mean and range over the models, nDCG@10 also as a share of dense."""
+    dense, rows = _dense(records), []
+    for row in sorted(records, key=lambda row: (-row["bytes"], -np.mean(row["nDCG@10"]))):
+        label = LABELS.get((row["method"], row["refined"]), row["method"])
+        settings = ["" if row[name] is None else str(row[name]) for name in ("k", "query k", "bits")]
+        share = f"{100 * np.mean(row['nDCG@10']) / dense:.1f}"
+        recalls = [f"{np.mean(row[f'recall@{top}']):.3f}" for top in (10, 100)]
+        rows.append([label, *settings, f"{row['bytes']:,}", *recalls, _range(row["nDCG@10"]), share])
+    columns = ["items stored as", "k", "query k", "bits", "bytes", "recall@10", "recall@100", "nDCG@10", "% of dense"]
+    return Table(columns, rows, 1)
+
+
+def chosen(records: Sequence[Record]) -> Table:
+    """Fewer rows: codes at k = 32, refined and packed codes with dense queries at every k, and all other methods."""
+    top = {"asymmetric": "refined"}
+    shown = [
+        row
+        for row in records
+        if (row["k"] is None and row["method"] != "truncation")
+        or (row["k"] == 32 and not (row["refined"] and row["bits"] is None))
+        or (top.get(row["method"]) == row["refined"] and row["bits"] is not None)
+    ]
+    return full(shown)
+
+
+def _way(row: Record) -> Way:
+    return row["method"], row["refined"], row["k"], row["query k"], row["bits"]
+
+
+def _dense(records: Sequence[Record]) -> float:
+    return float(np.mean(next(row["nDCG@10"] for row in records if row["method"] == "dense")))
+
+
+def _range(values: Sequence[float]) -> str:
+    if max(values) == min(values):
+        return f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
+    "speedup": speedup,
+    "result": result,
+    "full": full,
+    "chosen": chosen,
+}
