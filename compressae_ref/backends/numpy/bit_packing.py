@@ -75,7 +75,7 @@ def pack_rows(codes: Codes, bits: int) -> Packed:
         np.put_along_axis(high_bits, ones, 1, axis=1)
         parts = [_single_bits(block.indices, low), high_bits, _single_bits(levels(block.values, bits), bits)]
         row_bits = np.concatenate(parts, axis=1)
-        # spec: "A row without a value other than 0 is zero bytes"
+        # spec: "A row of zeros is stored as zero bytes"
         row_bits[~block.values.any(axis=1)] = 0
         return np.packbits(row_bits, axis=1, bitorder="little")
 
@@ -105,7 +105,7 @@ def unpack_block(data: Packed, n_latents: int, k: int, bits: int, first_row: int
     indices = ((ones - np.arange(k)) << low) + _numbers(lows, k, low)
     number = _numbers(numbers, k, bits)
     indices[zero] = np.arange(k)
-    # spec: "Bytes that packing cannot give are an error that names the row"
+    # spec: "Bytes that packing cannot produce are an error that names the row"
     bad: Bools = (np.diff(indices, axis=1) <= 0).any(axis=1) | (indices[:, -1] >= n_latents)
     bad |= ~zero & ((number % 2 ** (bits - 1)).max(axis=1) != 2 ** (bits - 1) - 1)
     _refuse(bad, n_latents, k, bits, first_row)
