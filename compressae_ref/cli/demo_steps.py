@@ -79,12 +79,12 @@ def _show_code(data: DemoData, model: Model, say: Say, backend: Backend) -> None
     query = shown_queries(data.query_names)[0]
     code = model.encode(data.queries[query : query + 1], 4, backend=backend)
     entries = ", ".join(f"{index}: {value:+.2f}" for index, value in zip(code.indices[0], code.values[0], strict=True))
-    say(f"   With k = 4, the code of {short(data.query_names[query])!r} is {{{entries}}}.")
+    say(f"   With k = 4, the code of {short(data.query_names[query])!r} is {{{entries}}} (latent: value).")
 
 
 def _explain_rows(say: Say) -> None:
     say(
-        "\n   Sparse space: the cosine of two codes, which any database for sparse vectors computes.\n"
+        "\n   Sparse space: the cosine of two codes, which any database for sparse vectors can compute.\n"
         "   A query code with more entries (query k) has higher recall and needs no storage.\n"
         "   Reconstructed space: the cosine of the two decoded codes.\n"
         "   Dense queries: the cosine of the dense query and the decoded code of the item.\n"

@@ -121,7 +121,7 @@ def _compared(store: EdgeStore, model: Model, data: DemoData, say: Say, backend:
             f"in {1e3 * compared.codes_seconds:.3f} ms per query (dense field: {1e3 * compared.dense_seconds:.3f} ms)"
         )
     say(
-        "   sparse: the cosine of two codes. expanded: nearly the cosine of the dense query and the reconstruction.\n"
+        "   sparse: the cosine of two codes. expanded: about the cosine of the dense query and the reconstruction.\n"
         "   The expanded query is a sparse vector as well, so any database for sparse vectors can search with it."
     )
 

@@ -100,5 +100,5 @@ def add_pushed(command: argparse.ArgumentParser, when: str = "") -> None:
 
 def add_zero_rows(command: argparse.ArgumentParser, rows: str) -> None:
     """Add ``--zero-rows``; ``rows`` is what the help calls the rows."""
-    text = f"how to treat {rows} of zeros; error: stop, empty: write codes of zeros (default: error)"
+    text = f"how to treat {rows} of zeros; error: stop; empty: write codes of zeros (default: error)"
     command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)

@@ -28,7 +28,7 @@ def add_arguments(commands: Any) -> None:
         help=f"what the system stored: {CODES}, or a dense matrix (.npy)",
     )
     command.add_argument("--k", type=int, help="audit: entries stored per code (default: as in the longest row)")
-    command.add_argument("--strict", action="store_true", help="audit: require identical bits, and ties broken by R1")
+    command.add_argument("--strict", action="store_true", help="audit: require identical bits, with ties as in rule R1")
     source = command.add_mutually_exclusive_group()
     source.add_argument(
         "--program",

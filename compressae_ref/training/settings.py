@@ -29,11 +29,11 @@ class TrainConfig:
     """
 
     n_latents: int | None = _setting(
-        None, "number of latents h (default: the largest power of two that is at most n / 4, from 256 to 4096)"
+        None, "number of latents h (default: the largest power of two up to a quarter of the rows, from 256 to 4096)"
     )
     k: int = _setting(32, "entries stored per code")
     init: Init = _setting(  # noqa: RUF009  it returns a field
-        "tied", "initial weights; tied: W_enc starts as the transpose of W_dec, original: both are drawn (R9)"
+        "tied", "initial weights; tied: W_enc starts as the transpose of W_dec; original: both are random (rule R9)"
     )
     batch_size: int = _setting(128, "rows per step; if there are fewer rows, all of them")
     steps: int | None = _setting(None, "Adam steps (default: 30 passes over the data, from 600 to 20,000 steps)")
@@ -56,7 +56,7 @@ class TrainConfig:
     records: int = _setting(20, "entries of the history, evenly spaced over the steps")
     patience: int | None = _setting(
         None,
-        "stop when the validation cosine has not risen for this many of the 20 records in a training, "
+        "stop if the validation cosine has not risen for this many records, of which a training has 20 by default, "
         "and return the best model (default: train for all steps)",
     )
     seed: int | None = _setting(0, "seed of the random generator")  # None if a generator is passed instead
