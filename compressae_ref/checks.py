@@ -1,6 +1,7 @@
-"""The only checks of user input. Public entries call them once; inside, functions trust.
+"""Checks of user input: the only ones in this package.
 
-Messages say in one line what was expected and what came, with the row where there is one.
+Public functions call them once; internal functions trust their arguments. An error says in one line what was expected
+and what came, and in which row.
 """
 
 from __future__ import annotations
@@ -14,28 +15,31 @@ from compressae_ref.errors import CompressaeError, DomainError, DTypeError, Shap
 from compressae_ref.params import Params
 
 ZeroRows = Literal["error", "empty"]
-"""What becomes of zero rows: an error that names the first, or a code of zeros (R4)."""
+"""How to treat zero rows: raise an error that names the first one, or give them a code of zeros (R4)."""
 
 UNIT_TOLERANCE = 1e-3
-"""How far an atom's norm may be from 1: float16 storage of a unit row moves it by up to 5e-4."""
+"""Largest distance of an atom's norm from 1. Storing a unit row in float16 changes its norm by up to 5e-4."""
 
 
 def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: int = 0, zeros: bool = False) -> Floats:
-    """A block of embeddings as a contiguous float32 or float64 array (n, d).
+    """Return a block of embeddings as a contiguous float32 or float64 array (n, d).
 
     Parameters
     ----------
-    x : anything that ``np.asarray`` takes; float16 becomes float32
-    name : what messages call it
-    d : the dimension that is expected, if any
-    first_row : number of the block's first row, for messages
-    zeros : whether zero rows may pass
+    x : array-like (n, d) of floats; float16 is converted to float32
+    name : name of the argument in error messages
+    d : the expected dimension, if any
+    first_row : row number of the block's first row, for error messages
+    zeros : whether zero rows are allowed
 
     Raises
     ------
-    ShapeError, DTypeError, DomainError
-        For another number of dimensions or a wrong dimension; for integers, objects and complex numbers; for a row that
-        is not finite (R3) or zero (R4).
+    ShapeError
+        If the array is not two-dimensional, or if its dimension is not d.
+    DTypeError
+        If the numbers are integers, complex or objects.
+    DomainError
+        If a row is not finite (R3), or is zero and ``zeros`` is False (R4).
     """
     array = host_array(x, name)
     check_kind(array.shape, array.dtype, name, d)
@@ -46,9 +50,9 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
 
 
 def check_kind(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, d: int | None) -> None:
-    """ShapeError or DTypeError for what cannot be embeddings (of d dimensions)."""
+    """Raise ShapeError or DTypeError unless an array has the shape and dtype of embeddings (of d dimensions)."""
     if len(shape) != 2 or shape[1] == 0:
-        raise ShapeError(f"expected an array (n, d) of embeddings as rows, got shape {shape}", argument=name)
+        raise ShapeError(f"expected an array (n, d) with one embedding per row, got shape {shape}", argument=name)
     if dtype.kind != "f" or dtype.itemsize > 8:
         raise DTypeError(f"expected float16, float32 or float64, got {dtype}", argument=name)
     if d is not None and shape[1] != d:
@@ -56,63 +60,71 @@ def check_kind(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, d: int |
 
 
 def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool) -> None:
-    """Raise for the first row that is bad, whichever way it is: which block it came in must not decide."""
+    """Raise an error about the first row that is not finite or is zero.
+
+    The row number alone decides which error is raised, so the block size has no influence.
+    """
     bad: Bools = infinite if zeros else np.logical_or(infinite, zero)
     if bad.any() and not infinite[np.argmax(bad)]:
-        reject(bad, "expected rows that are not zero, got a zero row", name, first_row)
+        reject(bad, "expected nonzero rows, got a zero row", name, first_row)
     reject(bad, "expected finite numbers, got NaN or infinity", name, first_row)
 
 
 def reject_codes(infinite: Any, name: str, first_row: int) -> None:
-    """Raise for the first row whose code is not finite: weights that are too large overflow."""
+    """Raise an error about the first row whose code is not finite: weights that are too large overflow."""
     reject(infinite, "expected rows whose codes are finite, got a code with NaN or infinity", name, first_row)
 
 
 def as_zero_rows(zero_rows: Any) -> bool:
-    """Whether zero rows may pass: for "empty", and not for "error"."""
+    """Return whether zero rows are allowed: True for "empty", False for "error"."""
     if zero_rows not in ("error", "empty"):
         raise DomainError(f"expected 'error' or 'empty', got {zero_rows!r}", argument="zero_rows")
     return bool(zero_rows == "empty")
 
 
 def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
-    """k as an int from 1 to h."""
+    """Return k as an int; it must be from 1 to h."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise DTypeError(f"expected a whole number, got {shown(k)}", argument=name)
+        raise DTypeError(f"expected an integer, got {short_repr(k)}", argument=name)
     if not 1 <= k <= n_latents:
-        raise DomainError(f"expected {name} from 1 to n_latents = {n_latents}, got {shown(k)}", argument=name)
+        raise DomainError(f"expected {name} from 1 to n_latents = {n_latents}, got {short_repr(k)}", argument=name)
     return int(k)
 
 
-def as_whole(value: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
-    """A whole number from ``least`` to ``most``, as an int."""
+def as_integer(value: Any, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
+    """Return an integer from ``least`` to ``most`` as an int."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DomainError(f"expected a whole number of at least {least}, got {shown(value)}", argument=name)
+        raise DomainError(f"expected an integer of at least {least}, got {short_repr(value)}", argument=name)
     if value > most:
-        raise DomainError(f"expected a whole number of at most {most}, got {shown(value)}", argument=name)
+        raise DomainError(f"expected an integer of at most {most}, got {short_repr(value)}", argument=name)
     return int(value)
 
 
 def as_real(value: Any, name: str, below: float, *, zero_too: bool = False) -> float:
-    """A number from 0 (without it, unless ``zero_too``) to below ``below``, as a float."""
+    """Return a number from 0 (excluded unless ``zero_too``) to ``below`` (excluded) as a float."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not (0 < value < below or (zero_too and value == 0)):
-        raise DomainError(f"expected a number between 0 and {below:g}, got {shown(value)}", argument=name)
+        raise DomainError(f"expected a number between 0 and {below:g}, got {short_repr(value)}", argument=name)
     return float(value)
 
 
-def shown(value: Any) -> str:
-    """A value for a message of one line."""
+def short_repr(value: Any) -> str:
+    """Return the repr of a value, shortened to 40 characters, for an error message."""
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 40 else text[:36] + " ..."
 
 
 def as_params(params: Params) -> Params:
-    """Params whose shapes and dtypes fit together, finite, with unit atoms; W_enc is returned by columns.
+    """Check parameters and return them in this package's memory order: W_enc in Fortran order, W_dec in C order.
 
     Raises
     ------
-    ShapeError, DTypeError, DomainError
+    ShapeError
+        If the shapes do not fit together.
+    DTypeError
+        If the arrays are not all float32 or all float64.
+    DomainError
+        If a number is not finite, or if a row of W_dec is not a unit vector.
     """
     W_enc, b_enc, W_dec = (np.asarray(array) for array in params.arrays().values())
     if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
@@ -134,14 +146,14 @@ def as_params(params: Params) -> Params:
     norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
     not_unit = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
     if not_unit.any():
-        found = norms[np.argmax(not_unit)]
-        reject(not_unit, f"expected unit rows in W_dec, got one of norm {found:.6g}", "params")
+        norm = norms[np.argmax(not_unit)]
+        reject(not_unit, f"expected unit rows in W_dec, got one of norm {norm:.6g}", "params")
     return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec))
 
 
 def reject(
     bad: Any, message: str, argument: str, first_row: int = 0, kind: type[CompressaeError] = DomainError
 ) -> None:
-    """Raise an error about the first row that is bad, if one is; ``bad`` (n,) begins with row ``first_row``."""
+    """Raise an error about the first True in ``bad`` (n,), if any; ``bad[0]`` is about row ``first_row``."""
     if bad.any():
         raise kind(message, argument=argument, row=first_row + int(np.argmax(bad)))

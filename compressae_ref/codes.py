@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, Indices
-from compressae_ref.checks import as_whole
+from compressae_ref.checks import as_integer
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Codes:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_latents", as_whole(self.n_latents, "n_latents", most=2**63 - 1))
+        object.__setattr__(self, "n_latents", as_integer(self.n_latents, "n_latents", most=2**63 - 1))
         object.__setattr__(self, "indices", _as_indices(self.indices))
         object.__setattr__(self, "values", _as_values(self.values))
         _check_invariants(self.indices, self.values, self.n_latents)

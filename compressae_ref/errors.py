@@ -72,11 +72,11 @@ class StoreError(CompressaeError):
 
 
 DATA = ("x", "items", "queries", "codes")
-"""Arguments that hold the content of a file, for `named`."""
+"""Arguments that hold the content of a file, for `naming_file`."""
 
 
 @contextmanager
-def named(path: object, *arguments: str) -> Iterator[None]:
+def naming_file(path: object, *arguments: str) -> Iterator[None]:
     """Name a file in the errors that its content causes.
 
     An error about one of ``arguments`` (by default `DATA`) gets the path in place of the argument's name. Errors about

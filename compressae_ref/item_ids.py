@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools
-from compressae_ref.checks import shown
+from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, DTypeError, ShapeError
 
 MOST = 2**63 - 1
@@ -26,11 +26,11 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     listed = ids if isinstance(ids, np.ndarray) else list(ids) if isinstance(ids, Iterable) else ids
     array = np.asarray(listed, np.int64 if isinstance(listed, list) and not listed else None)
     if array.ndim != 1 or isinstance(ids, str):
-        raise ShapeError(f"expected a list of ids, got {shown(ids)}", argument=name)
+        raise ShapeError(f"expected a list of ids, got {short_repr(ids)}", argument=name)
     texts = array.dtype.kind == "U" and (listed is array or all(isinstance(each, str) for each in listed))
     whole = array.dtype.kind == "i" or (array.dtype.kind == "u" and array.max(initial=0) <= MOST)
     if not (texts or whole):
-        raise DTypeError(f"expected whole numbers of 64 bits or texts, got {array.dtype}: {shown(ids)}", argument=name)
+        raise DTypeError(f"expected 64-bit integers or strings, got {array.dtype}: {short_repr(ids)}", argument=name)
     return array if texts else array.astype(np.int64)
 
 
@@ -63,7 +63,7 @@ class Ids:
         rows, listed = self.rows, new.tolist()
         for each in listed:
             if each in rows:
-                raise DomainError(f"expected ids that are not in the index, got {shown(each)}", argument="ids")
+                raise DomainError(f"expected ids that are not in the index, got {short_repr(each)}", argument="ids")
         reject_repeated(listed)
         rows.update(zip(listed, range(len(self.values), len(self.values) + n), strict=True))
         self.next_number = None if new.dtype.kind == "U" else max(self._next(), int(new.max(initial=-1)) + 1)
@@ -76,7 +76,7 @@ class Ids:
         reject_repeated(listed)
         rows = self.rows
         if unknown := [each for each in listed if each not in rows]:
-            raise DomainError(f"expected ids of the index, got {shown(unknown[0])}", argument="ids")
+            raise DomainError(f"expected ids of the index, got {short_repr(unknown[0])}", argument="ids")
         next_number = self._next() if self.values.dtype.kind == "i" else None
         self.alive[[rows.pop(each) for each in listed]] = False
         self.removed += len(listed)
@@ -131,7 +131,7 @@ def reject_repeated(ids: list[Any]) -> None:
     if len(set(ids)) < len(ids):
         seen: set[Any] = set()
         again = next(each for each in ids if each in seen or seen.add(each))  # type: ignore[func-returns-value]
-        raise DomainError(f"expected ids that are all different, got {shown(again)} twice", argument="ids")
+        raise DomainError(f"expected ids that are all different, got {short_repr(again)} twice", argument="ids")
 
 
 _KINDS = {"i": "numbers", "U": "texts"}

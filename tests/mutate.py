@@ -53,6 +53,8 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }  # fmt: skip
 
 EXPLAINED: dict[str, str] = {
+    "reference:fold_sum: 16 → 17": "17 is odd, and odd numbers of terms are not halved",
+    "reference:sparse_cosine: 0 → 1": "indices and values of a code have one length",
     "reference:train_step: True → False": "strict zip of four lists with three arrays each",
     "training.step:backward: True → False": "strict zip of two pairs",
     "training.adam:adam_step: True → False": "strict zip of four dictionaries with the same names",

@@ -38,7 +38,7 @@ from compressae_ref import (
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.cli import demo_steps, evaluate_steps, training
-from compressae_ref.cli.interrupts import kept_interrupts
+from compressae_ref.cli.interrupts import redeliver_interrupts
 from compressae_ref.cli.main import main
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
@@ -788,7 +788,7 @@ WRONG_NUMBERS = {
         "--k 65": "n_latents = 64, got 65",
         "--k 0": "got 0",
         "--k -1": "got -1",
-        "--candidates 8": "encode: expected --candidates only with --refine",
+        "--candidates 8": "encode: expected --refine with --candidates",
         "--refine --candidates 3": "candidates: expected at least k = 4 of them, got 3",
         "--refine --candidates 65": "candidates",
     },
@@ -1158,7 +1158,7 @@ def test_ctrl_c_that_a_callback_swallows_arrives_all_the_same(capsys):
         raise KeyboardInterrupt
 
     def interrupted():
-        with kept_interrupts():
+        with redeliver_interrupts():
             callback()
             for _ in range(6000):  # many short waits: it arrives between two of them
                 time.sleep(0.01)
@@ -1242,7 +1242,7 @@ def test_demo(tmp_path, run, monkeypatch):
         falling = [recalls[label, longer, k] for k in ks]
         assert falling == sorted(falling, reverse=True)
         assert falling[0] > 0.5
-    assert "All 4,010 codes at k = 32 take 1,026,560 bytes; the dense float32 vectors take 6,159,360." in out
+    assert "The 4,010 codes with k = 32 take 1,026,560 bytes. The dense float32 vectors take 6,159,360 bytes." in out
     assert err == ""
     assert (tmp_path / "compressae_demo.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert list(listing(tmp_path)) == ["compressae_demo.png"]

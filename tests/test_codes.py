@@ -121,7 +121,7 @@ def test_codes_that_do_not_fit_are_not_put_together():
         ([[0]], [[1]], 1, DTypeError, "float64 values, got int64"),
         ([[], []], [[], []], 3, DTypeError, "integer indices"),
         (np.zeros((2, 0), int), np.zeros((2, 0)), 3, ShapeError, "k from 1 to n_latents = 3"),
-        ([[0]], [[1.0]], 1.0, DomainError, "n_latents: expected a whole number"),
+        ([[0]], [[1.0]], 1.0, DomainError, "n_latents: expected an integer"),
     ],
 )
 def test_what_codes_refuse(indices, values, n_latents, error, message):

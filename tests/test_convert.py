@@ -57,7 +57,7 @@ def test_ids_from_a_text(here, capsys):
     assert run("convert x.npy -o named.npz --ids names.txt") == 0
     assert ids_of(open_embeddings("named.npz")).tolist() == NAMES
     assert run("convert named.npz -o bare.fbin") == 0
-    assert "(without their ids, which this format does not keep)" in capsys.readouterr().err
+    assert "(without ids, which this format cannot store)" in capsys.readouterr().err
     (here / "numbers.txt").write_text("\n".join(str(7 * row) for row in range(N)))
     assert run("convert codes.npz -o numbered.npz --ids numbers.txt") == 0
     assert load_ids("numbered.npz", N).tolist() == [7 * row for row in range(N)]
@@ -143,19 +143,25 @@ def test_a_split_code_has_no_model(here):
         ("convert x.npy -o x.npy", "expected an output that is not an input"),
         ("convert x.npy -o y.csr", "y.csr: expected a name that ends in"),
         ("convert x.npy -o y.bvecs", "x.npy: expected numbers that uint8 holds exactly, got "),
-        ("convert x.npy -o y.fbin --k 3", "expected --k for model, got embeddings"),
-        ("convert codes.npz -o y.npz --dtype float16", "expected --dtype for embeddings, got codes"),
+        ("convert x.npy -o y.fbin --k 3", "expected model as INPUT with --k, got embeddings"),
+        ("convert codes.npz -o y.npz --dtype float16", "expected embeddings as INPUT with --dtype, got codes"),
         ("convert codes.npz -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),
         ("convert codes.npz -o y.csr --n-latents 25", "codes.npz: expected n_latents = 25, got 24"),
-        ("convert model.npz -o y.csr", "y.csr: expected a name that ends in .npz, .safetensors, .pt"),
+        (
+            "convert model.npz -o y.csr",
+            "y.csr: expected a name that ends in .npz, .safetensors or .pt for a model, got 'y.csr'",
+        ),
         ("convert model.npz -o y.npz --k 25", "k: expected k from 1 to n_latents = 24, got 25"),
-        ("convert model.npz -o y.npz --n-latents 3", "expected --n-latents for codes, got model"),
-        ("convert x.npy -o y.npz --ids short.txt", "short.txt: expected an id for each of 60 rows, got 1"),
+        ("convert model.npz -o y.npz --n-latents 3", "expected codes as INPUT with --n-latents, got model"),
+        ("convert x.npy -o y.npz --ids short.txt", "short.txt: expected 60 ids, one for each row, got 1"),
         (
             "convert x.npy -o y.npz --ids twice.txt",
             "twice.txt: ids: expected ids that are all different, got 'a' twice",
         ),
-        ("convert x.npy -o y.npz --ids x.npy", "x.npy: expected a text with an id in each line"),
+        (
+            "convert x.npy -o y.npz --ids x.npy",
+            "x.npy: expected a UTF-8 text file with one id per line, got 'utf-8' codec can't decode",
+        ),
         ("convert x.npy -o no/y.npz", "no: the output folder does not exist"),
         ("encode model.npz x.npy -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),
         ("train x.npy::a -o m.npz", "expected a file of several arrays for ::a, got .npy"),

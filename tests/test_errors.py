@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import compressae_ref
-from compressae_ref.errors import CompressaeError, DomainError, FormatError, format_error, named, reason
+from compressae_ref.errors import CompressaeError, DomainError, FormatError, format_error, naming_file, reason
 
 PACKAGE = Path(compressae_ref.__file__).parent
 SOURCES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
@@ -49,11 +49,11 @@ def test_errors_keep_their_fields_between_processes():
 
 def test_a_file_is_named_in_place_of_the_argument_that_holds_its_content():
     for argument, text in (("x", "f.npy: expected 1, got 2 in row 5"), ("lr", "lr: expected 1, got 2 in row 5")):
-        with pytest.raises(DomainError, match=f"^{re.escape(text)}$"), named("f.npy"):
+        with pytest.raises(DomainError, match=f"^{re.escape(text)}$"), naming_file("f.npy"):
             raise DomainError("expected 1, got 2", argument=argument, row=5)
-    with pytest.raises(DomainError, match=r"^g: expected"), named("f"), named("g"):
+    with pytest.raises(DomainError, match=r"^g: expected"), naming_file("f"), naming_file("g"):
         raise DomainError("expected 1, got 2", argument="x")
-    with pytest.raises(DomainError, match=r"^standard input: expected"), named("-", "codes"):
+    with pytest.raises(DomainError, match=r"^standard input: expected"), naming_file("-", "codes"):
         raise DomainError("expected 1, got 2", argument="codes")
 
 

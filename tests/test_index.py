@@ -431,9 +431,9 @@ def other(codes):
             DomainError,
             "ids: expected ids that are all different, got 1 twice",
         ),
-        (lambda: build(CODES[:2], ids=["a", 1]), DTypeError, "ids: expected whole numbers of 64 bits or texts"),
-        (lambda: build(CODES[:2], ids=[0.5, 1]), DTypeError, "ids: expected whole numbers of 64 bits or texts"),
-        (lambda: build(CODES[:1], ids=[2**63]), DTypeError, "ids: expected whole numbers of 64 bits or texts"),
+        (lambda: build(CODES[:2], ids=["a", 1]), DTypeError, "ids: expected 64-bit integers or strings"),
+        (lambda: build(CODES[:2], ids=[0.5, 1]), DTypeError, "ids: expected 64-bit integers or strings"),
+        (lambda: build(CODES[:1], ids=[2**63]), DTypeError, "ids: expected 64-bit integers or strings"),
         (lambda: build(CODES[:1], ids="a"), ShapeError, "ids: expected a list of ids, got 'a'"),
         (lambda: build(CODES[:1], ids=7), ShapeError, "ids: expected a list of ids, got 7"),
         (

@@ -256,6 +256,15 @@ def test_r10_the_best_come_first_and_ties_by_ascending_number():
     assert reference.best(scores, 9).shape == (2, 4)
 
 
+@given(draw.generators(), st.integers(1, 9), st.integers(1, 40), st.booleans())
+def test_r9_initial_values_are_those_of_the_block_to_the_bit(rng, h, d, tied):
+    """In float64, where nothing is rounded away: the bound of W_dec changes its last bits, though rows become unit."""
+    u_enc, u_dec = rng.random((d, h)), rng.random((h, d))
+    ours, theirs = reference.initial(u_enc, u_dec, tied), program().initial(u_enc.tolist(), u_dec.tolist(), tied)
+    for array, block in zip(ours, theirs, strict=True):
+        assert_same_bits(array, np.array(block))
+
+
 # -- the file itself --------------------------------------------------------------------------------------------------
 
 PATH = Path(reference.__file__)

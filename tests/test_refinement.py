@@ -188,7 +188,7 @@ def of_more_latents(wide):
     ("error", "match", "call"),
     [
         (DomainError, "at least k = 21 of them, got 20", lambda x, w, m: refine(w, x, m.params, 21)),
-        (DTypeError, "k: expected a whole number, got 2.5", lambda x, w, m: refine(w, x, m.params, 2.5)),
+        (DTypeError, "k: expected an integer, got 2.5", lambda x, w, m: refine(w, x, m.params, 2.5)),
         (ShapeError, "for each of 29 rows of x, got 30", lambda x, w, m: refine(w, x[:29], m.params)),
         (DomainError, "expected codes of model", lambda x, w, m: refine(of_another_model(w), x, m.params)),
         (ShapeError, "expected n_latents = 120", lambda x, w, m: refine(of_more_latents(w), x, m.params)),

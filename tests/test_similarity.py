@@ -179,7 +179,7 @@ def test_what_search_refuses(small):
         (lambda: search(queries, codes), DomainError, "expected the model.*for dense queries"),
         (lambda: search(queries, codes, space="asymmetric"), DomainError, "expected the model.*asymmetric"),
         (lambda: search(queries, codes, space="dense", model=model), DomainError, "space: expected one of sparse"),
-        (lambda: search(queries, codes, 0, model=model), DomainError, "top: expected a whole number of at least 1"),
+        (lambda: search(queries, codes, 0, model=model), DomainError, "top: expected an integer of at least 1"),
         (
             lambda: search(queries, codes, query_k=41, model=model),
             DomainError,

@@ -43,7 +43,7 @@ def test_pull_trains_on_what_is_there(address, capsys):
     assert run(f"pull {address} -o m.npz --n-latents 32 --k 4 --steps 5 --backend numpy --keep kept.npz") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"{N} items, d {D}, of which {N} to train on" in err
+    assert f"training on {N} of {N} items, d {D}" in err
     assert f"kept.npz: {N} embeddings with their ids" in err
     kept = open_embeddings("kept.npz")
     assert ids_of(kept).tolist() == [7 * row + 1 for row in range(N)]
@@ -54,7 +54,7 @@ def test_pull_trains_on_what_is_there(address, capsys):
 
 def test_pull_trains_on_some_that_are_evenly_spread(address, capsys):
     assert run(f"pull {address} -o m.npz --n-latents 32 --k 4 --steps 5 --backend numpy --rows 40 --keep kept.npz") == 0
-    assert f"{N} items, d {D}, of which 40 to train on" in capsys.readouterr().err
+    assert f"training on 40 of {N} items, d {D}" in capsys.readouterr().err
     kept = open_embeddings("kept.npz")
     assert ids_of(kept).tolist() == [7 * row + 1 for row in range(2, N, 3)]
     np.testing.assert_allclose(np.asarray(kept), (X / np.linalg.norm(X, axis=1, keepdims=True))[2::3], atol=1e-6)
@@ -63,7 +63,7 @@ def test_pull_trains_on_some_that_are_evenly_spread(address, capsys):
 def test_push_and_the_same_queries_before_and_after(address, capsys):
     field = f"codes_{MODEL.digest[:8]}_k4"
     assert run(f"push model.npz {address} --backend numpy") == 0
-    assert f"field {field}: {N} codes written, 0 were there; dense " in capsys.readouterr().err
+    assert f"field {field}: {N} codes written, 0 already present; dense " in capsys.readouterr().err
     assert run(f"push model.npz {address} --backend numpy --json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["field"], said["written"], said["before"]) == (field, 0, N)
@@ -94,7 +94,7 @@ def test_options_of_what_was_pushed(address, capsys):
     ("line", "reason"),
     [
         ("push model.npz {address} --k 33", "k: expected k from 1 to n_latents = 32, got 33"),
-        ("push model.npz {address} --rows 0", "rows: expected a whole number of at least 1, got 0"),
+        ("push model.npz {address} --rows 0", "rows: expected an integer of at least 1, got 0"),
         ("push model.npz {address}?dense=other", "expected a dense field 'other', got 'dense'"),
         ("push q.npy {address}", "q.npy: expected a model or codes file"),
         ("push model.npz edge:nowhere", "edge:nowhere: expected the folder of a shard"),
@@ -105,8 +105,8 @@ def test_options_of_what_was_pushed(address, capsys):
         ("pull {address} -o m.npz --k 500 --n-latents 32", "k: expected k from 1 to n_latents = 32, got 500"),
         ("search model.npz {address} q.npy --store", "got none: push for this space first"),
         ("search model.npz {address} absent.npy --store", "absent.npy: No such file"),
-        ("search model.npz {address} q.npy --store --rescore 5", "expected --rescore only without --store"),
-        ("search model.npz codes.npz q.npy --k 3", "expected --k, --refine and --field only with --store"),
+        ("search model.npz {address} q.npy --store --rescore 5", "expected no --rescore with --store, got both"),
+        ("search model.npz codes.npz q.npy --k 3", "expected --store with --k, --refine or --field"),
         ("demo --store .", "expected a new or empty folder"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The command ``compressae-ref``: one module for each command, and what they share."""
+"""The command line ``compressae-ref``: one module for each command, and the code that they share."""

@@ -1,6 +1,8 @@
-"""Models in every format that this package reads or writes."""
+"""Load and save models in every supported format."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from compressae_ref.checks import as_k
 from compressae_ref.errors import FormatError
@@ -14,16 +16,25 @@ from compressae_ref.files.weights.sentence_transformers import load_sentence_tra
 from compressae_ref.model import Model
 
 FOLDERS = {"saelens": save_saelens, "sentence-transformers": save_sentence_transformers}
-"""Functions that write a folder of weights for another program, by the program's name."""
+"""Functions that save a model as a folder for another program, by the name of the program."""
 
 
 def load_any_model(path: str, k: int | None = None) -> Model:
-    """Load a model from a file of this package, from a state dict of the original, or from a folder of `FOLDERS`.
+    """Load a model from a model file, from a state dict of the original code, or from a folder of `FOLDERS`.
+
+    Parameters
+    ----------
+    path : the file or folder; its content decides how it is read
+    k : entries stored per code; required if the weights do not record it
 
     Raises
     ------
-    FormatError, DomainError
-        Naming the file, and why it is no CompresSAE, or that k is missing. BackendError for a ``.pt`` without PyTorch.
+    FormatError
+        If the file or folder holds no CompresSAE model.
+    DomainError
+        If k is missing or out of range.
+    BackendError
+        If reading a ``.pt`` file requires PyTorch, which is not installed.
     """
     content = content_of(path)
     if content == "model":
@@ -39,7 +50,13 @@ def load_any_model(path: str, k: int | None = None) -> Model:
 
 
 def save_any_model(path: PathLike, model: Model, to: str | None = None) -> None:
-    """Write a model as ``to`` in `FOLDERS`, or as the end of the name says: .npz, .safetensors, .pt."""
+    """Save a model as the folder ``to`` of `FOLDERS`, or in the format of the extension: .npz, .safetensors or .pt.
+
+    Raises
+    ------
+    FormatError
+        If ``to`` is None and the extension is none of these.
+    """
     kind = kind_by_name(path)
     if to is not None:
         FOLDERS[to](path, model)
@@ -49,5 +66,7 @@ def save_any_model(path: PathLike, model: Model, to: str | None = None) -> None:
         save_state(path, model, kind)
     else:
         raise FormatError(
-            f"expected a name that ends in .npz, .safetensors, .pt, or --to {' or '.join(FOLDERS)}", path=path
+            f"expected a name that ends in .npz, .safetensors or .pt for a model, got {Path(path).name!r}",
+            path=path,
+            hint=f"for a folder, give --to {' or --to '.join(FOLDERS)}",
         )

@@ -1,4 +1,4 @@
-"""The command ``convert``: embeddings, codes and models in another file format."""
+"""The command ``convert``: convert embeddings, codes and models between file formats."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ from compressae_ref.cli.terminal import tell
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``convert``."""
-    text = (
-        "Turn embeddings, codes or a model from one file format into another: what INPUT is, its content says; what to "
-        "write, the end of the name of OUTPUT."
+    details = (
+        "The format of INPUT is detected from its content, the format of OUTPUT from its file extension. "
+        "Ids are kept if the new format can store them."
     )
-    command = add_command(commands, "convert", text, backend=False)
+    summary = "Convert embeddings, codes or a model to another file format."
+    command = add_command(commands, "convert", summary, details=details, backend=False)
     help_input = (
-        f"embeddings ({EMBEDDINGS}); {CODES}, .jsonl; a model: .npz, the original's state dict (.safetensors, .pt), "
-        "a folder of SAELens' AbsTopK or of sentence-transformers' SparseAutoEncoder"
+        f"{EMBEDDINGS}. Or a {CODES}, or .jsonl. Or a model: .npz, a state dict of the original code (.safetensors or "
+        ".pt), or a folder of SAELens (AbsTopK) or sentence-transformers (SparseAutoEncoder)"
     )
     command.add_argument("input", metavar="INPUT", help=help_input)
-    help_output = "embeddings: as above; codes: .npz, .csr, .parquet, .arrow, .jsonl; a model: .npz, .safetensors, .pt"
+    help_output = (
+        "file to write. Embeddings: any of the formats above. Codes: .npz, .csr, .parquet, .arrow or .jsonl. "
+        "A model: .npz, .safetensors or .pt, or a folder with --to"
+    )
     command.add_argument("-o", "--output", metavar="OUTPUT", required=True, help=help_output)
-    command.add_argument("--ids", metavar="FILE", help="embeddings, codes: a text with an id for each row, one a line")
-    command.add_argument("--dtype", choices=("float16", "float32", "float64"), help="embeddings: round to this")
-    command.add_argument("--n-latents", type=int, help="codes: latents h, for formats that do not say it")
-    command.add_argument("--k", type=int, help="model: entries stored per code, for weights that do not say it")
-    text = "model: write a new folder OUTPUT for this program; sentence-transformers gets codes with split signs"
+    command.add_argument("--ids", metavar="FILE", help="text file with one id per line, for embeddings or codes")
+    command.add_argument(
+        "--dtype",
+        choices=("float16", "float32", "float64"),
+        help="round embeddings to this dtype (default: keep theirs)",
+    )
+    command.add_argument("--n-latents", type=int, help="number of latents h of codes, if INPUT does not record it")
+    command.add_argument("--k", type=int, help="entries stored per code of a model (default: as INPUT records)")
+    text = (
+        "write a model as a new folder OUTPUT for this program; in sentence-transformers the signs of codes are split"
+    )
     command.add_argument("--to", choices=("saelens", "sentence-transformers"), help=text)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Convert a file and say what was written."""
+    """Convert a file and report what was written."""
     from compressae_ref.cli.convert_steps import convert_file
 
     tell(f"{options.output}: {convert_file(options)}")

@@ -1,4 +1,4 @@
-"""How ``convert`` turns embeddings, codes and models from one format into another."""
+"""The steps of ``convert``: convert embeddings, codes or a model, with their ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
-from compressae_ref.errors import DomainError, FormatError, named
+from compressae_ref.errors import DomainError, FormatError, naming_file, reason
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -21,12 +21,12 @@ from compressae_ref.item_ids import as_ids, reject_repeated
 
 
 def convert_file(options: argparse.Namespace) -> str:
-    """Convert ``options.input`` into ``options.output``; returns in words what was written."""
+    """Convert ``options.input`` to ``options.output``; return a description of what was written."""
     require_output(options.output, options.input)
     content = content_of(options.input)
-    about = "codes" if content == "codes" else "embeddings" if content == "embeddings" else "model"
-    _refuse(options, about)
-    return _CONVERT[about](options)
+    kind = "codes" if content == "codes" else "embeddings" if content == "embeddings" else "model"
+    _check_options(options, kind)
+    return _CONVERT[kind](options)
 
 
 _ONLY_FOR = {
@@ -36,14 +36,15 @@ _ONLY_FOR = {
     "k": ("model",),
     "to": ("model",),
 }
-"""Options that mean something for some of what can be converted."""
+"""The kinds of input to which an option applies."""
 
 
-def _refuse(options: argparse.Namespace, about: str) -> None:
-    for name, meant in _ONLY_FOR.items():
-        if getattr(options, name) is not None and about not in meant:
+def _check_options(options: argparse.Namespace, kind: str) -> None:
+    for name, kinds in _ONLY_FOR.items():
+        if getattr(options, name) is not None and kind not in kinds:
             raise DomainError(
-                f"expected --{name.replace('_', '-')} for {' or '.join(meant)}, got {about}", argument="convert"
+                f"expected {' or '.join(kinds)} as INPUT with --{name.replace('_', '-')}, got {kind}",
+                argument="convert",
             )
 
 
@@ -56,37 +57,37 @@ def _model(options: argparse.Namespace) -> str:
 def _codes(options: argparse.Namespace) -> str:
     rows = open_codes(options.input, options.n_latents)
     ids = _ids(options, rows.ids, rows.n)
-    with named(options.input, "codes"):
+    with naming_file(options.input, "codes"):
         write_codes(options.output, rows.blocks(), rows.n, ids=ids)
-    return f"{rows.n} codes, k {rows.k} of {rows.n_latents} latents{_lost(options.output, ids)}"
+    return f"{rows.n} codes, k {rows.k} of {rows.n_latents} latents{_ids_dropped(options.output, ids)}"
 
 
 def _embeddings(options: argparse.Namespace) -> str:
     rows = open_embeddings(options.input)
     ids = _ids(options, ids_of(rows), len(rows))
-    with named(options.input):
+    with naming_file(options.input):
         write_embeddings(options.output, rows, ids=ids, dtype=options.dtype)
-    return f"{len(rows)} embeddings, d {rows.shape[1]}{_lost(options.output, ids)}"
+    return f"{len(rows)} embeddings, d {rows.shape[1]}{_ids_dropped(options.output, ids)}"
 
 
-def _ids(options: argparse.Namespace, own: Any, n: int) -> NDArray[Any] | None:
-    """Take ids from a file of lines, or those that the rows have."""
+def _ids(options: argparse.Namespace, ids_in_input: Any, n: int) -> NDArray[Any] | None:
+    """Return the ids of ``--ids`` or else those of the input."""
     if options.ids is None:
-        return None if own is None else as_ids(own)
+        return None if ids_in_input is None else as_ids(ids_in_input)
     ids = read_id_lines(options.ids)
     if len(ids) != n:
-        raise DomainError(f"expected an id for each of {n} rows, got {len(ids)}", path=options.ids)
+        raise DomainError(f"expected {n} ids, one for each row, got {len(ids)}", path=options.ids)
     return ids
 
 
 def read_id_lines(path: str) -> NDArray[Any]:
-    """Read ids from a text file, one a line: whole numbers if all are, else texts."""
+    """Read ids from a text file with one per line: integers if all lines are integers, else strings."""
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             lines = file.read().splitlines()
     except UnicodeDecodeError as error:
-        raise FormatError("expected a text with an id in each line, got something else", path=path) from error
-    ids = as_ids(_as_numbers(lines), path)
+        raise FormatError(f"expected a UTF-8 text file with one id per line, got {reason(error)}", path=path) from error
+    ids = as_ids(_as_integers(lines), path)
     try:
         reject_repeated(ids.tolist())
     except DomainError as error:
@@ -95,17 +96,15 @@ def read_id_lines(path: str) -> NDArray[Any]:
     return ids
 
 
-def _as_numbers(lines: Sequence[str]) -> list[Any]:
+def _as_integers(lines: Sequence[str]) -> list[Any]:
     try:
         return [int(line) for line in lines]
     except ValueError:
         return [*lines]
 
 
-def _lost(path: str, ids: NDArray[Any] | None) -> str:
-    return (
-        "" if ids is None or kind_by_name(path) in WITH_IDS else " (without their ids, which this format does not keep)"
-    )
+def _ids_dropped(path: str, ids: NDArray[Any] | None) -> str:
+    return "" if ids is None or kind_by_name(path) in WITH_IDS else " (without ids, which this format cannot store)"
 
 
 _CONVERT = {"model": _model, "codes": _codes, "embeddings": _embeddings}

@@ -1,4 +1,4 @@
-"""The command ``demo``: the whole way once, on real embeddings that come with the package."""
+"""The command ``demo``: train, encode, search and compare on embeddings that come with the package."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from compressae_ref.cli.terminal import say
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``demo``."""
-    text = "Train on 4,010 real embeddings that come with the package, compress them, and show what it cost."
-    command = add_command(commands, "demo", text)
+    summary = "Train on 4,010 real embeddings that come with the package, compress them, and measure what it costs."
+    details = (
+        "The demo needs no input. It prints recall and bytes per item, and the neighbours of three queries "
+        "before and after compression."
+    )
+    command = add_command(commands, "demo", summary, details=details)
     default = "compressae_demo.png"
     command.add_argument(
         "--picture",
         metavar="PNG",
         default=default,
-        help=f"recall against bytes, where matplotlib is installed ({default})",
+        help=f"plot of recall against bytes to write, if matplotlib is installed (default: {default})",
     )
     command.add_argument(
         "--store",
         nargs="?",
         const="",
         metavar="FOLDER",
-        help="do it in a vector database: Qdrant Edge, in this folder, or in a temporary one",
+        help="use a vector database instead of files: Qdrant Edge, in this new folder or in a temporary one",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Show the whole way, with files or in a vector database."""
+    """Run the demo on arrays or in a vector database."""
     if options.store is not None:
         from compressae_ref.cli.demo_store import run_store_demo
 

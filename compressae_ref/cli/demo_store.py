@@ -32,16 +32,18 @@ WIDTH = 34
 
 
 def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None = None) -> None:
-    """Fill a store, train from it, write codes into it, ask for the same queries before and after.
+    """Fill a vector database, train on it, write codes into it, and search with the same queries before and after.
 
     Parameters
     ----------
-    folder : where the shard, the model and the queries are to stay; "": a temporary place
+    folder : new folder in which the shard, the model and the queries are kept; "": a temporary folder
 
     Raises
     ------
     StoreError
-        If there is something in the folder. BackendError if Qdrant Edge is not installed.
+        If the folder is not empty.
+    BackendError
+        If Qdrant Edge is not installed.
     """
     needed_package("qdrant_edge", "edge", "Qdrant Edge")
     data = load_demo_data()
@@ -59,7 +61,7 @@ def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None 
         if folder:
             save_model(f"{folder}/model.npz", model)
             write_embeddings(f"{folder}/queries.npy", data.queries)
-            say(f"\nAll of it stays in {folder}. Ask it with")
+            say(f"\nThe database, the model and the queries are in {folder}. To search them again:")
             say(f"  compressae-ref search {folder}/model.npz edge:{folder}/shard {folder}/queries.npy --store")
 
 
@@ -70,20 +72,21 @@ def _place(folder: str) -> Iterator[str]:
             yield temporary
         return
     if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
-        raise StoreError("expected a new or empty folder, got one with something in it", path=folder)
+        what = "a folder that is not empty" if Path(folder).is_dir() else "a file"
+        raise StoreError(f"expected a new or empty folder, got {what}", path=folder)
     yield folder
 
 
 def _filled(place: str, data: DemoData, say: Say) -> EdgeStore:
     n, d = data.items.shape
-    say(f"1. A vector database (Qdrant Edge, in this process) with {n:,} WordNet entries of {d} numbers each.")
+    say(f"1. Insert the embeddings of {n:,} WordNet entries, {d} dimensions, into a vector database (Qdrant Edge).")
     store = create(place, "dense", d)
     store.insert(range(n), data.items.astype(np.float32), [{"name": name} for name in data.item_names])
     return store
 
 
 def _trained(store: EdgeStore, say: Say, backend: str | Backend | None) -> Model:
-    say("\n2. pull: train on the vectors that are in it ...")
+    say("\n2. pull: train on the vectors in the database ...")
     return train(embeddings_of(store), say, backend)
 
 
@@ -92,46 +95,46 @@ def _pushed(store: EdgeStore, model: Model, space: Space, say: Say, backend: str
     pushed = push(store, model, space=space, backend=backend)
     rate = pushed.written / (time.perf_counter() - started)
     if space == SPACES_SHOWN[0]:
-        say("\n3. push: write the codes into sparse fields beside the vectors, which stay as they are:")
-    what = "divided by their norms" if space == "sparse" else "divided by the norms of what they decode to"
-    say(f"   {pushed.field}: {pushed.written:,} codes, {what}, {rate:,.0f} a second")
+        say("\n3. push: write the codes into sparse fields. The dense vectors do not change.")
+    norms = "their own norms" if space == "sparse" else "the norms of their reconstructions"
+    say(f"   {pushed.field}: {pushed.written:,} codes, divided by {norms}, {rate:,.0f} per second")
 
 
 def _compared(store: EdgeStore, model: Model, data: DemoData, say: Say, backend: str | Backend | None) -> None:
-    say("\n4. search --store: the same queries before and after.")
+    say("\n4. search --store: the nearest neighbours of three queries, in the dense vectors and in the codes:")
     queries = data.queries.astype(np.float32)
     columns: list[tuple[str, list[Found]]] = [("dense field", store.query_dense(queries, TOP))]
     for space in SPACES_SHOWN:
-        found = search_store(store, model, queries, TOP, space=space, backend=backend)
-        columns += [(f"codes, {space}", found)]
+        hits = search_store(store, model, queries, TOP, space=space, backend=backend)
+        columns += [(f"codes, {space}", hits)]
     for query in shown_queries(data.query_names):
         say(f"\n   {short(data.query_names[query], 76)}")
         say("     " + "".join(f"{title:<{WIDTH}}" for title, _ in columns).rstrip())
-        for place in range(TOP):
-            cells = (_cell(found[query], place, data) for _, found in columns)
+        for rank in range(TOP):
+            cells = (_cell(hits[query], rank, data) for _, hits in columns)
             say("     " + "".join(f"{cell:<{WIDTH}}" for cell in cells).rstrip())
-    say("\n   On all held-out queries, 10 neighbours each:")
+    say(f"\n   For all {len(queries)} queries and 10 neighbours each:")
     for space in SPACES_SHOWN:
         compared = compare(store, model, queries, 10, space=space, backend=backend)
         say(
             f"     codes, {space:<9} find {compared.overlap:.1%} of the dense neighbours, "
-            f"in {1e3 * compared.codes_seconds:.3f} ms a query (dense field {1e3 * compared.dense_seconds:.3f} ms)"
+            f"in {1e3 * compared.codes_seconds:.3f} ms per query (dense field: {1e3 * compared.dense_seconds:.3f} ms)"
         )
     say(
-        "   sparse: plain cosine of codes. expanded: the dense query over the latents against reconstructions,\n"
-        "   as a sparse vector, too: any engine with sparse vectors answers it."
+        "   sparse: the cosine of two codes. expanded: about the cosine of the dense query and the reconstruction.\n"
+        "   The expanded query is a sparse vector as well, so any database for sparse vectors can search with it."
     )
 
 
-def _cell(found: Found, place: int, data: DemoData) -> str:
-    if place >= len(found.ids):
+def _cell(hits: Found, rank: int, data: DemoData) -> str:
+    if rank >= len(hits.ids):
         return ""
-    name = data.item_names[int(found.ids[place])].split(" (")[0].split(", ")[0]
-    return f"{found.scores[place]:.3f} {short(name, WIDTH - 8)}"
+    name = data.item_names[int(hits.ids[rank])].split(" (")[0].split(", ")[0]
+    return f"{hits.scores[rank]:.3f} {short(name, WIDTH - 8)}"
 
 
 def _sizes(store: EdgeStore, model: Model, say: Say) -> None:
-    say("\n5. Bytes on disk, as the engine keeps each field:")
+    say("\n5. Bytes of each field on disk:")
     fields = {space: store.sizes(serving(model, None, space, False, None).field) for space in SPACES_SHOWN}
     dense = fields[SPACES_SHOWN[0]]["dense"]
     say(f"     dense field       {dense:>12,}")

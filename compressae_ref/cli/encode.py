@@ -1,4 +1,4 @@
-"""The command ``encode``: codes from embeddings."""
+"""The command ``encode``: encode embeddings as sparse codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, add_command
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_zero_rows
 from compressae_ref.cli.terminal import tell
-from compressae_ref.errors import DomainError, named
+from compressae_ref.errors import DomainError, naming_file
 
 if TYPE_CHECKING:
     from compressae_ref.codes import Codes
@@ -18,34 +18,40 @@ if TYPE_CHECKING:
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``encode``."""
-    command = add_command(commands, "encode", "Encode embeddings into sparse codes.")
-    command.add_argument("model", metavar="MODEL", help="model file")
+    command = add_command(
+        commands,
+        "encode",
+        "Encode embeddings as sparse codes.",
+        details="Embeddings are read and codes are written in blocks, so the files may be larger than memory. "
+        "Ids of the embeddings are stored with the codes.",
+    )
+    command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
     command.add_argument(
         "-o",
         "--output",
         metavar="CODES",
         required=True,
-        help="codes file to write: .npz (CSR for SciPy), .csr, .parquet, .arrow, .jsonl (points for Qdrant)",
+        help="codes file to write: .npz (scipy.sparse.load_npz opens it), .csr, .parquet, .arrow or .jsonl (points of "
+        "Qdrant); with --dask, a folder",
     )
-    command.add_argument("--k", type=int, help="entries stored per code (default: the model's own k)")
-    text = "choose the atoms by matching pursuit and their values by least squares: better where reconstructions count"
+    command.add_argument("--k", type=int, help="entries stored per code (default: the model's k)")
+    text = "choose atoms by matching pursuit and values by least squares: slower, with better reconstructions"
     command.add_argument("--refine", action="store_true", help=text)
-    text = "with --refine, latents to choose from (default: four times k)"
+    text = "with --refine, number of latents from which the atoms are chosen (default: 4 k)"
     command.add_argument("--candidates", metavar="M", type=int, help=text)
-    text = "what to do with rows of zeros: stop, or give them codes of zeros (default: error)"
-    command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)
+    add_zero_rows(command, "rows")
     text = (
-        "encode on a Dask cluster, into a folder CODES of parts: address of its scheduler, or local:N for N processes "
-        "here; run again, it makes only the parts that are not there"
+        "encode on a Dask cluster and write a folder CODES of parts; ADDRESS is the scheduler, or local:N for N "
+        "processes on this machine; if the command is run again, it writes the missing parts only"
     )
     command.add_argument("--dask", metavar="ADDRESS", help=text)
-    text = "with --dask, rows of a part (default: 131072)"
+    text = "with --dask, rows per part (default: 131072)"
     command.add_argument("--part-rows", type=int, metavar="N", help=text)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Encode embeddings into a codes file, or on a cluster into a folder of parts."""
+    """Encode embeddings and write a codes file, or with ``--dask`` a folder of parts."""
     if options.dask is not None:
         from compressae_ref.cli.encode_dask import run_dask
 
@@ -60,9 +66,9 @@ def run(options: argparse.Namespace) -> None:
     require_output(options.output, options.embeddings, options.model)
     require_code_format(options.output)
     if options.candidates is not None and not options.refine:
-        raise DomainError("expected --candidates only with --refine", argument="encode")
+        raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
-    with named(options.embeddings):
+    with naming_file(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)
         write_codes(options.output, blocks, len(embeddings), ids=ids_of(embeddings))
     k = options.k or model.k

@@ -1,4 +1,4 @@
-"""The body of ``encode --dask``."""
+"""The steps of ``encode --dask``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from compressae_ref.files.model_file import load_model
 
 
 def run_dask(options: argparse.Namespace) -> None:
-    """Encode into a folder of parts on a cluster."""
+    """Encode on a Dask cluster and write a folder of parts."""
     if options.candidates is not None and not options.refine:
-        raise DomainError("expected --candidates only with --refine", argument="encode")
+        raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     names = ("k", "refine", "candidates", "zero_rows", "backend")
     settings = {name: getattr(options, name) for name in names}
     with shown_progress("row") as progress:

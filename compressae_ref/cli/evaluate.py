@@ -1,4 +1,4 @@
-"""The command ``evaluate``: recall beside bytes per item, on the user's own data."""
+"""The command ``evaluate``: measure recall and bytes per item on the user's data."""
 
 from __future__ import annotations
 
@@ -6,43 +6,41 @@ import argparse
 from typing import Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
-from compressae_ref.cli.parser import EMBEDDINGS, add_command
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command
 
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``evaluate``."""
-    text = "Show what compression costs on your data: recall of the dense neighbours beside bytes per item."
-    command = add_command(commands, "evaluate", text)
-    command.add_argument("model", metavar="MODEL", help="model file")
-    command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
-    command.add_argument(
-        "queries", metavar="QUERIES", nargs="?", help="embeddings to ask with (default: 500 drawn rows)"
-    )
-    command.add_argument(
-        "--k", type=int, nargs="+", help="entries per code to compare (default: the model's k, 1/2, 1/4 of it)"
-    )
-    command.add_argument(
-        "--top", type=int, nargs="+", help="neighbours that count (default: 10 100, or fewer for fewer items)"
-    )
+    summary = "Measure what compression costs on your data: recall of the dense neighbours and bytes per item."
+    details = "It encodes EMBEDDINGS, searches them with QUERIES in each space, for several k, and prints a table."
+    command = add_command(commands, "evaluate", summary, details=details)
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("embeddings", metavar="EMBEDDINGS", help=f"items to search: {EMBEDDINGS}")
+    text = "embeddings to use as queries (default: up to 500 rows drawn from EMBEDDINGS, which are then not searched)"
+    command.add_argument("queries", metavar="QUERIES", nargs="?", help=text)
+    text = "entries per code to compare (default: the model's k, k/2 and k/4)"
+    command.add_argument("--k", type=int, nargs="+", help=text)
+    text = "numbers of neighbours for recall (default: 10 and 100, as far as there are so many items)"
+    command.add_argument("--top", type=int, nargs="+", help=text)
     text = (
-        "compare with other ways of storing dense vectors (those of faiss, too, where it is installed: it trains for "
-        "minutes), ask in all ways, and take the time of each"
+        "compare with other compression methods for dense vectors, search in all spaces, and measure the time of each; "
+        "if faiss is installed, its methods are included and train for minutes"
     )
     command.add_argument("--baselines", action="store_true", help=text)
-    text = "bits of values, for packed codes: refined ones, too (default: none; with --baselines 5)"
+    text = "add packed codes, plain and refined, with this many bits per value (default: none; with --baselines: 5)"
     command.add_argument("--bits", type=int, choices=BITS, nargs="+", help=text)
     text = (
-        "pairs of a query and an item that is relevant to it, as row numbers, perhaps with a grade: a line for each, "
-        "or .npy; for nDCG@10"
+        "text file or .npy of relevant pairs, for nDCG@10: each line has the row numbers of a query and an "
+        "item, and optionally a grade"
     )
     command.add_argument("--relevance", metavar="FILE", help=text)
-    command.add_argument("--picture", metavar="PNG", help="draw recall against bytes, too")
-    command.add_argument("--seed", type=int, default=0, help="for drawing queries (default: 0)")
-    command.add_argument("--json", action="store_true", help="the table as JSON")
+    command.add_argument("--picture", metavar="PNG", help="plot of recall against bytes to write (needs matplotlib)")
+    command.add_argument("--seed", type=int, default=0, help="seed for drawing queries (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure recall and bytes per item, print the table, and draw it where that is asked for."""
+    """Measure recall and bytes per item, print the table, and plot it on request."""
     from compressae_ref.cli.evaluate_steps import run_evaluation
 
     run_evaluation(options)

@@ -1,4 +1,4 @@
-"""The steps of ``evaluate``: reading, measuring, printing and drawing."""
+"""The steps of ``evaluate``: read, measure, print and plot."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
-from compressae_ref.checks import as_whole
+from compressae_ref.checks import as_integer
 from compressae_ref.cli.terminal import say, tell
-from compressae_ref.errors import DomainError, named
+from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
 from compressae_ref.evaluation.relevance import load_relevance
@@ -29,7 +29,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
         require_matplotlib()
         require_output(options.picture, *filter(None, [options.model, options.embeddings, options.queries]))
     if options.relevance is not None and options.queries is None:
-        raise DomainError("expected QUERIES with --relevance, whose pairs name their rows", argument="evaluate")
+        raise DomainError(
+            "expected QUERIES with --relevance, because its pairs are row numbers of QUERIES, got none",
+            argument="evaluate",
+            hint="give a file of queries",
+        )
     relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
     items = _read(options.embeddings, model.params.d)
@@ -40,10 +44,10 @@ def run_evaluation(options: argparse.Namespace) -> None:
     settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
     settings["tops"] = options.top or [top for top in TOPS if top <= len(items)] or [len(items)]
     rows = evaluate(
-        model, items, queries, relevance=relevance, progress=_tell if options.baselines else None, **settings
+        model, items, queries, relevance=relevance, progress=_report if options.baselines else None, **settings
     )
     if options.queries is None:
-        tell(f"no QUERIES given: {len(queries)} rows drawn from the items ask, and are not searched")
+        tell(f"no QUERIES given: {len(queries)} rows drawn from EMBEDDINGS are used as queries and are not searched")
     say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
     if options.picture is not None:
         draw(rows, options.picture)
@@ -51,11 +55,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
 
 def _read(path: str, d: int) -> Floats:
     source = open_embeddings(path)
-    with named(path):
+    with naming_file(path):
         return read_all(source, d=d)
 
 
-def _tell(row: Row) -> None:
+def _report(row: Row) -> None:
     top = max(row.recall)
     tell(f"{label(row)}, {row.bytes_per_item} bytes: recall@{top} {row.recall[top]:.3f}")
 
@@ -64,8 +68,10 @@ def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:
     """Draw query rows from the items, and return the other items and these queries."""
     if len(items) < 2:
         raise DomainError(
-            f"expected QUERIES or at least 2 items to draw them from, got {len(items)}", argument="evaluate"
+            f"expected at least 2 items from which to draw queries, got {len(items)}",
+            argument="evaluate",
+            hint="give a file of queries",
         )
-    rng = np.random.default_rng(as_whole(seed, "seed", 0, MOST_SEED))
+    rng = np.random.default_rng(as_integer(seed, "seed", 0, MOST_SEED))
     drawn = held_out_rows(len(items), min(500, len(items) // 2), rng)
     return np.delete(items, drawn, axis=0), items[drawn]

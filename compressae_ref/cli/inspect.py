@@ -1,4 +1,4 @@
-"""The command ``inspect``: what a file is, in plain facts and in plain words."""
+"""The command ``inspect``: print facts about a file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from compressae_ref.cli.terminal import say
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``inspect``."""
     command = add_command(
-        commands, "inspect", "Explain a model file, a codes file or a file of embeddings.", backend=False
+        commands,
+        "inspect",
+        "Print facts about a model, codes or embeddings.",
+        details="They include the shape, the dtype, the bytes per row, and statistics of the content.",
+        backend=False,
     )
-    command.add_argument("file", metavar="FILE", help="any file that this package writes or reads")
-    command.add_argument("--json", action="store_true", help="the facts as JSON")
+    command.add_argument("file", metavar="FILE", help="any file or folder that this package can read")
+    command.add_argument("--json", action="store_true", help="print the facts as JSON")
 
 
 def run(options: argparse.Namespace) -> None:

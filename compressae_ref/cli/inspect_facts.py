@@ -1,4 +1,4 @@
-"""The facts that ``inspect`` shows about a file, and how they are written out."""
+"""The steps of ``inspect``: gather facts about a file and format them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ from compressae_ref.model import Model
 
 
 def inspect_file(path: str) -> dict[str, Any]:
-    """Gather facts about a model, codes or embeddings file; FormatError if it is none of them or is damaged."""
+    """Return facts about a model, codes or embeddings.
+
+    Raises
+    ------
+    FormatError
+        If the file is none of these, or is damaged.
+    """
     if path == "-" or Path(path).is_dir() or place_of(path).entry is not None or not is_ours(path):
         return _foreign_facts(path)
     kind = describe(path)["format"]
@@ -53,7 +59,7 @@ def _foreign_facts(path: str) -> dict[str, Any]:
 
 
 def explain(facts: dict[str, Any]) -> str:
-    """Write the facts as lines of a name and a value, nested ones indented."""
+    """Format the facts as lines with a name and a value; nested facts are indented."""
     return "\n".join(_lines(facts, ""))
 
 
@@ -63,8 +69,8 @@ def _lines(facts: dict[str, Any], indent: str) -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         else:
-            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-            lines.append(f"{indent}{name.replace('_', ' '):<{30 - len(indent)}} {shown}")
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            lines.append(f"{indent}{name.replace('_', ' '):<{30 - len(indent)}} {text}")
     return lines
 
 
@@ -125,7 +131,10 @@ def _embeddings_facts(path: str) -> dict[str, Any]:
 
 
 def _norms(sample: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the norms of the rows that are finite and not zero, at any scale; a lone 0 if there is none."""
+    """Return the norms of all rows that are finite and nonzero, or a single 0 if there are none.
+
+    Rows are scaled before they are squared, so that very large or small numbers do not overflow or vanish.
+    """
     largest = np.abs(sample).max(axis=1, initial=0)
     usable = np.isfinite(largest) & (largest > 0)
     if not usable.any():

@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost while kernels are compiled."""
+"""Deliver Ctrl-C even while Numba compiles kernels."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from typing import Any
 
 AGAIN_SECONDS = 0.05
-"""After how long a lost Ctrl-C is repeated."""
+"""Delay before a lost KeyboardInterrupt is raised again."""
 
 
 @contextmanager
-def kept_interrupts() -> Iterator[None]:
-    """Repeat a KeyboardInterrupt that nothing could catch.
+def redeliver_interrupts() -> Iterator[None]:
+    """Raise a KeyboardInterrupt again if it was raised where no caller could receive it.
 
-    LLVM calls back into Python while Numba compiles. What is raised in there goes nowhere: Python reports it as ignored
-    and the work goes on. So it is asked for again, a moment later and without a word, until it arrives where it counts.
+    LLVM calls back into Python while Numba compiles. Python reports an exception in such a callback as unraisable, and
+    the program goes on. This context manager interrupts the main thread again until the exception reaches the caller.
     """
     before = sys.unraisablehook
 
-    def repeat(lost: Any) -> None:
+    def redeliver(lost: Any) -> None:
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             before(lost)
             return
@@ -30,7 +30,7 @@ def kept_interrupts() -> Iterator[None]:
         timer.daemon = True
         timer.start()
 
-    sys.unraisablehook = repeat
+    sys.unraisablehook = redeliver
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """The command ``compressae-ref``: results on standard output, progress and messages on standard error.
 
-Exit codes: 0 done, 1 the input or the data is wrong (one line that says how), 2 usage. No file is ever left half
-written. All commands are imported to build the parser, so each imports what its work needs only when it runs.
+Exit codes: 0 success, 1 wrong input or a failed check (one line explains it), 2 wrong usage. An output file is written
+completely or not at all. The parser imports all commands, so each command imports its dependencies in ``run``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from compressae_ref.cli import (
     unpack,
     verify,
 )
-from compressae_ref.cli.interrupts import kept_interrupts
+from compressae_ref.cli.interrupts import redeliver_interrupts
 from compressae_ref.cli.terminal import tell_of_compiling
 from compressae_ref.errors import CompressaeError
 
@@ -49,26 +49,26 @@ COMMANDS: tuple[ModuleType, ...] = (
     inspect,
     verify,
 )
-"""The commands in the order of ``--help``. Each module has two functions: ``add_arguments(commands)`` declares its
-arguments, and ``run(options)`` does its work and returns None, or True where what it judged did not pass."""
+"""The commands in the order of ``--help``. Each module has two functions: ``add_arguments(commands)`` declares the
+arguments, and ``run(options)`` runs the command and returns None, or True if a check failed."""
 
 _BY_NAME = {module.__name__.rpartition(".")[2].replace("_", "-"): module for module in COMMANDS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; every expected failure becomes one line on standard error and exit code 1."""
+    """Run one command; report an expected error in one line on standard error and return 1."""
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without "×" gets a "?", not an error
+        sys.stdout.reconfigure(errors="replace")  # print "?" on terminals that cannot encode "×"
     options = command_line().parse_args(arguments)
     tell_of_compiling()
     try:
-        with kept_interrupts():
+        with redeliver_interrupts():
             failed = _BY_NAME[options.command].run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _failed("interrupted; nothing was written")
-    except BrokenPipeError:  # the reader of a pipe has gone: nothing is wrong, and nobody listens
+    except BrokenPipeError:  # the reader of the pipe has closed it, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except CompressaeError as error:
@@ -81,11 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command_line() -> argparse.ArgumentParser:
-    """Build the parser; ``options.command`` is the name of the command."""
+    """Return the parser; it stores the name of the command in ``options.command``."""
     parser = argparse.ArgumentParser(
         prog="compressae-ref",
-        description="Compress embeddings into sparse codes (CompresSAE) and search them by cosine.",
-        epilog="Start with: compressae-ref demo. Every command explains itself: compressae-ref COMMAND --help",
+        description="Compress embeddings to sparse codes with a top-k sparse autoencoder (CompresSAE), and search "
+        "them by cosine similarity.",
+        epilog="To start, run: compressae-ref demo. For the options of a command, run: compressae-ref COMMAND --help",
     )
     parser.add_argument("--version", action="version", version=f"compressae-ref {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -95,7 +96,7 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def _open_closed_streams() -> None:
-    """Open the null device for streams that the caller closed, which Python has as None."""
+    """Replace closed standard streams, which are None in Python, by the null device."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  it stays open

@@ -1,4 +1,4 @@
-"""The command ``pack``: codes in fewer bytes."""
+"""The command ``pack``: store codes in fewer bytes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import argparse
 from typing import Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
-from compressae_ref.cli.parser import add_command
+from compressae_ref.cli.parser import CODES, add_command
 from compressae_ref.cli.terminal import tell
 
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``pack``."""
     command = add_command(
-        commands, "pack", "Store codes in few bytes; every command that takes codes takes packed ones, too."
+        commands,
+        "pack",
+        "Store codes in fewer bytes.",
+        details="Values are rounded to few bits. Every command that reads codes also reads packed codes.",
     )
-    command.add_argument("codes", metavar="CODES", help="codes file")
+    command.add_argument("codes", metavar="CODES", help=CODES)
     command.add_argument("-o", "--output", metavar="PACKED", required=True, help="file of packed codes to write (.npz)")
-    command.add_argument("--bits", type=int, choices=BITS, default=5, help="bits of a value (default: 5)")
+    command.add_argument("--bits", type=int, choices=BITS, default=5, help="bits per value (default: 5)")
 
 
 def run(options: argparse.Namespace) -> None:

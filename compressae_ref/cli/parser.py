@@ -1,68 +1,104 @@
-"""What the parsers of several commands have in common: help texts and groups of options."""
+"""Help texts and options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from compressae_ref.backends import BACKENDS
 from compressae_ref.training.settings import CHOICES, PRESETS, TrainConfig
 
-STORE = (
-    "edge:FOLDER, qdrant://HOST:PORT/COLLECTION, postgresql://HOST/DATABASE?table=TABLE, milvus:FILE?collection=NAME; "
-    "?dense=NAME, or &dense=NAME, is the field of the dense vectors where there are several"
+EMBEDDINGS = (
+    "file with one embedding per row (.npy, .npz, .fbin, .u8bin, .i8bin, .fvecs, .bvecs, .safetensors, .hdf5, .parquet "
+    "or .arrow); FILE::NAME selects one array of several; - reads a .npy or .npz file from standard input"
 )
-"""Addresses of stores."""
+CODES = "codes file (.npz, also packed or a CSR matrix of SciPy; .csr, .parquet or .arrow)"
+MODEL = "model file (.npz), as train writes it"
+NEW_MODEL = "model file to write (.npz)"
+STORE = (
+    "address of a vector database: edge:FOLDER, qdrant://HOST:PORT/COLLECTION, "
+    "postgresql://HOST/DATABASE?table=TABLE or milvus:FILE?collection=NAME; add ?dense=NAME (after another parameter: "
+    "&dense=NAME) to select one of several dense fields"
+)
 
 SETTINGS = {
-    "n_latents": (int, "latents h, the length of a code written out; default: 4096, or fewer for few rows"),
-    "k": (int, "entries stored per code"),
-    "init": (str, "initial values"),
-    "batch_size": (int, "rows per step"),
-    "steps": (int, "Adam steps; default: from the number of rows"),
-    "lr": (float, "learning rate at its height"),
-    "warmup_steps": (int, "steps over which the learning rate rises"),
-    "decay": (str, "how the learning rate falls"),
-    "validation_rows": (int, "rows held out; default: one in twenty, at most 2,000"),
-    "patience": (int, "stop after so many records (of 20) without a better validation cosine"),
-    "seed": (int, "of the random generator"),
-    "dtype": (str, "of the model; default: that of the data"),
+    "n_latents": int,
+    "k": int,
+    "init": str,
+    "batch_size": int,
+    "steps": int,
+    "lr": float,
+    "warmup_steps": int,
+    "decay": str,
+    "validation_rows": int,
+    "patience": int,
+    "seed": int,
+    "dtype": str,
 }
-
-EMBEDDINGS = (
-    "one embedding per row: .npy, .npz, .fbin, .fvecs, .bvecs, .safetensors, .hdf5, .parquet, .arrow; FILE::NAME is "
-    "one of several; - reads .npy or .npz from a pipe"
-)
-CODES = "codes: .npz, packed or not, SciPy's .npz, .csr, .parquet, .arrow"
+"""Settings of `TrainConfig` that are options, and their types."""
 
 
 def add_command(
-    commands: Any, name: str, help_line: str, *, backend: bool = True, more_backends: Sequence[str] = ()
+    commands: Any,
+    name: str,
+    summary: str,
+    *,
+    details: str = "",
+    backend: bool = True,
+    more_backends: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """Add a command with its one line of help and, unless it runs no kernels, ``--backend``."""
-    command: argparse.ArgumentParser = commands.add_parser(name, help=help_line, description=help_line)
+    """Add a command, and its option ``--backend`` unless it runs no kernels.
+
+    Parameters
+    ----------
+    summary : one sentence for the list of commands
+    details : further sentences, which only the help of the command itself shows
+    more_backends : values of ``--backend`` that only this command takes
+    """
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=f"{summary} {details}")
     command.set_defaults(command=name)
     if backend:
-        text = "where the kernels run; the results are the same to the bit (default: numba where it is installed)"
+        text = "which kernels to run; the results are bit-identical (default: numba if it is installed, else numpy)"
         command.add_argument("--backend", choices=(*BACKENDS, *more_backends), help=text)
     return command
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
-    """Add the settings of the training, one option for each."""
-    command.add_argument("--preset", choices=sorted(PRESETS), help="named settings; single ones below override them")
-    for name, (kind, text) in SETTINGS.items():
-        default = getattr(TrainConfig, name)
-        shown = text if default is None or "default" in text else f"{text} (default: {default})"
-        choices = [choice for choice in CHOICES[name] if choice] if name in CHOICES else None
-        command.add_argument(f"--{name.replace('_', '-')}", type=kind, choices=choices, help=shown)
+    """Add one option for each of `SETTINGS`; its help is the description in `TrainConfig`."""
+    presets = "; ".join(
+        f"{name}: {', '.join(f'{setting} {value}' for setting, value in settings.items())}"
+        for name, settings in PRESETS.items()
+    )
+    text = f"start from these settings in place of the defaults ({presets}); single options override them"
+    command.add_argument("--preset", choices=sorted(PRESETS), help=text)
+    for setting in fields(TrainConfig):
+        if setting.name not in SETTINGS:
+            continue
+        text = setting.metadata["help"]
+        if setting.default is not None:
+            text += f" (default: {setting.default})"
+        choices = [choice for choice in CHOICES[setting.name] if choice] if setting.name in CHOICES else None
+        flag = f"--{setting.name.replace('_', '-')}"
+        command.add_argument(flag, type=SETTINGS[setting.name], choices=choices, help=text)
 
 
-def add_pushed(command: argparse.ArgumentParser) -> None:
-    """Add the options that, beside the space, tell codes in a store from others of the same model."""
-    command.add_argument("--k", type=int, help="codes in a store: entries stored per code (default: the model's own k)")
-    text = "codes in a store: by matching pursuit, as encode --refine makes them"
-    command.add_argument("--refine", action="store_true", help=text)
-    text = "codes in a store: name of their field (default: one that names the model and the settings)"
-    command.add_argument("--field", metavar="NAME", help=text)
+def add_pushed(command: argparse.ArgumentParser, when: str = "") -> None:
+    """Add the options that tell a field of codes in a store from other fields of the same model and space.
+
+    Parameters
+    ----------
+    when : a condition to put before each help text, such as "with --store, "
+    """
+    command.add_argument("--k", type=int, help=f"{when}entries stored per code (default: the model's k)")
+    text = "use refined codes: atoms chosen by matching pursuit, values by least squares"
+    command.add_argument("--refine", action="store_true", help=when + text)
+    text = "name of the field of the codes (default: a name made from the model and the settings)"
+    command.add_argument("--field", metavar="NAME", help=when + text)
+
+
+def add_zero_rows(command: argparse.ArgumentParser, rows: str) -> None:
+    """Add ``--zero-rows``; ``rows`` is what the help calls the rows."""
+    text = f"how to treat {rows} of zeros; error: stop; empty: write codes of zeros (default: error)"
+    command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)

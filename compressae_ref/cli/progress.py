@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal, and nothing in a pipe."""
+"""Progress bars, which are shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from compressae_ref.training.fit import Progress
 
 
 class TrainingBar:
-    """A callback for `train.fit`: steps, loss, validation cosine and time left on standard error.
+    """Callback for `train.fit` that prints steps, loss, validation cosine and remaining time to standard error.
 
-    It is tqdm's bar where tqdm is installed, else a line for each record of the history.
+    It is a bar of tqdm if that is installed, else one line for each record of the history.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class TrainingBar:
         if self.bar is not None:
             self.bar.close()
         elif self.shown:
-            print(end="\r\x1b[K", file=sys.stderr, flush=True)  # nothing came of it: take the line back
+            print(end="\r\x1b[K", file=sys.stderr, flush=True)  # training did not start: erase "preparing ..."
 
     def __call__(self, progress: Progress) -> None:
-        """Show one more step."""
+        """Show the progress of one step."""
         if not self.shown:
             return
         if progress.record is not None:
@@ -69,11 +69,11 @@ class _PlainBar:
             print(f"{self.unit} {step} of {self.steps}, {facts}{left:.0f} s left", file=sys.stderr)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: plain lines need no closing."""
 
 
 def bar(steps: int, unit: str = "step") -> _TqdmBar | _PlainBar:
-    """A bar of tqdm where it is installed, else lines."""
+    """Return a progress bar of tqdm if it is installed, else one that prints lines."""
     try:
         from tqdm import tqdm
     except ImportError:
@@ -83,7 +83,7 @@ def bar(steps: int, unit: str = "step") -> _TqdmBar | _PlainBar:
 
 @contextmanager
 def shown_progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
-    """What shows how many of all are done: a bar on a terminal, None in a pipe."""
+    """Yield a function that shows (done, total) as a progress bar, or None if standard error is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -97,5 +97,5 @@ def shown_progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
     try:
         yield progress
     finally:
-        for each in bars:
-            each.close()
+        for shown in bars:
+            shown.close()

@@ -1,32 +1,33 @@
-"""The command ``pull``: a model from the dense vectors in a vector database."""
+"""The command ``pull``: train a model on the dense vectors in a vector database."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import STORE, add_command, add_settings
+from compressae_ref.cli.parser import NEW_MODEL, STORE, add_command, add_settings
 from compressae_ref.cli.terminal import tell
 
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``pull``."""
-    command = add_command(commands, "pull", "Train a model on the dense vectors in a vector database.")
+    details = "It writes a model file. The database does not change."
+    command = add_command(commands, "pull", "Train a model on the dense vectors in a vector database.", details=details)
     command.add_argument("store", metavar="STORE", help=STORE)
-    command.add_argument("-o", "--output", metavar="MODEL", required=True, help="model file to write (.npz)")
-    text = "keep the vectors and their ids, too: .npz, .parquet, .hdf5 and others, as for convert"
+    command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
+    text = "also write the vectors with their ids to this file: .npz, .parquet, .hdf5 or another format of convert"
     command.add_argument("--keep", metavar="FILE", help=text)
-    text = "vectors to train on at most, evenly spread over all (default: 2000000); they go through a temporary file"
+    text = "train on at most N vectors, evenly spaced over all of them (default: 2000000); copied to a temporary file"
     command.add_argument("--rows", type=int, metavar="N", default=2_000_000, help=text)
     add_settings(command)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train a model on the vectors in a store and save it, and keep the vectors where that is asked for."""
-    from compressae_ref.checks import as_whole
+    """Train a model on the vectors in a store and save it; with ``--keep``, save the vectors, too."""
+    from compressae_ref.checks import as_integer
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
-    from compressae_ref.cli.training import train_and_save
+    from compressae_ref.cli.train_steps import train_and_save
     from compressae_ref.files.foreign.write import require_embedding_format, write_embeddings
     from compressae_ref.files.npz import require_output
     from compressae_ref.files.spool import spooled
@@ -37,11 +38,11 @@ def run(options: argparse.Namespace) -> None:
         require_output(options.keep)
         require_embedding_format(options.keep)
     with opened(options.store) as store:
-        most = as_whole(options.rows, "rows")
-        source = embeddings_of(store, most)
-        tell(f"{store.name}: {store.count()} items, d {source.shape[1]}, of which {len(source)} to train on")
+        limit = as_integer(options.rows, "rows")
+        source = embeddings_of(store, limit)
+        tell(f"{store.name}: training on {len(source)} of {store.count()} items, d {source.shape[1]}")
         with shown_progress("row") as progress, spooled(source, progress) as rows:
             if options.keep is not None:
-                write_embeddings(options.keep, rows, ids=ids_in(store, most))
+                write_embeddings(options.keep, rows, ids=ids_in(store, limit))
                 tell(f"{options.keep}: {len(rows)} embeddings with their ids")
             train_and_save(rows, store.name, options)

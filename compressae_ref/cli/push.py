@@ -1,4 +1,4 @@
-"""The command ``push``: codes beside the dense vectors in a vector database."""
+"""The command ``push``: write codes into a vector database."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import argparse
 import json
 from typing import Any
 
-from compressae_ref.cli.parser import STORE, add_command, add_pushed
+from compressae_ref.cli.parser import MODEL, STORE, add_command, add_pushed, add_zero_rows
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.retrieval.spaces import SPACES
 
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``push``."""
-    text = (
-        "Write the codes of all items of a vector database into a sparse field beside their dense vectors. What has "
-        "been written stays: after an interruption, or when items were added, run it again."
+    summary = "Encode the dense vectors in a vector database and write the codes into a sparse field."
+    details = (
+        "The dense vectors do not change. Items that have a code are skipped: run the command again after an "
+        "interruption, or after adding items."
     )
-    command = add_command(commands, "push", text)
-    command.add_argument("model", metavar="MODEL", help="model file")
+    command = add_command(commands, "push", summary, details=details)
+    command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("store", metavar="STORE", help=STORE)
-    text = "the space to search in; the last three share what is stored (default: sparse)"
+    text = "space in which the codes will be searched; the last three use the same stored codes (default: sparse)"
     command.add_argument("--space", choices=SPACES, default="sparse", help=text)
     add_pushed(command)
-    command.add_argument("--replace", action="store_true", help="drop the field first, with all codes in it")
-    text = "what to do with vectors of zeros: stop, or give them codes of zeros (default: error)"
-    command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)
-    command.add_argument("--rows", type=int, default=2048, help="items written together, or not at all (default: 2048)")
-    command.add_argument("--json", action="store_true", help="what was done as JSON")
+    command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
+    add_zero_rows(command, "vectors")
+    command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
+    command.add_argument("--json", action="store_true", help="print the name of the field and the counts as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write codes beside the dense vectors in a store and say how many."""
+    """Write codes into a store and report how many."""
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.files.model_file import load_model
@@ -47,6 +47,6 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         say(json.dumps({**pushed._asdict(), "bytes": sizes}))
         return
-    bytes_said = "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
-    counts = f"{pushed.written} codes written, {pushed.before} were there"
-    tell(f"{store.name}: field {pushed.field}: {counts}{bytes_said}")
+    bytes_text = "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
+    counts = f"{pushed.written} codes written, {pushed.before} already present"
+    tell(f"{store.name}: field {pushed.field}: {counts}{bytes_text}")

@@ -1,24 +1,26 @@
-"""The command ``split-signs``: codes without negative values."""
+"""The command ``split-signs``: convert codes to codes without negative values."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import add_command
+from compressae_ref.cli.parser import CODES, add_command
 from compressae_ref.cli.terminal import tell
-from compressae_ref.errors import named
+from compressae_ref.errors import naming_file
 
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``split-signs``."""
-    text = (
-        "Turn codes into codes over twice as many dimensions without negative values, for engines that refuse those: "
-        "positive ones of latent j at 2j, the magnitudes of negative ones at 2j + 1. Queries are split, too."
+    summary = "Convert codes to codes without negative values, for databases that reject those."
+    details = (
+        "The new codes have twice as many dimensions. A positive value of latent j is stored at 2j, the magnitude of a "
+        "negative one at 2j + 1. Codes of queries must be split in the same way."
     )
-    command = add_command(commands, "split-signs", text, backend=False)
-    command.add_argument("codes", metavar="CODES", help="codes file")
-    command.add_argument("-o", "--output", metavar="SPLIT", required=True, help="codes file to write (.npz)")
+    command = add_command(commands, "split-signs", summary, details=details, backend=False)
+    command.add_argument("codes", metavar="CODES", help=CODES)
+    text = "codes file to write: .npz, .csr, .parquet, .arrow or .jsonl"
+    command.add_argument("-o", "--output", metavar="SPLIT", required=True, help=text)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     require_output(options.output, options.codes)
     require_code_format(options.output)
     rows = open_codes(options.codes)
-    with named(options.codes):
+    with naming_file(options.codes):
         split = rows.load().split_signs()
     write_codes(options.output, [split], len(split), ids=rows.ids)
     tell(f"{options.output}: {len(split)} codes, k {split.k} of {split.n_latents} dimensions without negative values")

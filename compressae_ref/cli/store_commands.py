@@ -1,4 +1,4 @@
-"""What ``pull``, ``push`` and ``search --store`` have in common, and the body of the last."""
+"""Open vector databases for commands; the steps of ``search --store``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compressae_ref.cli.terminal import say, tell
-from compressae_ref.errors import DomainError, named
+from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.stores.contract import Found, Store, open_store
@@ -17,7 +17,7 @@ from compressae_ref.stores.query import Compared, compare
 
 @contextmanager
 def opened(address: str) -> Iterator[Store]:
-    """Open a store and close it at the end, whatever happens."""
+    """Open a store, and close it at the end even after an error."""
     store = open_store(address)
     try:
         yield store
@@ -26,31 +26,31 @@ def opened(address: str) -> Iterator[Store]:
 
 
 def search_and_compare(options: argparse.Namespace) -> None:
-    """Ask the same queries in the dense field and in the codes, and say how far the answers agree."""
+    """Search the dense field and the codes with the same queries, and report how far the results agree."""
     if options.rescore is not None:
-        raise DomainError("expected --rescore only without --store", argument="search")
+        raise DomainError("expected no --rescore with --store, got both", argument="search")
     model, queries = load_model(options.model), open_embeddings(options.queries)
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k")}
-    with opened(options.codes) as store, named(options.queries):
+    with opened(options.codes) as store, naming_file(options.queries):
         compared = compare(store, model, queries, options.top, **settings, backend=options.backend)
     for query, pair in enumerate(zip(compared.dense, compared.codes, strict=True)):
         _say_hits(query, dict(zip(("dense", "codes"), pair, strict=True)), as_json=options.json)
-    tell(f"{store.name}: {_in_words(compared)}")
+    tell(f"{store.name}: {_summary(compared)}")
 
 
-def _say_hits(query: int, hits: dict[str, Found], *, as_json: bool) -> None:
+def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:
     if as_json:
-        say(json.dumps({"query": query, **{name: found._asdict() for name, found in hits.items()}}))
+        say(json.dumps({"query": query, **{name: hits._asdict() for name, hits in results.items()}}))
         return
-    for name, found in hits.items():
-        pairs = zip(found.ids, found.scores, strict=True)
-        say(f"{query}\t{name}\t" + " ".join(f"{each}:{score:.6f}" for each, score in pairs))
+    for name, hits in results.items():
+        pairs = zip(hits.ids, hits.scores, strict=True)
+        say(f"{query}\t{name}\t" + " ".join(f"{item}:{score:.6f}" for item, score in pairs))
 
 
-def _in_words(compared: Compared) -> str:
-    """Say what both answers have in common, and what they cost."""
+def _summary(compared: Compared) -> str:
+    """Describe how far both results agree, and the time of each search."""
     return (
         f"the codes find {compared.overlap:.1%} of the dense neighbours; "
-        f"a query takes {1e3 * compared.dense_seconds:.2f} ms in the dense field, "
-        f"{1e3 * compared.codes_seconds:.2f} ms in the codes (encoding included)"
+        f"a query takes {1e3 * compared.dense_seconds:.2f} ms in the dense field and "
+        f"{1e3 * compared.codes_seconds:.2f} ms in the codes (including encoding)"
     )

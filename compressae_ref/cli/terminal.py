@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, messages on standard error."""
+"""Print results to standard output and messages to standard error."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import sys
 
 
 def say(line: str) -> None:
-    """Print a line of a result."""
+    """Print a line of the result to standard output."""
     print(line, flush=True)
 
 
 def tell(line: str) -> None:
-    """Print a message, which is no result."""
+    """Print a message to standard error."""
     print(line, file=sys.stderr)
 
 
 def tell_of_compiling() -> None:
-    """On a terminal, say once that kernels are being compiled: a command may be silent for seconds meanwhile."""
+    """On a terminal, print once that kernels are being compiled, which may take many seconds."""
     if not sys.stderr.isatty():
         return
     import logging
@@ -24,7 +24,7 @@ def tell_of_compiling() -> None:
     class Once(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             log.removeHandler(self)
-            tell("\r\x1b[Kcompiling the kernels, once on this machine ...")
+            tell("\r\x1b[Kcompiling the kernels (only once on this machine) ...")
 
     log = logging.getLogger("compressae_ref.kernels")
     log.setLevel(logging.INFO)

@@ -1,24 +1,25 @@
-"""The command ``train``: a model from embeddings."""
+"""The command ``train``: train a model on embeddings."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, add_command, add_settings
+from compressae_ref.cli.parser import EMBEDDINGS, NEW_MODEL, add_command, add_settings
 
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``train``."""
-    command = add_command(commands, "train", "Train a model on embeddings.")
+    details = "It writes a model file, and reports the validation cosine and the number of dead latents."
+    command = add_command(commands, "train", "Train a model on embeddings.", details=details)
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
-    command.add_argument("-o", "--output", metavar="MODEL", required=True, help="model file to write (.npz)")
+    command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
     add_settings(command)
 
 
 def run(options: argparse.Namespace) -> None:
     """Train a model and save it."""
-    from compressae_ref.cli.training import train_and_save
+    from compressae_ref.cli.train_steps import train_and_save
     from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.npz import require_output
 

@@ -1,4 +1,4 @@
-"""The command ``unpack``: packed codes as a codes file again."""
+"""The command ``unpack``: convert packed codes to a codes file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from compressae_ref.cli.terminal import tell
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``unpack``."""
     command = add_command(
-        commands, "unpack", "Turn packed codes into a codes file, with values as precise as they were kept."
+        commands,
+        "unpack",
+        "Convert packed codes to a codes file.",
+        details="The values stay rounded to the packed bits.",
     )
-    command.add_argument("packed", metavar="PACKED", help="file of packed codes")
+    command.add_argument("packed", metavar="PACKED", help="file of packed codes (.npz), as pack writes it")
     command.add_argument("-o", "--output", metavar="CODES", required=True, help="codes file to write (.npz)")
 
 

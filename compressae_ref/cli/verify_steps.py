@@ -1,4 +1,4 @@
-"""The steps of ``verify``: test vectors for programs and for this package, and the audit of stored codes."""
+"""The steps of ``verify``: test a program or this package with the test vectors, and audit stored codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import as_real
 from compressae_ref.cli.terminal import say, tell
-from compressae_ref.errors import DomainError, named
+from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.verify import audit, report
@@ -23,19 +23,19 @@ from compressae_ref.verify.vectors import default_folder
 
 
 def judge_by_vectors(options: argparse.Namespace) -> bool:
-    """Judge a program, a file of answers or this package by the test vectors; True if something was not passed."""
-    _refuse(options, "an audit of MODEL EMBEDDINGS CODES", "k", "strict")
+    """Test a program, a file of answers or this package with the test vectors; return True if anything fails."""
+    _refuse(options, "MODEL EMBEDDINGS CODES to audit", "none of them", "k", "strict")
     folder = default_folder() if options.vectors is None else Path(options.vectors)
     suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
-    of_program = (options.program, options.requests, options.answers) != (None, None, None)
-    levels = _levels(options, of_program)
+    for_program = (options.program, options.requests, options.answers) != (None, None, None)
+    levels = _levels(options, for_program)
     suite.check_only(levels)
     if options.requests is not None:
         count = write_requests(options.requests, suite.tests(levels))
         tell(f"{options.requests}: {count} requests")
         return False
     results = []
-    with _asked(options) as ask:
+    with _implementation(options) as ask:
         for result in run(suite, ask, levels, bits=options.bits):
             results.append(result)
             if not options.json and (result.tests or not options.only):
@@ -44,24 +44,27 @@ def judge_by_vectors(options: argparse.Namespace) -> bool:
     return not all(result.full for result in results)
 
 
-def _levels(options: argparse.Namespace, of_program: bool) -> list[str]:
-    """The parts to judge: by default what a program must have, or all that there is."""
+def _levels(options: argparse.Namespace, for_program: bool) -> list[str]:
+    """Return the parts to test: by default the levels that a program must pass, or all parts for this package."""
     if options.backend != REFERENCE:
-        return levels_up_to(options.level or (HIGHEST if of_program else "all"))
-    if of_program:
-        raise DomainError(f"expected --backend {REFERENCE} without a program or its answers", argument="verify")
+        return levels_up_to(options.level or (HIGHEST if for_program else "all"))
+    if for_program:
+        raise DomainError(
+            f"expected no --program, --requests or --answers with --backend {REFERENCE}, got one", argument="verify"
+        )
     levels = list(IN_REFERENCE) if options.level is None else levels_up_to(options.level)
     if missing := set(levels) - set(IN_REFERENCE):
         raise DomainError(
-            f"expected a level of {', '.join(IN_REFERENCE)}, got {', '.join(sorted(missing))}, "
-            "which the reference file does not have",
+            f"expected a level that the reference file implements ({', '.join(IN_REFERENCE)}), "
+            f"got {', '.join(sorted(missing))}",
             argument="verify",
         )
     return levels
 
 
 @contextmanager
-def _asked(options: argparse.Namespace) -> Iterator[Ask]:
+def _implementation(options: argparse.Namespace) -> Iterator[Ask]:
+    """Yield the function that answers requests: a program, a file of answers, or this package."""
     if options.program is None:
         if options.answers is not None:
             yield ask_file(options.answers)
@@ -74,27 +77,30 @@ def _asked(options: argparse.Namespace) -> Iterator[Ask]:
         yield program
 
 
-_OF_VECTORS = ("program", "requests", "answers", "vectors", "only", "bits", "without")
-"""Options of ``verify`` that an audit has no use for."""
+_ONLY_FOR_VECTORS = ("program", "requests", "answers", "vectors", "only", "bits", "without")
+"""Options of ``verify`` that do not apply to an audit."""
 
 
-def _refuse(options: argparse.Namespace, purpose: str, *names: str) -> None:
-    """Refuse options that would do nothing."""
+def _refuse(options: argparse.Namespace, required: str, got: str, *names: str) -> None:
+    """Raise an error if an option is given that would have no effect; it requires other arguments than we got."""
     given = [name for name in names if getattr(options, name) not in (None, False, [])]
     if given:
-        raise DomainError(f"expected --{given[0]} only for {purpose}", argument="verify")
+        raise DomainError(f"expected {required} with --{given[0]}, got {got}", argument="verify")
 
 
 def audit_codes(options: argparse.Namespace) -> bool:
-    """Audit codes that some other system made; True if they are not what the model makes."""
+    """Audit codes that another system stored; return True if they are not the codes of the model."""
     if options.codes is None:
-        raise DomainError("expected MODEL EMBEDDINGS CODES to audit, or none of them, got fewer", argument="verify")
-    _refuse(options, "vectors, not for an audit", *_OF_VECTORS)
+        given = "MODEL alone" if options.embeddings is None else "MODEL EMBEDDINGS without CODES"
+        raise DomainError(f"expected all of MODEL EMBEDDINGS CODES, or none of them, got {given}", argument="verify")
+    _refuse(options, "no files", "MODEL EMBEDDINGS CODES to audit", *_ONLY_FOR_VECTORS)
     if options.backend == REFERENCE:
-        raise DomainError(f"expected --backend {REFERENCE} for vectors, not for an audit", argument="verify")
+        raise DomainError(
+            f"expected no files with --backend {REFERENCE}, got MODEL EMBEDDINGS CODES to audit", argument="verify"
+        )
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)
-    with named(options.embeddings, "x"), named(options.codes, "codes"):
+    with naming_file(options.embeddings, "x"), naming_file(options.codes, "codes"):
         result = audit.audit(model, embeddings, codes, options.backend)
     strict = options.strict
     say(json.dumps(audit.as_json(result, strict=strict)) if options.json else audit.as_text(result, strict=strict))

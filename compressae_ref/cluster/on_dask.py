@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from compressae_ref.backends.thread_pool import set_threads
-from compressae_ref.checks import ZeroRows, as_k, as_whole
-from compressae_ref.errors import BackendError, DomainError, named
+from compressae_ref.checks import ZeroRows, as_integer, as_k
+from compressae_ref.errors import BackendError, DomainError, naming_file
 from compressae_ref.extensions.refine import refined_blocks
 from compressae_ref.files.codes_file import save_code_blocks
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
@@ -72,12 +72,12 @@ def encode_on_dask(
         If Dask is not installed, or the scheduler does not answer.
     """
     at = _for_workers(embeddings)
-    source, part_rows = open_embeddings(at), as_whole(part_rows, "part_rows")
+    source, part_rows = open_embeddings(at), as_integer(part_rows, "part_rows")
     h, k = model.params.n_latents, as_k(model.k if k is None else k, model.params.n_latents)
     plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows)
     place = require_folder(Path(folder).resolve(), plan)
     if left := plan.left(place):
-        with _client(address) as client, named(at):
+        with _client(address) as client, naming_file(at):
             begin(place, plan)
             save_model(place / MODEL, model)
             _encode_all(client, place, left, plan, backend, progress)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_k, as_whole
+from compressae_ref.checks import as_embeddings, as_integer, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
@@ -151,7 +151,7 @@ def evaluate(
     if not ks:
         raise DomainError("expected at least one number, got none", argument="k")
     ks = [as_k(k, h) for k in ks]
-    tops = [as_whole(top, "top") for top in tops]
+    tops = [as_integer(top, "top") for top in tops]
     if not tops or max(tops) > len(source):
         raise DomainError(f"expected at most as many neighbours as the {len(source)} items, got {tops}", argument="top")
     queries = as_embeddings(as_source(queries, "queries"), name="queries", d=model.params.d)

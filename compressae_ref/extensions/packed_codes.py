@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.numpy.bit_packing import BITS, Layout, Packed
-from compressae_ref.checks import as_k, as_whole
+from compressae_ref.checks import as_integer, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
@@ -42,7 +42,7 @@ class PackedCodes:
     model: str | None = None
 
     def __post_init__(self) -> None:
-        as_k(self.k, as_whole(self.n_latents, "n_latents"))
+        as_k(self.k, as_integer(self.n_latents, "n_latents"))
         as_bits(self.bits)
         expected = ("uint8", 2, self.layout.row_bytes)
         found = (str(self.data.dtype), self.data.ndim, self.data.shape[-1])

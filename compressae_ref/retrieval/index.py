@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
-from compressae_ref.checks import as_whole
+from compressae_ref.checks import as_integer
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
@@ -133,10 +133,10 @@ class Index:
         rescore : re-rank this many best items, at least ``top``, by asymmetric cosine. It needs dense queries and the
             model
         """
-        top = as_whole(top, "top")
+        top = as_integer(top, "top")
         if rescore is not None:
             needed(self.model, "re-ranking")
-            if as_whole(rescore, "rescore") < top:
+            if as_integer(rescore, "rescore") < top:
                 raise DomainError(f"expected at least top = {top} items to re-rank, got {rescore}", argument="rescore")
         vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
         hits = self._best(vectors, rescore or top, allowed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
-from compressae_ref.checks import ZeroRows, as_embeddings, as_whole
+from compressae_ref.checks import ZeroRows, as_embeddings, as_integer
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards
@@ -112,7 +112,7 @@ def push(
     DomainError, ShapeError
         For vectors that have no code, with the id; for another dimension than the model's.
     """
-    rows, how = as_whole(rows, "rows"), serving(model, k, space, refine, backend)
+    rows, how = as_integer(rows, "rows"), serving(model, k, space, refine, backend)
     field = how.field if field is None else field
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before anything is changed
     if replace and store.has_field(field):

@@ -9,7 +9,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
-from compressae_ref.checks import as_embeddings, as_whole
+from compressae_ref.checks import as_embeddings, as_integer
 from compressae_ref.errors import StoreError
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space
@@ -48,7 +48,7 @@ def search_store(
     StoreError
         If nothing was pushed like that, or the engine refuses the query.
     """
-    top, how = as_whole(top, "top"), serving(model, k, space, refine, backend)
+    top, how = as_integer(top, "top"), serving(model, k, space, refine, backend)
     field = how.field if field is None else field
     if not store.has_field(field):
         raise StoreError(f"expected a field {field!r} of codes, got none: push for this space first", path=store.name)

@@ -1,14 +1,14 @@
-"""The settings of training: defaults, named presets, and what is decided from the data."""
+"""Training settings: defaults, presets, and values derived from the data."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from compressae_ref.checks import as_k, as_real, as_whole
+from compressae_ref.checks import as_integer, as_k, as_real
 from compressae_ref.errors import DomainError
 from compressae_ref.model import AUX_WEIGHT
 from compressae_ref.params import Init
@@ -16,50 +16,58 @@ from compressae_ref.training.batches import BUFFER_ROWS
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK, Rows
 
 
+def _setting(default: Any, text: str) -> Any:
+    """Declare a setting with its default and its description, which ``compressae-ref train --help`` prints."""
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every setting of `train.fit`. None means: decided from the data by `resolve`, as the comment says."""
+    """The settings of `train.fit`.
 
-    n_latents: int | None = None
-    """h; None: `default_latents`"""
-    k: int = 32
-    """stored entries per code"""
-    init: Init = "tied"
-    """initial values: "original" or "tied" (R9)"""
-    batch_size: int = 128
-    """rows per step (all there are, if that is fewer)"""
-    steps: int | None = None
-    """Adam steps; None: `default_steps`"""
-    lr: float = 3e-2
-    """learning rate of Adam, at its height"""
-    warmup_steps: int = 0
-    """steps over which the learning rate rises from zero in a straight line"""
-    decay: Literal["none", "linear", "cosine"] = "linear"
-    """how the learning rate falls to zero after the warm-up: not, in a straight line, or by half a cosine"""
-    beta1: float = 0.9
-    """decay rate of Adam's first moment"""
-    beta2: float = 0.999
-    """decay rate of Adam's second moment"""
-    eps: float = 1e-8
-    """added by Adam outside the bias-corrected root"""
-    aux_weight: float = AUX_WEIGHT
-    """weight of the loss at k_aux = min(4k, h)"""
-    renormalize: Literal["after_step", "before_step"] = "after_step"
-    """when atoms become unit rows; "before_step", of May 2025: renormalise, project the gradient, step (R8)"""
-    validation_rows: int | None = None
-    """rows held out; None: one in twenty, at most 2,000"""
-    records: int = 20
-    """entries of the history, evenly spaced over the steps"""
-    patience: int | None = None
-    """stop when the validation cosine has not risen for so many records, and return the best; None: never"""
-    seed: int | None = 0
-    """of the random generator; None where a generator was passed in"""
-    dtype: Literal["float32", "float64"] | None = None
-    """of the model; None: float64 for float64 data, else float32"""
-    buffer_rows: int = BUFFER_ROWS
-    """rows that are shuffled with each other"""
-    rows_per_block: int = ROWS_PER_BLOCK
-    """rows whose pre-activations are in memory at once: changes memory and speed, and not one bit"""
+    `resolve` replaces None with a value that depends on the data, as each description says.
+    """
+
+    n_latents: int | None = _setting(
+        None, "number of latents h (default: the largest power of two up to a quarter of the rows, from 256 to 4096)"
+    )
+    k: int = _setting(32, "entries stored per code")
+    init: Init = _setting(  # noqa: RUF009  it returns a field
+        "tied", "initial weights; tied: W_enc starts as the transpose of W_dec; original: both are random (rule R9)"
+    )
+    batch_size: int = _setting(128, "rows per step; if there are fewer rows, all of them")
+    steps: int | None = _setting(None, "Adam steps (default: 30 passes over the data, from 600 to 20,000 steps)")
+    lr: float = _setting(3e-2, "peak learning rate of Adam")
+    warmup_steps: int = _setting(0, "steps over which the learning rate rises linearly from zero")
+    decay: Literal["none", "linear", "cosine"] = _setting(
+        "linear", "how the learning rate falls to zero after the warm-up; none: it stays constant"
+    )
+    beta1: float = _setting(0.9, "decay rate of Adam's first moment")
+    beta2: float = _setting(0.999, "decay rate of Adam's second moment")
+    eps: float = _setting(1e-8, "term that Adam adds outside the bias-corrected root")
+    aux_weight: float = _setting(AUX_WEIGHT, "weight of the loss at k_aux = min(4k, h)")
+    renormalize: Literal["after_step", "before_step"] = _setting(
+        "after_step",
+        "when atoms are scaled to unit rows; before_step, as in May 2025: scale, project the gradient, step (R8)",
+    )
+    validation_rows: int | None = _setting(
+        None, "rows held out to measure the validation cosine (default: one in twenty, at most 2,000)"
+    )
+    records: int = _setting(20, "entries of the history, evenly spaced over the steps")
+    patience: int | None = _setting(
+        None,
+        "stop if the validation cosine has not risen for this many records, of which a training has 20 by default, "
+        "and return the best model (default: train for all steps)",
+    )
+    seed: int | None = _setting(0, "seed of the random generator")  # None if a generator is passed instead
+    dtype: Literal["float32", "float64"] | None = _setting(
+        None, "dtype of the model (default: float64 for float64 data, else float32)"
+    )
+    buffer_rows: int = _setting(BUFFER_ROWS, "rows that are shuffled together")
+    rows_per_block: int = _setting(
+        ROWS_PER_BLOCK,
+        "rows whose pre-activations are in memory at once; it changes memory and speed, but no bit of the model",
+    )
 
 
 CHOICES = {
@@ -68,7 +76,7 @@ CHOICES = {
     "renormalize": ("after_step", "before_step"),
     "dtype": (None, "float32", "float64"),
 }
-"""What the settings that are words may be."""
+"""The values that these settings allow."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
@@ -81,23 +89,29 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay": "none",
     },
 }
-"""Named settings. "paper": the paper's and its poster's; its learning rate is nowhere published, this one is ours
-(``spec/evidence.md``)."""
+"""Groups of settings by name. "paper" has the settings of the paper and its poster. They do not publish a learning
+rate, so that one is ours (``spec/evidence.md``)."""
 
 
 def make_config(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> TrainConfig:
-    """A configuration, overridden by a preset and then by single settings; unknown names are errors."""
+    """Return a configuration, overridden first by a preset and then by single settings.
+
+    Raises
+    ------
+    DomainError
+        If the preset or a setting is unknown.
+    """
     if preset is not None and preset not in PRESETS:
         raise DomainError(f"expected one of {', '.join(PRESETS)}, got {preset!r}", argument="preset")
-    known = [each.name for each in fields(TrainConfig)]
+    known = [one.name for one in fields(TrainConfig)]
     for name in settings:
         if name not in known:
-            raise DomainError(f"expected settings out of {', '.join(known)}, got {name!r}", argument="fit")
+            raise DomainError(f"expected a setting ({', '.join(known)}), got {name!r}", argument="fit")
     return replace(config or TrainConfig(), **{**PRESETS.get(preset or "", {}), **settings})
 
 
 def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
-    """The configuration with everything checked and every None decided for these data (``patience`` stays)."""
+    """Check a configuration and replace every None but ``patience`` by a value for these rows."""
     n = len(rows)
     config = replace(config, n_latents=default_latents(n) if config.n_latents is None else config.n_latents)
     config = _with_plain_numbers(config)
@@ -107,10 +121,13 @@ def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
     validation_rows = min(n // 20, 2000) if config.validation_rows is None else config.validation_rows
     if not 0 <= validation_rows < n:
         raise DomainError(
-            f"expected from 0 to less than the {n} rows of the data, got {validation_rows}", argument="validation_rows"
+            f"expected at least 0 and fewer than the {n} rows of the data, got {validation_rows}",
+            argument="validation_rows",
         )
     if config.patience is not None and validation_rows == 0:
-        raise DomainError("expected validation rows to judge by, got validation_rows = 0", argument="patience")
+        raise DomainError(
+            "expected validation_rows > 0, which patience needs, got validation_rows = 0", argument="patience"
+        )
     batch_size = min(config.batch_size, n - validation_rows)
     return replace(
         config,
@@ -123,53 +140,53 @@ def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
 
 MOST_SEED = 2**64 - 1
 
-_WHOLE = {
+_INTEGERS = {
     **dict.fromkeys(("n_latents", "batch_size", "records", "buffer_rows", "rows_per_block", "steps", "patience"), 1),
     **dict.fromkeys(("warmup_steps", "validation_rows"), 0),
 }
-"""Settings that are whole numbers, and the least that each may be."""
+"""Settings that are integers, and their smallest values."""
 
 _REAL = {"lr": math.inf, "beta1": 1.0, "beta2": 1.0, "eps": 1.0, "aux_weight": math.inf}
-"""Settings that are numbers from 0, and what each must be below."""
+"""Settings that are real numbers, and their upper bounds (excluded)."""
 
 
 def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
-    """The same settings as Python's own numbers, each within its range: a model file remembers them."""
+    """Convert all numbers to Python's int and float, as model files store them, and check their ranges."""
     plain: dict[str, Any] = {
-        name: as_whole(value, name, least)
-        for name, least in _WHOLE.items()
+        name: as_integer(value, name, least)
+        for name, least in _INTEGERS.items()
         if (value := getattr(config, name)) is not None
     }
     for name, below in _REAL.items():
         zero_too = name in ("beta1", "aux_weight")
         plain[name] = as_real(getattr(config, name), name, below, zero_too=zero_too)
     if config.seed is not None:
-        plain["seed"] = as_whole(config.seed, "seed", 0, MOST_SEED)
+        plain["seed"] = as_integer(config.seed, "seed", 0, MOST_SEED)
     return replace(config, **plain, k=as_k(config.k, plain["n_latents"]))
 
 
 def described(config: TrainConfig) -> dict[str, Any]:
-    """The settings that a model remembers: all but the one that cannot change a bit of it."""
+    """Return the settings that a model file stores: all but ``rows_per_block``, which does not affect the model."""
     settings = asdict(config)
     del settings["rows_per_block"]
     return settings
 
 
 def default_steps(n: int, batch_size: int) -> int:
-    """Steps for n rows: 30 passes, but at least 600 and at most 20,000 steps."""
+    """Return the default number of steps for n rows: 30 passes, clipped to 600 and 20,000 steps."""
     return int(np.clip(30 * n // batch_size, 600, 20_000))
 
 
 def default_latents(n: int) -> int:
-    """Latents for n rows: the paper's 4,096, or the largest power of two that leaves four rows to each, at least 256.
+    """Return the default number of latents for n rows: the largest power of two that is at most n / 4.
 
-    More latents than the rows can tell apart reconstruct those rows and nothing else.
+    It is at least 256, and at most the paper's 4,096. With more latents the model would overfit so few rows.
     """
     return 1 << int(np.clip(np.log2(max(n, 1) / 4), 8, 12))
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The learning rate of a step (from 0): warm-up in a straight line, then the decay of the configuration."""
+    """Return the learning rate of a step (from 0): a linear warm-up, then the decay of the configuration."""
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
@@ -178,7 +195,10 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
 
 
 def _cosine(angle: float) -> float:
-    """The cosine of an angle from 0 to π by its series: ``math.cos`` differs between processors in its last bit."""
+    """Return the cosine of an angle from 0 to π.
+
+    It is computed from the power series, because the last bit of ``math.cos`` differs between platforms.
+    """
     total = term = 1.0
     for i in range(1, 32, 2):
         term *= -angle * angle / (i * (i + 1))

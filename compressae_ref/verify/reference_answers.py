@@ -14,7 +14,7 @@ import numpy as np
 from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import get_backend
-from compressae_ref.checks import as_embeddings, as_k, as_whole, as_zero_rows
+from compressae_ref.checks import as_embeddings, as_integer, as_k, as_zero_rows
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError
 from compressae_ref.retrieval.spaces import check_pair
@@ -97,7 +97,7 @@ def _expanded_search(
 
 
 def _best(scores: Floats, top: int) -> Values:
-    ids = reference.best(scores, as_whole(top, "top"))
+    ids = reference.best(scores, as_integer(top, "top"))
     return {"ids": ids, "scores": np.take_along_axis(scores, ids, axis=1)}
 
 

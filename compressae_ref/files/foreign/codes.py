@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.checks import as_whole
+from compressae_ref.checks import as_integer
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
 from compressae_ref.files.codes_file import load_codes, load_ids
@@ -133,7 +133,7 @@ def _scipy(path: str, n_latents: int | None) -> CodeRows:
 def _csr(path: str, n_latents: int | None) -> CodeRows:
     with open(path, "rb") as file:  # noqa: PTH123
         n, h, nnz = np.frombuffer(file.read(CSR_HEADER), "<i8").tolist()
-    as_whole(h, "columns")
+    as_integer(h, "columns")
     after = CSR_HEADER + 8 * (n + 1)
     indptr = np.array(map_rows(path, "<i8", (n + 1,), CSR_HEADER))
     indices, values = map_rows(path, "<i4", (nnz,), after), map_rows(path, "<f4", (nnz,), after + 4 * nnz)

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.checks import shown
+from compressae_ref.checks import short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
@@ -106,7 +106,7 @@ def write(file: IO[bytes], blocks: Iterable[Codes], ids: NDArray[Any]) -> None:
 def _check_ids(ids: NDArray[Any]) -> None:
     for row, each in enumerate(ids.tolist()):
         if not (each >= 0 if isinstance(each, int) else _is_uuid(each)):
-            raise DomainError(f"expected ids that are whole numbers from 0 or UUIDs, got {shown(each)}", row=row)
+            raise DomainError(f"expected ids that are whole numbers from 0 or UUIDs, got {short_repr(each)}", row=row)
 
 
 def _is_uuid(text: str) -> bool:
