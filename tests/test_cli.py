@@ -37,7 +37,7 @@ from compressae_ref import (
     search,
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
-from compressae_ref.cli import demo_steps, evaluate_steps, training
+from compressae_ref.cli import demo_steps, evaluate_steps, train_steps
 from compressae_ref.cli.interrupts import redeliver_interrupts
 from compressae_ref.cli.main import main
 from compressae_ref.evaluation.evaluate import evaluate
@@ -917,7 +917,7 @@ WRITERS = {
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(training, "fit", never)
+    monkeypatch.setattr(train_steps, "fit", never)
     monkeypatch.setattr(demo_steps, "fit", never)
     monkeypatch.setattr(compressae_ref.Model, "encode", never)
 
@@ -956,7 +956,7 @@ def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatc
     def exhausted(*arguments, **options):
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr(training, "fit", exhausted)
+    monkeypatch.setattr(train_steps, "fit", exhausted)
     assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
 
 
