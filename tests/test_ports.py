@@ -93,7 +93,7 @@ def assert_caught(program: str, fault, capsys) -> None:
     report = judged(program, "L3", capsys, "--bits", *(word for test in chosen for word in ("--only", test)))
     assert not report["passed"], f"{fault.what}: not caught by {chosen}"
     failures = [failure for level in report["levels"].values() for failure in level["failures"]]
-    told = " ".join(words for failure in failures for words in (failure["words"], *failure["flags"]))
+    told = " ".join(words for failure in failures for words in (failure["reason"], *failure["flags"]))
     assert fault.told in told, f"{fault.what}: {failures[:3]}"
 
 

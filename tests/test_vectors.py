@@ -171,14 +171,14 @@ def test_arrays_come_back_as_they_were():
     [
         ({"dtype": "F32", "shape": [1]}, "dtype, shape and hex"),
         ({"dtype": "F16", "shape": [1], "hex": "0000"}, "F16"),
-        ({"dtype": "F32", "shape": [-1], "hex": ""}, "whole numbers"),
-        ({"dtype": "F32", "shape": [True], "hex": "00000000"}, "whole numbers"),
+        ({"dtype": "F32", "shape": [-1], "hex": ""}, "up to three integers"),
+        ({"dtype": "F32", "shape": [True], "hex": "00000000"}, "up to three integers"),
         ({"dtype": "F32", "shape": 1, "hex": ""}, "shape 1"),
         ({"dtype": "F32", "shape": [1], "hex": "zz000000"}, "hex"),
         ({"dtype": "F32", "shape": [2], "hex": "00000000"}, "8 bytes"),
         ({"dtype": "F32", "shape": [2**39, 2**39], "hex": ""}, "bytes"),
-        ({"dtype": "F32", "shape": [0, 10**30], "hex": ""}, "whole numbers"),
-        ({"dtype": "F32", "shape": [1] * 65, "hex": ""}, "whole numbers"),
+        ({"dtype": "F32", "shape": [0, 10**30], "hex": ""}, "up to three integers"),
+        ({"dtype": "F32", "shape": [1] * 65, "hex": ""}, "up to three integers"),
         ({"dtype": ["F32"], "shape": [1], "hex": ""}, "got dtype"),
     ],
 )

@@ -153,12 +153,12 @@ def _tried(group: Group, name: str, case: Case) -> Test:
         test = replace(asked, outputs=outputs, bounds={key: _rounded_up(bound) for key, bound in bounds.items()})
         for spec in OTHER_ORDERS:
             verdict = judge(test, {"outputs": spec.answer(group.operation, case.inputs)})
-            if not verdict.passed or (not bounds and not verdict.bits):
-                raise BrokenVectorError(f"{name}: another order of sums is refused: {verdict.words}")
+            if not verdict.passed or (not bounds and not verdict.bit_exact):
+                raise BrokenVectorError(f"{name}: another order of sums is refused: {verdict.reason}")
     for backend in ("numpy", "numba"):
         verdict = judge(test, self_test.answer(group.operation, case.inputs, get_backend(backend)))
-        if not verdict.bits:
-            raise BrokenVectorError(f"{name}: {backend} differs from the specification: {verdict.words}")
+        if not verdict.bit_exact:
+            raise BrokenVectorError(f"{name}: {backend} differs from the specification: {verdict.reason}")
     return test
 
 
@@ -177,7 +177,7 @@ def _forbidden(spec: Spec, test: Test) -> bool:
 def _catches(group: Group, test: Test, flag: Flag, name: str) -> None:
     wrong = _wrong_answer(test, flag.bug)
     verdict = judge(test, wrong)
-    caught = not verdict.bits if flag.bits else not verdict.passed
+    caught = not verdict.bit_exact if flag.bits else not verdict.passed
     if not caught:
         raise BrokenVectorError(f"{test.id}: does not catch {name}: passes although it {flag.why}")
     if test.error is not None and wrong.get("error") == test.error and "row" not in wrong:
