@@ -1,4 +1,4 @@
-"""One-line faults in the ports, which nothing tests but the vectors: for every rule at least one, and who catches it."""
+"""One-line faults in the ports, at least one per rule, with the flag whose tests must catch each of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """Replace ``old`` by ``new``: the tests with this flag must fail, and the report must hold ``told``."""
+    """Replace ``old`` by ``new``: the tests with this flag must fail, and the report must contain ``told``."""
 
     what: str
     rule: str

@@ -1,4 +1,4 @@
-"""`verify`: what it passes and what not, and whether it says why; the protocol; the audit of codes from elsewhere."""
+"""`verify`: its verdicts and their reasons, the protocol, and the audit of codes of other systems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def right(test):
 
 
 def judged(test, **changes):
-    """The verdict on the right answer with some outputs changed."""
+    """Return the verdict on the right answer with some outputs changed."""
     return judge(test, {"outputs": right(test)["outputs"] | changes})
 
 
@@ -52,7 +52,7 @@ def slow_where_many_are_trained(name: str):
 
 @pytest.mark.parametrize("name", [slow_where_many_are_trained(name) for name, test in TESTS.items() if not test.error])
 def test_any_changed_output_is_noticed(name):
-    """Each output of each test: another number, another shape, another dtype, none at all."""
+    """Change each output of each test: its value, its shape, its dtype, and leave it out."""
     test = TESTS[name]
     outputs = right(test)["outputs"]
     assert judge(test, {"outputs": outputs}).bit_exact
@@ -184,7 +184,7 @@ def test_with_bits_nothing_is_excused():
 
 
 def test_a_reference_that_has_changed_is_noticed(monkeypatch):
-    """The digest of the accumulated cases stands beside the vectors: who computes otherwise is told."""
+    """The digest of the accumulated cases is stored with the vectors, and detects other results."""
     from compressae_ref.errors import FormatError
 
     whole = self_test.abs_topk
@@ -323,7 +323,7 @@ def problem():
 
 
 def in_another_order(model, x, k):
-    """The codes that a product of a library gives, in float32."""
+    """Return the codes of a matrix product by NumPy, in float32."""
     x_unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     pre = x_unit @ model.params.W_enc + model.params.b_enc
     order = np.sort(np.argsort(-np.abs(pre), axis=1, kind="stable")[:, :k], axis=1)
@@ -513,7 +513,7 @@ def test_a_failed_audit_lists_rows_and_has_exit_code_1(problem, files, capsys):
 
 
 def save(path, array):
-    """As .npy under a name that does not say so."""
+    """Save as .npy under a name with another suffix."""
     with path.open("wb") as file:
         np.save(file, array)
 
@@ -583,7 +583,7 @@ def test_a_test_that_catches_many_mistakes_names_them():
     (line,) = SUITE.catches(test, bits=False)
     assert line.startswith("catches 12 mistakes: AuxWeight, KAux, ")
     assert SUITE.catches(test, bits=True) == [
-        "fails if rows are not added in their order: only who promises the same bits must (RowOrder)"
+        "fails if rows are not added in their order; this concerns only bit-identical implementations (RowOrder)"
     ]
     assert SUITE.catches(TESTS["accumulated-encode-0"], bits=False) == []
 
@@ -611,7 +611,7 @@ def test_an_empty_name_is_not_no_name(option, capsys):
 
 @pytest.fixture
 def vectors(tmp_path):
-    """A copy of the vectors to spoil."""
+    """Return a copy of the vectors that a test may change."""
     import shutil
 
     folder = tmp_path / "vectors"

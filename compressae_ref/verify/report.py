@@ -26,6 +26,9 @@ NAMED = 20
 FEW = 3
 """Number of flags up to which the mistakes of a test are described; above it only their names are printed."""
 
+PROMISE, ONLY_BITS = ": only who promises the same bits", "; this concerns only bit-identical implementations"
+"""The ending of a mistake that changes only bits: as stored in the vectors, which are fixed, and as printed."""
+
 HIGHEST = list(LEVELS)[-1]
 """The level that includes all others."""
 
@@ -137,7 +140,8 @@ class Suite:
         flags = [name for name in test.flags if (name in file.bits) == bits]
         if len(flags) > FEW:
             return [f"catches {len(flags)} mistakes: {', '.join(flags)} (described in {file.name}.json)"]
-        return [f"{file.why[name]} ({name})" for name in flags]
+        ending = ONLY_BITS if bits else ""
+        return [f"{file.why[name].partition(PROMISE)[0]}{ending} ({name})" for name in flags]
 
     def _is_skipped(self, test: Test) -> bool:
         return ("float64" in self.without and test.needs_float64) or bool(self.only and test.id not in self.only)
