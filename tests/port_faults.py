@@ -1,4 +1,4 @@
-"""One-line faults in the ports, which nothing tests but the vectors: for every rule at least one, and who catches it."""
+"""One-line faults in the ports, at least one per rule, with the flag whose tests must catch each of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """Replace ``old`` by ``new``: the tests with this flag must fail, and the report must hold ``told``."""
+    """Replace ``old`` by ``new``: the tests with this flag must fail, and the report must contain ``told``."""
 
     what: str
     rule: str
@@ -21,7 +21,7 @@ JS_FAULTS = [
     Fault("ties go to the higher index", "R1", "keys[j] - keys[i] || i - j", "keys[j] - keys[i] || j - i", "abs_topk: TieAtBoundary", "the lower index is kept (R1)"),
     Fault("the largest values are kept", "R1", "descending(values.map(Math.abs))", "descending(values)", "abs_topk: Magnitude", "the magnitude decides, not the value (R1)"),
     Fault("−0 is stored", "R2", "pre.map((a) => a + 0)", "pre", "abs_topk: MinusZero", "−0 is stored as +0 (R2)"),
-    Fault("entries come by descending magnitude", "R2", "part.sort((s, t) => s - t)", "part", "abs_topk: AscendingIndex", "which do not ascend (R2)"),
+    Fault("entries come by descending magnitude", "R2", "part.sort((s, t) => s - t)", "part", "abs_topk: AscendingIndex", "which are not in ascending order (R2)"),
     Fault("a row that is not finite is another kind of error", "R3", '"R3: a row is not finite", "DomainError"', '"R3: a row is not finite", "FormatError"', "normalize_rows: NotFinite", "expected DomainError in row 1, got FormatError"),
     Fault("rows are counted from one", "R3", '"DomainError", i);\nconst unitRows', '"DomainError", i + 1);\nconst unitRows', "normalize_rows: FirstBadRow", "in row"),
     Fault("a zero row is not refused", "R4", 'demand(largest > 0, "R4: a zero row", "DomainError", i);', "if (largest === 0) return x;", "normalize_rows: ZeroRow", "a zero row is not refused"),

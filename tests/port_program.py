@@ -1,4 +1,4 @@
-"""A program for `verify` to ask: the package behind the protocol, with one of the faults that programs have."""
+"""A program for `verify --program`: it answers with this package, optionally with a typical fault of programs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def main(fault: str) -> None:
     backend = get_backend("numpy")
     for line in sys.stdin:
         request = json.loads(line)
-        told = faulty(fault, request)
-        if told is not None:
-            print(told, flush=True)
+        wrong_line = faulty(fault, request)
+        if wrong_line is not None:
+            print(wrong_line, flush=True)
             continue
         reply = answer(request["operation"], values_from_json(request["inputs"]), backend)
         if fault == "float64" and "outputs" in reply:
@@ -39,7 +39,7 @@ def wider(value: Any) -> Any:
 
 
 def faulty(fault: str, request: dict[str, Any]) -> str | None:
-    """A line that is not the right answer; or the end of the program, or of its patience."""
+    """Return a line that is not the right answer, or exit, or hang; None: answer correctly."""
     name = request["id"]
     if fault == "unsupported" and OPERATIONS[request["operation"]].level == "L3":
         return compact({"id": name, "unsupported": True})

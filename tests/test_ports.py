@@ -29,7 +29,7 @@ def built(source: Path, program: Path, *options: str) -> str:
 
 
 LARGE = "encode-13"
-"""The test at the paper's size, which takes a port some seconds."""
+"""The test at the paper's size, which takes a port a few seconds."""
 
 
 def judged(program: str, level: str, capsys, *options: str) -> dict:
@@ -55,7 +55,7 @@ def test_the_port_in_c_passes_up_to_retrieval_to_the_bit(tmp_path, capsys):
 
 @needs_cc
 def test_the_port_in_c_is_safe_with_memory(tmp_path, capsys):
-    """Every request, the hostile files among them, under the compiler's sanitizers."""
+    """Run every request, including those with damaged files, under the compiler's sanitizers."""
     options = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     probe = tmp_path / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
@@ -86,15 +86,15 @@ def faulty(source: Path, fault, folder: Path) -> Path:
 
 
 def assert_caught(program: str, fault, capsys) -> None:
-    """The vectors that say so turn red, and the report says what is wrong."""
+    """Assert that the tests with the flag fail, and that the report explains the fault."""
     name, _, flag = fault.flag.partition(": ")
     tests = json.loads((VECTORS / f"{name}.json").read_text("utf-8"))["tests"]
     chosen = [test["id"] for test in tests if flag in test["flags"] and test["id"] != LARGE]
     report = judged(program, "L3", capsys, "--bits", *(word for test in chosen for word in ("--only", test)))
     assert not report["passed"], f"{fault.what}: not caught by {chosen}"
     failures = [failure for level in report["levels"].values() for failure in level["failures"]]
-    told = " ".join(words for failure in failures for words in (failure["words"], *failure["flags"]))
-    assert fault.told in told, f"{fault.what}: {failures[:3]}"
+    report_text = " ".join(text for failure in failures for text in (failure["reason"], *failure["flags"]))
+    assert fault.told in report_text, f"{fault.what}: {failures[:3]}"
 
 
 def test_the_large_test_is_the_one_that_is_left_out():

@@ -1,4 +1,4 @@
-"""`verify`: what it passes and what not, and whether it says why; the protocol; the audit of codes from elsewhere."""
+"""`verify`: its verdicts and their reasons, the protocol, and the audit of codes of other systems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def right(test):
 
 
 def judged(test, **changes):
-    """The verdict on the right answer with some outputs changed."""
+    """Return the verdict on the right answer with some outputs changed."""
     return judge(test, {"outputs": right(test)["outputs"] | changes})
 
 
@@ -52,16 +52,16 @@ def slow_where_many_are_trained(name: str):
 
 @pytest.mark.parametrize("name", [slow_where_many_are_trained(name) for name, test in TESTS.items() if not test.error])
 def test_any_changed_output_is_noticed(name):
-    """Each output of each test: another number, another shape, another dtype, none at all."""
+    """Change each output of each test: its value, its shape, its dtype, and leave it out."""
     test = TESTS[name]
     outputs = right(test)["outputs"]
-    assert judge(test, {"outputs": outputs}).bits
+    assert judge(test, {"outputs": outputs}).bit_exact
     if test.operation.startswith("write_"):
         return
     needed = [key for key in test.outputs if test.operation != "train_steps" or key.split(".")[1] in STEP_REQUIRED]
     for key in needed:
         missing = {other: value for other, value in outputs.items() if other != key}
-        assert "got none" in judge(test, {"outputs": missing}).words
+        assert f"expected an output {key}, got " in judge(test, {"outputs": missing}).reason
     for key, value in test.outputs.items():
         if not isinstance(value, np.ndarray):
             assert not judged(test, **{key: [value]}).passed
@@ -87,7 +87,7 @@ def test_errors_are_compared_by_name_and_row(name):
     assert not judge(test, {"outputs": {}}).passed
     if test.row is not None:
         assert not judge(test, {"error": test.error}).passed
-        assert f"in row {test.row + 1}" in judge(test, {"error": test.error, "row": test.row + 1}).words
+        assert f"in row {test.row + 1}" in judge(test, {"error": test.error, "row": test.row + 1}).reason
 
 
 def test_a_bound_excuses_another_order_of_sums_and_not_more():
@@ -99,24 +99,24 @@ def test_a_bound_excuses_another_order_of_sums_and_not_more():
     assert judged(test, x_hat=within)[:2] == (True, False)
     verdict = judged(test, x_hat=beyond)
     assert not verdict.passed
-    assert "at [0, 0]" in verdict.words
+    assert "at [0, 0]" in verdict.reason
 
 
 def test_minus_zero_is_not_zero_where_bits_are_compared():
     test = next(test for test in TESTS.values() if test.operation == "abs_topk" and "MinusZero" in test.flags)
     values = right(test)["outputs"]["values"]
     verdict = judged(test, values=np.where(values == 0, np.float32(-0.0), values))
-    assert "−0 is stored as +0 (R2)" in verdict.words
+    assert "−0 is stored as +0 (R2)" in verdict.reason
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda i, v: (i[:, ::-1].copy(), v[:, ::-1].copy()), "do not ascend (R2)"),
+        (lambda i, v: (i[:, ::-1].copy(), v[:, ::-1].copy()), "not in ascending order (R2)"),
         (lambda i, v: (i, np.abs(v)), "a value keeps its sign (E5)"),
         (lambda i, v: (np.tile(np.int32([1, 1]), (2, 1)), v), "a latent twice (R2)"),
-        (lambda i, v: (np.tile(np.int32([0, 9]), (2, 1)), v), "latent 9 of 4 (R2)"),
-        (lambda i, v: (i[:, :1].copy(), v[:, :1].copy()), "1 indices and 1 values, not k = 2 (R2)"),
+        (lambda i, v: (np.tile(np.int32([0, 9]), (2, 1)), v), "latent 9, but h = 4 (R2)"),
+        (lambda i, v: (i[:, :1].copy(), v[:, :1].copy()), "1 indices and 1 values instead of k = 2 (R2)"),
         (lambda i, v: (np.tile(np.int32([0, 2]), (2, 1)), np.float32([[0.5, 1], [-1, -3]])), "not the value (R1)"),
     ],
 )
@@ -125,23 +125,23 @@ def test_a_wrong_selection_is_said_in_words(change, words):
     outputs = right(test)["outputs"]
     indices, values = change(outputs["indices"], outputs["values"])
     verdict = judge(test, {"outputs": {"indices": indices, "values": values}})
-    assert words in verdict.words
+    assert words in verdict.reason
 
 
 def test_a_wrong_tie_is_said_in_words():
     test = next(test for test in TESTS.values() if test.comment == "all magnitudes equal")
     indices = np.tile(np.int32([5, 6, 7]), (2, 1))
     values = np.float32([[1, 1, 1], [-1, -1, -1]])
-    words = judged(test, indices=indices, values=values).words
-    assert words.startswith("row 0 keeps latent 7 (1) and leaves out 0 (1)")
-    assert "the lower index is kept (R1)" in words
+    reason = judged(test, indices=indices, values=values).reason
+    assert reason.startswith("row 0 keeps latent 7 (1) but not latent 0 (1)")
+    assert "the lower index is kept (R1)" in reason
 
 
 def test_encoding_has_its_selections_explained_too():
     test = TESTS["encode-1"]
     values = right(test)["outputs"]["values"].copy()
     values[2, 1] += 1
-    assert judged(test, values=values).words.startswith("row 2 stores ")
+    assert judged(test, values=values).reason.startswith("row 2 stores ")
 
 
 def test_the_first_intermediate_value_that_differs_is_named():
@@ -154,17 +154,17 @@ def test_the_first_intermediate_value_that_differs_is_named():
             if int(number) > step or each in after:
                 outputs[later] = outputs[later] + 1
         verdict = judge(test, {"outputs": outputs})
-        assert verdict.words.startswith(f"step {step}, first difference in {name}:")
+        assert verdict.reason.startswith(f"step {step}, first difference in {name}:")
     few = {name: value for name, value in right(test)["outputs"].items() if name.split(".")[1] in STEP_REQUIRED}
     assert judge(test, {"outputs": few}).passed
 
 
 def test_a_file_that_is_not_one_is_not_passed():
     test = next(test for test in TESTS.values() if test.operation == "write_codes")
-    assert "not one by file-format.md" in judged(test, file=np.uint8([1, 2, 3])).words
-    assert "got none" in judged(test, file=None).words
+    assert "follows file-format.md (R12), got FormatError" in judged(test, file=np.uint8([1, 2, 3])).reason
+    assert "expected the output 'file' as U8 [b], got null" in judged(test, file=None).reason
     other = answer("write_codes", test.inputs | {"n_latents": 10}, NUMPY)["outputs"]
-    assert "n_latents" in judge(test, {"outputs": other}).words
+    assert "n_latents" in judge(test, {"outputs": other}).reason
 
 
 def test_with_bits_nothing_is_excused():
@@ -176,15 +176,15 @@ def test_with_bits_nothing_is_excused():
 
     (excused,) = run(SUITE, nearly, ["L1"])
     assert excused.full
-    assert excused.bits < excused.passed
+    assert excused.bit_exact < excused.passed
     (strict,) = run(SUITE, nearly, ["L1"], bits=True)
     assert not strict.full
-    assert "within the bound, and not the bits of the stated order: expected " in strict.failures[0].words
+    assert "within the bound, but not the bits of the stated order of sums: expected " in strict.failures[0].reason
     assert not any("bias" in why for failure in strict.failures for why in failure.flags)
 
 
 def test_a_reference_that_has_changed_is_noticed(monkeypatch):
-    """The digest of the accumulated cases stands beside the vectors: who computes otherwise is told."""
+    """The digest of the accumulated cases is stored with the vectors, and detects other results."""
     from compressae_ref.errors import FormatError
 
     whole = self_test.abs_topk
@@ -228,13 +228,13 @@ def test_a_program_for_inference_passes_its_level_and_no_more(in_root, capsys):
         ("exits", "ended with exit code 7"),
         ("hangs", "no answer within 3 s"),
         ("not JSON", "expected an answer as one line of JSON, got 'hello'"),
-        ("a list", "expected an answer with the id"),
+        ("a list", "expected an answer as a JSON object, got [1]"),
         ("another id", "got 'abs_topk-99'"),
         ("two kinds", "got error, outputs"),
-        ("nothing", "got nothing"),
-        ("no outputs", "expected an output indices, got none"),
-        ("outputs are a list", "expected outputs by name"),
-        ("bad hex", "expected 4 bytes for I32 of shape [1], got 1"),
+        ("nothing", "got only an id"),
+        ("no outputs", "expected an output indices, got no outputs"),
+        ("outputs are a list", "expected outputs as a JSON object, got [1]"),
+        ("bad hex", "indices: expected 4 bytes for I32 [1], got 1"),
         ("error", "expected outputs, got DomainError in row 3"),
     ],
 )
@@ -245,13 +245,13 @@ def test_a_fault_of_a_program_fails_one_test_and_is_told(fault, words, in_root, 
     assert code == 1
     (failure,) = report["levels"]["L0"]["failures"]
     assert failure["test"] == "abs_topk-3"
-    assert words in failure["words"]
+    assert words in failure["reason"]
     assert report["levels"]["L0"]["tests_passed"] == report["levels"]["L0"]["tests"] - 1
     assert not report["passed"]
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("float64", "expected float32 (1, 3), got float64 (1, 3)"), ("extra", "got 'more', too")]
+    ("fault", "words"), [("float64", "expected F32 [1, 3], got F64 [1, 3]"), ("extra", "got also 'more'")]
 )
 def test_outputs_of_another_form_are_refused(fault, words, in_root, capsys):
     assert verify("--program", f"{PORT} {fault}", "--cases", "100", "--level", "L0") == 1
@@ -262,7 +262,7 @@ def test_outputs_of_another_form_are_refused(fault, words, in_root, capsys):
 def test_a_program_that_cannot_be_started_is_one_line(program, capsys):
     assert verify("--program", program) == 1
     err = capsys.readouterr().err
-    assert err.startswith("compressae-ref: verify: expected a program to start")
+    assert err.startswith("compressae-ref: verify: expected a program that can be started, got ")
     assert err.count("\n") == 1
 
 
@@ -323,7 +323,7 @@ def problem():
 
 
 def in_another_order(model, x, k):
-    """The codes that a product of a library gives, in float32."""
+    """Return the codes of a matrix product by NumPy, in float32."""
     x_unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     pre = x_unit @ model.params.W_enc + model.params.b_enc
     order = np.sort(np.argsort(-np.abs(pre), axis=1, kind="stable")[:, :k], axis=1)
@@ -374,7 +374,7 @@ def test_a_wrong_selection_with_right_values_is_wrong(problem):
     (row,) = result.differing
     assert (row.row, row.kind) == (5, "wrong")
     assert row.value_error < 1e-5 < row.selection_error
-    assert "the largest magnitudes are kept (R1)" in row.words or "not the value (R1)" in row.words
+    assert "the largest magnitudes are kept (R1)" in row.reason or "not the value (R1)" in row.reason
 
 
 def test_another_choice_among_equal_latents_is_a_tie(problem):
@@ -513,7 +513,7 @@ def test_a_failed_audit_lists_rows_and_has_exit_code_1(problem, files, capsys):
 
 
 def save(path, array):
-    """As .npy under a name that does not say so."""
+    """Save as .npy under a name with another suffix."""
     with path.open("wb") as file:
         np.save(file, array)
 
@@ -550,14 +550,16 @@ def test_an_audit_needs_three_files(files, capsys):
 
 def test_asking_the_package_is_asking_its_functions(backend):
     test = TESTS["abs_topk-1"]
-    assert judge(test, ask_package(backend)(test)).bits
+    assert judge(test, ask_package(backend)(test)).bit_exact
 
 
 def test_a_program_that_never_answers_is_asked_three_times(in_root, capsys):
     assert verify("--program", "sleep 60", "--timeout", "0.2", "--level", "L0", "--json") == 1
     failures = json.loads(capsys.readouterr().out)["levels"]["L0"]["failures"]
-    assert [failure["words"] for failure in failures[:3]] == ["no answer within 0.2 s"] * 3
-    assert {failure["words"] for failure in failures[3:]} == {"not asked: the program did not answer 3 times in a row"}
+    assert [failure["reason"] for failure in failures[:3]] == ["no answer within 0.2 s"] * 3
+    assert {failure["reason"] for failure in failures[3:]} == {
+        "request not sent: the program did not answer 3 requests in a row"
+    }
 
 
 def test_one_test_alone(in_root, capsys):
@@ -581,7 +583,7 @@ def test_a_test_that_catches_many_mistakes_names_them():
     (line,) = SUITE.catches(test, bits=False)
     assert line.startswith("catches 12 mistakes: AuxWeight, KAux, ")
     assert SUITE.catches(test, bits=True) == [
-        "fails if rows are not added in their order: only who promises the same bits must (RowOrder)"
+        "fails if rows are not added in their order; this concerns only bit-identical implementations (RowOrder)"
     ]
     assert SUITE.catches(TESTS["accumulated-encode-0"], bits=False) == []
 
@@ -609,7 +611,7 @@ def test_an_empty_name_is_not_no_name(option, capsys):
 
 @pytest.fixture
 def vectors(tmp_path):
-    """A copy of the vectors to spoil."""
+    """Return a copy of the vectors that a test may change."""
     import shutil
 
     folder = tmp_path / "vectors"
@@ -658,7 +660,7 @@ def test_a_file_of_vectors_that_is_none_is_one_line(name, content, vectors, caps
 def test_a_level_without_tests_is_not_passed(vectors, capsys):
     (vectors / "train_steps.json").unlink()
     assert verify("--vectors", str(vectors), "--level", "L0") == 1
-    assert "found none of train_steps" in capsys.readouterr().err
+    assert "found no tests of train_steps" in capsys.readouterr().err
     assert verify("--only", "adam-1", "--level", "L1") == 1
     assert "expected ids of tests up to L1" in capsys.readouterr().err
 
@@ -667,19 +669,19 @@ def test_two_answers_to_one_request_are_refused(tmp_path, capsys):
     answers = tmp_path / "answers.jsonl"
     answers.write_text('{"id":"abs_topk-1","error":"DomainError"}\n' * 2)
     assert verify("--answers", str(answers)) == 1
-    assert "expected one answer to 'abs_topk-1', got another in line 2" in capsys.readouterr().err
+    assert "expected one answer to 'abs_topk-1', got a second one in line 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("outputs", "words"),
     [
-        ({"values": np.zeros((1, 6), "f4")}, "stores 3 indices and 6 values, not k = 3 (R2)"),
+        ({"values": np.zeros((1, 6), "f4")}, "stores 3 indices and 6 values instead of k = 3 (R2)"),
         ({"values": np.full((1, 3), -3.4e38, "f4")}, "stores -3.4e+38"),
-        ({"indices": np.zeros((0, 3), "i4")}, "expected int32 (1, 3), got int32 (0, 3)"),
+        ({"indices": np.zeros((0, 3), "i4")}, "expected I32 [1, 3], got I32 [0, 3]"),
     ],
 )
 def test_outputs_of_strange_sizes_are_judged(outputs, words):
-    assert words in judged(TESTS["abs_topk-1"], **outputs).words
+    assert words in judged(TESTS["abs_topk-1"], **outputs).reason
 
 
 def test_options_that_would_do_nothing_are_refused(problem, files, capsys):
@@ -712,7 +714,7 @@ def test_a_model_without_a_bound_is_not_audited(problem):
     model, x = problem
     params = replace(model.params, W_enc=model.params.W_enc.astype("f8") * 1e200)
     params = replace(params, b_enc=params.b_enc.astype("f8"), W_dec=params.W_dec.astype("f8"))
-    with pytest.raises(DomainError, match="squares can be added up"):
+    with pytest.raises(DomainError, match="squares have a finite sum"):
         auditing.audit(Model(params, 6), x, Model(params, 6).encode(x))
 
 
@@ -723,10 +725,10 @@ def test_rows_that_store_too_little_and_codes_of_zero_rows_are_told_as_such(prob
     codes = model.encode(x, zero_rows="empty")
     values = codes.values.copy()
     values[3, 0], values[7, 2] = 0.5, 0
-    words = {row.row: row.words for row in auditing.audit(model, x, Codes(codes.indices, values, 60)).differing}
-    assert words == {
-        3: "is the code of a zero row, and is not zero (R4)",
-        7: "stores 5 entries that are not zero, not k = 6 (R2)",
+    reasons = {row.row: row.reason for row in auditing.audit(model, x, Codes(codes.indices, values, 60)).differing}
+    assert reasons == {
+        3: "is not zero, but belongs to a zero row (R4)",
+        7: "stores 5 nonzero entries instead of k = 6 (R2)",
     }
 
 

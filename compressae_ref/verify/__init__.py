@@ -1,6 +1,7 @@
-"""Is somebody's implementation right? Vectors, a protocol to ask any program, and the audit of codes from elsewhere.
+"""Conformance tests of implementations: test vectors, a protocol that programs answer, and an audit of stored codes.
 
-`operations` says what can be asked, `vectors` reads the questions, `programs` asks, `judge` decides, `report` tells;
-`own` answers for this package. `audit` needs no questions: it looks at a model, embeddings and the codes (`foreign`)
-that some other system made of them; `diagnose` and `mistakes` say what is wrong.
+`operations` lists the operations, `vectors` reads the tests, `programs` sends requests, `judge` decides, and `report`
+summarises. `self_test` and `reference_answers` answer for this package. `audit` needs no vectors: it compares codes
+of another system (`external_codes`) with the codes of its model and embeddings. `diagnose` and `mistakes` explain
+differences.
 """

@@ -1,7 +1,7 @@
-"""Accumulated tests: as many cases as one likes from SHAKE-128, in groups of 100 rows, and one digest of all answers.
+"""Accumulated tests: any number of cases from SHAKE-128, in groups of 100 rows, and one digest of all answers.
 
-The bytes of group g of an operation are SHAKE-128 of the text ``"abs_topk g"`` or ``"encode g"``. Every sum in them is
-exact in float32, whatever its order. `spec/vectors/README.md` says the same in words.
+The bytes of group g are SHAKE-128 of the string ``"abs_topk g"`` or ``"encode g"``. All sums over them are exact in
+float32, in any order. `spec/vectors/README.md` describes the format in prose.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from compressae_ref.verify.vectors import Values
 
 ROWS = 100
-"""Cases in a group."""
+"""Number of cases in a group."""
 
 CASES = (100, 10_000, 1_000_000)
-"""How many cases the digests are of."""
+"""Numbers of cases for which a digest is known."""
 
 
 def abs_topk_group(group: int) -> Values:
-    """Pre-activations of few magnitudes with both zeros, or (every fourth group, about) of any finite magnitude."""
+    """Return pre-activations and k of a group.
+
+    About one group in four has any finite magnitudes. The others have few distinct magnitudes, with +0 and −0.
+    """
     (h, k, kind), data = _drawn(
         "abs_topk", group, lambda a, b, c: (1 + a % 64, 1 + b % (1 + a % 64), c % 4), ROWS * 64 * 4
     )
@@ -37,7 +40,7 @@ def abs_topk_group(group: int) -> Values:
 
 
 def encode_group(group: int) -> Values:
-    """Rows of ±1 whose norm is a power of two, and weights that are sixty-fourths."""
+    """Return rows of ±1 whose norm is a power of two, weights that are multiples of 1/64, and k."""
     (d, h, k), data = _drawn(
         "encode", group, lambda a, b, c: (4 ** (1 + a % 3), 1 + b % 64, 1 + c % (1 + b % 64)), 64 * 165
     )
@@ -48,17 +51,17 @@ def encode_group(group: int) -> Values:
 
 
 GROUPS = {"abs_topk": abs_topk_group, "encode": encode_group}
-"""The inputs of a group, for each operation."""
+"""The function that makes the inputs of a group, by operation."""
 
 
-def _drawn(operation: str, group: int, sizes: Any, most: int) -> tuple[Any, NDArray[np.uint8]]:
-    """The sizes that the first three bytes give, and the bytes that follow."""
-    stream = np.frombuffer(hashlib.shake_128(f"{operation} {group}".encode()).digest(3 + most), np.uint8)
+def _drawn(operation: str, group: int, sizes: Any, n_bytes: int) -> tuple[Any, NDArray[np.uint8]]:
+    """Return ``sizes`` of the first three bytes, and the ``n_bytes`` bytes after them."""
+    stream = np.frombuffer(hashlib.shake_128(f"{operation} {group}".encode()).digest(3 + n_bytes), np.uint8)
     return sizes(*stream[:3].tolist()), stream[3:]
 
 
 def digest(answers: Iterable[Values]) -> str:
-    """SHA-256 of the indices (int32) and then the values (float32) of each group, in order, as lower-case hex."""
+    """Return the SHA-256 of the indices (int32) and then the values (float32) of each group, as lower-case hex."""
     sha = hashlib.sha256()
     for codes in answers:
         add(sha, codes)
@@ -66,11 +69,11 @@ def digest(answers: Iterable[Values]) -> str:
 
 
 def add(sha: Any, codes: Values) -> None:
-    """Add the answer to one group."""
+    """Add the answer to one group to a digest."""
     sha.update(codes["indices"].astype("<i4").tobytes())
     sha.update(codes["values"].astype("<f4").tobytes())
 
 
 def groups(operation: str, cases: int) -> Iterator[Values]:
-    """The inputs of so many cases."""
+    """Yield the inputs of the first ``cases`` cases, group by group."""
     return (GROUPS[operation](group) for group in range(cases // ROWS))

@@ -1,8 +1,11 @@
-"""The audit of a deployed encoder: a model, embeddings, and the codes that it says it made of them, row by row.
+"""Audit a deployed encoder: compare its stored codes with the codes of its model and embeddings, row by row.
 
-A row is *equal* if it stores the same values at the same latents, to the bit (a stored zero counts as absent: not every
-format keeps it); off by *rounding* if its selection and values are what sums in another order could have given; a *tie*
-if of latents of equal magnitude it kept another than R1 says; and *wrong* otherwise.
+Each row is one of four kinds:
+
+- *equal*: bit-identical values at the same latents. A stored zero counts as absent, because not every format keeps it.
+- *rounding*: the selection and the values differ by no more than another summation order can explain.
+- *tie*: the row keeps another latent of equal magnitude than R1 demands.
+- *wrong*: everything else.
 """
 
 from __future__ import annotations
@@ -28,26 +31,27 @@ from compressae_ref.verify.diagnose import broken_rule
 from compressae_ref.verify.mistakes import cause, exact_pre
 
 ROWS_KEPT = 1000
-"""Rows that are not equal and are written down one by one."""
+"""Number of differing rows that a report lists one by one."""
 
 
 @dataclass
 class Row:
-    """A row that is not equal to the reference's."""
+    """A row that differs from the reference."""
 
     row: int
     kind: str
     """rounding, tie or wrong"""
     value_error: float
-    """largest distance of a stored value from its pre-activation"""
+    """largest absolute difference between a stored value and its pre-activation"""
     selection_error: float
-    """by how much the largest magnitude left out exceeds the smallest one kept; 0 where it does not"""
-    words: str = ""
+    """largest magnitude that is not stored, minus the smallest one that is; at least 0"""
+    reason: str = ""
+    """what is wrong with the row"""
 
 
 @dataclass
 class Audit:
-    """What came out."""
+    """The result of an audit: number of rows of each kind, and the first rows that differ."""
 
     k: int
     rows: int = 0
@@ -59,14 +63,14 @@ class Audit:
     selection_error: float = 0.0
     differing: list[Row] = field(default_factory=list)
     cause: str = ""
-    """what explains the wrong rows, where something known does"""
+    """the known mistake that explains the wrong rows, or an empty string"""
 
     def passed(self, *, strict: bool) -> bool:
-        """No row is wrong; with ``strict`` every row is equal."""
+        """Return True if no row is wrong; with ``strict``, if every row is equal."""
         return self.rows == self.equal if strict else self.wrong == 0
 
     def add(self, row: Row) -> None:
-        """Count a row that is not equal."""
+        """Count a row that differs from the reference."""
         setattr(self, row.kind, getattr(self, row.kind) + 1)
         self.value_error = max(self.value_error, row.value_error)
         self.selection_error = max(self.selection_error, row.selection_error)
@@ -75,13 +79,22 @@ class Audit:
 
 
 def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | None = None) -> Audit:
-    """Hold codes against what the model makes of the embeddings.
+    """Compare stored codes with the codes that the model makes of the embeddings.
+
+    A zero row must have a code of zeros.
+
+    Parameters
+    ----------
+    model : the model of the audited system
+    x : (n, d) embeddings, as an array or any other source of rows
+    codes : the n stored codes
+    backend : name of the backend that encodes, or the backend itself; None: the default
 
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        If codes and embeddings differ in rows, or codes and model in latents or digest; for embeddings that cannot be
-        encoded. A zero row has to have a code of zeros.
+        If codes and embeddings differ in their number of rows, if codes and model differ in their number of latents or
+        in their digest, or if the embeddings cannot be encoded.
     """
     source, kernels = as_source(x), get_backend(backend)
     model.check_codes(codes)
@@ -107,17 +120,17 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
 
 
 def rounding_bounds(model: Model) -> Floats:
-    """(h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): how far rounding, in any order of sums, moves a pre-activation."""
+    """Return (h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): a bound on the rounding error of a pre-activation, in any order of sums."""
     W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
     relative = gamma(2 * len(W_enc) + 16, model.params.dtype)
     with np.errstate(over="ignore"):
         bounds: Floats = relative * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
-    reject(~np.isfinite(bounds), "expected weights whose squares can be added up, got an infinite sum", "model")
+    reject(~np.isfinite(bounds), "expected weights whose squares have a finite sum, got an infinite sum", "model")
     return bounds
 
 
 def _same_rows(a: Codes, b: Codes) -> NDArray[np.bool_]:
-    """Whether rows store the same values that are not zero, at the same latents."""
+    """Return for each row whether both codes have the same nonzero values at the same latents."""
     if len(a) == 0:
         return np.zeros(0, np.bool_)
     same: NDArray[np.bool_] = (a.to_dense() == b.to_dense()).all(axis=1)
@@ -125,7 +138,7 @@ def _same_rows(a: Codes, b: Codes) -> NDArray[np.bool_]:
 
 
 def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) -> Iterator[Row]:
-    """What is different about rows that differ, numbered from 0."""
+    """Yield a `Row` for each of these differing rows, numbered from 0."""
     if len(x) == 0:
         return
     zero = ~x.any(axis=1, keepdims=True)
@@ -138,7 +151,7 @@ def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) 
 
 
 def _row(number: int, exact: Floats, pre: Floats, right: Codes, stored: Codes, bounds: Floats) -> Row:
-    """One row: ``exact`` are its pre-activations in float64, ``pre`` those of the reference."""
+    """Classify one row: ``exact`` are its pre-activations in float64, ``pre`` those of the reference."""
     indices, values = stored.indices[0], stored.values[0]
     kept, magnitude = indices[values != 0], np.abs(exact)
     errors = np.abs(values - exact[indices])[values != 0]
@@ -150,21 +163,21 @@ def _row(number: int, exact: Floats, pre: Floats, right: Codes, stored: Codes, b
     least = (magnitude + bounds)[kept].min(initial=np.inf) if full else 0.0
     measured = float(errors.max(initial=0)), float(selection_error)
     if (errors > bounds[kept]).any() or ((magnitude - bounds)[left_out] > least).any():
-        return Row(number, "wrong", *measured, _words(pre, right, stored, len(kept)))
+        return Row(number, "wrong", *measured, _reason(pre, right, stored, len(kept)))
     return Row(number, "tie" if _is_tie(pre, kept, right, values[values != 0]) else "rounding", *measured)
 
 
-def _words(pre: Floats, right: Codes, stored: Codes, stores: int) -> str:
-    """What is wrong with a row, in words; entries of zero may have been filled in when it was read."""
+def _reason(pre: Floats, right: Codes, stored: Codes, n_nonzero: int) -> str:
+    """Return what is wrong with a row; its zeros may be padding that was added when the codes were read."""
     if not pre.any():
-        return "is the code of a zero row, and is not zero (R4)"
-    if stores < stored.k and (right.values != 0).sum() > stores:
-        return f"stores {stores} entries that are not zero, not k = {stored.k} (R2)"
+        return "is not zero, but belongs to a zero row (R4)"
+    if n_nonzero < stored.k and (right.values != 0).sum() > n_nonzero:
+        return f"stores {n_nonzero} nonzero entries instead of k = {stored.k} (R2)"
     return broken_rule(pre, right.indices[0], right.values[0], stored.indices[0], stored.values[0])
 
 
 def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) -> bool:
-    """Whether all that differs is which latents of one magnitude, in the reference's bits, were kept."""
+    """Return True if the rows differ only in latents to which the reference gives one and the same magnitude."""
     exchanged = np.setxor1d(kept, right.indices[0][right.values[0] != 0])
     return len(exchanged) > 0 and bool(np.ptp(np.abs(pre[exchanged])) == 0) and bool((values == pre[kept]).all())
 
@@ -173,28 +186,26 @@ def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) 
 
 
 def as_json(result: Audit, *, strict: bool) -> dict[str, Any]:
-    """All of it for machines."""
+    """Return the whole result as a JSON object."""
     return {"passed": result.passed(strict=strict), "strict": strict, **asdict(result)}
 
 
 def as_text(result: Audit, *, strict: bool) -> str:
-    """The same to read."""
+    """Return the result as text for people."""
     lines = [
         f"{result.rows} rows, k {result.k}",
         f"  {result.equal:10} equal, to the bit",
-        f"  {result.rounding:10} off by rounding: what sums in another order can give",
-        f"  {result.tie:10} ties: of equal magnitudes another was kept than R1 says",
+        f"  {result.rounding:10} rounding: sums in another order can differ by as much",
+        f"  {result.tie:10} ties: among equal magnitudes the lower index was not kept (R1)",
         f"  {result.wrong:10} wrong",
     ]
     shown = [row for row in result.differing if row.kind == "wrong"][:5]
     for row in shown:
-        lines.append(f"    row {row.row} {row.words}")
-        lines.append(f"      values off by up to {row.value_error:.2e}, selection by {row.selection_error:.2e}")
+        lines.append(f"    row {row.row} {row.reason}")
+        lines.append(f"      largest error of a value {row.value_error:.2e}, of a selection {row.selection_error:.2e}")
     if result.cause:
         lines.append(f"    {result.cause}")
     if result.equal < result.rows:
-        lines.append(
-            f"largest difference of a value {result.value_error:.2e}, of a selection {result.selection_error:.2e}"
-        )
+        lines.append(f"largest error of a value {result.value_error:.2e}, of a selection {result.selection_error:.2e}")
     lines.append(f"{'passes' if result.passed(strict=strict) else 'does not pass'}{', strictly' if strict else ''}")
     return "\n".join(lines)

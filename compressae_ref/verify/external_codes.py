@@ -1,4 +1,4 @@
-"""Codes that some other system stored, in whatever form it stores them."""
+"""Load codes that another system stored, in any supported format."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ from compressae_ref.files.npz import READ_ERRORS
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
 LISTED = ("csr", "parquet", "arrow", "jsonl")
-"""Formats in which rows need not have k entries."""
+"""Formats in which rows may have fewer than k entries."""
 
 
 def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None) -> Codes:
-    """Codes from a file of codes in any format that is known here, or from a dense ``.npy`` (n, h).
+    """Load codes from a codes file, from any other supported format of sparse codes, or from a dense ``.npy`` (n, h).
+
+    Parameters
+    ----------
+    path : the file or folder
+    k : number of entries per row of the result; None: the longest row decides
+    n_latents : h, for formats that do not store it
 
     Raises
     ------
     FormatError, ShapeError, DomainError
-        Naming the file; OSError if it is not there.
+        If the file has no codes; the error names the file.
+    OSError
+        If the file cannot be read.
     """
     try:
         if not is_parts(path) and is_ours(path):

@@ -1,4 +1,4 @@
-"""Is an answer right? To the bit, or within a test's bound for sums in another order; and if not, why not."""
+"""Judge answers: bit-exact, within a test's bound for other orders of sums, or wrong; and explain what is wrong."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from compressae_ref.backends import get_backend
 from compressae_ref.reference import unit_rows
 from compressae_ref.verify.diagnose import broken_rule, shortened
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS, STEP_REQUIRED
-from compressae_ref.verify.self_test import answer as own_answer
-from compressae_ref.verify.vectors import Test, Values
+from compressae_ref.verify.self_test import answer as package_answer
+from compressae_ref.verify.vectors import Test, Values, described
 
 
 class Verdict(NamedTuple):
-    """What became of one test."""
+    """The result of one test."""
 
     passed: bool
-    bits: bool
+    bit_exact: bool
     """whether every output has the expected bits"""
-    words: str
-    """what is wrong, or right but for the bits, in one line"""
+    reason: str
+    """what differs, in one line; empty if nothing does"""
 
 
 LOSSES = ("loss", "loss_k", "loss_aux")
-"""Outputs that nobody is asked for the bits of: the order of these means is free (E13)."""
+"""Outputs that are never compared bit for bit: the summation order of these means is unspecified (E13)."""
 
 
 def judge(test: Test, answer: dict[str, Any]) -> Verdict:
-    """Compare an answer (arrays decoded) with what the test expects."""
+    """Compare an answer, whose arrays are decoded, with the outputs or the error that the test expects."""
     with np.errstate(all="ignore"):
         return _judge(test, answer)
 
@@ -42,9 +42,9 @@ def _judge(test: Test, answer: dict[str, Any]) -> Verdict:
         return Verdict(False, False, f"expected {test.error}{_in_row(test.row)}, got outputs")
     outputs = answer["outputs"]
     if test.operation.startswith("write_"):
-        test, outputs, words = _read_back(test, outputs)
-        if words:
-            return Verdict(False, False, words)
+        test, outputs, reason = _read_back(test, outputs)
+        if reason:
+            return Verdict(False, False, reason)
     return _judge_outputs(test, outputs)
 
 
@@ -60,43 +60,43 @@ def _in_row(row: int | None) -> str:
 
 
 def _read_back(test: Test, outputs: Values) -> tuple[Test, Values, str]:
-    """What a file that a program wrote holds, beside what it was given to write."""
+    """Read the file that a program wrote; return a test that expects the inputs, the content, and what is wrong."""
     file = outputs.get("file")
     if not isinstance(file, np.ndarray) or file.dtype != np.uint8:
-        return test, {}, "expected a file as U8, got none"
-    read = own_answer(test.operation.replace("write_", "read_"), {"file": file}, get_backend("numpy"))
-    if "error" in read:
-        return test, {}, "wrote a file that is not one by file-format.md (R12)"
+        return test, {}, f"expected the output 'file' as U8 [b], got {described(file)}"
+    content = package_answer(test.operation.replace("write_", "read_"), {"file": file}, get_backend("numpy"))
+    if "error" in content:
+        return test, {}, f"expected a file that follows file-format.md (R12), got {content['error']} when it was read"
     given = Test(test.id, test.operation, test.flags, test.comment, {}, test.inputs)
-    return given, {name: read["outputs"][name] for name in test.inputs}, ""
+    return given, {name: content["outputs"][name] for name in test.inputs}, ""
 
 
 def _judge_outputs(test: Test, outputs: Values) -> Verdict:
     missing = [name for name in required_outputs(test) if name not in outputs]
     if missing:
-        return Verdict(False, False, f"expected an output {missing[0]}, got none")
-    bits, first = True, ""
+        got = f"only {shortened(sorted(outputs))}" if outputs else "no outputs"
+        return Verdict(False, False, f"expected an output {missing[0]}, got {got}")
+    bit_exact, first = True, ""
     for name in sorted(set(outputs) & set(test.outputs), key=_place(test)):
-        same, words = _compare(test.outputs[name], outputs[name], test.bounds.get(name))
-        if words:
-            return Verdict(False, False, _explained(test, name, outputs, words))
-        if not same and bits and name.split(".")[-1] not in LOSSES:
-            bits, first = (
-                False,
-                f"{name}: within the bound, and not the bits of the stated order: {_told(test, name, outputs)}",
-            )
-    return Verdict(True, bits, first)
+        same, reason = _compare(test.outputs[name], outputs[name], test.bounds.get(name))
+        if reason:
+            return Verdict(False, False, _explained(test, name, outputs, reason))
+        if not same and bit_exact and name.split(".")[-1] not in LOSSES:
+            difference = _compare(test.outputs[name], outputs[name], None)[1]
+            bit_exact = False
+            first = f"{name}: within the bound, but not the bits of the stated order of sums: {difference}"
+    return Verdict(True, bit_exact, first)
 
 
 def required_outputs(test: Test) -> list[str]:
-    """What an answer must hold; the intermediate values of training need not be given."""
+    """Return the outputs that an answer must have; the intermediate values of training are optional."""
     if test.operation != "train_steps":
         return list(test.outputs)
     return [name for name in test.outputs if name.split(".")[1] in STEP_REQUIRED]
 
 
 def _place(test: Test) -> Any:
-    """The order in which outputs arise, so that the first that differs is the cause of the others."""
+    """Return a sort key for the order of computation: the first output that differs causes the later differences."""
     if test.operation == "train_steps":
         order = {name: place for place, name in enumerate(STEP_OUTPUTS)}
         return lambda name: (int(name.split(".")[0]), order[name.split(".")[1]])
@@ -104,13 +104,12 @@ def _place(test: Test) -> Any:
 
 
 def _compare(expected: Any, got: Any, bound: float | None) -> tuple[bool, str]:
-    """Whether the bits are the same; and what is wrong, if it is wrong."""
+    """Return whether the bits are equal, and what is wrong: an empty string for equal bits or within the bound."""
     if not isinstance(expected, np.ndarray):
         same = type(expected) is type(got) and expected == got
-        return same, "" if same else f"expected {expected!r}, got {got!r}"
+        return same, "" if same else f"expected {described(expected)}, got {described(got)}"
     if not isinstance(got, np.ndarray) or (got.dtype, got.shape) != (expected.dtype, expected.shape):
-        found = f"{got.dtype} {got.shape}" if isinstance(got, np.ndarray) else repr(got)
-        return False, f"expected {expected.dtype} {expected.shape}, got {found}"
+        return False, f"expected {described(expected)}, got {described(got)}"
     if expected.tobytes() == got.tobytes():
         return True, ""
     if bound is None:
@@ -120,12 +119,7 @@ def _compare(expected: Any, got: Any, bound: float | None) -> tuple[bool, str]:
     if not wrong.any():
         return False, ""
     at = _first(wrong)
-    return False, f"expected {expected[at]!s}, got {got[at]!s} at {_shown(at)}, more than {bound:.2g} apart"
-
-
-def _told(test: Test, name: str, outputs: Values) -> str:
-    """What was expected and what came, at the first place where bits differ."""
-    return _compare(test.outputs[name], outputs[name], None)[1]
+    return False, f"expected {expected[at]!s} ± {bound:.2g}, got {got[at]!s} at {_shown(at)}"
 
 
 def _as_bits(array: NDArray[Any]) -> NDArray[Any]:
@@ -140,34 +134,34 @@ def _shown(at: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, at))}]"
 
 
-def _explained(test: Test, name: str, outputs: Values, words: str) -> str:
-    """The same in terms of the rules, where the output is a selection."""
-    said = f"{name}: {words}"
+def _explained(test: Test, name: str, outputs: Values, reason: str) -> str:
+    """Return what is wrong with an output: the broken rule for a selection, the step for training."""
+    named = f"{name}: {reason}"
     if test.operation == "train_steps":
         step, which = name.split(".")
-        return f"step {step}, first difference in {which}: {words}"
+        return f"step {step}, first difference in {which}: {reason}"
     if name.split("_")[0] not in ("indices", "values") or "pre" not in (selected := selected_from(test)):
-        return said
+        return named
     suffix = name.removeprefix("indices").removeprefix("values")
     codes: list[Any] = [outputs.get(f"{part}{suffix}") for part in ("indices", "values")]
     expected = [test.outputs[f"{part}{suffix}"] for part in ("indices", "values")]
-    if any(not _alike(*pair) for pair in zip(codes, expected, strict=True)) or suffix == "_rest":
-        return said
+    if any(not _has_rows(*pair) for pair in zip(codes, expected, strict=True)) or suffix == "_rest":
+        return named
     for row, pre in enumerate(selected["pre"]):
         if row < min(map(len, codes)) and (
             rule := broken_rule(pre, expected[0][row], expected[1][row], codes[0][row], codes[1][row])
         ):
             return f"row {row} {rule}"
-    return said
+    return named
 
 
-def _alike(got: Any, expected: NDArray[Any]) -> bool:
-    """Whether an array can be looked at row by row: its numbers of rows and of columns may be wrong."""
+def _has_rows(got: Any, expected: NDArray[Any]) -> bool:
+    """Return True if arrays can be compared row by row, even if their numbers of rows or columns differ."""
     return isinstance(got, np.ndarray) and (got.ndim, got.dtype) == (2, expected.dtype)
 
 
 def selected_from(test: Test) -> Values:
-    """The pre-activations, or the values over all latents, that a test selects from, as ``pre`` (n, h); or nothing."""
+    """Return the input of a test's selection as ``pre`` (n, h), pre-activations or dense values; {} if it has none."""
     inputs = test.inputs
     if test.operation == "abs_topk":
         return {"pre": inputs["pre"]}
@@ -182,7 +176,7 @@ def selected_from(test: Test) -> Values:
 
 
 def checked_answer(test: Test, answer: dict[str, Any]) -> str:
-    """What is wrong with the form of an answer: outputs that nobody asked for."""
+    """Return what is wrong with the names of an answer's outputs, or an empty string."""
     known = set(test.outputs) | set(OPERATIONS[test.operation].outputs)
     unknown = [name for name in answer.get("outputs", {}) if name not in known]
-    return f"expected outputs {shortened(sorted(known))}, got {unknown[0][:40]!r}, too" if unknown else ""
+    return f"expected only outputs {shortened(sorted(known))}, got also {unknown[0][:40]!r}" if unknown else ""

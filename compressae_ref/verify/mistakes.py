@@ -1,4 +1,4 @@
-"""What is known to go wrong in encoders, and what it makes of rows: so that wrong codes can be explained."""
+"""Known mistakes of encoders, and the codes that each of them produces: they explain wrong codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compressae_ref.reference import unit_rows
 
 
 def cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
-    """The mistake that explains nine in ten of the wrong rows, if one does."""
+    """Return a sentence about the mistake that explains at least 90% of the wrong rows, or an empty string."""
     if not wrong:
         return ""
     x, stored = np.stack([row for row, _ in wrong]), Codes.concatenate([code for _, code in wrong])
@@ -24,7 +24,7 @@ def cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
             made = mistake(model, x.astype(np.float64), stored.k)
         explained = _close(made, dense).sum()
         if explained >= 0.9 * len(wrong):
-            return f"{explained} of {len(wrong)} wrong rows looked at are what comes of it if {what}"
+            return f"{explained} of the {len(wrong)} wrong rows examined are as expected if {what}"
     return ""
 
 
@@ -35,7 +35,7 @@ def _close(made: Floats, dense: Floats) -> NDArray[np.bool_]:
 
 
 def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) -> Floats:
-    """Pre-activations in float64, or without making unit rows, or without the bias. (n, d) → (n, h)."""
+    """Return the pre-activations in float64, optionally without unit rows or without the bias. (n, d) → (n, h)."""
     params = model.params
     rows = unit_rows(x, np.float64) if unit else x
     pre: Floats = rows @ params.W_enc.astype(np.float64) + (params.b_enc if bias else 0)
@@ -43,7 +43,7 @@ def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) 
 
 
 def _selected(pre: Floats, k: int, by: Floats | None = None) -> Floats:
-    """``pre`` where ``by`` (the magnitude, if it is not given) is among the k largest, zero elsewhere."""
+    """Keep the entries of ``pre`` where ``by`` (default: its magnitude) is among the k largest, and zero the rest."""
     order = np.argsort(-(np.abs(pre) if by is None else by), axis=1, kind="stable")[:, :k]
     dense = np.zeros_like(pre)
     np.put_along_axis(dense, order, np.take_along_axis(pre, order, axis=1), axis=1)
@@ -54,12 +54,12 @@ def _by_value(pre: Floats, k: int) -> Floats:
     return _selected(pre, k, by=pre)
 
 
-def _in_units(dense: Floats) -> Floats:
+def _unit_codes(dense: Floats) -> Floats:
     unit: Floats = dense / np.linalg.norm(dense, axis=1, keepdims=True)
     return unit
 
 
-def _in_half(dense: Floats) -> Floats:
+def _as_float16(dense: Floats) -> Floats:
     return dense.astype(np.float16).astype(np.float64)
 
 
@@ -70,7 +70,7 @@ MISTAKES: dict[str, Mistake] = {
     "values lose their sign (E5)": lambda m, x, k: np.abs(_selected(exact_pre(m, x), k)),
     "the bias is left out (E4)": lambda m, x, k: _selected(exact_pre(m, x, bias=False), k),
     "rows are not made unit rows (E3)": lambda m, x, k: _selected(exact_pre(m, x, unit=False), k),
-    "codes are divided by their norm (E5)": lambda m, x, k: _in_units(_selected(exact_pre(m, x), k)),
-    "values are rounded to float16 (R11)": lambda m, x, k: _in_half(_selected(exact_pre(m, x), k)),
+    "codes are divided by their norm (E5)": lambda m, x, k: _unit_codes(_selected(exact_pre(m, x), k)),
+    "values are rounded to float16 (R11)": lambda m, x, k: _as_float16(_selected(exact_pre(m, x), k)),
 }
-"""Mistakes that are known from real encoders, and the dense codes that they make of rows."""
+"""Mistakes seen in real encoders; each function returns the dense codes (n, h) that its mistake produces."""

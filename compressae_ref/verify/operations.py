@@ -1,7 +1,7 @@
-"""What a program can be asked: every operation with its level, its section, and names and shapes of inputs and outputs.
+"""The operations of the protocol: level, section, and the names, dtypes and shapes of inputs and outputs.
 
-One letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries, m of
-them before a selection and e after it, q queries, r results, s steps, b bytes, i entries of any array.
+Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
+m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, i entries of an array.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ LEVELS = {
     "L2": "retrieval in each space",
     "L3": "training and writing files",
 }
-"""Each level takes in the ones before it."""
+"""The levels of conformance; each one includes the levels before it."""
 
 EXTENSIONS = {
     "refine": "refined codes",
     "packed": "packed codes",
     "expanded": "retrieval with sparse queries of m entries",
 }
-"""What an implementation may have or not, at any level from L1."""
+"""Optional parts of an implementation, at any level from L1."""
 
 PARTS = LEVELS | EXTENSIONS
-"""All that can be asked for."""
+"""All levels and extensions."""
 
 REFERENCE = "reference"
-"""The name of `compressae_ref.reference` where a backend is chosen to be judged."""
+"""The value of ``--backend`` that stands for `compressae_ref.reference`."""
 
 IN_REFERENCE = (*LEVELS, "expanded")
-"""What the reference file has: it stores and packs nothing, and refines no codes."""
+"""The parts that the reference file implements: it has no file formats, and no refined or packed codes."""
 
 F = "F32|F64"
-"""Floats in the precision of the test."""
+"""Dtype of floats: the precision depends on the test."""
 
 
 class Operation(NamedTuple):
-    """One thing to ask; ``level`` is one of PARTS.
+    """One operation; ``level`` is one of PARTS.
 
-    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (or null) or to ``dtype (sizes)``.
+    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (string or null) or ``dtype (sizes)``.
     """
 
     level: str
@@ -247,7 +247,7 @@ STEP_OUTPUTS = {
     "W_dec_stepped": _MODEL["W_dec"],
     "W_dec": _MODEL["W_dec"],
 }
-"""Every intermediate value of a training step, in the order in which they arise."""
+"""Every intermediate value of a training step, in the order of computation."""
 
 STEP_REQUIRED = ("loss", "W_enc", "b_enc", "W_dec")
-"""The outputs of a step that every program has to give."""
+"""The outputs of a training step that every program must return."""

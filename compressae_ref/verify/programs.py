@@ -1,6 +1,6 @@
-"""How an implementation is asked: one request and one answer a line, as JSON; or all of them from files.
+"""Send requests to an implementation and read its answers: one JSON object per line, through pipes or files.
 
-``spec/vectors/README.md`` states the protocol for whoever writes a program.
+``spec/vectors/README.md`` specifies the protocol.
 """
 
 from __future__ import annotations
@@ -17,52 +17,54 @@ from pathlib import Path
 from typing import Any
 
 from compressae_ref.backends import Backend
-from compressae_ref.errors import BackendError, CompressaeError, FormatError
+from compressae_ref.errors import BackendError, CompressaeError, FormatError, reason
 from compressae_ref.files.npz import PathLike, replacing
 from compressae_ref.verify import self_test
-from compressae_ref.verify.vectors import Test, compact, values_from_json, values_to_json
+from compressae_ref.verify.vectors import Test, compact, described, values_from_json, values_to_json
 
 UNREAD = 16
-"""Lines of a program that may wait to be looked at."""
+"""Number of lines that are read ahead from a program."""
 
 LONGEST = 2**28
-"""Characters of a line of a program that are read at once."""
+"""Number of characters of a line that are read at once."""
 
 PATIENCE = 3
-"""How often in a row a program may give no answer in time, before it is asked no more."""
+"""Number of consecutive timeouts after which a program gets no more requests."""
 
 Ask = Callable[[Test], dict[str, Any]]
-"""Gives the answer to a test: ``{"outputs": …}``, ``{"error": …}``, ``{"unsupported": …}`` or ``{"failed": words}``."""
+"""Answers a test: ``{"outputs": …}``, ``{"error": …}``, ``{"unsupported": …}``, or ``{"failed": reason}``."""
 
 
 def request(test: Test) -> str:
-    """The question, as one line of JSON."""
+    """Return the request of a test as one line of JSON."""
     return compact({"id": test.id, "operation": test.operation, "inputs": values_to_json(test.inputs)})
 
 
 def decoded(line: str, test: Test) -> dict[str, Any]:
-    """An answer with its arrays decoded; ``{"failed": …}`` for a line that is not an answer to the test."""
+    """Decode an answer and its arrays; return ``{"failed": reason}`` for a line that does not answer the test."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
-        return {"failed": f"expected an answer as one line of JSON, got {line.strip()[:60]!r}"}
-    if not isinstance(answer, dict) or answer.get("id") != test.id:
-        got = answer.get("id") if isinstance(answer, dict) else answer
-        return {"failed": f"expected an answer with the id {test.id!r}, got {str(got)[:60]!r}"}
+        got = f"{line.strip()[:60]!r}; standard output is for answers only"
+        return {"failed": f"expected an answer as one line of JSON, got {got}"}
+    if not isinstance(answer, dict):
+        return {"failed": f"expected an answer as a JSON object, got {described(answer)}"}
+    if answer.get("id") != test.id:
+        return {"failed": f"expected an answer with the id {test.id!r}, got {str(answer.get('id'))[:60]!r}"}
     kinds = set(answer) & {"outputs", "error", "unsupported"}
     if len(kinds) != 1 or set(answer) - {"id", "outputs", "error", "row", "unsupported", "message"}:
-        got = ", ".join(sorted(set(answer) - {"id"})) or "nothing"
-        return {"failed": f"expected outputs, error or unsupported, got {got}"}
+        got = ", ".join(sorted(set(answer) - {"id"})) or "only an id"
+        return {"failed": f"expected one of outputs, error and unsupported, got {got}"}
     if "outputs" in answer:
         return _with_arrays(answer)
     if "error" in answer and not (isinstance(answer["error"], str) and answer["error"].isidentifier()):
-        return {"failed": f"expected the name of an error, got {str(answer['error'])[:60]!r}"}
+        return {"failed": f"expected the name of an error, got {described(answer['error'])}"}
     return answer
 
 
 def _with_arrays(answer: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(answer["outputs"], dict):
-        return {"failed": "expected outputs by name, got something else"}
+        return {"failed": f"expected outputs as a JSON object, got {described(answer['outputs'])}"}
     try:
         return {"outputs": values_from_json(answer["outputs"])}
     except CompressaeError as error:
@@ -70,25 +72,25 @@ def _with_arrays(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_package(backend: Backend) -> Ask:
-    """The package itself."""
+    """Return a function that answers with this package, on a backend."""
     return lambda test: self_test.answer(test.operation, test.inputs, backend)
 
 
 def ask_reference() -> Ask:
-    """The reference file."""
+    """Return a function that answers with the reference file, `compressae_ref.reference`."""
     from compressae_ref.verify import reference_answers
 
     return lambda test: reference_answers.answer(test.operation, test.inputs)
 
 
 class Program:
-    """A program that answers on its standard output; it is started again when it ends or does not answer in time."""
+    """A program that answers on its standard output; it is restarted if it ends or does not answer in time."""
 
     def __init__(self, command: str, timeout: float) -> None:
         try:
             self.command, self.timeout = shlex.split(command), timeout
         except ValueError as error:
-            raise BackendError(f"expected a program to start, got {command!r}: {error}", argument="verify") from error
+            raise _not_started(command, reason(error)) from error
         self.process: subprocess.Popen[str] | None = None
         self.silences = 0
         self.lines: queue.Queue[str] = queue.Queue(UNREAD)
@@ -102,13 +104,13 @@ class Program:
         self._stop()
 
     def __call__(self, test: Test) -> dict[str, Any]:
-        """Ask it one thing; not any more when it has been silent for too often."""
+        """Send one request and wait for its answer; after `PATIENCE` consecutive timeouts, send nothing."""
         if self.silences == PATIENCE:
-            return {"failed": f"not asked: the program did not answer {PATIENCE} times in a row"}
+            return {"failed": f"request not sent: the program did not answer {PATIENCE} requests in a row"}
         process = self.process
         if process is None or process.poll() is not None:
             process = self._start()
-        # From a thread: a program that does not read its input must not hold up the clock.
+        # A thread writes: if the program does not read its input, writing blocks, and the timeout must still count.
         threading.Thread(target=_write, args=(process.stdin, request(test)), daemon=True).start()
         try:
             line = self.lines.get(timeout=self.timeout)
@@ -117,7 +119,7 @@ class Program:
             self.silences += 1
             return {"failed": f"no answer within {self.timeout:g} s"}
         self.silences = 0
-        return decoded(line, test) if line else {"failed": f"the program ended{self._how()}"}
+        return decoded(line, test) if line else {"failed": f"the program {self._ending()}"}
 
     def _start(self) -> subprocess.Popen[str]:
         self._stop()
@@ -125,10 +127,8 @@ class Program:
         try:
             process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
         except (OSError, IndexError) as error:
-            reason = getattr(error, "strerror", None) or "no command"
-            raise BackendError(
-                f"expected a program to start, got {' '.join(self.command)!r}: {reason}", argument="verify"
-            ) from error
+            why = getattr(error, "strerror", None) or "empty command"
+            raise _not_started(" ".join(self.command), why) from error
         self.lines, self.stopped = queue.Queue(UNREAD), threading.Event()
         reading = (process.stdout, self.lines, self.stopped)
         threading.Thread(target=_read, args=reading, daemon=True).start()
@@ -136,14 +136,14 @@ class Program:
         return process
 
     def _stop(self, patience: float = 2) -> None:
-        """Close its input, which should end it, and wait for so many seconds before it is killed."""
+        """Close the program's input, which should end it, and kill it after ``patience`` seconds."""
         process, self.process = self.process, None
         self.stopped.set()
         if process is None:
             return
         if not patience:
             process.kill()
-        with suppress(OSError, ValueError):  # it may have gone already
+        with suppress(OSError, ValueError):  # the program may have ended already
             assert process.stdin is not None
             process.stdin.close()
         try:
@@ -152,25 +152,31 @@ class Program:
             process.kill()
             process.wait()
 
-    def _how(self) -> str:
+    def _ending(self) -> str:
+        """Return how the program ended, after its output ended."""
         assert self.process is not None
         try:
             code = self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self._stop()
-            return " its output"
-        return f" with exit code {code}" if code >= 0 else f" by signal {-code}"
+            return "closed its output"
+        return f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+
+
+def _not_started(command: str, why: str) -> BackendError:
+    message = f"expected a program that can be started, got {command!r} ({why})"
+    return BackendError(message, argument="verify")
 
 
 def _write(stream: Any, line: str) -> None:
-    """Hand over a request; if the program has gone, the end of its output will say so."""
+    """Write a request. Errors are ignored: if the program has ended, the end of its output is reported."""
     with suppress(OSError, ValueError):
         stream.write(line + "\n")
         stream.flush()
 
 
 def _read(stream: Any, lines: queue.Queue[str], stopped: threading.Event) -> None:
-    """Hand on every line, and an empty one at the end; wait where nobody takes them."""
+    """Put every line into the queue, and an empty one at the end; wait while the queue is full."""
     with suppress(OSError, ValueError), stream:
         while line := stream.readline(LONGEST):
             if not _put(lines, line, stopped):
@@ -187,7 +193,7 @@ def _put(lines: queue.Queue[str], line: str, stopped: threading.Event) -> bool:
 
 
 def write_requests(path: PathLike, tests: Iterable[Test]) -> int:
-    """Write all questions to a file, one a line; returns how many."""
+    """Write all requests to a file, one per line; return their number."""
     count = 0
     with replacing(path) as file:
         for count, test in enumerate(tests, start=1):  # noqa: B007  the count is the result
@@ -196,19 +202,19 @@ def write_requests(path: PathLike, tests: Iterable[Test]) -> int:
 
 
 def ask_file(path: PathLike) -> Ask:
-    """Answers that a program wrote to a file, in any order.
+    """Return a function that answers from a file: one answer per line, in any order.
 
     Raises
     ------
     FormatError
-        For a line that is not a JSON object with an id, naming the line.
+        If a line is not a JSON object with an id, or if an id occurs twice. The error names the line, from 1.
     """
     places: dict[str, tuple[int, int]] = {}
     with Path(path).open("rb") as file:
         start = 0
         for number, line in enumerate(file, start=1):
             if line.strip() and (name := _id_of(path, number, line)) in places:
-                raise FormatError(f"expected one answer to {name[:40]!r}, got another in line {number}", path=path)
+                raise FormatError(f"expected one answer to {name[:40]!r}, got a second one in line {number}", path=path)
             if line.strip():
                 places[name] = (start, len(line))
             start += len(line)
@@ -225,10 +231,13 @@ def ask_file(path: PathLike) -> Ask:
 
 
 def _id_of(path: PathLike, number: int, line: bytes) -> str:
+    """Return the id of the answer in a line."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected an answer as JSON in line {number}, got something else", path=path) from error
+        got = repr(line.strip()[:60].decode("utf-8", "replace"))
+        raise FormatError(f"expected an answer as JSON in line {number}, got {got}", path=path) from error
     if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
-        raise FormatError(f"expected an object with an id in line {number}, got something else", path=path)
+        message = f"expected a JSON object with a string as id in line {number}, got {described(answer)}"
+        raise FormatError(message, path=path)
     return str(answer["id"])

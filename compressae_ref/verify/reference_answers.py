@@ -1,7 +1,7 @@
-"""The answers of the reference file to the operations of `verify`: what it computes is held against the test vectors.
+"""Answer the operations of `verify` with the reference file, so that the test vectors check its results.
 
-Inputs are checked here, because `compressae_ref.reference` trusts them. It has no files and no extensions: files are
-read and written by the package, and refined and packed codes are not asked for.
+Inputs are checked here, because `compressae_ref.reference` trusts them. The reference file has no file formats and no
+extensions: the package reads and writes files, and there are no requests for refined and packed codes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from compressae_ref.verify import self_test
 from compressae_ref.verify.vectors import Values
 
 NAMES = ("W_enc", "b_enc", "W_dec")
+"""Names of the model's arrays, in the order of the reference file."""
 
 
 def answer(operation: str, inputs: Values) -> dict[str, Any]:
-    """``{"outputs": …}``, or ``{"error": …}`` with the row if the error has one."""
+    """Return ``{"outputs": …}``, or ``{"error": …}`` with the row if the error names one."""
     if operation not in ANSWERS:
         return self_test.answer(operation, inputs, get_backend("numpy"))
     with np.errstate(all="ignore"):
@@ -154,8 +155,8 @@ def _train_steps(
 
 
 ANSWERS: dict[str, Callable[..., Values]] = {
-    name.removeprefix("_"): each
-    for name, each in list(globals().items())
+    name.removeprefix("_"): function
+    for name, function in list(globals().items())
     if name in {f"_{operation}" for operation in self_test.ANSWERS}
 }
-"""The function for each operation that the reference file has; its arguments are the inputs."""
+"""The function for each operation that the reference file has; it takes the inputs as arguments."""

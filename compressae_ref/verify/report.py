@@ -1,4 +1,4 @@
-"""Judge an implementation on all tests of the levels asked for, and tell what came out."""
+"""Judge an implementation on all tests of the requested levels, and report the results."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from compressae_ref.verify import accumulated, self_test
 from compressae_ref.verify.judge import Verdict, checked_answer, judge
 from compressae_ref.verify.operations import EXTENSIONS, LEVELS, OPERATIONS, PARTS
 from compressae_ref.verify.programs import Ask
-from compressae_ref.verify.vectors import SPEC_VERSION, Test, VectorFile, load_folder
+from compressae_ref.verify.vectors import SPEC_VERSION, Test, VectorFile, load_folder, unreadable
 
 SHOWN = 5
-"""Failures of a level that are shown in full."""
+"""Number of failures per level that are printed in full."""
 
 NAMED = 20
-"""Failures of a level that are named at least."""
+"""Number of further failures per level whose ids are printed."""
 
 FEW = 3
-"""Mistakes that a test catches and that are told one by one; of more only the names."""
+"""Number of flags up to which the mistakes of a test are described; above it only their names are printed."""
+
+PROMISE, ONLY_BITS = ": only who promises the same bits", "; this concerns only bit-identical implementations"
+"""The ending of a mistake that changes only bits: as stored in the vectors, which are fixed, and as printed."""
 
 HIGHEST = list(LEVELS)[-1]
-"""The level that takes in all others."""
+"""The level that includes all others."""
 
 ACCUMULATED = "accumulated-"
-"""How the ids of groups of accumulated cases begin."""
+"""Prefix of the ids of groups of accumulated cases."""
 
 
 @dataclass
@@ -39,44 +42,44 @@ class Failure:
 
     test: str
     comment: str
-    words: str
+    reason: str
     flags: list[str]
-    """what the test is there to catch, in words"""
+    """descriptions of the mistakes that the test catches"""
 
 
 @dataclass
 class LevelResult:
-    """What came out on one level."""
+    """The result of one level."""
 
     level: str
     tests: int = 0
     passed: int = 0
-    bits: int = 0
+    bit_exact: int = 0
     cases: int = 0
-    """accumulated cases"""
+    """number of accumulated cases"""
     cases_passed: int = 0
     unsupported: list[str] = field(default_factory=list)
-    """operations that the program does not know"""
+    """operations that the program does not support"""
     failures: list[Failure] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
-        """Whether everything was passed."""
+        """Whether all tests and cases are passed."""
         return self.passed == self.tests and self.cases_passed == self.cases
 
     def add(self, test: Test, verdict: Verdict) -> None:
-        """Count one test, or a group of accumulated cases."""
+        """Count one test, or one group of accumulated cases."""
         if test.id.startswith(ACCUMULATED):
             self.cases += accumulated.ROWS
             self.cases_passed += accumulated.ROWS * verdict.passed
         else:
             self.tests += 1
             self.passed += verdict.passed
-            self.bits += verdict.bits
+            self.bit_exact += verdict.bit_exact
 
 
 def levels_up_to(level: str) -> list[str]:
-    """The levels that one takes in; an extension alone; with "all" everything."""
+    """Return a level and all levels before it; an extension alone; for "all", all levels and extensions."""
     if level == "all":
         return list(PARTS)
     if level in EXTENSIONS:
@@ -86,7 +89,15 @@ def levels_up_to(level: str) -> list[str]:
 
 
 class Suite:
-    """The tests of a folder of vectors, and what they say of themselves."""
+    """The tests in a folder of vectors.
+
+    Parameters
+    ----------
+    folder : folder of test vectors
+    cases : number of accumulated cases, one of `accumulated.CASES`
+    without : ("float64",) to skip tests that need float64
+    only : ids of the only tests to run; empty: all tests
+    """
 
     def __init__(self, folder: Path, *, cases: int, without: Sequence[str] = (), only: Sequence[str] = ()) -> None:
         self.folder, self.cases, self.without, self.only = folder, cases, tuple(without), tuple(only)
@@ -94,12 +105,16 @@ class Suite:
         self.digests = _digests(folder / "accumulated.json")
         names = [test.id for file in self.files for test in file.tests]
         if len(set(names)) < len(names):
-            raise FormatError(f"expected one test of each id, got {max(names, key=names.count)} twice", path=folder)
+            raise FormatError(f"expected unique ids of tests, got {max(names, key=names.count)} twice", path=folder)
         if missing := set(OPERATIONS) - {file.operation for file in self.files}:
-            raise FormatError(f"expected tests of every operation, found none of {min(missing)}", path=folder)
+            raise FormatError(
+                f"expected tests of every operation, found no tests of {min(missing)}",
+                path=folder,
+                hint="pass a complete folder of vectors",
+            )
 
     def check_only(self, levels: Sequence[str]) -> None:
-        """Raise where a test that is asked for alone is not one of these levels."""
+        """Raise DomainError if a test of ``only`` is not in these levels."""
         known = {test.id for test in self.tests(levels)} if self.only else set()
         if unknown := [name for name in self.only if name not in known]:
             raise DomainError(
@@ -107,31 +122,32 @@ class Suite:
             )
 
     def tests(self, levels: Iterable[str]) -> Iterator[Test]:
-        """All tests of some levels, the accumulated ones at the end of each."""
+        """Yield all tests of these levels; the accumulated ones come last in each level."""
         for level in levels:
-            for operation in (name for name, each in OPERATIONS.items() if each.level == level):
+            for name in (name for name, operation in OPERATIONS.items() if operation.level == level):
                 for file in self.files:
-                    if file.operation == operation:
-                        yield from (test for test in file.tests if not self._left_out(test))
-            for operation in accumulated.GROUPS:
-                if OPERATIONS[operation].level == level and not self.only:
-                    yield from self._accumulated(operation)
+                    if file.operation == name:
+                        yield from (test for test in file.tests if not self._is_skipped(test))
+            for name in accumulated.GROUPS:
+                if OPERATIONS[name].level == level and not self.only:
+                    yield from self._accumulated(name)
 
     def catches(self, test: Test, bits: bool) -> list[str]:
-        """The mistakes that a test is there to catch, in words: those that only bits show, or the others."""
+        """Describe the mistakes that a test catches: with ``bits``, those that only change bits, else the others."""
         file = next((file for file in self.files if test.id.rpartition("-")[0] == file.name), None)
         if file is None:
             return []
         flags = [name for name in test.flags if (name in file.bits) == bits]
         if len(flags) > FEW:
-            return [f"catches {len(flags)} mistakes: {', '.join(flags)} ({file.name}.json says what they are)"]
-        return [f"{file.why[name]} ({name})" for name in flags]
+            return [f"catches {len(flags)} mistakes: {', '.join(flags)} (described in {file.name}.json)"]
+        ending = ONLY_BITS if bits else ""
+        return [f"{file.why[name].partition(PROMISE)[0]}{ending} ({name})" for name in flags]
 
-    def _left_out(self, test: Test) -> bool:
+    def _is_skipped(self, test: Test) -> bool:
         return ("float64" in self.without and test.needs_float64) or bool(self.only and test.id not in self.only)
 
     def _accumulated(self, operation: str) -> Iterator[Test]:
-        """The cases, and at their end a look at their digest: the reference must be what it was."""
+        """Yield the groups of cases, then check the digest of all answers: the expected outputs are computed here."""
         backend, answers = get_backend("numpy"), hashlib.sha256()
         for group, inputs in enumerate(accumulated.groups(operation, self.cases)):
             outputs = self_test.answer(operation, inputs, backend)["outputs"]
@@ -140,12 +156,13 @@ class Suite:
         expected = self.digests[operation][str(self.cases)]
         if answers.hexdigest() != expected:
             raise FormatError(
-                f"accumulated.json: expected the digest {expected[:12]} of {self.cases} cases of {operation}, "
-                f"got {answers.hexdigest()[:12]} from this installation"
+                f"expected the digest {expected[:12]} of {self.cases} cases of {operation}, "
+                f"got {answers.hexdigest()[:12]} from this installation",
+                path=self.folder / "accumulated.json",
             )
 
     def digest(self) -> str:
-        """SHA-256 over names and bytes of all files of tests: which vectors these are."""
+        """Return the SHA-256 of the names and bytes of all files of tests, which identifies the vectors."""
         sha = hashlib.sha256()
         for path in sorted([*self.folder.glob("*.json"), *self.folder.glob("files/*.npz")]):
             sha.update(path.relative_to(self.folder).as_posix().encode() + b"\n" + path.read_bytes())
@@ -153,85 +170,83 @@ class Suite:
 
 
 def _digests(path: Path) -> dict[str, dict[str, str]]:
-    """The digest of so many cases, for each operation that has accumulated ones."""
+    """Read the digests by operation and number of cases."""
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))["digests"]
         of = accumulated.GROUPS
         return {name: {str(cases): str(digests[name][str(cases)]) for cases in accumulated.CASES} for name in of}
     except (ValueError, LookupError, TypeError) as error:
-        raise FormatError(
-            f"expected digests of {', '.join(accumulated.GROUPS)}, got something else", path=path
-        ) from error
+        raise unreadable(path, f"digests of {' and '.join(accumulated.GROUPS)}", error) from error
 
 
 def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) -> Iterator[LevelResult]:
-    """Ask everything, level by level; with ``bits``, what is within a bound but has other bits is not passed."""
+    """Run all tests, level by level; with ``bits``, an answer passes only if it is bit-exact."""
     for level in levels:
         result = LevelResult(level)
         for test in suite.tests([level]):
             answer = ask(test)
-            verdict, right_but_for_bits = _judged(test, answer, bits)
+            verdict, only_bits_differ = _judged(test, answer, bits)
             result.add(test, verdict)
             if "unsupported" in answer:
                 result.unsupported += [] if test.operation in result.unsupported else [test.operation]
             elif not verdict.passed:
-                why = suite.catches(test, bits=right_but_for_bits)
-                result.failures.append(Failure(test.id, test.comment, verdict.words, why))
+                why = suite.catches(test, bits=only_bits_differ)
+                result.failures.append(Failure(test.id, test.comment, verdict.reason, why))
         yield result
 
 
 def _judged(test: Test, answer: dict[str, Any], bits: bool) -> tuple[Verdict, bool]:
-    """The verdict, and whether only the bits that were demanded are wrong."""
+    """Return the verdict, and whether the answer fails only because ``bits`` demands bit-exact outputs."""
     if "failed" in answer or "unsupported" in answer:
         return Verdict(False, False, str(answer.get("failed", "not supported"))), False
-    if words := checked_answer(test, answer):
-        return Verdict(False, False, words), False
+    if reason := checked_answer(test, answer):
+        return Verdict(False, False, reason), False
     verdict = judge(test, answer)
-    if bits and verdict.passed and not verdict.bits:
-        return Verdict(False, False, verdict.words), True
+    if bits and verdict.passed and not verdict.bit_exact:
+        return Verdict(False, False, verdict.reason), True
     return verdict, False
 
 
 def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
-    """The whole result for machines."""
+    """Return the whole result as a JSON object."""
     levels = {
-        each.level: {
-            "passed": each.full,
-            "tests": each.tests,
-            "tests_passed": each.passed,
-            "tests_to_the_bit": each.bits,
-            "cases": each.cases,
-            "cases_passed": each.cases_passed,
-            "unsupported": each.unsupported,
-            "failures": [vars(failure) for failure in each.failures],
+        result.level: {
+            "passed": result.full,
+            "tests": result.tests,
+            "tests_passed": result.passed,
+            "tests_to_the_bit": result.bit_exact,
+            "cases": result.cases,
+            "cases_passed": result.cases_passed,
+            "unsupported": result.unsupported,
+            "failures": [vars(failure) for failure in result.failures],
         }
-        for each in results
+        for result in results
     }
     return {
         "spec": SPEC_VERSION,
         "vectors": suite.digest(),
         "without": list(suite.without),
         "only": list(suite.only),
-        "passed": all(each.full for each in results),
+        "passed": all(result.full for result in results),
         "levels": levels,
     }
 
 
 def level_text(result: LevelResult) -> str:
-    """One level to read."""
+    """Return the result of one level as text for people."""
     return "\n".join(_level_lines(result))
 
 
 def outcome_text(results: list[LevelResult], suite: Suite) -> str:
-    """The last line: whether the level asked for is passed."""
-    asked = ", ".join(suite.only) or _asked_for([each.level for each in results])
-    left_out = f", without {' and '.join(suite.without)}" if suite.without else ""
-    said = "passes" if all(each.full for each in results) else "does not pass"
-    return f"{said} {asked}{left_out} (specification {SPEC_VERSION}, vectors {suite.digest()[:12]})"
+    """Return the last line of a report: whether the requested level is passed."""
+    requested = ", ".join(suite.only) or _requested([result.level for result in results])
+    without = f", without {' and '.join(suite.without)}" if suite.without else ""
+    outcome = "passes" if all(result.full for result in results) else "does not pass"
+    return f"{outcome} {requested}{without} (specification {SPEC_VERSION}, vectors {suite.digest()[:12]})"
 
 
-def _asked_for(levels: list[str]) -> str:
-    """The highest level, and the extensions."""
+def _requested(levels: list[str]) -> str:
+    """Return the highest level and the extensions."""
     highest = [level for level in levels if level in LEVELS][-1:]
     return ", ".join([*highest, *(level for level in levels if level in EXTENSIONS)])
 
@@ -242,14 +257,14 @@ def _level_lines(result: LevelResult) -> Iterator[str]:
         head += f" and {result.cases_passed:,} of {result.cases:,} cases"
     head += " passed"
     if result.passed:
-        inexact = result.passed - result.bits
-        head += ", to the bit" if not inexact else f", {inexact} within the bound of another order of sums"
+        inexact = result.passed - result.bit_exact
+        head += ", to the bit" if not inexact else f", {inexact} of them within the bounds for other orders of sums"
     yield head
     if result.unsupported:
         yield f"   not supported by the program: {', '.join(result.unsupported)}"
     for failure in result.failures[:SHOWN]:
         yield f"   {failure.test}: {failure.comment}"
-        yield f"      {failure.words}"
+        yield f"      {failure.reason}"
         yield from (f"      this test {why}" for why in failure.flags)
     if more := [failure.test for failure in result.failures[SHOWN:]]:
         yield f"   and {len(more)} more: {', '.join(more[:NAMED])}{', …' if len(more) > NAMED else ''}"

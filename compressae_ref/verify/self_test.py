@@ -1,4 +1,4 @@
-"""The package's own answers to every operation: what `verify` judges when no program is given."""
+"""Answer every operation with this package; `verify` judges these answers if no program is given."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from compressae_ref.verify.vectors import Values
 
 
 def answer(operation: str, inputs: Values, backend: Backend) -> dict[str, Any]:
-    """``{"outputs": …}``, or ``{"error": …}`` with the row if the error names one."""
+    """Return ``{"outputs": …}``, or ``{"error": …}`` with the row if the error names one."""
     try:
         with np.errstate(all="ignore"):
             return {"outputs": ANSWERS[operation](backend, **inputs)}
@@ -40,7 +40,7 @@ def answer(operation: str, inputs: Values, backend: Backend) -> dict[str, Any]:
 
 
 def refusal(error: CompressaeError) -> dict[str, Any]:
-    """An error as an answer: its name, and the row if it has one."""
+    """Return an error as an answer: its name, and its row if it has one."""
     return {"error": type(error).__name__, **({} if error.row is None else {"row": error.row})}
 
 
@@ -49,8 +49,8 @@ def _of(codes: Codes, suffix: str = "") -> Values:
 
 
 def _codes(indices: Any, values: Any, n_latents: int | None = None, model: str | None = None) -> Codes:
-    most = int(indices.max(initial=0)) + 1 if n_latents is None else n_latents
-    return Codes(indices, values, max(most, indices.shape[1]), model)
+    h = int(indices.max(initial=0)) + 1 if n_latents is None else n_latents
+    return Codes(indices, values, max(h, indices.shape[1]), model)
 
 
 def _abs_topk(backend: Backend, pre: Floats, k: int) -> Values:
@@ -62,8 +62,8 @@ def _truncate(backend: Backend, indices: Any, values: Any, k: int) -> Values:
 
 
 def _split_codes(backend: Backend, indices: Any, values: Any, k: int) -> Values:
-    kept, rest = backend.split_codes(_codes(indices, values), k)
-    return _of(kept, "_k") | _of(rest, "_rest")
+    codes_k, codes_rest = backend.split_codes(_codes(indices, values), k)
+    return _of(codes_k, "_k") | _of(codes_rest, "_rest")
 
 
 def _normalize_rows(backend: Backend, x: Floats) -> Values:
@@ -109,10 +109,10 @@ def _search(
 ) -> Values:
     params = None if W_dec is None else Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec)
     items = _codes(indices, values, n_latents, model)
-    whole = None if params is None else Model(params, items.k)
-    index = Index.build(items, space=space, model=whole, backend=backend)
-    asked = queries if queries is not None else _codes(query_indices, query_values, n_latents, query_model)
-    hits = index.search(asked, top)
+    decoder = None if params is None else Model(params, items.k)
+    index = Index.build(items, space=space, model=decoder, backend=backend)
+    query = queries if queries is not None else _codes(query_indices, query_values, n_latents, query_model)
+    hits = index.search(query, top)
     return {"ids": hits.ids, "scores": hits.scores}
 
 
@@ -248,4 +248,4 @@ def _write_model(backend: Backend, W_enc: Floats, b_enc: Floats, W_dec: Floats, 
 
 
 ANSWERS: dict[str, Callable[..., Values]] = {name: globals()[f"_{name}"] for name in OPERATIONS}
-"""The function for each operation; its arguments are the backend and the inputs."""
+"""The function for each operation; it takes the backend and the inputs as arguments."""

@@ -1,4 +1,4 @@
-"""The test vectors: arrays as little-endian hex, files of tests, and where they are."""
+"""Read test vectors: arrays as little-endian hex, files of tests, and their folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import FormatError, format_error
+from compressae_ref.errors import FormatError, format_error, reason
 from compressae_ref.verify.operations import OPERATIONS
 
 SPEC_VERSION = "1.1"
-"""Version of the specification; `spec/CHANGELOG.md` says what changes it."""
+"""Version of the specification; `spec/CHANGELOG.md` lists the changes."""
 
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1"}
-"""Names of dtypes in vectors and in the protocol."""
+"""Dtypes by their name in vectors and in the protocol."""
 
 Values = dict[str, Any]
-"""Inputs or outputs by name: arrays, whole numbers, texts, null."""
+"""Inputs or outputs by name: arrays, integers, strings, or None."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """One question, and what a right answer is."""
+    """One request, and its right answer."""
 
     id: str
     operation: str
@@ -36,28 +36,28 @@ class Test:
     inputs: Values
     outputs: Values = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)
-    """absolute bounds of outputs whose sums may run in another order; the others are compared exactly"""
+    """absolute error bounds of outputs whose sums may run in any order; other outputs are compared bit for bit"""
     error: str | None = None
     """name of the error that the inputs must cause"""
     row: int | None = None
-    """the row that the error must name"""
+    """number of the row that the error must name, from 0"""
     needs_float64: bool = False
 
 
 @dataclass(frozen=True)
 class VectorFile:
-    """The tests of one file, and what each of its flags is there to catch."""
+    """The tests of one file, and the mistake that each flag catches."""
 
     name: str
     operation: str
     why: Mapping[str, str]
     bits: frozenset[str]
-    """flags that only the bits of the stated order of sums show"""
+    """flags of mistakes that change only bits, within the bounds; relevant to bit-identical implementations"""
     tests: tuple[Test, ...]
 
 
 def array_to_json(array: NDArray[Any]) -> dict[str, Any]:
-    """``{"dtype", "shape", "hex"}``: the bytes in C order, little-endian."""
+    """Return an array as ``{"dtype", "shape", "hex"}``: its bytes in C order, little-endian."""
     for name, dtype in DTYPES.items():
         if array.dtype == np.dtype(dtype):
             little = np.asarray(array, dtype, order="C")
@@ -66,42 +66,68 @@ def array_to_json(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def array_from_json(value: Mapping[str, Any]) -> NDArray[Any]:
-    """The array; FormatError for anything that is not exactly one."""
+    """Return the array of `array_to_json`.
+
+    Raises
+    ------
+    FormatError
+        If a key is missing or unknown, or if dtype, shape and bytes do not agree.
+    """
     if set(value) != {"dtype", "shape", "hex"}:
-        raise FormatError(f"expected an array with dtype, shape and hex, got {sorted(value)}")
+        raise FormatError(f"expected an array with dtype, shape and hex, got {', '.join(sorted(value)) or 'no keys'}")
     dtype, shape, text = value["dtype"], value["shape"], value["hex"]
     if not (isinstance(dtype, str) and dtype in DTYPES and isinstance(text, str) and isinstance(shape, list)):
-        raise FormatError(f"expected an array of {', '.join(DTYPES)}, got dtype {dtype!r}, shape {shape!r}")
+        raise FormatError(
+            f"expected a dtype of {', '.join(DTYPES)}, a list as shape and a string as hex, "
+            f"got dtype {described(dtype)}, shape {described(shape)}, hex {described(text)}"
+        )
     if len(shape) > 3 or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
-        raise FormatError(f"expected a shape of whole numbers, got {shape}")
+        raise FormatError(f"expected a shape of up to three integers from 0, got {described(shape)}")
     try:
         raw = bytes.fromhex(text)
     except ValueError as error:
-        raise FormatError("expected bytes as hex, got other characters") from error
+        raise FormatError(f"expected bytes as hex, got {described(text)} ({reason(error)})") from error
     array = np.frombuffer(raw, np.uint8)
     expected = int(np.prod(shape, dtype=object)) * np.dtype(DTYPES[dtype]).itemsize
     if len(array) != expected:
-        raise FormatError(f"expected {expected} bytes for {dtype} of shape {shape}, got {len(array)}")
+        raise FormatError(f"expected {expected} bytes for {dtype} {shape}, got {len(array)}")
     return array.view(DTYPES[dtype]).reshape(shape)
 
 
+def described(value: Any) -> str:
+    """Return dtype and shape of an array, such as ``F32 [5, 16]``; the JSON of another value, at most 60 characters."""
+    if isinstance(value, np.ndarray):
+        names = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+        return f"{names.get(value.dtype, value.dtype)} {list(value.shape)}"
+    text = json.dumps(value, default=repr, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def values_to_json(values: Values) -> dict[str, Any]:
-    """Arrays as `array_to_json`, the others as they are."""
+    """Convert arrays by `array_to_json`, and keep the other values."""
     return {name: array_to_json(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
 
 
 def values_from_json(values: Mapping[str, Any]) -> Values:
-    """The reverse of `values_to_json`."""
-    return {name: array_from_json(value) if isinstance(value, dict) else value for name, value in values.items()}
+    """Convert the arrays of `values_to_json` back; FormatError names the value that is not an array."""
+    return {name: _named_array(name, value) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def _named_array(name: str, value: Mapping[str, Any]) -> NDArray[Any]:
+    try:
+        return array_from_json(value)
+    except FormatError as error:
+        error.argument = name[:40]
+        raise
 
 
 def compact(value: Any) -> str:
-    """One line of JSON without a space outside its texts."""
+    """Return one line of JSON without spaces between its tokens."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def drawn(shape: list[int], seed: str) -> NDArray[np.float32]:
-    """An array that no file has to hold: byte i of SHAKE-128(seed) becomes ((byte mod 16) − 8) / 64."""
+    """Return pseudorandom numbers that files need not store: ((byte i of SHAKE-128(seed) mod 16) − 8) / 64."""
     count = int(np.prod(shape))
     stream = np.frombuffer(hashlib.shake_128(seed.encode()).digest(count), np.uint8)
     values: NDArray[np.float32] = ((stream % 16).astype(np.float32).reshape(shape) - 8) / np.float32(64)
@@ -112,30 +138,39 @@ def drawn(shape: list[int], seed: str) -> NDArray[np.float32]:
 
 
 def default_folder() -> Path:
-    """The vectors that come with this package; in a checkout, those of its specification."""
+    """Return the folder of vectors of the installed package, or of the specification in a source checkout."""
     package = Path(__file__).parent.parent
     for folder in (package / "vectors", package.parent / "spec" / "vectors"):
         if (folder / "abs_topk.json").exists():
             return folder
-    raise FormatError("expected the test vectors beside the package, found none: give their folder with --vectors")
+    raise FormatError(
+        "expected test vectors in the package, got no abs_topk.json", path=package, hint="pass a folder with --vectors"
+    )
 
 
 def load_folder(folder: Path) -> list[VectorFile]:
-    """All files of tests in a folder, by level."""
+    """Read all files of tests in a folder, by name."""
     paths = sorted(path for path in folder.glob("*.json") if path.name != "accumulated.json")
     if not paths:
-        raise FormatError("expected files of test vectors (*.json), found none", path=folder)
+        raise FormatError(
+            "expected files of test vectors (*.json), found none", path=folder, hint="pass a copy of spec/vectors"
+        )
     return [load_file(path) for path in paths]
 
 
 def load_file(path: Path) -> VectorFile:
-    """One file of tests; FormatError for a key that this version does not know."""
+    """Read one file of tests; FormatError if it does not follow its schema, for example has an unknown key."""
     try:
         return _file(path, json.loads(path.read_text(encoding="utf-8")))
     except FormatError as error:
         raise format_error(path, error) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError("expected a file of tests by its schema, got something else", path=path) from error
+        raise unreadable(path, "a file of tests that follows its schema", error) from error
+
+
+def unreadable(path: Path, expected: str, error: Exception) -> FormatError:
+    """Return the error for a JSON file of vectors that cannot be read or lacks a part."""
+    return FormatError(f"expected {expected}, got {type(error).__name__}: {reason(error)}", path=path)
 
 
 def _file(path: Path, content: dict[str, Any]) -> VectorFile:
@@ -143,9 +178,11 @@ def _file(path: Path, content: dict[str, Any]) -> VectorFile:
     if content["spec"] != SPEC_VERSION:
         raise FormatError(f"expected vectors of specification {SPEC_VERSION}, got {content['spec']}")
     flags = content["flags"]
-    if content["operation"] not in OPERATIONS or not content["tests"]:
-        raise FormatError(f"expected tests of a known operation, got {content['operation']!r}")
-    tests = tuple(_test(path, content["operation"], each) for each in content["tests"])
+    if content["operation"] not in OPERATIONS:
+        raise FormatError(f"expected tests of a known operation, got {described(content['operation'])}")
+    if not content["tests"]:
+        raise FormatError("expected at least one test, got an empty list")
+    tests = tuple(_test(path, content["operation"], test) for test in content["tests"])
     return VectorFile(
         path.stem,
         content["operation"],
@@ -157,7 +194,9 @@ def _file(path: Path, content: dict[str, Any]) -> VectorFile:
 
 def _test(path: Path, operation: str, test: dict[str, Any]) -> Test:
     if unknown := set(test["inputs"]) - set(OPERATIONS[operation].inputs):
-        raise FormatError(f"expected inputs of {operation}, got {', '.join(sorted(unknown))}, too", argument=test["id"])
+        raise FormatError(
+            f"expected only inputs of {operation}, got also {', '.join(sorted(unknown))}", argument=test["id"]
+        )
     _only(test, {"id", "comment", "flags", "result", "inputs", "outputs", "bounds", "error", "row", "needs"})
     return Test(
         test["id"],
@@ -184,5 +223,6 @@ def _value(path: Path, value: Any) -> Any:
 
 
 def _only(content: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse unknown keys."""
     if unknown := set(content) - known:
-        raise FormatError(f"expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}, too")
+        raise FormatError(f"expected only {', '.join(sorted(known))}, got also {', '.join(sorted(unknown))}")

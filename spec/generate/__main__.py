@@ -1,4 +1,4 @@
-"""Write the vectors, or with ``--check`` say what would change."""
+"""Write the vectors, or with ``--check`` list the files that would change."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from spec.generate.everything import FOLDER, all_files
 
 
 def main() -> int:
-    """Exit code 1 if the files are not what the specification makes."""
+    """Write or check the files; return 1 if ``--check`` finds a difference, else 0."""
     parser = argparse.ArgumentParser(prog="python -m spec.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if a file would change")
-    parser.add_argument("--fresh", action="store_true", help="compute the digests of a million cases again, too")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file would change")
+    parser.add_argument("--fresh", action="store_true", help="also recompute the digests of a million cases")
     options = parser.parse_args()
     made = all_files(options.fresh)
     stale = sorted(name for name, content in made.items() if not _same(FOLDER / name, content))

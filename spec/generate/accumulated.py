@@ -1,4 +1,4 @@
-"""The digests of the accumulated tests, and what they catch."""
+"""Compute the digests of the accumulated tests, and check which mistakes they catch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spec.generate.build import OTHER_ORDERS, BrokenVectorError
 from spec.generate.program import Edit
 
 BY_THE_TEXT = 100
-"""Cases whose digest is computed by the blocks of the specification, scalar by scalar, too."""
+"""Number of cases that the blocks of the specification compute as well, scalar by scalar."""
 
 KEY = "(-abs(pre[j]), j))  # R1"
 BUGS: dict[str, dict[str, Edit]] = {
@@ -44,12 +44,12 @@ def _by_text(operation: str, *edits: Edit, order: Spec | None = None) -> Callabl
 
 
 def digest_of(operation: str, cases: int, answer_group: Callable[[Values], Values]) -> str:
-    """The digest of so many cases, answered by a function."""
+    """Return the digest of the first ``cases`` cases; ``answer_group`` maps inputs to outputs."""
     return accumulated.digest(map(answer_group, accumulated.groups(operation, cases)))
 
 
 def made(known: dict[str, Any] | None) -> dict[str, Any]:
-    """``accumulated.json``; that of a million cases takes a minute, and is taken from ``known`` if given."""
+    """Return ``accumulated.json``; digests of a million cases come from ``known`` or take a minute each."""
     digests = {operation: _digests(operation, (known or {}).get("digests", {})) for operation in accumulated.GROUPS}
     return {
         "spec": SPEC_VERSION,

@@ -1,4 +1,4 @@
-"""Every operation of `compressae_ref.verify.operations`, answered by the text of the specification."""
+"""Answer every operation of `compressae_ref.verify.operations` with the blocks of the specification."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from spec.generate.program import Edit, program
 Values = dict[str, Any]
 
 LARGE = 100_000
-"""Weights beyond which the blocks, scalar by scalar, are too slow."""
+"""Number of weights above which the scalar code of the blocks is too slow."""
 
 FORMATS = {"<f4": np.float32, "<f8": np.float64}
 
 
 class Spec:
-    """The specification as it stands, or with edits."""
+    """The specification, with or without edits."""
 
     def __init__(self, *edits: Edit) -> None:
         self.edits = edits
 
     def program(self, dtype: Any) -> Any:
-        """The blocks in float32 or float64."""
+        """Return the functions of the blocks in float32 or float64."""
         return program(np.dtype(dtype).name, self.edits)
 
     def answer(self, operation: str, inputs: Values) -> Values:
-        """The outputs; AssertionError where the specification forbids the inputs."""
+        """Return the outputs; AssertionError if the specification forbids the inputs."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outputs: Values = ANSWERS[operation](self, **inputs)
@@ -39,7 +39,7 @@ class Spec:
 
 
 def listed(array: Any) -> Any:
-    """An array as lists of scalars of its own format."""
+    """Return an array as lists of scalars of its dtype."""
     if array.dtype == np.float32:
         return list(array) if array.ndim == 1 else [listed(row) for row in array]
     return array.tolist()
@@ -94,9 +94,10 @@ def _encode(spec: Spec, x: Any, W_enc: Any, b_enc: Any, k: int, zero_rows: str) 
 
 
 def _encode_exactly(run: Any, x: Any, W_enc: Any, b_enc: Any, k: int) -> Values:
-    """Where every sum is exact in float32, whatever its order, the product of a library gives the bits of the blocks.
+    """Encode with a matrix product, for inputs whose sums are exact in float32 in any order.
 
-    The blocks would take minutes. An edit shows here if it touches the rows, the bias or the selection.
+    The product then has the bits of the blocks, which would take minutes. Edits have an effect only if they change unit
+    rows, the bias or the selection.
     """
     x_unit = np.array([run.unit_row(row) for row in listed(x)], x.dtype)
     product = x_unit.astype(np.float64) @ W_enc
@@ -186,7 +187,7 @@ def _cosine(spec: Spec, x_unit: Any, x_hat: Any, grad_cos: Any) -> Values:
 
 
 def _losses(run: Any, x: Any, arrays: list[Any], k: int) -> tuple[Values, Values]:
-    """The losses in float64, and the cosines."""
+    """Return the losses in float64, and the cosines."""
     params = [listed(array) for array in arrays]
     cos_k, cos_aux = [], []
     for row in listed(x):
@@ -257,7 +258,7 @@ def _train_steps(
 
 
 def _recording(run: Any, recorded: dict[str, Any]) -> Callable[..., Any]:
-    """``run.train_step`` that writes down the gradients that it moves by, and the atoms before they are unit rows."""
+    """Return ``run.train_step`` that also records the gradients, and the atoms before they become unit rows."""
     names, move = dict(vars(run)), run.move
 
     def recording_move(p: Any, g: Any, *rest: Any) -> None:
@@ -274,7 +275,7 @@ def _recording(run: Any, recorded: dict[str, Any]) -> Callable[..., Any]:
 
 
 def _intermediates(run: Any, batch: Any, arrays: list[Any], k: int) -> Values:
-    """What arises between a batch and its gradients, by the same functions as in the block ``gradients``."""
+    """Return the intermediate values of a step, computed by the functions that the block ``gradients`` calls."""
     params, dtype = [listed(array) for array in arrays], arrays[0].dtype
     columns: dict[str, list[Any]] = {}
 
@@ -328,17 +329,17 @@ def _read_codes(spec: Spec, file: Any) -> Values:
 
 
 def text_array(text: str) -> bytes:
-    """The member of an archive that is one text."""
+    """Return a member of an archive that holds one string."""
     return bytes(program().npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
 
 
 def meta_array(meta: dict[str, Any]) -> bytes:
-    """The member ``meta``."""
+    """Return the member ``meta``."""
     return text_array(json.dumps(meta, sort_keys=True))
 
 
 def codes_file(spec: Spec, indices: Any, values: Any, n_latents: int, model: str | None) -> bytes:
-    """The bytes of a codes file, by the blocks of section 5."""
+    """Return the bytes of a codes file, made by the blocks of section 5."""
     run = spec.program(np.float64)
     (n, k), raw = indices.shape, {4: "<f4", 8: "<f8"}[values.itemsize]
     meta = {"format": "compressae-codes", "version": 1, "k": k, "n_latents": n_latents, "model": model}
@@ -355,14 +356,14 @@ def codes_file(spec: Spec, indices: Any, values: Any, n_latents: int, model: str
 
 
 def model_arrays(W_enc: Any, b_enc: Any, W_dec: Any) -> dict[str, tuple[str, list[int], bytes]]:
-    """The arrays of a model as the blocks have them."""
+    """Return the arrays of a model as (descr, shape, bytes), as the blocks represent them."""
     descr = {4: "<f4", 8: "<f8"}[W_dec.itemsize]
     named = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec}
     return {name: (descr, list(array.shape), array.astype(descr).tobytes()) for name, array in named.items()}
 
 
 def model_meta(spec: Spec, arrays: dict[str, tuple[str, list[int], bytes]], k: int) -> dict[str, Any]:
-    """The meta of a model file."""
+    """Return the meta of a model file."""
     h, d = arrays["W_dec"][1]
     return {
         "format": "compressae-model",
@@ -377,7 +378,7 @@ def model_meta(spec: Spec, arrays: dict[str, tuple[str, list[int], bytes]], k: i
 
 
 def model_file(spec: Spec, W_enc: Any, b_enc: Any, W_dec: Any, k: int) -> bytes:
-    """The bytes of a model file, by the blocks of section 5."""
+    """Return the bytes of a model file, made by the blocks of section 5."""
     run, arrays = spec.program(np.float64), model_arrays(W_enc, b_enc, W_dec)
     files = [(name, run.npy(*array)) for name, array in arrays.items()]
     return bytes(run.archive([*files, ("meta", meta_array(model_meta(spec, arrays, k)))]))

@@ -1,4 +1,4 @@
-"""Tests, flags and their bugs; every claim that a vector makes is tried out here before it is written."""
+"""Build tests and their flags; each claim of a vector is checked before it is written."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from spec.generate.program import Edit
 
 Answer = dict[str, Any]
 Bug = tuple[Edit, ...] | Callable[[Values, Values], Answer]
-"""An edit of the specification's blocks; or what a wrong program answers, from the inputs and the right outputs."""
+"""An edit of the specification's blocks, or a function from inputs and right outputs to a wrong answer."""
 
 
 class Flag(NamedTuple):
-    """What a test is there to catch."""
+    """A mistake that a test catches."""
 
     why: str
-    """goes on from "fails if" """
+    """the mistake; continues the sentence "fails if …" """
     cites: tuple[str, ...]
     bug: Bug
     bits: bool = False
-    """whether only the bits show it: who sums in another order is excused"""
+    """whether the mistake changes only bits, within the bounds: other orders of sums are then allowed"""
 
 
 @dataclass
 class Case:
-    """One test to be; its outputs are the specification's."""
+    """A test before its outputs are computed by the specification."""
 
     comment: str
     flags: tuple[str, ...]
@@ -43,9 +43,9 @@ class Case:
     error: str | None = None
     row: int | None = None
     bounds: Callable[[Values, Values], dict[str, float]] | None = None
-    """of the outputs whose sums may run in another order; without it any order must give the same bits"""
+    """returns bounds of the outputs whose bits depend on the order of sums; None: any order must give the same bits"""
     stated: Mapping[str, Any] = field(default_factory=dict)
-    """what the file says in the place of an input: where it is drawn from, or which file it is"""
+    """what the JSON file has in place of an input: a seed or a path"""
     needs: tuple[str, ...] = ()
 
 
@@ -61,11 +61,11 @@ class Group:
 
 
 class BrokenVectorError(AssertionError):
-    """A vector that does not do what it says."""
+    """A vector whose claims are wrong, for example because it does not catch its bug."""
 
 
 def _shuffled(seed: int) -> tuple[Edit, ...]:
-    """All sums in another order: products over d, stored entries and rows."""
+    """Return edits that change the order of all sums: over d, stored entries and rows."""
 
     def shuffled(size: str) -> str:
         return f"sorted(range({size}), key=lambda c: (c + {seed}) * 2654435761 % 4294967291)"
@@ -84,11 +84,11 @@ def _shuffled(seed: int) -> tuple[Edit, ...]:
 
 
 OTHER_ORDERS = tuple(Spec(*_shuffled(seed)) for seed in range(12))
-"""The specification with every sum in another order."""
+"""The specification with every sum in another order, once for each seed."""
 
 
 def spread(operation: str, inputs: Values, outputs: Values) -> dict[str, float]:
-    """How far the outputs move, at the most, when all sums run in other orders: float outputs by name."""
+    """Return the largest change of each float output, by name, over `OTHER_ORDERS`."""
     others = [spec.answer(operation, inputs) for spec in OTHER_ORDERS]
     floats = [name for name, value in outputs.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
     return {name: max(_apart(other[name], outputs[name]) for other in others) for name in floats}
@@ -99,7 +99,7 @@ def _apart(a: Any, b: Any) -> float:
 
 
 def built(group: Group) -> dict[str, Any]:
-    """The file as JSON; BrokenVectorError if anything in it is not as it says."""
+    """Return the file as JSON; BrokenVectorError if a claim of a test is wrong."""
     used = {name for case in group.cases for name in case.flags}
     if used != set(group.flags):
         raise BrokenVectorError(f"{group.name}: flags {sorted(used ^ set(group.flags))} are not both declared and used")
@@ -141,7 +141,7 @@ def _built(group: Group, number: int, case: Case) -> dict[str, Any]:
 
 
 def _tried(group: Group, name: str, case: Case) -> Test:
-    """The test with the outputs of the specification, which the package must give, too, and other orders of sums."""
+    """Return the test with the outputs of the specification; the package and other orders of sums must agree."""
     asked = Test(name, group.operation, case.flags, case.comment, case.inputs)
     if case.error is not None:
         test = replace(asked, error=case.error, row=case.row)
@@ -153,12 +153,12 @@ def _tried(group: Group, name: str, case: Case) -> Test:
         test = replace(asked, outputs=outputs, bounds={key: _rounded_up(bound) for key, bound in bounds.items()})
         for spec in OTHER_ORDERS:
             verdict = judge(test, {"outputs": spec.answer(group.operation, case.inputs)})
-            if not verdict.passed or (not bounds and not verdict.bits):
-                raise BrokenVectorError(f"{name}: another order of sums is refused: {verdict.words}")
+            if not verdict.passed or (not bounds and not verdict.bit_exact):
+                raise BrokenVectorError(f"{name}: another order of sums is refused: {verdict.reason}")
     for backend in ("numpy", "numba"):
         verdict = judge(test, self_test.answer(group.operation, case.inputs, get_backend(backend)))
-        if not verdict.bits:
-            raise BrokenVectorError(f"{name}: {backend} differs from the specification: {verdict.words}")
+        if not verdict.bit_exact:
+            raise BrokenVectorError(f"{name}: {backend} differs from the specification: {verdict.reason}")
     return test
 
 
@@ -169,7 +169,7 @@ def _rounded_up(bound: float) -> float:
 def _forbidden(spec: Spec, test: Test) -> bool:
     try:
         spec.answer(test.operation, test.inputs)
-    except (AssertionError, ValueError):  # a ValueError is json's
+    except (AssertionError, ValueError):  # ValueError: invalid JSON
         return True
     return False
 
@@ -177,7 +177,7 @@ def _forbidden(spec: Spec, test: Test) -> bool:
 def _catches(group: Group, test: Test, flag: Flag, name: str) -> None:
     wrong = _wrong_answer(test, flag.bug)
     verdict = judge(test, wrong)
-    caught = not verdict.bits if flag.bits else not verdict.passed
+    caught = not verdict.bit_exact if flag.bits else not verdict.passed
     if not caught:
         raise BrokenVectorError(f"{test.id}: does not catch {name}: passes although it {flag.why}")
     if test.error is not None and wrong.get("error") == test.error and "row" not in wrong:
@@ -199,22 +199,22 @@ def _wrong_answer(test: Test, bug: Bug) -> Answer:
 
 
 def accepts(inputs: Values, outputs: Values) -> Answer:
-    """The bug of a program that does not refuse."""
+    """Return the answer of a program that accepts invalid inputs."""
     return {"outputs": outputs}
 
 
 def names_row(row: int, error: str = "DomainError") -> Callable[[Values, Values], Answer]:
-    """The bug of a program that names another row."""
+    """Return the bug of a program that names another row."""
     return lambda inputs, outputs: {"error": error, "row": row}
 
 
 def f32(values: Any) -> Any:
-    """float32, in C order."""
+    """Return a float32 array in C order."""
     return np.array(values, np.float32)
 
 
 def exact_rows(rng: np.random.Generator, n: int, d: int, ones: int) -> Any:
-    """Rows with ``ones`` entries of ±1, a power of four, and so a norm that is a power of two."""
+    """Return rows with ``ones`` entries of ±1; for a power of four the norm is a power of two."""
     x = np.zeros((n, d), np.float32)
     for row in x:
         row[rng.permutation(d)[:ones]] = rng.choice([-1.0, 1.0], ones)
@@ -222,23 +222,23 @@ def exact_rows(rng: np.random.Generator, n: int, d: int, ones: int) -> Any:
 
 
 def dyadic(rng: np.random.Generator, shape: tuple[int, ...], most: int = 8, unit: float = 1 / 16) -> Any:
-    """Whole multiples of ``unit``: few distinct magnitudes, and sums that are exact in any order."""
+    """Return integer multiples of ``unit``: few distinct magnitudes, and sums that are exact in any order."""
     return (rng.integers(-most, most + 1, shape) * unit).astype(np.float32)
 
 
 def codes(rng: np.random.Generator, n: int, h: int, k: int) -> tuple[Any, Any]:
-    """Indices and dyadic values, none of them zero."""
+    """Return indices and nonzero dyadic values."""
     indices = np.sort(rng.random((n, h)).argsort(axis=1)[:, :k], axis=1).astype(np.int32)
     values = f32(rng.integers(1, 9, (n, k)) / 8 * rng.choice([-1, 1], (n, k)))
     return indices, values
 
 
 def unit_atoms(rng: np.random.Generator, h: int, d: int) -> Any:
-    """Exact atoms that overlap: four entries of ±1/2 each."""
+    """Return unit rows with four entries of ±1/2, whose norms are exact and which overlap."""
     return exact_rows(rng, h, d, 4) / 2
 
 
 def random_atoms(rng: np.random.Generator, h: int, d: int, dtype: Any = np.float32) -> Any:
-    """Unit rows in any direction."""
+    """Return unit rows in random directions."""
     W_dec = rng.standard_normal((h, d))
     return (W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)).astype(dtype)

@@ -1,4 +1,4 @@
-"""Vectors of unit rows, encoding and decoding: exact ones for any order of sums, and separated ones with bounds."""
+"""Vectors of unit rows, encoding and decoding: exact for any order of sums, or separated, with bounds."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ TINY = Flag("squares vanish", ("E3",), (("[math.ldexp(value, -exponent) for valu
 
 
 def _unit_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
-    """Two norms in two orders, a root and a division each; entries of unit rows are at most 1."""
+    """Bound the error of unit rows: two norms in two orders, each with a root and a division, and entries of at most 1."""
     d, dtype = inputs["x"].shape[1], inputs["x"].dtype
     return {"x_unit": 2 * gamma(d + 4, dtype)}
 
 
 def normalize_rows() -> Group:
-    """Unit rows at any scale."""
+    """Return the vectors of unit rows, at any scale."""
     flags = {
         "NotUnit": NOT_UNIT,
         "Huge": HUGE,
@@ -88,14 +88,14 @@ def normalize_rows() -> Group:
 
 
 def _encode_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
-    """2γ_{2d+16} (max ‖w‖ + max |b|), the rounding of the rows included."""
+    """Return 2γ_{2d+16} (max ‖w‖ + max |b|), which includes the rounding of unit rows."""
     W_enc, b_enc = (inputs[name].astype(np.float64) for name in ("W_enc", "b_enc"))
     size = np.linalg.norm(W_enc, axis=0).max() + np.abs(b_enc).max()
     return {"values": float(2 * gamma(2 * len(W_enc) + 16, inputs["W_enc"].dtype) * size)}
 
 
 def _separated_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
-    """The same, where the selection is clear of it."""
+    """Return that bound, after checking that it cannot change the selection."""
     bounds, margin = _encode_bounds(inputs, outputs), _margin(inputs, outputs)
     if margin <= 2 * bounds["values"]:
         raise BrokenVectorError(f"the selection is not separated: margin {margin}, bounds {bounds}")
@@ -103,7 +103,7 @@ def _separated_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
 
 
 def _margin(inputs: Values, outputs: Values) -> float:
-    """The least distance of a selected magnitude from one that is not selected."""
+    """Return the smallest distance between a selected and an unselected magnitude."""
     W_enc, b_enc = (inputs[name].astype(np.float64) for name in ("W_enc", "b_enc"))
     near = np.abs(unit_rows(inputs["x"].astype(np.float64), np.float64) @ W_enc + b_enc)
     ordered = -np.sort(-near, axis=1)
@@ -111,7 +111,7 @@ def _margin(inputs: Values, outputs: Values) -> float:
 
 
 def _separated(rng: np.random.Generator, n: int, d: int, h: int, k: int) -> Values:
-    """Random inputs; of many random rows those whose selection is clearest."""
+    """Return random inputs: of many random rows, those whose selection has the largest margin."""
     W_enc, b_enc = random_atoms(rng, h, d).T.copy(), f32(rng.standard_normal(h) * 0.1)
     x = f32(np.ldexp(rng.standard_normal((40 * n, d)), rng.integers(-20, 21, (40 * n, 1))))
     near = np.abs(unit_rows(x.astype(np.float64), np.float64) @ W_enc + b_enc)
@@ -121,19 +121,19 @@ def _separated(rng: np.random.Generator, n: int, d: int, h: int, k: int) -> Valu
 
 
 def _equal_latents(values: Values) -> Values:
-    """Every latent twice: all magnitudes tie in pairs, whatever the numbers are."""
+    """Duplicate every latent, so that all magnitudes tie in pairs."""
     twice = {name: np.concatenate([values[name]] * 2, axis=-1) for name in ("W_enc", "b_enc")}
     return values | twice | {"k": 2 * values["k"] - 1}
 
 
 def _paper_rows(rng: np.random.Generator) -> Any:
-    """624 entries of ±1, 100 of ±2 and 44 zeros: 1,024 is the sum of squares."""
+    """Return rows of 624 entries ±1, 100 entries ±2 and 44 zeros, whose squares sum to 1,024."""
     entries = np.repeat([1.0, 2.0, 0.0], [624, 100, 44])
     return f32([rng.permutation(entries) * rng.choice([-1, 1], 768) for _ in range(8)])
 
 
 def encode() -> Group:
-    """Codes of embeddings."""
+    """Return the vectors of encoding."""
     flags = {
         "Bias": Flag("the bias is left out", ("E4",), ((" + b_enc[j])", ")"),)),
         "NotUnit": NOT_UNIT,
@@ -225,13 +225,13 @@ def _wide_model(inputs: Values) -> Values:
 
 
 def _decode_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
-    """2γ_{k+1} Σ |v| max |w|."""
+    """Return 2γ_{k+1} Σ |v| max |w|."""
     most = np.abs(inputs["values"].astype(np.float64)).sum(axis=1).max() * np.abs(inputs["W_dec"]).max()
     return {"x_hat": 2 * gamma(inputs["values"].shape[1] + 1, inputs["values"].dtype) * float(most)}
 
 
 def decode() -> Group:
-    """Reconstructions."""
+    """Return the vectors of decoding."""
     step = "x_hat[c] = x_hat[c] + values[t] * atom[c]"
     flags = {
         "Orientation": Flag("W_dec is read by columns where it has to be read by rows", ("E7",), (("atom = W_dec[indices[t]]", "atom = [row[indices[t]] for row in W_dec]"),)),

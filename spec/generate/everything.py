@@ -1,4 +1,4 @@
-"""Every file below ``spec/vectors``, and the pages that speak of them, as bytes."""
+"""Make every file in ``spec/vectors``, and the pages that list them, as bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent.parent
 
 
 def all_files(fresh: bool = False) -> dict[str, bytes]:
-    """By name; ``fresh`` computes the digest of a million cases again, which takes a minute."""
+    """Return the bytes of all files by name; ``fresh`` recomputes the digests of a million cases in a minute."""
     groups = {}
     for module in (selection, coding, retrieval, training, files, refining, packing):
         for make in module.GROUPS:
@@ -41,7 +41,7 @@ def _json(content: dict[str, Any]) -> bytes:
 
 
 def _lines(content: dict[str, Any]) -> bytes:
-    """A file of tests, one line for each flag and each part of a test: people and diffs can read it."""
+    """Return a file of tests with one line per flag and per part of a test, so that people and diffs can read it."""
     return ("\n".join(_part(content)) + "\n").encode()
 
 

@@ -1,4 +1,4 @@
-"""Vectors of files: valid and invalid model and codes files, one scenario each, and the bytes of each as a file of its own."""
+"""Vectors of files: valid and invalid model and codes files, one scenario in each, stored as separate files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Members = dict[str, bytes]
 
 
 class Scenario(NamedTuple):
-    """One file."""
+    """One file and the mistake that it catches."""
 
     name: str
     flag: str
@@ -50,12 +50,12 @@ def _group(name: str, operation: str, folder: str, scenarios: list[Scenario]) ->
 
 
 def file_name(folder: str, scenario: Scenario) -> str:
-    """Where the bytes of a scenario are kept, below the vectors."""
+    """Return the path of a scenario's file in the folder of vectors."""
     return f"files/{folder}-{scenario.name.replace(' ', '-').replace('|', '').replace('<', '').lower()}.npz"
 
 
 def _changed(file: bytes, change: Callable[[Members, dict[str, Any]], None], redo: bool = False) -> bytes:
-    """The file with its members and its meta changed, whole again as an archive; ``redo``: with the right digest."""
+    """Return the file with changed members and meta, as a valid archive; ``redo`` recomputes the digest."""
     found: Members = RUN.members(file)
     meta = json.loads(RUN.array(found["meta"])[2].decode("utf-32-le"))
     change(found, meta)
@@ -112,7 +112,7 @@ def _codes_parts() -> tuple[Any, Any, bytes]:
 
 
 def model_scenarios() -> list[Scenario]:
-    """Model files."""
+    """Return the scenarios of model files."""
     W_enc, b_enc, W_dec, good = _model_parts()
     wide = model_file(Spec(), W_enc.astype(np.float64), b_enc.astype(np.float64), W_dec.astype(np.float64), 2)
     short = _npy(b_enc)[:-4]
@@ -169,7 +169,7 @@ def model_scenarios() -> list[Scenario]:
 
 
 def _whole_numbers(good: bytes) -> bytes:
-    """A model whose arrays are whole numbers, and whose meta says so."""
+    """Return a model file whose arrays are integers, with the dtype in its meta."""
 
     def change(found: Members, meta: dict[str, Any]) -> None:
         for name in ("W_enc", "b_enc", "W_dec"):
@@ -181,7 +181,7 @@ def _whole_numbers(good: bytes) -> bytes:
 
 
 def _lying(good: bytes, short: bytes) -> bytes:
-    """A bias of 5 numbers whose header says 6; the digest is that of what is there, under the shape that is said."""
+    """Return a file whose bias has 5 numbers but a header of 6; the digest is that of 5 numbers with the wrong shape."""
     found = RUN.members(good)
     start = 10 + int.from_bytes(short[8:10], "little")
     arrays = {name: RUN.array(found[name]) for name in ("W_enc", "W_dec")} | {"b_enc": ("<f4", [6], short[start:])}
@@ -202,7 +202,7 @@ def _mixed(good: bytes, bias: Any) -> bytes:
 
 
 def codes_scenarios() -> list[Scenario]:
-    """Codes files."""
+    """Return the scenarios of codes files."""
     indices, values, good = _codes_parts()
     spec = Spec()
     zero = values.copy()
@@ -240,12 +240,12 @@ def codes_scenarios() -> list[Scenario]:
 
 
 def model_files() -> Group:
-    """`read_model`."""
+    """Return the vectors of `read_model`."""
     return _group("model_files", "read_model", "model", model_scenarios())
 
 
 def codes_files() -> Group:
-    """`read_codes`."""
+    """Return the vectors of `read_codes`."""
     return _group("codes_files", "read_codes", "codes", codes_scenarios())
 
 
@@ -254,7 +254,7 @@ def _cut(given: Values, right: Values) -> dict[str, Any]:
 
 
 def write_codes() -> Group:
-    """A file that is written is read, and must hold what was given."""
+    """Return the vectors of `write_codes`: the file is read, and must hold the inputs."""
     lost = lambda given, _: {"outputs": Spec().answer("write_codes", given | {"model": None})}  # noqa: E731
     flags = {
         "Whole": Flag("the file is not whole", ("R12",), _cut),
@@ -271,7 +271,7 @@ def write_codes() -> Group:
 
 
 def write_model() -> Group:
-    """The same for a model."""
+    """Return the vectors of `write_model`: the file is read, and must hold the inputs."""
     flags = {
         "Whole": Flag("the file is not whole", ("R12",), _cut),
         "DigestWritten": Flag("the digest leaves out the names and shapes", ("E18",), (('sha.update(f"{name} {descr} ({sizes}{comma})\\n".encode())', "pass"),)),
@@ -284,7 +284,7 @@ def write_model() -> Group:
 
 
 def bytes_of_files() -> dict[str, bytes]:
-    """Every file by its name below the vectors."""
+    """Return the bytes of every file by its path in the folder of vectors."""
     both = (("model", model_scenarios()), ("codes", codes_scenarios()))
     return {file_name(folder, each): each.file for folder, scenarios in both for each in scenarios}
 

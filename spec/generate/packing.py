@@ -1,4 +1,4 @@
-"""Vectors of packed codes: bytes, and what they are read back as."""
+"""Vectors of packed codes: packing to bytes, and unpacking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spec.generate.build import Case, Flag, Group, accepts, codes, f32, names_ro
 
 
 def pack() -> Group:
-    """Codes to bytes."""
+    """Return the vectors of packing codes into bytes."""
     flags = {
         "LowBits": Flag("another number of low bits is taken", ("E24",), (("key=lambda low: (k * low + k + ((h - 1) >> low), low)", "key=lambda low: (abs(low - 4), low)"),)),
         "LowestOfEqual": Flag("of equally good numbers of low bits another than the lowest is taken", ("E24",), (("((h - 1) >> low), low))", "((h - 1) >> low), -low))"),)),
@@ -42,7 +42,7 @@ def pack() -> Group:
 
 
 def unpack() -> Group:
-    """Bytes to codes."""
+    """Return the vectors of unpacking codes from bytes."""
     flags = {
         "Half": Flag("values are read back as the lower end of their step", ("E25",), (("(q + 0.5) / levels", "q / levels"),)),
         "SignBit": Flag("the sign is lost", ("E25",), (("* (-1.0 if number >= levels else 1.0)", "* 1.0"),)),

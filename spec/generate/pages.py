@@ -1,4 +1,4 @@
-"""The parts of the pages that say which vectors there are, between ``<!-- name -->`` and ``<!-- end -->``."""
+"""Generate the parts of the pages between ``<!-- name -->`` and ``<!-- end -->``, which list the vectors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from spec.generate.program import PAGES, SPEC
 FILLED = (*PAGES, "vectors/README.md")
 
 Groups = Mapping[str, dict[str, Any]]
-"""The files of tests by name."""
+"""Content of the files of tests, by name."""
 
 
 def pages(groups: Groups) -> dict[str, bytes]:
-    """Each page with its parts made anew, by its name below the folder of the specification."""
+    """Return each page with its parts generated, by its path in the folder of the specification."""
     return {name: _filled((SPEC / name).read_text(encoding="utf-8"), name, groups).encode() for name in FILLED}
 
 
 def _filled(text: str, page: str, groups: Groups) -> str:
-    """Section by section: what stands between the markers depends on the section that they stand in."""
+    """Fill a page section by section, because the content of a part depends on its section."""
     sections = re.split(r"(?m)^(?=## )", text)
     return "".join(_filled_section(section, page, groups) for section in sections)
 
@@ -35,17 +35,17 @@ def _filled_section(section: str, page: str, groups: Groups) -> str:
 
 
 def _stated(section: str) -> set[str]:
-    """The equations and rules that a section states."""
+    """Return the equations and rules that a section states."""
     return set(re.findall(r"\*\*([ER]\d+'*)\*\*", section))
 
 
 def by_number(cite: str) -> tuple[str, int, str]:
-    """The order of equations and rules: by kind and number, the primed behind the plain."""
+    """Return a sort key for equations and rules: kind, number, then primes."""
     return cite[0], int(cite[1:].rstrip("'")), cite
 
 
 def _vectors(section: str, page: str, groups: Groups) -> str:
-    """The flags of the tests of this section's operations, and of others that exercise its equations."""
+    """List the flags of this section's operations, and those of other operations that cite its equations."""
     heading, stated = section.splitlines()[0].removeprefix("## "), _stated(section)
     lines = []
     for name, group in groups.items():
@@ -58,7 +58,7 @@ def _vectors(section: str, page: str, groups: Groups) -> str:
 
 
 def _rules(section: str, page: str, groups: Groups) -> str:
-    """Which flags show each rule that the section states."""
+    """Return a table of the flags that cite each rule of the section."""
     rows = ["| rule | vectors that show it |", "|---|---|"]
     for rule in sorted((cite for cite in _stated(section) if cite[0] == "R"), key=by_number):
         shown = [
@@ -71,7 +71,7 @@ def _rules(section: str, page: str, groups: Groups) -> str:
 
 
 def _places(section: str, page: str, groups: Groups) -> str:
-    """Where each equation is stated."""
+    """List the section of each equation."""
     lines = []
     for name in PAGES if page == "compressae.md" else (page,):
         for part in re.split(r"(?m)^(?=## )", (SPEC / name).read_text(encoding="utf-8")):

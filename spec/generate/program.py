@@ -1,4 +1,4 @@
-"""The blocks of the specification, run as one program in float32 or in float64, as they stand or with an edit."""
+"""Run the code blocks of the specification as one program in float32 or float64, with or without edits."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ SPEC = Path(__file__).parent.parent
 PAGES = ("compressae.md", "file-format.md", "refine.md", "packed.md")
 
 IN_FLOAT32 = (("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126"), ("tolerance=2.0**-26", "tolerance=2.0**-11"))
-"""Constants that depend on the format."""
+"""Replacements for constants that depend on the dtype."""
 
 Edit = tuple[str, str]
-"""What stands once in the blocks, and what is put in its place."""
+"""A text that occurs once in the blocks, and its replacement."""
 
 
 def blocks(page: str) -> list[str]:
-    """The Python blocks of a page."""
+    """Return the Python blocks of a page."""
     return re.findall(r"```python\n(.*?)```", (SPEC / page).read_text(encoding="utf-8"), re.S)
 
 
 class StaleEditError(Exception):
-    """An edit of what does not stand in the blocks, or stands there twice."""
+    """An edit whose text does not occur exactly once in the blocks."""
 
 
 @lru_cache
 def source() -> str:
-    """All blocks, one after the other."""
+    """Return all blocks, joined."""
     return "\n\n".join(block for page in PAGES for block in blocks(page))
 
 
 @lru_cache
 def program(dtype: str = "float64", edits: tuple[Edit, ...] = ()) -> Any:
-    """A namespace with the functions of the blocks.
+    """Return a namespace with the functions of the blocks.
 
-    In float32 the numbers that go in are NumPy's scalars: every operation on two of them, or on one and a constant, is
-    rounded to float32 (which NumPy does from its version 2 on), and so are the few functions of the library.
+    For float32 the inputs are NumPy scalars. NumPy 2 rounds every operation on them, also with a Python constant, to
+    float32. ``sqrt``, ``ldexp`` and ``max`` are wrapped to do the same.
     """
     text = source()
     for old, new in edits:
@@ -62,7 +62,7 @@ def program(dtype: str = "float64", edits: tuple[Edit, ...] = ()) -> Any:
 
 
 def _rounding_math() -> SimpleNamespace:
-    """``math`` whose results have the format of what goes in."""
+    """Return ``math`` with functions whose results have the dtype of their argument."""
     names = dict(vars(math))
     names["sqrt"] = lambda value: type(value)(np.sqrt(value))
     names["ldexp"] = lambda value, exponent: type(value)(math.ldexp(value, exponent))
@@ -70,7 +70,7 @@ def _rounding_math() -> SimpleNamespace:
 
 
 def _max(*values: Any) -> Any:
-    """``max`` of numbers in the format of the first."""
+    """Return ``max`` of the numbers, in the dtype of the first."""
     if len(values) == 1:
         return builtins.max(values[0])
     return type(values[0])(builtins.max(values))

@@ -1,4 +1,4 @@
-"""Vectors of refined codes: of orthogonal and equal atoms in any order of sums, of others with bounds."""
+"""Vectors of refined codes: exact for orthogonal and equal atoms, with bounds for others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _candidates(rng: np.random.Generator, n: int, h: int, m: int) -> Any:
 
 
 def _bound(inputs: Values, outputs: Values) -> dict[str, float]:
-    """Two orders of the Gram matrix, of the dots with the row and of a Cholesky solution, to first order."""
+    """Bound the first-order difference of two orders: Gram matrix, dots with the row, and Cholesky solution."""
     W_dec, d, k = inputs["W_dec"].astype(np.float64), inputs["W_dec"].shape[1], inputs["k"]
     dtype, worst = inputs["W_dec"].dtype, 0.0
     for latents, values in zip(outputs["indices"], outputs["values"].astype(np.float64), strict=True):
@@ -31,7 +31,7 @@ def _bound(inputs: Values, outputs: Values) -> dict[str, float]:
 
 
 def _separated_bound(inputs: Values, outputs: Values) -> dict[str, float]:
-    """The same, where every choice is clear of it."""
+    """Return that bound, after checking that it cannot change a choice."""
     bounds, W_dec = _bound(inputs, outputs), inputs["W_dec"].astype(np.float64)
     for x, latents in zip(inputs["x"].astype(np.float64), inputs["indices"], strict=True):
         if _clearance(x / np.linalg.norm(x), W_dec[latents], inputs["k"]) <= 2 * bounds["values"]:
@@ -40,7 +40,7 @@ def _separated_bound(inputs: Values, outputs: Values) -> dict[str, float]:
 
 
 def _clearance(x_unit: Any, atoms: Any, k: int) -> float:
-    """By how much the best correlation beats the second best, in the closest of k steps."""
+    """Return the smallest margin of the best correlation over the second best, over k steps."""
     chosen: list[int] = []
     closest = np.inf
     for _ in range(k):
@@ -55,7 +55,7 @@ def _clearance(x_unit: Any, atoms: Any, k: int) -> float:
 
 
 def _separated(rng: np.random.Generator, n: int, d: int, h: int, m: int, k: int) -> Values:
-    """Of many random rows and candidates those whose choices are clearest."""
+    """Return random inputs: of many rows and candidates, those whose choices have the largest margin."""
     W_dec = random_atoms(rng, h, d)
     x, indices = f32(rng.standard_normal((60 * n, d))), _candidates(rng, 60 * n, h, m)
     clear = [
@@ -67,7 +67,7 @@ def _separated(rng: np.random.Generator, n: int, d: int, h: int, m: int, k: int)
 
 
 def refine() -> Group:
-    """Refined codes."""
+    """Return the vectors of refined codes."""
     flags = {
         "Tie": Flag("of equal correlations another than that of the lowest latent is taken", ("R14",), (("(-abs(r[i]), i))[0]  # R14", "(-abs(r[i]), -i))[0]"),)),
         "Magnitude": Flag("the largest correlation is taken, not the one of largest magnitude", ("R14",), (("(-abs(r[i]), i))[0]  # R14", "(-r[i], i))[0]"),)),

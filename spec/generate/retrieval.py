@@ -1,4 +1,4 @@
-"""Vectors of search in the three spaces: exact ones with ties, and separated ones with bounds."""
+"""Vectors of search in the three spaces: exact with ties, or separated with bounds."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ HEADER = [
 
 
 def _with(**changes: Any) -> Bug:
-    """The bug of a program that was asked one thing and does another."""
+    """Return the bug of a program that answers a request with other inputs."""
 
     def bug(inputs: Values, outputs: Values) -> Answer:
         return {"outputs": Spec().answer("search", inputs | changes)}
@@ -70,12 +70,12 @@ def _with(**changes: Any) -> Bug:
 
 
 def _norm_two(values: Any) -> Any:
-    """Codes of four entries ±1/2 times a power of two: the norm is that power."""
+    """Return values ±1/2 times a power of two: four of them have that power as their norm."""
     return np.ldexp(np.sign(values), np.arange(len(values))[:, None] % 3 - 1)
 
 
 def _separated(operation_inputs: Values, bound: float) -> dict[str, float]:
-    """Bounds of scores, where neighbours in the order are further apart than twice that."""
+    """Return the bound of scores, after checking that neighbouring scores differ by more than twice the bound."""
     outputs = Spec().answer("search", operation_inputs | {"top": len(operation_inputs["indices"])})
     scores, top = outputs["scores"].astype(np.float64), operation_inputs["top"]
     gaps = (scores[:, :-1] - scores[:, 1:])[:, :top]
@@ -85,7 +85,7 @@ def _separated(operation_inputs: Values, bound: float) -> dict[str, float]:
 
 
 def sparse_search() -> Group:
-    """Code against code."""
+    """Return the vectors of search in sparse space: code against code."""
     flags = {
         "ById": BY_ID,
         "BestFirst": BEST_FIRST,
@@ -140,7 +140,7 @@ def sparse_search() -> Group:
 
 
 def _reconstruction_bound(inputs: Values) -> float:
-    """Three sums over d and two over k, relative to Σ |u| |v| / ‖x̂‖ and to the norms."""
+    """Bound the error of scores: three sums over d and two over k, relative to Σ |u| |v| / ‖x̂‖ and to the norms."""
     W_dec, d, k = inputs["W_dec"].astype(np.float64), inputs["W_dec"].shape[1], inputs["indices"].shape[1]
     values = inputs["values"].astype(np.float64)
     atoms = W_dec[inputs["indices"]]
@@ -154,7 +154,7 @@ def _reconstruction_bound(inputs: Values) -> float:
 
 
 def reconstructed_search() -> Group:
-    """Reconstruction against reconstruction."""
+    """Return the vectors of search in reconstructed space: reconstruction against reconstruction."""
     divided = "(clamped_norm(x_hat_q) * clamped_norm(x_hat))"
     flags = {
         "Gram": Flag("the codes are compared as they are, as if all atoms were orthogonal", ("E16",), _with(space="sparse")),
@@ -188,7 +188,7 @@ def reconstructed_search() -> Group:
 
 
 def _exact_norms(indices: Any, values: Any, W_dec: Any) -> tuple[Any, Any]:
-    """Those codes whose reconstructions have a power of two as their norm."""
+    """Return the codes whose reconstructions have a power of two as their norm."""
     values = np.sign(values)
     squares = (np.einsum("nk,nkd->nd", values, W_dec[indices]) ** 2).sum(axis=1)
     mantissa, exponent = np.frexp(squares)
@@ -197,13 +197,13 @@ def _exact_norms(indices: Any, values: Any, W_dec: Any) -> tuple[Any, Any]:
 
 
 def _in_float64(inputs: Values) -> Values:
-    """The same in float64; a third of the values is no number of float32."""
+    """Return the inputs in float64, with values divided by 3 so that float32 cannot represent them."""
     wide = {name: inputs[name].astype(np.float64) for name in ("W_dec", "values", "queries")}
     return inputs | wide | {"values": wide["values"] / 3}
 
 
 def asymmetric_search() -> Group:
-    """A dense query against reconstructions."""
+    """Return the vectors of search in asymmetric space: a dense query against reconstructions."""
     flags = {
         "ReconstructionNorm": Flag("scores are divided by the norm of the code, not of its reconstruction", ("E17",), (("item[0], item[1]) / clamped_norm(x_hat)", "item[0], item[1]) / code_norm(item[1])"),)),
         "UnitQuery": Flag("the query is not made a unit row", ("E3", "E17"), (("return [value / length for value in scaled]", "return x"),)),
@@ -238,7 +238,7 @@ def asymmetric_search() -> Group:
 
 
 def _expanded_bound(inputs: Values) -> dict[str, float]:
-    """As in asymmetric space, where what a query keeps is clear of rounding, too."""
+    """Return the bound of asymmetric space, after checking that rounding cannot change the selection of a query."""
     bound, d = _reconstruction_bound(inputs), inputs["W_dec"].shape[1]
     x_unit = inputs["queries"].astype(np.float64)
     x_unit /= np.linalg.norm(x_unit, axis=1, keepdims=True)
@@ -252,7 +252,7 @@ def _expanded_bound(inputs: Values) -> dict[str, float]:
 
 
 def expanded_search() -> Group:
-    """A dense query's largest entries against reconstructions."""
+    """Return the vectors of search in expanded space: the largest entries of a query against reconstructions."""
     flags = {
         "Expansion": Flag("the query keeps all of its entries", ("E23",), (("abs_topk(over_latents(x_unit, W_dec), m)", "abs_topk(over_latents(x_unit, W_dec), len(W_dec))"), ("for t in range(m):", "for t in range(len(W_dec)):"))),
         "Magnitude": Flag("the query keeps its largest entries, not those of largest magnitude", ("R1", "E23"), (("(-abs(pre[j]), j))  # R1", "(-pre[j], j))"),)),
@@ -289,7 +289,7 @@ def expanded_search() -> Group:
 
 
 def _expanded(score: Callable[..., Any]) -> Bug:
-    """The bug of another score."""
+    """Return the bug of a program that computes another score."""
 
     def bug(inputs: Values, outputs: Values) -> Answer:
         run, atoms = Spec().program(inputs["W_dec"].dtype), listed(inputs["W_dec"])

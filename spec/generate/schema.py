@@ -1,4 +1,4 @@
-"""JSON Schemas of the files of tests: what every file has, and the inputs and outputs of each operation."""
+"""Make the JSON Schemas of the files of tests, one for each operation and one for common parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def common() -> dict[str, Any]:
-    """Arrays, as they stand in files and in the protocol."""
+    """Return the schema of arrays, as they occur in files and in the protocol."""
     hex_array = {
         "type": "object",
         "required": ["dtype", "shape", "hex"],
@@ -42,7 +42,7 @@ def common() -> dict[str, Any]:
 
 
 def of_operation(name: str) -> dict[str, Any]:
-    """The schema of a file of tests of one operation."""
+    """Return the schema of a file of tests of one operation."""
     operation = OPERATIONS[name]
     texts = {"type": "array", "items": {"type": "string"}}
     return {
@@ -136,6 +136,6 @@ def _value(kind: str) -> dict[str, Any]:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """All schemas by their names below the vectors."""
+    """Return all schemas by their path in the folder of vectors."""
     made = {f"schema/{name}.schema.json": of_operation(name) for name in OPERATIONS}
     return {"schema/common.schema.json": common()} | made

@@ -1,4 +1,4 @@
-"""Vectors of selection: `abs_topk`, `truncate`, `split_codes`. They only compare, so every bit is exact."""
+"""Vectors of selection: `abs_topk`, `truncate`, `split_codes`. Nothing is rounded, so all outputs are exact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADER = ["Outputs are compared by their bytes: a selection compares numbers and
 
 
 def abs_topk() -> Group:
-    """The selection of R1, stored by R2."""
+    """Return the vectors of selection by R1, in the order of R2."""
     key = "(-abs(pre[j]), j))  # R1"
     flags = {
         "TieAtBoundary": Flag("ties go to the higher index, or to any", ("R1", "E5"), (TIE,)),
@@ -87,7 +87,7 @@ def _split_cases() -> list[Case]:
 
 
 def truncate() -> Group:
-    """One encoding serves every smaller k."""
+    """Return the vectors of truncation to a smaller k."""
     flags = _split_flags(rest=False) | {
         "TruncateTooFar": Flag("a k larger than what is stored is not refused", ("R2",), lambda given, _: {"outputs": {name: given[name] for name in ("indices", "values")}}),
     }  # fmt: skip
@@ -97,7 +97,7 @@ def truncate() -> Group:
 
 
 def split_codes() -> Group:
-    """The k largest entries and the rest."""
+    """Return the vectors of splitting codes into the k largest entries and the rest."""
     flags, cases = _split_flags(rest=True), _split_cases()
     cases[2].flags += ("RestAscending", "RestIsTheOthers")
     whole = {"indices": np.array([[0, 2]], np.int32), "values": f32([[1, -2]]), "k": 2}

@@ -1,4 +1,4 @@
-"""Vectors of training: losses, gradients, Adam, the atoms, the start, and three steps with all that is in them."""
+"""Vectors of training: losses, gradients, Adam, unit atoms, initial values, and three full steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spec.generate.answers import Values
 from spec.generate.build import Case, Flag, Group, accepts, exact_rows, f32, random_atoms, spread
 
 ORDERS_FACTOR = 8
-"""Bounds of gradients and steps: so many times as far as they move in twelve other orders of all sums."""
+"""Bounds of gradients and steps, as a multiple of their largest change over twelve other orders of all sums."""
 
 MEASURED = (
     "Bounds are measured: eight times as far as the value moves when every sum runs in twelve other orders, and at least four units "
@@ -32,7 +32,7 @@ def _measured(operation: str) -> Any:
 
 
 def cosine() -> Group:
-    """The cosine of a row with its reconstruction, and its gradient."""
+    """Return the vectors of the cosine of a row with its reconstruction, and of its gradient."""
     clamp = ("return max(norm(a), 1e-8)  # R6", "return norm(a)")
     flags = {
         "Clamp": Flag("norms are not clamped at 1e-8, or a zero reconstruction gives NaN", ("R6", "E9"), (clamp,)),
@@ -68,7 +68,7 @@ def _tiny(rng: np.random.Generator, n: int, d: int, h: int) -> Values:
 
 
 def gradients() -> Group:
-    """Losses and gradients of a batch."""
+    """Return the vectors of losses and gradients of a batch."""
     flags = {
         "AuxWeight": Flag("the auxiliary loss does not have the weight 1/8", ("E13'", "E13"), (("-1.0 / n * 0.125", "-1.0 / n"),)),
         "KAux": Flag("the auxiliary loss does not see 4k entries", ("R5", "E13"), (("min(4 * k, len(b_enc))", "min(2 * k, len(b_enc))"),)),
@@ -117,7 +117,7 @@ def gradients() -> Group:
 
 
 def _adam_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
-    """At most sixteen roundings between them, of numbers as large as these."""
+    """Return 16 rounding errors of the largest number that enters each output."""
     u = float(np.finfo(inputs["param"].dtype).eps) / 2
     moved = np.abs(outputs["param"].astype(np.float64) - inputs["param"]).max()
     largest = {
@@ -129,7 +129,7 @@ def _adam_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
 
 
 def _before_smallest() -> np.float32:
-    """A first moment that becomes the smallest normal number, 2⁻¹²⁶, when β₁ times it is rounded."""
+    """Return a first moment whose product with β₁ rounds to the smallest normal number, 2⁻¹²⁶."""
     smallest = np.finfo(np.float32).tiny
     moment = smallest / np.float32(0.9)
     while np.float32(0.9) * moment < smallest:
@@ -138,7 +138,7 @@ def _before_smallest() -> np.float32:
 
 
 def adam() -> Group:
-    """One step of Adam."""
+    """Return the vectors of one step of Adam."""
     flags = {
         "EpsOutsideRoot": Flag("ε stands inside the root", ("R8", "E11"), (("(math.sqrt(v_hat) + eps)", "math.sqrt(v_hat + eps)"),)),
         "FirstCorrection": Flag("the first moment is not corrected", ("E11",), (("m_hat = m / (1 - power(beta1, t))", "m_hat = m"),)),
@@ -177,7 +177,7 @@ def adam() -> Group:
 
 
 def renormalize() -> Group:
-    """Unit atoms."""
+    """Return the vectors of unit atoms."""
     flags = {
         "UnitAtoms": Flag("atoms are divided by the square of their norm", ("E12",), (("value / norm(atom)", "value / dot(atom, atom)"),)),
         "Fold": Flag("sums over d do not fold: only who promises the same bits has to", ("E1",), (NO_FOLD,), bits=True),
@@ -204,7 +204,7 @@ def renormalize() -> Group:
 
 
 def project() -> Group:
-    """The projection of the order of May 2025."""
+    """Return the vectors of the projection in the order of May 2025."""
     flags = {
         "Projection": Flag("the part along the atom stays", ("E12'",), (("grad[c] - along * atom[c]", "grad[c]"),))
     }
@@ -220,7 +220,7 @@ def project() -> Group:
 
 
 def init_params() -> Group:
-    """Initial values."""
+    """Return the vectors of initial values."""
     flags = {
         "FanIn": Flag("W_enc is uniform within ±√(6/d)", ("R9",), (("(2 * u - 1) * math.sqrt(6 / h)", "(2 * u - 1) * math.sqrt(6 / d)"),)),
         "Symmetric": Flag("weights are not spread on both sides of zero", ("R9",), (("(2 * u - 1) * math.sqrt(6 / d)", "u * math.sqrt(6 / d)"),)),
@@ -239,7 +239,7 @@ def init_params() -> Group:
 
 
 def train_steps() -> Group:
-    """Three steps of a tiny model, with everything in between."""
+    """Return the vectors of three steps of a tiny model, with all intermediate values."""
     flags = {
         "AfterStep": Flag("atoms are not made unit rows after the step", ("R8", "E12"), (("    if not may_2025:\n        W_dec = renormalize(W_dec)", "    if False:\n        W_dec = renormalize(W_dec)"),)),
         "NoProjection": Flag("the gradient is projected before the step", ("R8",), (("    if may_2025:\n        W_dec = renormalize(W_dec)\n        grad_W_dec", "    if True:\n        grad_W_dec"),)),
