@@ -245,7 +245,7 @@ def test_a_fault_of_a_program_fails_one_test_and_is_told(fault, words, in_root, 
     assert code == 1
     (failure,) = report["levels"]["L0"]["failures"]
     assert failure["test"] == "abs_topk-3"
-    assert words in failure["reason"]
+    assert words in failure["words"]
     assert report["levels"]["L0"]["tests_passed"] == report["levels"]["L0"]["tests"] - 1
     assert not report["passed"]
 
@@ -509,6 +509,7 @@ def test_a_failed_audit_lists_rows_and_has_exit_code_1(problem, files, capsys):
     assert audited(files, "codes.npz", "--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert report["wrong"] == sum(row["kind"] == "wrong" for row in report["differing"])
+    assert all(set(row) >= {"row", "kind", "words"} for row in report["differing"]), "names that programs know"
     assert not report["passed"]
 
 
@@ -556,8 +557,9 @@ def test_asking_the_package_is_asking_its_functions(backend):
 def test_a_program_that_never_answers_is_asked_three_times(in_root, capsys):
     assert verify("--program", "sleep 60", "--timeout", "0.2", "--level", "L0", "--json") == 1
     failures = json.loads(capsys.readouterr().out)["levels"]["L0"]["failures"]
-    assert [failure["reason"] for failure in failures[:3]] == ["no answer within 0.2 s"] * 3
-    assert {failure["reason"] for failure in failures[3:]} == {
+    assert all({"test", "words"} <= set(failure) for failure in failures), "names that programs know"
+    assert [failure["words"] for failure in failures[:3]] == ["no answer within 0.2 s"] * 3
+    assert {failure["words"] for failure in failures[3:]} == {
         "request not sent: the program did not answer 3 requests in a row"
     }
 

@@ -29,6 +29,7 @@ from compressae_ref.row_source import RowSource, as_source, read_block
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 from compressae_ref.verify.diagnose import broken_rule
 from compressae_ref.verify.mistakes import cause, exact_pre
+from compressae_ref.verify.report import json_fields
 
 ROWS_KEPT = 1000
 """Number of differing rows that a report lists one by one."""
@@ -187,7 +188,9 @@ def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) 
 
 def as_json(result: Audit, *, strict: bool) -> dict[str, Any]:
     """Return the whole result as a JSON object."""
-    return {"passed": result.passed(strict=strict), "strict": strict, **asdict(result)}
+    fields = asdict(result)
+    fields["differing"] = [json_fields(row) for row in fields["differing"]]
+    return {"passed": result.passed(strict=strict), "strict": strict, **fields}
 
 
 def as_text(result: Audit, *, strict: bool) -> str:

@@ -15,7 +15,7 @@ def broken_rule(pre_row: Floats, expected: Any, values: Any, indices: Any, got: 
     Parameters
     ----------
     pre_row : (h,) the pre-activations, from which the latents are selected
-    expected, values : (k,) indices and values of the right code
+    expected, values : arrays of length k, the indices and values of the right code
     indices, got : indices and values of the code in question
     """
     k, h = len(expected), len(pre_row)

@@ -207,6 +207,11 @@ def _judged(test: Test, answer: dict[str, Any], bits: bool) -> tuple[Verdict, bo
     return verdict, False
 
 
+def json_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a result as JSON names them: programs know the reason as ``words``."""
+    return {"words" if name == "reason" else name: value for name, value in fields.items()}
+
+
 def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
     """Return the whole result as a JSON object."""
     levels = {
@@ -218,7 +223,7 @@ def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
             "cases": result.cases,
             "cases_passed": result.cases_passed,
             "unsupported": result.unsupported,
-            "failures": [vars(failure) for failure in result.failures],
+            "failures": [json_fields(vars(failure)) for failure in result.failures],
         }
         for result in results
     }

@@ -39,7 +39,10 @@ def codes_dot(u: Floats, codes: Codes) -> Floats:
     """`reference.gather`: dots of dense queries over the latents with codes (E10). (n_q, h) → (n_q, n)."""
 
     def dots(rows: slice) -> Floats:
-        some: Floats = reference.gather(u, codes.indices[rows], codes.values[rows])
-        return some
+        indices, values = codes.indices[rows], codes.values[rows]
+        block = np.zeros((len(u), len(indices)), u.dtype)
+        for t in range(codes.k):  # in place, which saves an array for each of the k terms
+            block += u[:, indices[:, t]] * values[:, t]
+        return block
 
     return np.concatenate(map_blocks(len(codes), 64 * ROWS_PER_BLOCK, dots), axis=1)
