@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.training import train_and_save
     from compressae_ref.files.foreign.write import require_embedding_format, write_embeddings
     from compressae_ref.files.npz import require_output
-    from compressae_ref.files.spool import spooled
+    from compressae_ref.files.spool import spool_to_disk
     from compressae_ref.stores.push import embeddings_of, ids_in
 
     require_output(options.output)
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         most = as_whole(options.rows, "rows")
         source = embeddings_of(store, most)
         tell(f"{store.name}: {store.count()} items, d {source.shape[1]}, of which {len(source)} to train on")
-        with shown_progress("row") as progress, spooled(source, progress) as rows:
+        with shown_progress("row") as progress, spool_to_disk(source, progress) as rows:
             if options.keep is not None:
                 write_embeddings(options.keep, rows, ids=ids_in(store, most))
                 tell(f"{options.keep}: {len(rows)} embeddings with their ids")
