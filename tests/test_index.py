@@ -277,7 +277,7 @@ def put(name, value, at=...):
         (lambda arrays: {**arrays, "meta": meta(arrays, space="flat")}, "space: expected one of"),
         (
             lambda arrays: {**arrays, "meta": meta(arrays, next_number=0.5)},
-            "next_number as an integer or null, got 0.5",
+            "next_number as an integer or null, got 0",
         ),
     ],
 )

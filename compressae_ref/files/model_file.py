@@ -77,9 +77,9 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
             f"expected arrays with digest {str(meta['digest'])[:12]}, got {model.digest[:12]}",
             hint="the file was altered or damaged: get it again",
         )
-    written, found = (meta["d"], meta["n_latents"], meta["dtype"]), (params.d, params.n_latents, params.dtype.name)
-    if written != found:
-        raise FormatError(f"expected d, n_latents and dtype {written} as in meta, got {found}")
+    declared, actual = (meta["d"], meta["n_latents"], meta["dtype"]), (params.d, params.n_latents, params.dtype.name)
+    if declared != actual:
+        raise FormatError(f"expected d, n_latents and dtype {declared} as in meta, got {actual}")
     return model
 
 

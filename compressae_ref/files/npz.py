@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import LINE
-from compressae_ref.errors import CompressaeError, DomainError, FormatError, format_error, reason
+from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError, format_error, reason
 
 PathLike = str | os.PathLike[str]
 
@@ -63,7 +63,7 @@ def reading(path: object, expected: str, *also: type[Exception], convert: bool =
     Raises
     ------
     CompressaeError
-        The original error, with ``path`` unless it already names a file.
+        The original error, with ``path`` unless it already names a file. A `BackendError` passes unchanged.
     OSError
         The original error, if it names a file: the file is missing or cannot be opened.
     FormatError
@@ -71,6 +71,8 @@ def reading(path: object, expected: str, *also: type[Exception], convert: bool =
     """
     try:
         yield
+    except BackendError:  # a missing package is no fault of the file
+        raise
     except CompressaeError as error:
         if convert:
             raise format_error(path, error) from error
@@ -214,6 +216,10 @@ def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read a ``.npy`` header at the current position: shape, whether it is in Fortran order, and dtype."""
     version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):  # otherwise its bytes could be taken for a length of gigabytes
+        raise FormatError(
+            f"expected an array in version 1.0, 2.0 or 3.0 of .npy, got version {version[0]}.{version[1]}"
+        )
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
     return header

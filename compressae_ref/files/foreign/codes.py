@@ -29,7 +29,7 @@ from compressae_ref.files.foreign.ragged import ListedCodes
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.memory_map import map_rows
 from compressae_ref.files.model_file import is_ours
-from compressae_ref.files.npz import PathLike, reading
+from compressae_ref.files.npz import PathLike, member_names, reading
 from compressae_ref.row_source import STREAM_ROWS
 
 CSR_HEADER = 24
@@ -120,9 +120,12 @@ def load_sparse(path: PathLike) -> Any:
     """Read a sparse matrix from an ``.npz`` of SciPy."""
     from scipy import sparse  # imported here: the import is slow, and other formats do not need it
 
+    if "format" not in (names := member_names(path)):
+        got = f"an archive of {', '.join(sorted(names)) or 'no arrays'}"
+        raise FormatError(f"expected a sparse matrix in SciPy's .npz, got {got}", path=path)
     with (
         reading(path, "a sparse matrix in SciPy's .npz", KeyError, TypeError),  # SciPy does not check the entries
-        open(path, "rb") as file,  # noqa: PTH123
+        open(path, "rb") as file,  # noqa: PTH123  # given a path, NumPy may leave a truncated file open
     ):
         return sparse.load_npz(file)
 
@@ -180,7 +183,9 @@ def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows
     h = listed.n_latents if listed.n_latents is not None else n_latents
     if h is None:
         raise DomainError(
-            "expected n_latents for a file that does not store it, got None", path=path, hint="pass n_latents"
+            "expected n_latents for a file that does not store it, got None",
+            path=path,
+            hint="pass n_latents (--n-latents)",
         )
 
     def blocks() -> Iterator[Codes]:

@@ -24,7 +24,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.checks import shown
 from compressae_ref.errors import DTypeError, FormatError, ShapeError
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, open_big_ann, open_vecs
 from compressae_ref.files.foreign.choose_array import chosen_entry, id_entry
@@ -34,7 +33,7 @@ from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_of
 from compressae_ref.files.memory_map import MappedRows, map_member
-from compressae_ref.files.npz import read_member, reading
+from compressae_ref.files.npz import read_header, read_member, reading
 from compressae_ref.row_source import as_source
 
 EXPECTED = f"a file of embeddings ({', '.join(EMBEDDING_NAMES)})"
@@ -79,6 +78,8 @@ def _open(place: Place) -> Any:
     if place.entry is not None and kind not in _OF_SEVERAL:
         raise FormatError(f"expected a format with named arrays for ::{place.entry}, got .{kind}", path=place.path)
     if kind == "npy":
+        with open(place.path, "rb") as file:  # noqa: PTH123
+            _require_no_pickle(file)
         with np.errstate(over="raise"):  # the product of sizes in a wrong header must not wrap around
             return np.lib.format.open_memmap(place.path, mode="r").view(MappedRows)
     if kind in BIG_ANN:
@@ -138,5 +139,12 @@ def _read_standard_input() -> NDArray[Any]:
         rows: NDArray[Any] = _from_archive(io.BytesIO(content), Place("-", None))
         return rows
     if not content.startswith(b"\x93NUMPY"):  # np.load would try to read it as a pickle
-        raise FormatError(f"expected a .npy or .npz file of embeddings, got {shown(content[:8])} as first bytes")
+        raise FormatError(f"expected a .npy or .npz file of embeddings, got input that starts with {content[:8]!r}")
+    _require_no_pickle(io.BytesIO(content))
     return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _require_no_pickle(file: IO[bytes]) -> None:
+    """Raise FormatError for a ``.npy`` of Python objects. NumPy's own error would not mention pickles."""
+    if read_header(file)[2].hasobject:
+        raise FormatError("expected an array of floats, got pickled objects")

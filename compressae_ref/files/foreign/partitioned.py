@@ -79,12 +79,12 @@ def _facts(plan: Plan) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, **asdict(plan)}
 
 
-def _require_same(folder: Path, found: dict[str, Any], facts: dict[str, Any]) -> None:
-    for name in {**facts, **found}:
-        if facts.get(name) != found.get(name):
+def _require_same(folder: Path, stored: dict[str, Any], facts: dict[str, Any]) -> None:
+    for name in {**facts, **stored}:
+        if facts.get(name) != stored.get(name):
             raise DomainError(
                 f"expected an empty folder, or one of an earlier run with {name} = {facts.get(name)!r}, "
-                f"got {name} = {found.get(name)!r}",
+                f"got {name} = {stored.get(name)!r}",
                 path=folder,
                 hint="use the same settings to resume, or another folder",
             )
