@@ -1,4 +1,4 @@
-"""Packages that serve one purpose each: imported when asked for, and named where they are not installed."""
+"""Import optional packages when they are needed, with an error that says how to install them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import Any
 from compressae_ref.errors import BackendError
 
 
-def needed_package(module: str, extra: str, purpose: str) -> Any:
-    """The module; BackendError that says what to install where it cannot be imported.
+def require_package(module: str, extra: str, purpose: str) -> Any:
+    """Import and return an optional module.
 
     Parameters
     ----------
     module : name of the module, such as "pyarrow.parquet"
-    extra : the extra of this package that brings it
-    purpose : what it is needed for, as a subject: "Parquet files"
+    extra : the extra of this package that installs it
+    purpose : what needs it, for the message: "Parquet files"
+
+    Raises
+    ------
+    BackendError
+        If the module cannot be imported.
     """
     try:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise BackendError(
-            f"expected the package {package}, which is not installed: pip install 'compressae-ref[{extra}]'",
+            f"expected the package {package}, which is not installed",
             argument=purpose,
+            hint=f"pip install 'compressae-ref[{extra}]'",
         ) from error

@@ -1,4 +1,4 @@
-"""Embeddings to read from: arrays, memory-mapped files, or anything with a length that gives slices of rows."""
+"""Read embeddings in blocks from arrays, memory-mapped files, or any object with a length and slices of rows."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from compressae_ref.checks import as_embeddings
 from compressae_ref.errors import DTypeError, ShapeError
 
 BLOCK_ROWS = 1024
-"""Rows that are read at a time, and that stay neighbours until they are shuffled in the buffer."""
+"""Rows per read in training. They stay adjacent until the shuffle buffer mixes them."""
 
 STREAM_ROWS = 8 * BLOCK_ROWS
-"""Rows that are read at a time from the first to the last."""
+"""Rows per read when a whole source is read in order."""
 
 
 class RowSource(Protocol):
-    """What training and encoding read: ``source[start:stop]`` is an array (stop − start, d) of floats."""
+    """A source of embeddings: ``source[start:stop]`` is a float array (stop − start, d)."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
 
     def __getitem__(self, rows: slice, /) -> Any:
-        """Some consecutive rows."""
+        """Return consecutive rows as an array."""
 
 
 class Head:
-    """The first rows of a source."""
+    """The first n rows of a source, as a source."""
 
     ndim = 2
 
@@ -46,7 +46,19 @@ class Head:
 
 
 def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
-    """``x`` itself if it returns slices of rows, else as an array. Without rows it is refused, unless ``empty``."""
+    """Return ``x`` as a source of rows: unchanged if it can be sliced, otherwise as an array.
+
+    Parameters
+    ----------
+    x : (n, d) floats
+    name : the argument's name, for messages
+    empty : if True, allow a source without rows
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If ``x`` is not two-dimensional, has no rows, or does not hold floats.
+    """
     source = (
         x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
     )
@@ -61,13 +73,13 @@ def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
 
 
 def read_blocks(source: RowSource, rows: int, **checks: Any) -> Iterator[Floats]:
-    """Checked blocks of rows in order (`checks.as_embeddings`)."""
+    """Yield blocks of rows in order, each checked by `checks.as_embeddings`."""
     for start in range(0, len(source), rows):
         yield read_block(source, start, rows, **checks)
 
 
 def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Floats:
-    """Checked rows from ``start``, ``rows`` of them or as many as there are; ShapeError for another number."""
+    """Read and check up to ``rows`` rows from ``start``. ShapeError if the source returns another number of rows."""
     block = as_embeddings(source[start : start + rows], first_row=start, **checks)
     expected = min(rows, len(source) - start)
     if len(block) != expected:
@@ -79,16 +91,16 @@ def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Float
 
 
 def check_rows(source: RowSource, **checks: Any) -> None:
-    """Read everything once: a bad row is an error now, not when training comes to it, if it ever does (R3)."""
+    """Read the whole source once, so that invalid rows are found before training starts (R3)."""
     for _ in read_blocks(source, STREAM_ROWS, **checks):
         pass
 
 
 def read_rows(source: RowSource, rows: NDArray[np.int64], **checks: Any) -> Floats:
-    """Checked rows by ascending number, read one by one: for a sample, not for the bulk."""
+    """Read and check single rows, given in ascending order. Rows are read one by one: use this for small samples."""
     return np.concatenate([as_embeddings(source[row : row + 1], first_row=row, **checks) for row in rows.tolist()])
 
 
 def read_all(source: RowSource, rows: int = STREAM_ROWS, **checks: Any) -> Floats:
-    """The whole source as one checked array, read in blocks."""
+    """Read the whole source into one checked array."""
     return np.concatenate(list(read_blocks(source, rows, **checks)))

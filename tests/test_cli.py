@@ -1039,7 +1039,7 @@ def test_embeddings_from_a_pipe(files, tmp_path):
 def test_text_from_a_pipe_is_not_called_a_pickle(files):
     done = process(["encode", files.model, "-", "-o", "never.npz", *NUMPY], input=b"a,b\n1,2\n")
     assert done.returncode == 1
-    assert b"expected a .npy or .npz file of embeddings" in done.stderr
+    assert rb"got input that starts with b'a,b\n1,2\n'" in done.stderr
     assert b"pickle" not in done.stderr
 
 

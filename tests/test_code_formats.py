@@ -142,7 +142,7 @@ def test_parquet_for_everybody(tmp_path):
     pq.write_table(foreign, tmp_path / "foreign.parquet")
     rows = open_codes(str(tmp_path / "foreign.parquet"), 4)
     assert rows.load().to_dense().tolist() == [[0, 2, 0, 1], [0, 0, 0, 0]]
-    with pytest.raises(DomainError, match="expected n_latents for a file that does not say it"):
+    with pytest.raises(DomainError, match="expected n_latents for a file that does not store it"):
         open_codes(str(tmp_path / "foreign.parquet"))
 
 
@@ -154,19 +154,19 @@ def test_ids_stay_in_a_codes_file_and_in_a_packed_one(tmp_path):
     save_codes(tmp_path / "without.npz", codes)
     assert load_ids(tmp_path / "without.npz", 20) is None
     save_codes(tmp_path / "few.npz", codes, ids[:3])
-    with pytest.raises(FormatError, match=r"few\.npz: expected an id for each of 20 rows"):
+    with pytest.raises(FormatError, match=r"few\.npz: expected 20 integer or string ids, one for each row"):
         load_ids(tmp_path / "few.npz", 20)
 
 
 def test_ids_that_qdrant_does_not_take_are_refused(tmp_path):
     for bad in (np.array(["a"] * 20), -np.arange(20)):
-        with pytest.raises(DomainError, match="whole numbers from 0 or UUIDs, got"):
+        with pytest.raises(DomainError, match="non-negative integers or UUIDs, got"):
             written(tmp_path, "jsonl", example(), ids=bad)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_number_of_ids_that_is_not_that_of_the_rows_is_refused(tmp_path, kind):
-    with pytest.raises(DomainError, match="expected one for each of 20 rows, got 19"):
+    with pytest.raises(DomainError, match="expected 20 ids, one for each row, got 19"):
         written(tmp_path, kind, example(), ids=np.arange(19))
     assert not list(tmp_path.iterdir())
 
@@ -260,5 +260,5 @@ def test_fewer_rows_than_the_file_says_are_refused(tmp_path, monkeypatch):
 def test_places_of_rows_that_do_not_ascend_are_refused(tmp_path):
     content = struct.pack("<3q3q2i2f", 2, 6, 2, 0, 5, 2, 1, 2, 0.5, 1.0)
     (tmp_path / "x.csr").write_bytes(content)
-    with pytest.raises(FormatError, match="places of rows that ascend from 0 to 2"):
+    with pytest.raises(FormatError, match="row offsets that ascend from 0 to 2"):
         open_codes(str(tmp_path / "x.csr"))

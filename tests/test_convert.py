@@ -142,7 +142,7 @@ def test_a_split_code_has_no_model(here):
         ("convert x.npy -o y.txt", "y.txt: expected a name that ends in .npy, .npz, .fbin"),
         ("convert x.npy -o x.npy", "expected an output that is not an input"),
         ("convert x.npy -o y.csr", "y.csr: expected a name that ends in"),
-        ("convert x.npy -o y.bvecs", "x.npy: expected numbers that uint8 holds exactly, got "),
+        ("convert x.npy -o y.bvecs", "x.npy: expected values that uint8 holds exactly, got "),
         ("convert x.npy -o y.fbin --k 3", "expected model as INPUT with --k, got embeddings"),
         ("convert codes.npz -o y.npz --dtype float16", "expected embeddings as INPUT with --dtype, got codes"),
         ("convert codes.npz -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),
@@ -156,7 +156,7 @@ def test_a_split_code_has_no_model(here):
         ("convert x.npy -o y.npz --ids short.txt", "short.txt: expected 60 ids, one for each row, got 1"),
         (
             "convert x.npy -o y.npz --ids twice.txt",
-            "twice.txt: ids: expected ids that are all different, got 'a' twice",
+            "twice.txt: ids: expected unique ids, got 'a' twice",
         ),
         (
             "convert x.npy -o y.npz --ids x.npy",
@@ -164,7 +164,7 @@ def test_a_split_code_has_no_model(here):
         ),
         ("convert x.npy -o no/y.npz", "no: the output folder does not exist"),
         ("encode model.npz x.npy -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),
-        ("train x.npy::a -o m.npz", "expected a file of several arrays for ::a, got .npy"),
+        ("train x.npy::a -o m.npz", "expected a format with named arrays for ::a, got .npy"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_in_one_line(here, capsys, line, reason):

@@ -19,7 +19,7 @@ from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, ids_of
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.foreign.write import WITH_IDS, write_embeddings
-from compressae_ref.files.spool import spooled
+from compressae_ref.files.spool import spool_to_disk
 from compressae_ref.row_source import STREAM_ROWS, read_blocks
 
 PLAIN = ["npy", "npz", "fbin", "fvecs", "safetensors"]
@@ -164,7 +164,7 @@ def test_safetensors_of_its_own_package(tmp_path):
     numpy.save_file({"a": X, "b": X[:5].astype(np.float16), "c": np.arange(3)}, tmp_path / "theirs.safetensors")
     assert_same_rows(open_embeddings(f"{tmp_path / 'theirs.safetensors'}::a"), X)
     assert_same_rows(open_embeddings(f"{tmp_path / 'theirs.safetensors'}::b"), X[:5].astype(np.float16))
-    with pytest.raises(FormatError, match="expected an entry 'embeddings' or only one"):
+    with pytest.raises(FormatError, match="expected an entry 'embeddings' or a single entry"):
         open_embeddings(str(tmp_path / "theirs.safetensors"))
     with pytest.raises(ShapeError, match=r"::c: expected an array \(n, d\)"):
         open_embeddings(f"{tmp_path / 'theirs.safetensors'}::c")
@@ -194,7 +194,7 @@ def test_hdf5_of_ann_benchmarks(tmp_path):
     assert_same_rows(open_embeddings(f"{path}::test"), X[:7] * 2)
     with pytest.raises(FormatError, match="expected an entry 'tests', got distances, neighbors, test, train"):
         open_embeddings(f"{path}::tests")
-    with pytest.raises(FormatError, match="expected rows of floats"):
+    with pytest.raises(FormatError, match=r"expected floats of shape \(n, d\)"):
         open_embeddings(f"{path}::neighbors")
 
 
@@ -210,7 +210,7 @@ def test_hdf5_that_stores_nothing_is_refused(tmp_path):
 def test_rows_that_are_fewer_than_said_end_a_stream():
     source = EmbeddingRows((10**15, 16), np.float32, Forwards(lambda row: (0, iter([X]))), sequential=True)
     np.testing.assert_array_equal(np.asarray(source), X)
-    with spooled(source) as rows:
+    with spool_to_disk(source) as rows:
         np.testing.assert_array_equal(rows, X)
     with pytest.raises(ShapeError, match="expected 1024 rows from row 0 of 1000000000000000, got 300"):
         list(read_blocks(source, 1024))
@@ -237,7 +237,7 @@ def test_columns_of_lists(tmp_path, form, floats):
         source = open_embeddings(str(tmp_path / name))
         assert_same_rows(source, x)
         assert ids_of(source).tolist() == list(range(300))
-        with pytest.raises(DTypeError, match="expected a column with lists of floats, got"):
+        with pytest.raises(DTypeError, match="expected a column of lists of floats, got"):
             open_embeddings(f"{tmp_path / name}::text")
 
 
@@ -247,7 +247,7 @@ def test_columns_of_lists(tmp_path, form, floats):
         (17, None, "lists of 16 numbers, got null in row 17"),
         (17, [1.0] * 15, "lists of 16 numbers, got 15 in row 17"),
         (9000, [1.0] * 17, "lists of 16 numbers, got 17 in row 9000"),
-        (3, [1.0] * 15 + [None], "got a null among them in row 3"),
+        (3, [1.0] * 15 + [None], "got a list with nulls in row 3"),
     ],
 )
 def test_bad_rows_of_columns_are_named(tmp_path, row, value, reason):
@@ -266,7 +266,7 @@ def test_rows_that_lie_about_their_length_are_named(tmp_path):
     content = bytearray(path.read_bytes())
     content[68 * 17 : 68 * 17 + 4] = struct.pack("<i", 15)
     path.write_bytes(content)
-    with pytest.raises(FormatError, match=r"x\.fvecs: expected rows of 16 numbers, got one of 15 in row 17"):
+    with pytest.raises(FormatError, match=r"x\.fvecs: expected rows of 16 values, got 15 values in row 17"):
         np.asarray(open_embeddings(str(path)))
 
 
@@ -295,20 +295,20 @@ def test_a_number_of_rows_that_looks_like_a_pickle(tmp_path):
 
 def test_files_of_neighbours_are_no_embeddings(tmp_path):
     (tmp_path / "x.ivecs").write_bytes(struct.pack("<i3i", 3, 1, 2, 3))
-    with pytest.raises(FormatError, match="expected embeddings, got whole numbers"):
+    with pytest.raises(FormatError, match=r"expected embeddings, got a \.ivecs file, which holds integer row ids"):
         open_embeddings(str(tmp_path / "x.ivecs"))
 
 
 def test_a_name_that_lies_about_the_format_is_refused_where_the_content_has_no_signature(tmp_path):
     (tmp_path / "x.fbin").write_bytes(b"these are no numbers")
-    with pytest.raises(FormatError, match=r"the size that its header as a \.fbin file says"):
+    with pytest.raises(FormatError, match=r"expected a \.fbin file whose header matches its size, got 20 bytes"):
         kind_of(tmp_path / "x.fbin")
 
 
 def test_a_path_with_colons_is_a_path(tmp_path):
     write_embeddings(tmp_path / "a::b.npy", X)
     assert_same_rows(open_embeddings(str(tmp_path / "a::b.npy")), X)
-    with pytest.raises(FormatError, match="expected a file of several arrays for ::x"):
+    with pytest.raises(FormatError, match="expected a format with named arrays for ::x"):
         open_embeddings(f"{written(tmp_path, 'npy')}::x")
 
 
@@ -360,17 +360,17 @@ def test_headers_that_lie_are_refused_or_harmless(tmp_path, kind, lie):
 
 ONE, TWO = '"dtype":"U8","shape":[1],"data_offsets":[0,1]', '"dtype":"U8","shape":[4],"data_offsets":[2,6]'
 HEADERS = {
-    "no JSON": (b"{" * 100, b"", "the header of a .safetensors file"),
-    "nested too deep": (b"{" + b'"a":[' * 50_000, b"", "the header of a .safetensors file"),
-    "a list": (b"[]      ", b"", "the size that its header"),
-    "a name twice": (f'{{"a":{{{ONE}}},"a":{{{ONE}}}}}'.encode(), b"1", "got one twice"),
+    "no JSON": (b"{" * 100, b"", "expected a .safetensors file"),
+    "nested too deep": (b"{" + b'"a":[' * 50_000, b"", "expected a .safetensors file"),
+    "a list": (b"[]      ", b"", "whose header matches its size"),
+    "a name twice": (f'{{"a":{{{ONE}}},"a":{{{ONE}}}}}'.encode(), b"1", "got 'a' twice"),
     "beyond the file": (
         b'{"a":{"dtype":"F32","shape":[1,999999999999],"data_offsets":[0,3999999999996]}}',
         b"1234",
         "bytes after the header",
     ),
-    "overlapping": (f'{{"a":{{{TWO}}},"b":{{{TWO}}}}}'.encode(), b"123456", "tensors one after the other"),
-    "a hole": (f'{{"b":{{{TWO}}}}}'.encode(), b"123456", "tensors one after the other"),
+    "overlapping": (f'{{"a":{{{TWO}}},"b":{{{TWO}}}}}'.encode(), b"123456", "expected contiguous tensors"),
+    "a hole": (f'{{"b":{{{TWO}}}}}'.encode(), b"123456", "expected contiguous tensors"),
     "left over": (
         b'{"a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}',
         b"12345",
@@ -389,7 +389,7 @@ HEADERS = {
     "fractions": (
         b'{"a":{"dtype":"F32","shape":[1,1.0],"data_offsets":[0,4.0]}}',
         b"1234",
-        "tensors one after the other",
+        "expected contiguous tensors",
     ),
     "an unknown dtype": (
         b'{"a":{"dtype":"F8_E4M3","shape":[2,2],"data_offsets":[0,4]}}',
@@ -399,7 +399,7 @@ HEADERS = {
     "no text": (
         b'{"\xff\xfe":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}',
         b"1234",
-        "the header of a .safetensors",
+        "expected a .safetensors file",
     ),
     "empty": (b"{}", b"", "expected an entry 'embeddings'"),
 }

@@ -258,18 +258,27 @@ def put(name, value, at=...):
         (put("indices", H, (3, 2)), "indices below n_latents"),
         (put("values", np.inf, (3, 2)), "finite values"),
         (put("norms", 0, 3), "finite norms above 0"),
-        (put("ids", "item 4", 3), "all different, got 'item 4' twice"),
-        (lambda arrays: {name: arrays[name] for name in arrays if name != "norms"}, "an entry 'norms'"),
-        (lambda arrays: {**arrays, "norms": arrays["norms"][1:]}, "a norm of each of 40 items"),
-        (lambda arrays: {**arrays, "ids": arrays["ids"][1:]}, "an id of each item"),
-        (lambda arrays: {**arrays, "ids": arrays["norms"]}, "an id of each item"),
-        (lambda arrays: {**arrays, "indices": arrays["indices"].astype("i8")}, "indices and values of one shape"),
-        (lambda arrays: {**arrays, "meta": np.array("{}")}, "an index file of this package"),
-        (lambda arrays: {**arrays, "meta": np.array("[")}, "got one that cannot be read"),
+        (put("ids", "item 4", 3), "unique ids, got 'item 4' twice"),
+        (lambda arrays: {name: arrays[name] for name in arrays if name != "norms"}, "no entry 'norms'"),
+        (lambda arrays: {**arrays, "norms": arrays["norms"][1:]}, "40 norms of float32, one for each item"),
+        (lambda arrays: {**arrays, "ids": arrays["ids"][1:]}, "40 integer or string ids, one for each item"),
+        (lambda arrays: {**arrays, "ids": arrays["norms"]}, "40 integer or string ids, one for each item"),
+        (
+            lambda arrays: {**arrays, "indices": arrays["indices"].astype("i8")},
+            "int32 indices and float",
+        ),
+        (lambda arrays: {**arrays, "meta": np.array("{}")}, "an index file with format 'compressae-index', got None"),
+        (
+            lambda arrays: {**arrays, "meta": np.array("[")},
+            "an index file, got a file that cannot be read",
+        ),
         (lambda arrays: {**arrays, "meta": meta(arrays, version=2)}, "an index file of version 1, got version 2"),
         (lambda arrays: {**arrays, "meta": meta(arrays, version=True)}, "an index file of version 1, got version True"),
         (lambda arrays: {**arrays, "meta": meta(arrays, space="flat")}, "space: expected one of"),
-        (lambda arrays: {**arrays, "meta": meta(arrays, next_number=0.5)}, "the next number or null"),
+        (
+            lambda arrays: {**arrays, "meta": meta(arrays, next_number=0.5)},
+            "next_number as an integer or null, got 0",
+        ),
     ],
 )
 def test_an_index_file_at_odds_with_itself_is_refused(kept, tmp_path, change, message):
@@ -315,7 +324,7 @@ def test_compressed_members_cannot_be_mapped(kept, tmp_path):
     path, backend = kept
     with np.load(path) as archive:
         np.savez_compressed(tmp_path / "small.npz", **archive)
-    with pytest.raises(FormatError, match="a member that is not compressed"):
+    with pytest.raises(FormatError, match="an uncompressed member"):
         Index.load(tmp_path / "small.npz", model=MODEL, backend=backend)
 
 
@@ -425,31 +434,31 @@ def other(codes):
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: build(CODES, ids=range(3)), ShapeError, "ids: expected one for each of 40 items, got 3"),
+        (lambda: build(CODES, ids=range(3)), ShapeError, "ids: expected 40 ids, one for each item, got 3"),
         (
             lambda: build(CODES[:3], ids=[1, 2, 1]),
             DomainError,
-            "ids: expected ids that are all different, got 1 twice",
+            "ids: expected unique ids, got 1 twice",
         ),
         (lambda: build(CODES[:2], ids=["a", 1]), DTypeError, "ids: expected 64-bit integers or strings"),
         (lambda: build(CODES[:2], ids=[0.5, 1]), DTypeError, "ids: expected 64-bit integers or strings"),
         (lambda: build(CODES[:1], ids=[2**63]), DTypeError, "ids: expected 64-bit integers or strings"),
-        (lambda: build(CODES[:1], ids="a"), ShapeError, "ids: expected a list of ids, got 'a'"),
-        (lambda: build(CODES[:1], ids=7), ShapeError, "ids: expected a list of ids, got 7"),
+        (lambda: build(CODES[:1], ids="a"), ShapeError, "ids: expected a flat array or list of ids, got 'a'"),
+        (lambda: build(CODES[:1], ids=7), ShapeError, "ids: expected a flat array or list of ids, got 7"),
         (
             lambda: build(CODES[:1], ids=["a"]).add(CODES[:1]),
             DTypeError,
-            "expected texts as before, got none",
+            "expected 1 string ids as in the index, got None",
         ),
         (
             lambda: build(CODES[:1], ids=["a"]).add(CODES[:1], [1]),
             DTypeError,
-            "got numbers",
+            "got integer ids",
         ),
         (
             lambda: build(CODES[:1], ids=[2**63 - 1]).add(CODES[:1]),
             DomainError,
-            "expected ids for items that",
+            "expected automatic ids up to",
         ),
         (
             lambda: build(CODES).add(CODES.truncate(2)),
@@ -460,7 +469,7 @@ def other(codes):
         (
             lambda: build(CODES).remove([3, 3]),
             DomainError,
-            "all different, got 3 twice",
+            "unique ids, got 3 twice",
         ),
         (lambda: build(CODES).remove(["a"]), DomainError, "ids: expected ids of the index, got 'a'"),
         (lambda: build(POOL), DTypeError, "codes: expected Codes or PackedCodes, got ndarray"),

@@ -77,7 +77,7 @@ def test_a_given_k_overrides_and_must_be_possible(tmp_path, form):
 
 def test_a_state_dict_needs_k(tmp_path):
     pytest.importorskip("torch")
-    with pytest.raises(DomainError, match=r"expected k for weights that do not say it \(--k\)"):
+    with pytest.raises(DomainError, match=r"expected k for weights that do not store it, got None; pass k \(--k\)"):
         load_any_model(saved(tmp_path, "pt", example()))
 
 
@@ -227,7 +227,11 @@ OTHERS = {
     "no W_enc": ("saelens", change(SAE, W_enc=None), "expected a tensor W_enc, got W_dec, b_dec, b_enc|got b_enc"),
     "a flat W_enc": ("saelens", change(SAE, W_enc=lambda w: w.ravel()), "W_enc with 2 dimensions"),
     "other shapes": ("saelens", change(SAE, b_enc=lambda b: b[:5]), r"W_enc \(d, h\)"),
-    "a list of settings": ("saelens", lambda folder: (folder / CFG).write_text("[1]"), "settings by name"),
+    "a list of settings": (
+        "saelens",
+        lambda folder: (folder / CFG).write_text("[1]"),
+        "a JSON object, got list",
+    ),
     "no JSON": ("saelens", lambda folder: (folder / CFG).write_text("{"), "a configuration in JSON"),
     "CSR as it is trained": (
         "sentence-transformers",
@@ -237,8 +241,12 @@ OTHERS = {
     "one latent alone": ("sentence-transformers", change(WEIGHTS, encoder__weight=lambda w: w[:-1]), "in pairs"),
     "other biases": ("sentence-transformers", change(WEIGHTS, latent_bias=lambda b: b + 0.01), "in pairs"),
     "a bias in front": ("sentence-transformers", change(WEIGHTS, pre_bias=lambda b: b + 1), "pre_bias of zeros"),
-    "normalised layers": ("sentence-transformers", setting(CONFIG, normalize=True), "no layer normalisation"),
-    "no k": ("sentence-transformers", setting(CONFIG, k=...), "expected k for weights that do not say it"),
+    "normalised layers": (
+        "sentence-transformers",
+        setting(CONFIG, normalize=True),
+        "got normalize True",
+    ),
+    "no k": ("sentence-transformers", setting(CONFIG, k=...), "expected k for weights that do not store it"),
 }
 
 

@@ -524,7 +524,7 @@ def save(path, array):
     [
         (lambda path: path.write_bytes(b"hello"), "expected a codes file, a sparse matrix"),
         (lambda path: path.write_bytes(b""), "expected a codes file, a sparse matrix"),
-        (lambda path: np.savez(path, a=np.zeros(3)), "expected a codes file, a sparse matrix"),
+        (lambda path: np.savez(path, a=np.zeros(3)), "expected a sparse matrix in SciPy's .npz"),
         (lambda path: save(path, np.zeros(3)), "expected a dense array (n, h)"),
         (lambda path: save(path, np.zeros((3, 60), int)), "expected a dense array (n, h)"),
         (lambda path: save(path, np.ones((3, 60), "f4")), "expected 700 rows"),

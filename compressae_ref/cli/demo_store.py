@@ -17,7 +17,7 @@ from compressae_ref.errors import StoreError
 from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.files.model_file import save_model
 from compressae_ref.model import Model
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import Found
 from compressae_ref.stores.push import embeddings_of, push
@@ -45,7 +45,7 @@ def run_store_demo(say: Say, *, folder: str = "", backend: str | Backend | None 
     BackendError
         If Qdrant Edge is not installed.
     """
-    needed_package("qdrant_edge", "edge", "Qdrant Edge")
+    require_package("qdrant_edge", "edge", "Qdrant Edge")
     data = load_demo_data()
     with _place(folder) as place:
         store = _filled(f"{place}/shard", data, say)

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.train_steps import train_and_save
     from compressae_ref.files.foreign.write import require_embedding_format, write_embeddings
     from compressae_ref.files.npz import require_output
-    from compressae_ref.files.spool import spooled
+    from compressae_ref.files.spool import spool_to_disk
     from compressae_ref.stores.push import embeddings_of, ids_in
 
     require_output(options.output)
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
         limit = as_integer(options.rows, "rows")
         source = embeddings_of(store, limit)
         tell(f"{store.name}: training on {len(source)} of {store.count()} items, d {source.shape[1]}")
-        with shown_progress("row") as progress, spooled(source, progress) as rows:
+        with shown_progress("row") as progress, spool_to_disk(source, progress) as rows:
             if options.keep is not None:
                 write_embeddings(options.keep, rows, ids=ids_in(store, limit))
                 tell(f"{options.keep}: {len(rows)} embeddings with their ids")

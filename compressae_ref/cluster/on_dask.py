@@ -24,7 +24,7 @@ from compressae_ref.files.foreign.partitioned import Plan, begin, finish, part_n
 from compressae_ref.files.foreign.rows import Place, ids_of
 from compressae_ref.files.model_file import load_model, save_model
 from compressae_ref.model import Model
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.row_source import Head, RowSource
 
 MODEL = "model.npz"
@@ -148,7 +148,7 @@ def _opened(folder: str, embeddings: str, digest: str) -> tuple[Model, Any]:
 
 
 def _distributed() -> Any:
-    return needed_package("distributed", "dask", "--dask")
+    return require_package("distributed", "dask", "--dask")
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def _client(address: str) -> Iterator[Any]:
 
 def _require_scheduler(address: str) -> None:
     """Raise where nothing answers: a client that could not connect may deadlock the next one when it is collected."""
-    connect = needed_package("distributed.comm", "dask", "--dask").connect
+    connect = require_package("distributed.comm", "dask", "--dask").connect
 
     async def call() -> None:
         communication = await connect(address, timeout=TIMEOUT)

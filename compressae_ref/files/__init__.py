@@ -1,1 +1,1 @@
-"""Files: models, codes, packed codes and indexes of this package, and the formats of others."""
+"""Files of models, codes and packed codes of this package, and files in the formats of other programs."""

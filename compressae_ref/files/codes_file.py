@@ -1,4 +1,4 @@
-"""Codes files: what ``scipy.sparse.load_npz`` opens as CSR, who made the codes, and what they are called."""
+"""Read and write codes files: a CSR matrix for ``scipy.sparse.load_npz``, the model's digest, and optional ids."""
 
 from __future__ import annotations
 
@@ -16,49 +16,54 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 from compressae_ref.extensions.packed_codes import from_arrays
 from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
-from compressae_ref.files.npz import PathLike, Pieces, errors_of, require_writable, write_npz
+from compressae_ref.files.npz import PathLike, Pieces, require_writable, write_npz, writing
 from compressae_ref.row_source import BLOCK_ROWS
 
 _CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
-"""What a codes file holds, and as what (R11)."""
+"""The arrays of a codes file and their dtypes (R11)."""
 
 
 def save_codes(path: PathLike, codes: Codes, ids: NDArray[Any] | None = None) -> None:
-    """Write a codes file: CSR for ``scipy.sparse.load_npz``, which model made the codes, and perhaps their ids."""
+    """Write codes to a file, with the digest of their model and optional ids. OSError if it cannot be written."""
     codes = codes.to_host()
     _save_codes(path, codes, len(codes), [codes.values], [codes.indices], ids)
 
 
 def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: NDArray[Any] | None = None) -> None:
-    """Write the file of the codes whose n rows come in ``blocks``, without holding more than one of them in memory.
+    """Write n rows of codes that come in ``blocks``. Only one block is in memory at a time.
 
-    With ``ids``, whole numbers or texts, the file says what the rows are called.
+    Parameters
+    ----------
+    path : the file
+    blocks : codes, at least one block
+    n : number of rows in all blocks
+    ids : (n,) integers or strings, optional
 
     Raises
     ------
     OSError
-        If the file cannot be written. What ``blocks`` raises is passed on. Nothing is left behind.
+        If the file cannot be written. Errors of ``blocks`` are passed on. No partial file remains.
     """
     require_writable(path)
     blocks = iter(blocks)
     first = next(blocks)
     with (
-        errors_of(path),
+        writing(path),
         TemporaryFile(dir=Path(path).parent) as file,
-    ):  # values come first in the file, and with them the indices
+    ):  # the file stores all values before all indices, so the indices wait in a temporary file
         pairs = ((codes.values, codes.indices) for codes in chain([first], blocks))
-        _save_codes(path, first, n, spooled(pairs, file), read_back(file, np.int32), ids)
+        _save_codes(path, first, n, spool_second(pairs, file), read_spooled(file, np.int32), ids)
 
 
-def spooled(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]], file: IO[bytes]) -> Iterator[NDArray[Any]]:
-    """The first of each pair; the second is kept in ``file``, to be read back when all first ones are written."""
-    for now, later in pairs:
-        file.write(later.tobytes())
-        yield now
+def spool_second(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]], file: IO[bytes]) -> Iterator[NDArray[Any]]:
+    """Yield the first array of each pair and write the second one to ``file``, for `read_spooled`."""
+    for first, second in pairs:
+        file.write(second.tobytes())
+        yield first
 
 
-def read_back(file: IO[bytes], dtype: Any) -> Iterator[NDArray[Any]]:
-    """What `spooled` kept, piece by piece."""
+def read_spooled(file: IO[bytes], dtype: Any) -> Iterator[NDArray[Any]]:
+    """Yield the arrays that `spool_second` wrote, in pieces."""
     file.seek(0)
     while piece := file.read(1 << 22):
         yield np.frombuffer(piece, dtype)
@@ -72,7 +77,7 @@ def _save_codes(
     indices: Iterable[NDArray[np.int32]],
     ids: NDArray[Any] | None,
 ) -> None:
-    """Write n rows of codes that are as ``like`` in all but their number."""
+    """Write n rows of codes with the k, n_latents, model and dtype of ``like``."""
     meta = {
         "format": CODES_FORMAT,
         "version": VERSION,
@@ -98,7 +103,7 @@ def _save_codes(
 
 
 def load_codes(path: PathLike) -> Codes:
-    """Read a codes file, or the codes in a file of packed ones.
+    """Read a codes file, or unpack a file of packed codes.
 
     Raises
     ------
@@ -112,24 +117,30 @@ def load_codes(path: PathLike) -> Codes:
 
 
 def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
-    """What the n rows of a codes file, packed or not, are called: whole numbers or texts; None where it does not say.
+    """Read the ids of the n rows of a codes file, packed or not.
+
+    Returns
+    -------
+    (n,) integers or strings, or None if the file has no ids
 
     Raises
     ------
     FormatError
-        As `load_codes`, and for ids that are no list of one for each row.
+        As `load_codes`, and if there is not one id for each row.
     """
     ids = read_meta(path, "meta", "ids")[0].get("ids")
     if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
-        raise FormatError(f"expected an id for each of {n} rows, got {ids.dtype} of shape {ids.shape}", path=path)
+        raise FormatError(
+            f"expected {n} integer or string ids, one for each row, got {ids.dtype} of shape {ids.shape}", path=path
+        )
     return ids
 
 
 def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
     for name, kinds in _CODES_ARRAYS.items():
         if arrays[name].dtype.str not in kinds or arrays[name].ndim != 1:
-            found = f"{arrays[name].dtype.str} of shape {arrays[name].shape}"
-            raise FormatError(f"expected {name} as a list of {' or '.join(kinds)}, got {found}")
+            got = f"{arrays[name].dtype.str} of shape {arrays[name].shape}"
+            raise FormatError(f"expected {name} as a one-dimensional array of {' or '.join(kinds)}, got {got}")
     # spec: "every row stores exactly k entries (R2)"
     k, (n, n_latents) = meta["k"], arrays["shape"].tolist()
     as_k(k, n_latents)
@@ -140,5 +151,9 @@ def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
         or arrays["indptr"].shape != (n + 1,)
         or not np.array_equal(arrays["indptr"], np.arange(n + 1) * k)
     ):
-        raise FormatError(f"expected {n} rows of exactly k = {k} entries over {meta['n_latents']} latents")
+        raise FormatError(
+            f"expected {n} rows of exactly k = {k} entries over {meta['n_latents']} latents, "
+            f"got {n_latents} columns and {len(arrays['indptr'])} row offsets, "
+            f"the last of them {arrays['indptr'][-1] if len(arrays['indptr']) else 'missing'}"
+        )
     return Codes(arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k), n_latents, meta["model"])

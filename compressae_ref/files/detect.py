@@ -1,4 +1,4 @@
-"""What a file or folder is about: a model, codes or embeddings. `kinds` says which format it has."""
+"""Detect what a file or folder contains: a model, codes or embeddings. `sniff` detects its format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from compressae_ref.files.foreign.embeddings import place_of
-from compressae_ref.files.foreign.parquet import arrow, damage_named
+from compressae_ref.files.foreign.parquet import arrow, reading_arrow
 from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.sniff import kind_of
@@ -17,12 +17,14 @@ Content = Literal["model", "state", "pt", "saelens", "sentence-transformers", "c
 
 
 def content_of(path: str) -> Content:
-    """What is in a file, or in the folder of weights of another program; what could be anything is embeddings.
+    """Return the content of a file, or of a folder with weights of another program.
+
+    Arrays that match neither a model nor codes are taken for embeddings.
 
     Raises
     ------
     FormatError
-        For a file of no format that is known. OSError if it is not there.
+        If the format of the file is unknown. OSError if it is missing.
     """
     if Path(path).is_dir():
         return _folder(Path(path))
@@ -57,7 +59,7 @@ def _archive(path: str) -> Content:
 
 
 def _table(path: str, kind: str) -> Content:
-    with damage_named(path):
+    with reading_arrow(path):
         if kind == "parquet":
             names = arrow("pyarrow.parquet").read_schema(path).names
         else:

@@ -1,4 +1,4 @@
-"""Arrays where they lie in a file, of an ``.npz`` too: the system reads what is looked at, when it is looked at."""
+"""Memory-map arrays in files, also inside an ``.npz``. The operating system reads only the pages that are used."""
 
 from __future__ import annotations
 
@@ -10,76 +10,70 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import FormatError, reason
-from compressae_ref.files.npz import READ_ERRORS, PathLike, read_header
+from compressae_ref.errors import FormatError
+from compressae_ref.files.npz import PathLike, read_header, reading
 
 LOCAL_HEADER = 30
-"""Bytes in front of the name of a member."""
+"""Bytes of a zip entry's local header before the entry's name."""
 
-CHECKED_AT_ONCE = 1 << 22
-"""Bytes that are read together for their checksum."""
+BYTES_PER_READ = 1 << 22
+"""Bytes that are read at a time to verify a checksum."""
 
 
 class MappedRows(np.memmap[Any, Any]):
-    """A mapped file that gives copies of its rows, and forgets what it has read."""
+    """A memory map whose slices are copies. Pages that were read are released again."""
 
     def __getitem__(self, rows: Any) -> Any:
         if not isinstance(rows, slice):
             return super().__getitem__(rows)
         copy, mapped = np.array(super().__getitem__(rows)), getattr(self, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)  # the system may have the pages back: it can read them again
+            mapped.madvise(mmap.MADV_DONTNEED)  # the pages can be read again from the file
         return copy
 
 
 def map_rows(file: IO[bytes] | PathLike, dtype: Any, shape: tuple[int, ...], offset: int) -> Any:
-    """An array in a file where it lies. An empty one cannot be mapped, and is made."""
+    """Map an array at an offset of a file. Empty arrays cannot be mapped and are created in memory."""
     if 0 in shape:
         return np.empty(shape, dtype)
     return np.memmap(file, dtype, "r", offset, shape).view(MappedRows)
 
 
 def map_npz(path: PathLike) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive whose members are stored as they are, not compressed; nothing but headers is read.
+    """Map all arrays of an uncompressed archive. Only headers are read.
 
-    What is written to the arrays stays in memory: the file never changes.
+    The maps are copy-on-write: writing to an array never changes the file.
 
     Raises
     ------
     FormatError
-        Without the name of the file, for a member that is compressed, lies outside of the file, or is not what its
-        header says.
+        If a member is compressed, extends beyond the file, or does not match its header.
     """
-    try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:  # noqa: PTH123
-            size = file.seek(0, 2)
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            return {name: np.asarray(_map(path, file, info, size)) for name, info in members.items()}
-    except FormatError:
-        raise
-    except READ_ERRORS as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise FormatError(
-            f"expected an archive of arrays (.npz), got a file that cannot be read as one ({reason(error)})"
-        ) from error
+    with (
+        reading(path, "an archive of arrays (.npz)"),
+        open(path, "rb") as file,  # noqa: PTH123
+        zipfile.ZipFile(file) as archive,
+    ):
+        size = file.seek(0, 2)
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        return {name: np.asarray(_map(path, file, info, size)) for name, info in members.items()}
 
 
 def map_member(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any] | None:
-    """One array of an archive, mapped after its checksum was looked at; None where it is compressed or lies by columns.
+    """Verify the checksum of one array of an archive and map it. None if it is compressed or in Fortran order.
 
     Raises
     ------
     FormatError
-        Without the name of the file, as `map_npz`; what zipfile raises for a wrong checksum.
+        As `map_npz`, but without the name of the file. For a wrong checksum, the error of zipfile.
     """
     if info.compress_type != zipfile.ZIP_STORED:
         return None
     with archive.open(info) as member:
-        _, by_columns, _ = read_header(member)
-        if by_columns:
+        _, fortran_order, _ = read_header(member)
+        if fortran_order:
             return None
-        while member.read(CHECKED_AT_ONCE):
+        while member.read(BYTES_PER_READ):
             pass
     with open(path, "rb") as file:  # noqa: PTH123
         return _map(path, file, info, file.seek(0, 2))
@@ -87,17 +81,23 @@ def map_member(path: PathLike, archive: zipfile.ZipFile, info: zipfile.ZipInfo) 
 
 def _map(path: PathLike, file: IO[bytes], info: zipfile.ZipInfo, size: int) -> NDArray[Any]:
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise FormatError("expected a member that is not compressed", argument=info.filename)
+        raise FormatError(
+            f"expected an uncompressed member, got compression type {info.compress_type}", argument=info.filename
+        )
     file.seek(info.header_offset)
     header = file.read(LOCAL_HEADER)
     start = info.header_offset + LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     file.seek(start)
-    shape, by_columns, dtype = read_header(file)
+    shape, fortran_order, dtype = read_header(file)
     first, length = file.tell(), math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
-        raise FormatError("expected numbers, got pickled objects", argument=info.filename)
-    if by_columns or first + length != start + info.file_size or first + length > size:
-        raise FormatError(f"expected {info.file_size} bytes of numbers, got another header", argument=info.filename)
+        raise FormatError("expected an array of numbers or strings, got pickled objects", argument=info.filename)
+    if fortran_order or first + length != start + info.file_size or first + length > size:
+        raise FormatError(
+            f"expected a C-order array that fills a member of {info.file_size} bytes, "
+            f"got {dtype} of shape {shape}{' in Fortran order' if fortran_order else ''}",
+            argument=info.filename,
+        )
     if length == 0:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "c", first, shape)

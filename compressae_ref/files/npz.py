@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all, and ``.npz`` archives without pickle: same content, same bytes."""
+"""Read and write ``.npz`` archives without pickle, and name the file in every error.
+
+Files are written atomically: either the whole file appears, or nothing. Equal content gives equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -18,50 +21,87 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import LINE
-from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError, format_error, reason
 
 PathLike = str | os.PathLike[str]
 
 UNIX = 3
-"""What zip archives call the system that they were made on; it goes into the bytes."""
+"""The code of Unix in the "created on" field of zip entries."""
 
-AT_ONCE = 1 << 20
-"""Numbers that are copied together on their way to a file."""
+ITEMS_PER_WRITE = 1 << 20
+"""Array items that are converted and written at a time, which bounds the memory of the copy."""
 
-READ_ERRORS = (
+READ_ERRORS: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
-    tokenize.TokenError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    RuntimeError,
-    OSError,
+    EOFError,  # the decompressors, for a truncated member
+    tokenize.TokenError,  # NumPy, for a header that is no Python literal
+    SyntaxError,  # the same
+    ValueError,  # NumPy, json and our own checks
+    ArithmeticError,  # sizes in a header that overflow
+    RuntimeError,  # zipfile, for encrypted or unsupported members; json, for deep nesting
+    OSError,  # seeks to impossible offsets, bz2
 )
-"""What zipfile, its decompressors, NumPy's headers and json raise for bytes that are not what they expect."""
+"""Errors that zipfile, its decompressors, NumPy and json raise for damaged files."""
+
+JSON_ERRORS: tuple[type[Exception], ...] = (TypeError, LookupError, AttributeError)
+"""Errors of accessing JSON of an unexpected structure. They can hide bugs: catch them around such code only."""
+
+
+@contextmanager
+def reading(path: object, expected: str, *also: type[Exception], convert: bool = False) -> Iterator[None]:
+    """Name a file in every error that its content causes.
+
+    Parameters
+    ----------
+    path : the file or folder
+    expected : the kind of file, for messages: "a model file"
+    also : further errors that damage causes, besides `READ_ERRORS`
+    convert : if True, every error of this package becomes a `FormatError`; otherwise it keeps its class
+
+    Raises
+    ------
+    CompressaeError
+        The original error, with ``path`` unless it already names a file. A `BackendError` passes unchanged.
+    OSError
+        The original error, if it names a file: the file is missing or cannot be opened.
+    FormatError
+        For any other of `READ_ERRORS` and ``also``.
+    """
+    try:
+        yield
+    except BackendError:  # a missing package is no fault of the file
+        raise
+    except CompressaeError as error:
+        if convert:
+            raise format_error(path, error) from error
+        error.path = error.path or str(path)
+        raise
+    except (*READ_ERRORS, *also) as error:
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.filename is not None):
+            raise
+        why = f"no entry {error}" if isinstance(error, KeyError) else reason(error)
+        raise FormatError(f"expected {expected}, got a file that cannot be read as one ({why})", path=path) from error
 
 
 def require_writable(path: PathLike) -> None:
-    """Raise OSError now, not after long work, where a file at ``path`` could not be written."""
+    """Raise OSError before any work starts if a file at ``path`` could not be written."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(path.parent))
     if str(path) == "-":
-        raise OSError(errno.EINVAL, "expected the name of a file to write: a file is written whole, not to a pipe", "-")
+        raise OSError(errno.EINVAL, "expected the name of an output file, got standard output", "-")
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(path))
+        raise IsADirectoryError(errno.EISDIR, "expected the name of an output file, got a folder", str(path))
     if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "expected the name of a file to write, got a device or a pipe", str(path))
+        raise FileExistsError(errno.EEXIST, "expected the name of an output file, got a device or a pipe", str(path))
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, "the output folder cannot be written to", str(path.parent))
 
 
 def require_output(output: PathLike, *inputs: PathLike) -> None:
-    """Refuse an output that cannot be written, or that would take the place of an input."""
+    """Raise if an output cannot be written, or would overwrite an input."""
     require_writable(output)
     for path in map(Path, inputs):
         if Path(output).exists() and path.exists() and path.samefile(output):
@@ -70,12 +110,12 @@ def require_output(output: PathLike, *inputs: PathLike) -> None:
 
 @contextmanager
 def replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
+    """Open a temporary file that replaces ``path`` when the block succeeds, and is deleted when it fails."""
     require_writable(path)
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with errors_of(path):
+        with writing(path):
             with temporary.open("x+b") as file:
                 yield file
                 file.flush()
@@ -86,8 +126,8 @@ def replacing(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def errors_of(path: PathLike) -> Iterator[None]:
-    """Name ``path`` in the errors of files that are written on its behalf."""
+def writing(path: PathLike) -> Iterator[None]:
+    """Name the output file in system errors, also if a temporary file caused them."""
     try:
         yield
     except OSError as error:
@@ -95,18 +135,27 @@ def errors_of(path: PathLike) -> Iterator[None]:
 
 
 class Pieces(NamedTuple):
-    """An array that is written piece by piece, each when its turn comes: it never is in memory as a whole."""
+    """An array that is written piece by piece, so that it never has to fit into memory."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     pieces: Iterable[NDArray[Any]]
-    """what lies one after the other in C order"""
+    """consecutive parts of the array in C order"""
 
 
 def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any] | Pieces], *, aligned: bool = False) -> None:
-    """As ``np.savez``, but with a fixed date and order, little-endian C-order arrays (R11), and all or nothing.
+    """Write an archive as ``np.savez`` does, but atomically, with a fixed date, in little-endian C order (R11).
 
-    With ``aligned`` the numbers of each array begin with a cache line of the file, for `mapped.map_npz`.
+    Parameters
+    ----------
+    path : the file
+    arrays : arrays by name, written in this order
+    aligned : if True, the data of each array starts on a cache line of the file, for `memory_map.map_npz`
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
@@ -117,8 +166,8 @@ def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any] | Pieces], *, al
 def _write_member(archive: zipfile.ZipFile, name: str, array: Pieces, start: int | None) -> None:
     little = array.dtype.newbyteorder("<")
     entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-    entry.create_system = UNIX  # zipfile writes down the machine's own
-    entry.file_size = math.prod(array.shape) * little.itemsize  # so that zip64 is used where it is needed, only there
+    entry.create_system = UNIX  # zipfile would store the current system, and the bytes would differ
+    entry.file_size = math.prod(array.shape) * little.itemsize  # zipfile uses it to decide on zip64
     if start is not None:
         entry.extra = _padding(start + 30 + len(entry.filename) + 20 * (entry.file_size * 1.05 > zipfile.ZIP64_LIMIT))
     header = {"descr": np.lib.format.dtype_to_descr(little), "fortran_order": False, "shape": array.shape}
@@ -127,20 +176,20 @@ def _write_member(archive: zipfile.ZipFile, name: str, array: Pieces, start: int
         written = 0
         for piece in array.pieces:
             flat = piece.reshape(-1)
-            for start in range(0, flat.size, AT_ONCE):
-                written += member.write(flat[start : start + AT_ONCE].astype(little, copy=False).tobytes())
+            for start in range(0, flat.size, ITEMS_PER_WRITE):
+                written += member.write(flat[start : start + ITEMS_PER_WRITE].astype(little, copy=False).tobytes())
         if written != entry.file_size:
             raise ValueError(f"{name}: expected {entry.file_size} bytes, got {written}")
 
 
 def _padding(start: int) -> bytes:
-    """An extra field that moves what begins at ``start`` to the next cache line; readers of archives pass over it."""
+    """Return a zip extra field that moves data from ``start`` to the next cache line. Zip readers ignore it."""
     length = 4 + -(start + 4) % LINE
     return b"\x35\xd9" + (length - 4).to_bytes(2, "little") + bytes(length - 4)
 
 
 def member_names(path: PathLike) -> set[str]:
-    """Names of the arrays in an archive; none for what is no archive. OSError if there is no such file."""
+    """Return the names of the arrays in an archive, or an empty set for any other file. OSError if it is missing."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
@@ -151,12 +200,13 @@ def member_names(path: PathLike) -> set[str]:
 
 
 def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive, or those of these names that are in it.
+    """Read all arrays of an archive, or those of the given names that it has.
 
     Raises
     ------
     FormatError
-        Naming the entry that is not what its header says, or that holds objects; any of `READ_ERRORS` for other damage.
+        If an entry does not match its header or holds objects. Other damage raises any of `READ_ERRORS`: call this
+        inside `reading`.
     """
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -164,19 +214,23 @@ def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it lies by columns, and dtype of the ``.npy`` that begins where ``file`` stands."""
+    """Read a ``.npy`` header at the current position: shape, whether it is in Fortran order, and dtype."""
     version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):  # otherwise its bytes could be taken for a length of gigabytes
+        raise FormatError(
+            f"expected an array in version 1.0, 2.0 or 3.0 of .npy, got version {version[0]}.{version[1]}"
+        )
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
     return header
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """One array; its header must fit the size of the entry, so that a lying header allocates nothing."""
+    """Read one array. Its header must match the size of the entry, so a wrong header cannot allocate memory."""
     with archive.open(info) as member:
-        shape, by_columns, dtype = read_header(member)
+        shape, fortran_order, dtype = read_header(member)
         if dtype.hasobject:
-            raise FormatError("expected numbers, got pickled objects", argument=info.filename)
+            raise FormatError("expected an array of numbers or strings, got pickled objects", argument=info.filename)
         expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if expected != info.file_size - member.tell():
             raise FormatError(
@@ -184,4 +238,4 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]
                 argument=info.filename,
             )
         array = np.frombuffer(member.read(), dtype)
-    return array.reshape(shape, order="F" if by_columns else "C").copy()
+    return array.reshape(shape, order="F" if fortran_order else "C").copy()

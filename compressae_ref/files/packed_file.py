@@ -1,4 +1,4 @@
-"""Files of packed codes: as `fileformat`, with one array of bytes."""
+"""Read and write files of packed codes: an ``.npz`` as in `model_file`, with one array of bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compressae_ref.files.npz import PathLike, write_npz
 
 
 def save_packed(path: PathLike, packed: PackedCodes, ids: NDArray[Any] | None = None) -> None:
-    """Write a file of packed codes, perhaps with their ids. OSError if that cannot be done; nothing is left behind."""
+    """Write packed codes with optional ids. OSError if the file cannot be written; no partial file remains."""
     meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
     meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")}
     named = {} if ids is None else {"ids": ids}
@@ -20,11 +20,11 @@ def save_packed(path: PathLike, packed: PackedCodes, ids: NDArray[Any] | None = 
 
 
 def load_packed(path: PathLike) -> PackedCodes:
-    """Read a file of packed codes, and look at every row.
+    """Read packed codes and check every row.
 
     Raises
     ------
     FormatError
-        Naming the file and the reason.
+        As `load_codes`.
     """
     return load_file(path, PACKED_FORMAT, from_arrays)

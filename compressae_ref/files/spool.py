@@ -1,4 +1,4 @@
-"""Copies of sources that can only be read from beginning to end."""
+"""Copy sources that can only be read in order to a temporary file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from compressae_ref.row_source import STREAM_ROWS
 
 
 @contextmanager
-def spooled(source: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Any]:
-    """The source itself or, where it is sequential, a copy in a temporary file, which can be read in any order."""
+def spool_to_disk(source: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Any]:
+    """Yield a source that can be read in any order.
+
+    A sequential source is first copied to a temporary file. Any other source is yielded as it is.
+
+    Parameters
+    ----------
+    source : (n, d) rows
+    progress : called with the number of copied rows and n, after each block
+    """
     if not getattr(source, "sequential", False):
         yield source
         return
@@ -23,7 +31,7 @@ def spooled(source: Any, progress: Callable[[int, int], None] | None = None) -> 
         n = 0
         for start in range(0, len(source), STREAM_ROWS):
             block = source[start : start + STREAM_ROWS]
-            if len(block) == 0:  # there are fewer than was said
+            if len(block) == 0:  # the source has fewer rows than it declared
                 break
             file.write(np.ascontiguousarray(block, source.dtype).data)
             n += len(block)

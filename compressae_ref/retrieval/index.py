@@ -13,10 +13,10 @@ from compressae_ref.checks import as_integer
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
-from compressae_ref.files.npz import READ_ERRORS, PathLike
+from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import Ids, as_ids
 from compressae_ref.model import Model
-from compressae_ref.retrieval.index_file import codes_of, damaged, ids_of, norms_of, read_index, write_index
+from compressae_ref.retrieval.index_file import codes_of, ids_of, norms_of, read_index, reading_index, write_index
 from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
 from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, checked_item_norms, needed
 
@@ -185,7 +185,7 @@ class Index:
             With the file and the reason; DomainError if the model is missing or a different one.
         """
         meta, arrays, fields = read_index(path, check)
-        try:
+        with reading_index(path):
             codes = codes_of(meta, arrays, check)
             index = cls(as_space(meta["space"]), codes, model, get_backend(backend))
             index._ids = ids_of(meta, arrays, check)
@@ -194,8 +194,6 @@ class Index:
                 norms = norms_of(codes, arrays, check)
                 made = index.backend.index_items(codes, norms) if lists is None else lists
                 index._segments = [Segment(codes, norms, made)]
-        except READ_ERRORS as error:
-            raise damaged(path, error) from error
         if index.space != "sparse":
             needed(model, f"the {index.space} space")
         if model is not None:

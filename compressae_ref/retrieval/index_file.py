@@ -1,10 +1,11 @@
-"""Index files: an ``.npz`` with items, their norms and ids, and the lists of a backend, to be mapped, not loaded."""
+"""Read and write index files: a memory-mapped ``.npz`` with codes, norms, ids and the search lists of a backend."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,20 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, FormatError, format_error, reason
+from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.files.memory_map import map_npz
-from compressae_ref.files.npz import READ_ERRORS, PathLike, write_npz
+from compressae_ref.files.npz import JSON_ERRORS, PathLike, reading, write_npz
 from compressae_ref.item_ids import Ids, reject_repeated
 from compressae_ref.row_source import BLOCK_ROWS
 
 FORMAT, VERSION = "compressae-index", 1
 
 LISTS = "lists."
-"""How the names of members begin that belong to a backend."""
+"""Prefix of the members that belong to a backend."""
 
 
 def write_index(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], lists: Any) -> None:
-    """Write an index file; what of ``lists`` is no array goes into the meta. Only named tuples are kept."""
+    """Write an index file. ``lists`` is saved if it is a named tuple; fields that are not arrays go into the meta."""
     fields = lists._asdict() if isinstance(lists, tuple) else {}  # type: ignore[attr-defined]
     numbers = {name: value for name, value in fields.items() if not isinstance(value, np.ndarray)}
     members = {f"{LISTS}{name}": value for name, value in fields.items() if name not in numbers}
@@ -34,55 +35,56 @@ def write_index(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, ND
 
 
 def read_index(path: PathLike, check: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
-    """The meta of an index file, its arrays, and the fields of its lists.
+    """Read the meta of an index file, its arrays, and the fields of its lists.
+
+    Parameters
+    ----------
+    path : the file
+    check : if True, verify the checksums of all members, which reads the whole file
 
     Raises
     ------
     FormatError
-        Naming the file and the reason.
+        If the file is damaged or not an index file.
     """
-    try:
+    with reading_index(path):
         if check:
             _check_bytes(path)
         arrays = map_npz(path)
         meta = _meta(arrays)
         fields = {name.removeprefix(LISTS): array for name, array in arrays.items() if name.startswith(LISTS)}
         return meta, arrays, fields and fields | meta["lists"]
-    except READ_ERRORS as error:
-        raise damaged(path, error) from error
 
 
-def damaged(path: PathLike, error: Exception) -> Exception:
-    """What to raise for what was found in a file; an error of the system that names its file stays as it is."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return error
-    if isinstance(error, KeyError):
-        return FormatError(f"expected an index file with an entry {error}, got none", path=path)
-    if isinstance(error, CompressaeError):
-        return format_error(path, error)
-    return FormatError(f"expected an index file, got one that cannot be read ({reason(error)})", path=path)
+def reading_index(path: PathLike) -> AbstractContextManager[None]:
+    """Turn every error that the content of an index file causes into a FormatError with its path."""
+    return reading(path, "an index file", *JSON_ERRORS, convert=True)
 
 
 def _check_bytes(path: PathLike) -> None:
     with zipfile.ZipFile(path) as archive:
         if (bad := archive.testzip()) is not None:
-            raise FormatError("expected the bytes of its checksum, got damaged bytes", argument=bad)
+            raise FormatError("expected data that matches its checksum, got damaged data", argument=bad)
 
 
 def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     meta = json.loads(str(arrays.pop("meta")[()]))
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise FormatError("expected an index file of this package, got something else")
+        got = repr(meta.get("format")) if isinstance(meta, dict) else type(meta).__name__
+        raise FormatError(f"expected an index file with format {FORMAT!r}, got {got}")
     if type(meta.get("version")) is not int or meta["version"] != VERSION:
         raise FormatError(f"expected an index file of version {VERSION}, got version {meta.get('version')!r}")
     return meta
 
 
 def codes_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check: bool) -> Codes:
-    """The items; all numbers are looked at where ``check`` says so, else only shapes and dtypes."""
+    """Return the codes of the items. Shapes and dtypes are always checked, all values if ``check`` is True."""
     indices, values = arrays["indices"], arrays["values"]
     if indices.dtype != np.int32 or values.dtype not in (np.float32, np.float64) or indices.shape != values.shape:
-        raise FormatError(f"expected indices and values of one shape, got {indices.dtype}, {values.dtype}")
+        raise FormatError(
+            "expected int32 indices and float values of equal shape, "
+            f"got {indices.dtype} {indices.shape} and {values.dtype} {values.shape}"
+        )
     for start in range(0, len(indices) if check else 0, BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         try:
@@ -94,22 +96,28 @@ def codes_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check:
 
 
 def norms_of(codes: Codes, arrays: Mapping[str, NDArray[Any]], check: bool) -> Floats:
-    """The norm of each item."""
+    """Return the norms of the items, one for each row of ``codes``."""
     norms = arrays["norms"]
     if norms.shape != (len(codes),) or norms.dtype != codes.values.dtype:
-        raise FormatError(f"expected a norm of each of {len(codes)} items, got {norms.dtype} {norms.shape}")
-    if check and not (np.isfinite(norms) & (norms > 0)).all():
-        raise FormatError("expected finite norms above 0, got others")
+        raise FormatError(
+            f"expected {len(codes)} norms of {codes.values.dtype}, one for each item, got {norms.dtype} {norms.shape}"
+        )
+    valid = np.isfinite(norms) & (norms > 0) if check else np.ones(len(norms), np.bool_)
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise FormatError(f"expected finite norms above 0, got {norms[row]}", row=row)
     return norms
 
 
 def ids_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check: bool) -> Ids:
-    """The id of each item."""
+    """Return the ids of the items, one for each row."""
     ids, next_number = arrays["ids"], meta["next_number"]
     if ids.shape != arrays["indices"].shape[:1] or (ids.dtype != np.int64 and ids.dtype.kind != "U"):
-        raise FormatError(f"expected an id of each item, got {ids.dtype} {ids.shape}")
+        raise FormatError(
+            f"expected {len(arrays['indices'])} integer or string ids, one for each item, got {ids.dtype} {ids.shape}"
+        )
     if next_number is not None and type(next_number) is not int:
-        raise FormatError(f"expected the next number or null, got {next_number!r}")
+        raise FormatError(f"expected next_number as an integer or null, got {next_number!r}")
     if check:
         reject_repeated(ids.tolist())
     return Ids(ids, next_number)

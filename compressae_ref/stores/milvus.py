@@ -15,7 +15,7 @@ from typing import Any
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
     Found,
@@ -43,7 +43,7 @@ def open_at(address: Address) -> MilvusStore:
     at = address.rest
     if at.startswith("//"):
         at = f"{'https' if address.option('https') else 'http'}:{at}"
-    module = needed_package("pymilvus", "milvus", "Milvus")
+    module = require_package("pymilvus", "milvus", "Milvus")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it would print is raised, too
     with engine_errors(f"milvus:{address.rest}"):
         client = module.MilvusClient(at, token=os.environ.get("MILVUS_TOKEN", ""))
@@ -57,7 +57,7 @@ class MilvusStore:
     exact = True
 
     def __init__(self, client: Any, collection: str, dense: str | None, name: str, at: str) -> None:
-        self._types = needed_package("pymilvus", "milvus", "Milvus").DataType
+        self._types = require_package("pymilvus", "milvus", "Milvus").DataType
         self.name = f"{name} collection {collection}"
         self._client, self._collection, self._at = client, collection, at
         try:
@@ -179,7 +179,8 @@ class MilvusStore:
 def release(at: str) -> None:
     """Stop Lite's server for a file, which stays in this process otherwise, and keeps others from the file."""
     if not at.startswith("http"):
-        needed_package("milvus_lite.server_manager", "milvus", "Milvus Lite").server_manager_instance.release_server(at)
+        manager = require_package("milvus_lite.server_manager", "milvus", "Milvus Lite").server_manager_instance
+        manager.release_server(at)
 
 
 def _parts(entries: list[tuple[int, float]]) -> tuple[list[int], list[float]]:

@@ -16,7 +16,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     OPTIONS,
     Address,
@@ -56,8 +56,8 @@ class PgStore:
     signed = True
 
     def __init__(self, uri: str, table: str, key: str | None = None, dense: str | None = None) -> None:
-        self._psycopg = needed_package("psycopg", "pgvector", "PostgreSQL")
-        self._sql = needed_package("psycopg.sql", "pgvector", "PostgreSQL")
+        self._psycopg = require_package("psycopg", "pgvector", "PostgreSQL")
+        self._sql = require_package("psycopg.sql", "pgvector", "PostgreSQL")
         self.name = f"{without_password(uri)} table {table}"
         self._table = self._sql.Identifier(*table.split("."))
         self._names: dict[str, str] = {}

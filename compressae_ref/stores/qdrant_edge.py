@@ -15,7 +15,7 @@ from typing import Any
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
     Found,
@@ -48,7 +48,7 @@ def create(folder: str, dense: str, d: int) -> EdgeStore:
 
 
 def _edge() -> Any:
-    return needed_package("qdrant_edge", "edge", "Qdrant Edge")
+    return require_package("qdrant_edge", "edge", "Qdrant Edge")
 
 
 class EdgeStore:

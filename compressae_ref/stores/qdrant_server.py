@@ -15,7 +15,7 @@ from typing import Any
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
     Found,
@@ -34,7 +34,7 @@ QUERIES_AT_ONCE = 64
 
 def open_at(address: Address) -> QdrantStore:
     """The collection of an address."""
-    module = needed_package("qdrant_client", "qdrant", "Qdrant")
+    module = require_package("qdrant_client", "qdrant", "Qdrant")
     dense, collection = address.option("dense"), address.option("collection")
     if not address.rest.startswith("//"):
         if collection is None:
@@ -56,7 +56,7 @@ class QdrantStore:
     exact = True
 
     def __init__(self, client: Any, collection: str, dense: str | None = None, name: str = "qdrant") -> None:
-        self.models = needed_package("qdrant_client.models", "qdrant", "Qdrant")
+        self.models = require_package("qdrant_client.models", "qdrant", "Qdrant")
         self.name = f"{name} collection {collection}"
         self._client, self._collection = client, collection
         vectors = self._params().vectors

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.codes import Codes
-from compressae_ref.optional import needed_package
+from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import Found, checked, engine_errors, nonzero
 from compressae_ref.stores.query import RESCORED
 
@@ -33,7 +33,7 @@ class RawSeismic:
     """
 
     def __init__(self, vectors: Codes, **build: Any) -> None:
-        self._engine = needed_package("seismic", "seismic", "Seismic")
+        self._engine = require_package("seismic", "seismic", "Seismic")
         checked(range(len(vectors)), vectors)
         rows = [*nonzero(vectors)]
         offsets = np.cumsum([0, *(len(indices) for indices, _ in rows)])

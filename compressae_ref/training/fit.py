@@ -16,7 +16,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_params
 from compressae_ref.errors import DomainError
-from compressae_ref.files.spool import spooled
+from compressae_ref.files.spool import spool_to_disk
 from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
 from compressae_ref.row_source import RowSource
@@ -101,7 +101,7 @@ def fit(
         For invalid data or settings, and if the loss is no longer finite.
     """
     kernels = get_backend(backend)
-    with spooled(x) as source:
+    with spool_to_disk(x) as source:
         return _fit(open_rows(source, kernels), make_config(config, preset, settings), rng, kernels, callback)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, FormatError, ShapeError
+from compressae_ref.errors import FormatError, ShapeError
 from compressae_ref.files.codes_file import load_codes
-from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.codes import load_sparse, open_codes
 from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.model_file import is_ours
-from compressae_ref.files.npz import READ_ERRORS
+from compressae_ref.files.npz import reading
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
 LISTED = ("csr", "parquet", "arrow", "jsonl")
@@ -38,7 +38,7 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
     OSError
         If the file cannot be read.
     """
-    try:
+    with reading(path, "a codes file, a sparse matrix in SciPy's .npz, or a dense .npy"):
         if not is_parts(path) and is_ours(path):
             codes = load_codes(path)
             return codes if k is None or k == codes.k else codes.truncate(k)
@@ -47,15 +47,6 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
             return codes if k is None or k == codes.k else Codes.from_csr(codes.to_csr(), as_k(k, codes.n_latents))
         matrix = _matrix(Path(path))
         return Codes.from_csr(matrix, k if k is None else as_k(k, matrix.shape[1]))
-    except CompressaeError as error:
-        error.path = error.path or path
-        raise
-    except READ_ERRORS as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise FormatError(
-            "expected a codes file, a sparse matrix in SciPy's .npz, or a dense .npy, got something else", path=path
-        ) from error
 
 
 def _is_listed(path: str) -> bool:
@@ -69,13 +60,11 @@ def _matrix(path: Path) -> Any:
     from scipy import sparse
 
     with path.open("rb") as file:
-        is_zip = file.read(2) == b"PK"
-        file.seek(0)
-        if is_zip:
-            return sparse.load_npz(file)
+        if file.read(2) == b"PK":
+            return load_sparse(path)
     dense = np.load(path, mmap_mode="r", allow_pickle=False)
     if dense.ndim != 2 or dense.dtype.kind != "f" or dense.dtype.itemsize > 8:
-        raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} {dense.shape}")
+        raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} of shape {dense.shape}")
     as_dtype = np.float64 if dense.dtype.itemsize == 8 else np.float32  # SciPy has no float16
     starts = range(0, max(len(dense), 1), ROWS_PER_BLOCK)
     blocks = [sparse.csr_array(dense[start : start + ROWS_PER_BLOCK].astype(as_dtype)) for start in starts]

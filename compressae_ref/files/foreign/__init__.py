@@ -1,1 +1,1 @@
-"""Files in and out: embeddings, codes and weights in the formats in which other programs keep them."""
+"""Read and write embeddings and codes in the formats of other programs."""

@@ -1,10 +1,10 @@
-"""Embeddings in the formats of ann-benchmarks and big-ann-benchmarks, which are hardly more than their numbers.
+"""Read and write the raw binary formats of ann-benchmarks and big-ann-benchmarks.
 
 ========  ==================================================================
-.fbin     numbers of rows and columns as uint32, then float32 row by row
-.u8bin    the same with uint8, .i8bin with int8; they come as float32
+.fbin     numbers of rows and columns as uint32, then float32 in C order
+.u8bin    the same with uint8, .i8bin with int8; read as float32
 .fvecs    each row: its length as int32, then float32
-.bvecs    each row: its length as int32, then uint8; they come as float32
+.bvecs    each row: its length as int32, then uint8; read as float32
 ========  ==================================================================
 
 All are little-endian.
@@ -28,7 +28,7 @@ VECS = {"fvecs": "<f4", "bvecs": "u1"}
 
 
 def open_big_ann(path: str, kind: str) -> Any:
-    """The rows of a file that `kinds` found to be as long as its header says."""
+    """Open a file of `BIG_ANN`. `sniff.kind_of` has already compared its size with its header."""
     with open(path, "rb") as file:  # noqa: PTH123
         n, d = np.frombuffer(file.read(8), "<u4").tolist()
     return _as_floats(map_rows(path, BIG_ANN[kind], (n, d), 8))
@@ -41,7 +41,7 @@ def _as_floats(rows: Any) -> Any:
 
 
 def open_vecs(path: str, kind: str) -> EmbeddingRows:
-    """The rows of a file of rows that each say how long they are; they must all say the same."""
+    """Open a file of `VECS`. Each row stores its length; FormatError on reading a row whose length differs."""
     with open(path, "rb") as file:  # noqa: PTH123
         d = int.from_bytes(file.read(4), "little")
         size = file.seek(0, 2)
@@ -52,14 +52,14 @@ def open_vecs(path: str, kind: str) -> EmbeddingRows:
         block = rows[start:stop]
         if (block["d"] != d).any():
             bad = int(np.argmax(block["d"] != d))
-            raise FormatError(f"expected rows of {d} numbers, got one of {block['d'][bad]}", path=path, row=start + bad)
+            raise FormatError(f"expected rows of {d} values, got {block['d'][bad]} values", path=path, row=start + bad)
         return np.ascontiguousarray(block["x"], np.float32)
 
     return EmbeddingRows((len(rows), d), np.float32, read)
 
 
 def write_big_ann(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats], kind: str) -> None:
-    """Write rows as one of `BIG_ANN`."""
+    """Write rows in a format of `BIG_ANN`."""
     if max(shape) >= 2**32:
         raise FormatError(f"expected at most 2**32 − 1 rows and columns for .{kind}, got {shape}")
     file.write(np.array(shape, "<u4").tobytes())
@@ -68,7 +68,7 @@ def write_big_ann(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floa
 
 
 def write_vecs(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats], kind: str) -> None:
-    """Write rows as one of `VECS`."""
+    """Write rows in a format of `VECS`."""
     d = shape[1]
     for first, block in _numbered(blocks):
         rows = np.empty(len(block), [("d", "<i4"), ("x", VECS[kind], (d,))])
@@ -84,13 +84,11 @@ def _numbered(blocks: Iterable[Floats]) -> Iterable[tuple[int, Floats]]:
 
 
 def exactly(block: Floats, dtype: str, first_row: int) -> Any:
-    """The numbers as another dtype, or an error for those that it cannot hold."""
+    """Convert a block to another dtype. DomainError for the first row with a value that it cannot hold exactly."""
     with np.errstate(all="ignore"):
         cast = block.astype(dtype)
     lost = ~(cast == block)
     if lost.any():
-        found = block[lost][0]
-        reject(
-            lost.any(axis=1), f"expected numbers that {np.dtype(dtype)} holds exactly, got {found!s}", "x", first_row
-        )
+        value = block[lost][0]
+        reject(lost.any(axis=1), f"expected values that {np.dtype(dtype)} holds exactly, got {value!s}", "x", first_row)
     return cast

@@ -1,19 +1,18 @@
-"""Codes from files of any format that is known here, block by block.
+"""Read codes from files of any known format, in blocks.
 
 ==============  ========================================================================================================
-.npz            this package's, packed or not, and SciPy's of a CSR matrix
-a folder        of parts, as a cluster encodes them (`parts`)
-.csr            of big-ann-benchmarks: numbers of rows, columns and entries as int64, then int64 indptr, int32 indices,
-                float32 values; mapped
-.parquet        columns ``indices`` and ``values`` with lists, perhaps ids; extra ``parquet``; .arrow, too
-.jsonl          a point of Qdrant in each line: {"id": 7, "vector": {"codes": {"indices": [...], "values": [...]}}}
+.npz            codes files of this package, packed or not, and CSR matrices of SciPy
+a folder        in parts, as a cluster writes them (`partitioned`)
+.csr            big-ann-benchmarks: numbers of rows, columns and entries as int64, then int64 indptr, int32 indices,
+                float32 values; memory-mapped
+.parquet        list columns ``indices`` and ``values``, optional ids; also .arrow; extra ``parquet``
+.jsonl          one Qdrant point per line: {"id": 7, "vector": {"codes": {"indices": [...], "values": [...]}}}
 ==============  ========================================================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,49 +21,53 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import as_integer
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, DomainError, FormatError
+from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.codes_file import load_codes, load_ids
 from compressae_ref.files.foreign import codes_json, codes_parquet
 from compressae_ref.files.foreign.partitioned import is_parts, read_manifest, read_part_ids, read_parts
+from compressae_ref.files.foreign.ragged import ListedCodes
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.memory_map import map_rows
 from compressae_ref.files.model_file import is_ours
-from compressae_ref.files.npz import READ_ERRORS
+from compressae_ref.files.npz import PathLike, member_names, reading
 from compressae_ref.row_source import STREAM_ROWS
 
 CSR_HEADER = 24
-"""Bytes of three whole numbers."""
+"""Bytes of the three int64 at the start of a .csr file."""
+
+EXPECTED = "a file of codes"
 
 
 @dataclass(frozen=True)
 class CodeRows:
-    """Codes of a file, which come in blocks as often as they are asked for."""
+    """The codes of a file. ``blocks()`` starts a new iteration over them."""
 
     n: int
     k: int
-    """entries of the longest row, and of each `Codes`"""
+    """entries of the longest row; all blocks have this k"""
     n_latents: int
     blocks: Callable[[], Iterator[Codes]]
     ids: NDArray[Any] | None = None
 
     def load(self) -> Codes:
-        """All of them."""
+        """Read all blocks."""
         return Codes.concatenate(list(self.blocks()) or [Codes.none(self.k, self.n_latents)])
 
 
 def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
-    """The codes in a file.
+    """Open a file of codes.
 
     Parameters
     ----------
-    n_latents : h, needed where the file does not say it, and held against it where it does
+    path : the file or folder
+    n_latents : h; required if the file does not store it, otherwise compared with the file
 
     Raises
     ------
     FormatError, DomainError
-        Naming the file, and the row or line. BackendError if the package that reads it is not installed.
+        With the path, and the row or line. BackendError if the package that reads the format is not installed.
     """
-    with _errors_of(path):
+    with reading(path, EXPECTED):
         rows = _parts(path) if is_parts(path) else _OPEN[_kind(path)](path, n_latents)
     if n_latents is not None and rows.n_latents != n_latents:
         raise DomainError(f"expected n_latents = {n_latents}, got {rows.n_latents}", path=path)
@@ -72,28 +75,14 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
 
 
 def _counted(path: str, rows: CodeRows) -> Iterator[Codes]:
-    """The blocks of a file, which must have as many rows as it says."""
+    """Yield the blocks of a file. FormatError if they do not have ``rows.n`` rows in total."""
     n = 0
-    with _errors_of(path):
+    with reading(path, EXPECTED):
         for codes in rows.blocks():
             n += len(codes)
             yield codes
         if n != rows.n:
             raise FormatError(f"expected {rows.n} rows, got {n}")
-
-
-@contextmanager
-def _errors_of(path: str) -> Iterator[None]:
-    """Errors of any kind as one line with the name of the file."""
-    try:
-        yield
-    except CompressaeError as error:
-        error.path = error.path or path
-        raise
-    except READ_ERRORS as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise FormatError("expected a file of codes, got something else or a part of one", path=path) from error
 
 
 def _kind(path: str) -> str:
@@ -124,10 +113,21 @@ def _parts(path: str) -> CodeRows:
 
 
 def _scipy(path: str, n_latents: int | None) -> CodeRows:
-    from scipy import sparse  # an encoder need not wait for it
+    return _in_memory(Codes.from_csr(load_sparse(path)))
 
-    with open(path, "rb") as file:  # noqa: PTH123
-        return _in_memory(Codes.from_csr(sparse.load_npz(file)))
+
+def load_sparse(path: PathLike) -> Any:
+    """Read a sparse matrix from an ``.npz`` of SciPy."""
+    from scipy import sparse  # imported here: the import is slow, and other formats do not need it
+
+    if "format" not in (names := member_names(path)):
+        got = f"an archive of {', '.join(sorted(names)) or 'no arrays'}"
+        raise FormatError(f"expected a sparse matrix in SciPy's .npz, got {got}", path=path)
+    with (
+        reading(path, "a sparse matrix in SciPy's .npz", KeyError, TypeError),  # SciPy does not check the entries
+        open(path, "rb") as file,  # noqa: PTH123  # given a path, NumPy may leave a truncated file open
+    ):
+        return sparse.load_npz(file)
 
 
 def _csr(path: str, n_latents: int | None) -> CodeRows:
@@ -138,14 +138,16 @@ def _csr(path: str, n_latents: int | None) -> CodeRows:
     indptr = np.array(map_rows(path, "<i8", (n + 1,), CSR_HEADER))
     indices, values = map_rows(path, "<i4", (nnz,), after), map_rows(path, "<f4", (nnz,), after + 4 * nnz)
     if indptr[0] != 0 or indptr[-1] != nnz or (np.diff(indptr) < 0).any():
-        raise FormatError(f"expected places of rows that ascend from 0 to {nnz}, got others", path=path)
+        row = int(np.argmin(np.diff(indptr))) if n else 0
+        bounds = f"{indptr[0]} to {indptr[-1]}, with {indptr[row]} before {indptr[min(row + 1, n)]}"
+        raise FormatError(f"expected row offsets that ascend from 0 to {nnz}, got {bounds}", path=path, row=row)
     k = int(np.diff(indptr).max(initial=1))
 
     def blocks() -> Iterator[Codes]:
         for start in range(0, max(n, 1), STREAM_ROWS):
-            own = indptr[start : start + STREAM_ROWS + 1]
-            part = slice(int(own[0]), int(own[-1]))
-            yield from_lists(path, indices[part], values[part], np.diff(own), k, h, start)
+            offsets = indptr[start : start + STREAM_ROWS + 1]
+            part = slice(int(offsets[0]), int(offsets[-1]))
+            yield from_lists(path, indices[part], values[part], np.diff(offsets), k, h, start)
 
     return CodeRows(n, k, h, blocks)
 
@@ -153,7 +155,7 @@ def _csr(path: str, n_latents: int | None) -> CodeRows:
 def from_lists(
     path: str, indices: Any, values: Any, lengths: NDArray[Any], k: int, n_latents: int, first_row: int
 ) -> Codes:
-    """A block of codes from the entries of its rows one after the other."""
+    """Build a block of codes from concatenated entries and the length of each row."""
     from scipy import sparse
 
     if indices.size and not (indices.min() >= 0 and indices.max() < n_latents):
@@ -176,20 +178,24 @@ def _lines(path: str, n_latents: int | None) -> CodeRows:
     return _of_lists(path, codes_json.scan(path), n_latents)
 
 
-def _of_lists(path: str, found: Any, n_latents: int | None) -> CodeRows:
-    """Codes of what was found in a file that need not say how many latents there are."""
-    h = found.n_latents if found.n_latents is not None else n_latents
+def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows:
+    """Return the codes of a file that may not store n_latents."""
+    h = listed.n_latents if listed.n_latents is not None else n_latents
     if h is None:
-        raise DomainError("expected n_latents for a file that does not say it, got none", path=path)
+        raise DomainError(
+            "expected n_latents for a file that does not store it, got None",
+            path=path,
+            hint="pass n_latents (--n-latents)",
+        )
 
     def blocks() -> Iterator[Codes]:
         first = 0
-        for indices, values, lengths in found.lists():
-            codes = from_lists(path, indices, values, lengths, found.k, h, first)
-            yield Codes.trusted(codes.indices, codes.values, h, found.model)
+        for indices, values, lengths in listed.lists():
+            codes = from_lists(path, indices, values, lengths, listed.k, h, first)
+            yield Codes.trusted(codes.indices, codes.values, h, listed.model)
             first += len(lengths)
 
-    return CodeRows(found.n, found.k, h, blocks, found.ids)
+    return CodeRows(listed.n, listed.k, h, blocks, listed.ids)
 
 
 _OPEN: dict[str, Callable[[str, int | None], CodeRows]] = {
@@ -201,4 +207,4 @@ _OPEN: dict[str, Callable[[str, int | None], CodeRows]] = {
     "jsonl": _lines,
 }
 CODE_NAMES = ("npz", "csr", "parquet", "arrow", "jsonl")
-"""How the names of files of codes end."""
+"""Suffixes of files of codes."""

@@ -1,7 +1,8 @@
-"""Codes as lines of JSON: in each a point of Qdrant, as its interface takes points.
+"""Read and write codes as JSON lines, one Qdrant point per line.
 
-``{"id": 7, "vector": {"codes": {"indices": [3, 77], "values": [0.5, -0.25]}}}``; what is read may also be just
-``{"indices": [...], "values": [...]}``. Values are written with as few digits as give the same float again.
+A line is ``{"id": 7, "vector": {"codes": {"indices": [3, 77], "values": [0.5, -0.25]}}}``. Lines of the form
+``{"indices": [...], "values": [...]}`` can be read, too. Values are written with the fewest digits that give the same
+float.
 """
 
 from __future__ import annotations
@@ -16,30 +17,45 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import short_repr
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, DomainError, FormatError
+from compressae_ref.errors import CompressaeError, DomainError, FormatError, reason
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
-from compressae_ref.item_ids import as_ids
+from compressae_ref.files.npz import JSON_ERRORS
+from compressae_ref.item_ids import MAX_ID, as_ids
 from compressae_ref.row_source import STREAM_ROWS
 
-MOST_LINE = 1 << 26
-"""Bytes of a line at most."""
+MAX_LINE_BYTES = 1 << 26
+"""The longest line that is read, so that a file without line breaks does not fill the memory."""
+
+LINE_ERRORS: tuple[type[Exception], ...] = (*JSON_ERRORS, ValueError, OverflowError, RecursionError, StopIteration)
+"""Errors that a line of invalid or unexpected JSON causes."""
 
 FIELD = "codes"
-"""Name of the sparse vector of a point."""
+"""Name of the sparse vector in a point."""
 
 
 def scan(path: str) -> ListedCodes:
-    """What stands in a file; every line is looked at once."""
+    """Read the ids and the numbers of rows and entries. Every line is checked."""
     n, k, ids = 0, 1, []
     for point in _points(path):
         k = max(k, len(point[1]))
         ids.append(point[0])
         n += 1
     try:
-        given = None if all(each is None for each in ids) else as_ids(ids)
+        array = None if all(item is None for item in ids) else as_ids(ids)
     except CompressaeError as error:
-        raise FormatError(f"expected an id in each line, all whole numbers or all texts, got {error}") from error
-    return ListedCodes(n, k, None, None, given, lambda: _lists(path))
+        row = _first_unlike(ids)
+        raise FormatError(
+            f"expected an id in each line, all 64-bit integers or all strings, got {short_repr(ids[row])}",
+            path=path,
+            row=row,
+        ) from error
+    return ListedCodes(n, k, None, None, array, lambda: _lists(path))
+
+
+def _first_unlike(ids: list[Any]) -> int:
+    """Return the row of the first id that is not valid, or not of the type of the first id."""
+    kind = type(ids[0]) if type(ids[0]) in (int, str) else None
+    return next((row for row, item in enumerate(ids) if type(item) is not kind or (kind is int and item > MAX_ID)), 0)
 
 
 def _lists(path: str) -> Iterator[Lists]:
@@ -60,13 +76,13 @@ def _joined(block: list[tuple[Any, list[int], list[float]]]) -> Lists:
 
 
 def _points(path: str) -> Iterator[tuple[Any, list[int], list[float]]]:
-    """Id (or None), indices and values of each line."""
+    """Yield the id (or None), the indices and the values of each line."""
     with open(path, "rb") as file:  # noqa: PTH123
         number = 0
-        while line := file.readline(MOST_LINE + 1):
+        while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
-            if len(line) > MOST_LINE:
-                raise FormatError(f"expected at most {MOST_LINE} bytes in a line, got more in line {number}")
+            if len(line) > MAX_LINE_BYTES:
+                raise FormatError(f"expected lines of at most {MAX_LINE_BYTES} bytes, got a longer line {number}")
             if line.strip():
                 yield _point(line, number)
 
@@ -75,38 +91,43 @@ def _point(line: bytes, number: int) -> tuple[Any, list[int], list[float]]:
     try:
         point = json.loads(line)
         vector = point.get("vector", point)
-        vector = vector if "indices" in vector else next(each for each in vector.values() if "indices" in each)
+        vector = vector if "indices" in vector else next(field for field in vector.values() if "indices" in field)
         indices, values = vector["indices"], vector["values"]
-        good = len(indices) == len(values) and all(type(each) is int and 0 <= each < 2**32 for each in indices)
+        wrong = [index for index in indices if type(index) is not int or not 0 <= index < 2**32]
         numbers = [float(value) for value in values]
-    except (ValueError, TypeError, LookupError, AttributeError, StopIteration, RecursionError, OverflowError) as error:
+    except LINE_ERRORS as error:
+        start = short_repr(line[:40].decode(errors="replace"))
         raise FormatError(
-            f'expected {{"indices": [...], "values": [...]}}, got something else in line {number}'
+            f'expected {{"indices": [...], "values": [...]}}, got {start} in line {number} ({reason(error)})'
         ) from error
-    if not good:
-        raise FormatError(f"expected as many whole numbers as values, got others in line {number}")
+    if wrong:
+        raise FormatError(f"expected indices from 0 to 2**32 - 1, got {short_repr(wrong[0])} in line {number}")
+    if len(indices) != len(values):
+        raise FormatError(f"expected as many indices as values, got {len(indices)} and {len(values)} in line {number}")
     return point.get("id"), indices, numbers
 
 
 def write(file: IO[bytes], blocks: Iterable[Codes], ids: NDArray[Any]) -> None:
-    """Write codes; ids are whole numbers from 0 or UUIDs, as Qdrant takes no others."""
+    """Write codes as points. Qdrant accepts only non-negative integers and UUIDs as ids."""
     _check_ids(ids)
     first = 0
     for codes in blocks:
-        texts = codes.values.astype(np.str_)  # the shortest that give these values
-        named = ids[first : first + len(codes)].tolist()
-        for each, indices, values in zip(named, codes.indices.tolist(), texts.tolist(), strict=True):
+        texts = codes.values.astype(np.str_)  # NumPy writes the fewest digits that give the same value
+        block_ids = ids[first : first + len(codes)].tolist()
+        for item, indices, values in zip(block_ids, codes.indices.tolist(), texts.tolist(), strict=True):
             file.write(
-                f'{{"id": {json.dumps(each)}, "vector": {{"{FIELD}": '
+                f'{{"id": {json.dumps(item)}, "vector": {{"{FIELD}": '
                 f'{{"indices": {indices}, "values": [{", ".join(values)}]}}}}}}\n'.encode()
             )
         first += len(codes)
 
 
 def _check_ids(ids: NDArray[Any]) -> None:
-    for row, each in enumerate(ids.tolist()):
-        if not (each >= 0 if isinstance(each, int) else _is_uuid(each)):
-            raise DomainError(f"expected ids that are whole numbers from 0 or UUIDs, got {short_repr(each)}", row=row)
+    for row, item in enumerate(ids.tolist()):
+        if not (item >= 0 if isinstance(item, int) else _is_uuid(item)):
+            raise DomainError(
+                f"expected non-negative integers or UUIDs, got {short_repr(item)}", argument="ids", row=row
+            )
 
 
 def _is_uuid(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Codes in Parquet and Arrow: columns ``id``, ``indices`` and ``values``, and facts about all of them in the schema."""
+"""Read and write codes in Parquet and Arrow: columns ``id``, ``indices``, ``values``, and metadata in the schema."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
-from compressae_ref.errors import FormatError
+from compressae_ref.errors import FormatError, reason
 from compressae_ref.files.foreign.choose_array import id_entry
 from compressae_ref.files.foreign.parquet import (
     Batches,
     arrow,
-    damage_named,
     id_type,
     open_table,
     read_ids,
+    reading_arrow,
     table_writer,
 )
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
 
 META = b"compressae"
-"""Key of the schema under which the facts about all rows stand, as JSON."""
+"""Key of the JSON metadata in the schema: k, model and n_latents."""
 
 ENCODINGS = {"indices.list.element": "DELTA_BINARY_PACKED", "values.list.element": "BYTE_STREAM_SPLIT"}
-"""Of Parquet: ascending numbers by their differences, and the bytes of floats by their places: a third smaller."""
+"""Parquet encodings for ascending integers and for floats. They make the files about a third smaller."""
 
 
 def scan(path: str, kind: str) -> ListedCodes:
-    """What stands in a file of codes; only their lengths and the ids are read."""
-    with damage_named(path):
+    """Read the metadata, the ids and the row lengths of a file of codes."""
+    with reading_arrow(path):
         n, schema, batches = open_table(path, kind)
     for name in ("indices", "values"):
         if name not in schema.names:
@@ -41,7 +41,10 @@ def scan(path: str, kind: str) -> ListedCodes:
         meta = json.loads((schema.metadata or {}).get(META, b"{}"))
         n_latents, model = meta.get("n_latents"), meta.get("model")
     except (ValueError, AttributeError) as error:
-        raise FormatError(f"expected facts as JSON under {META.decode()!r} in the schema, got others") from error
+        raise FormatError(
+            f"expected a JSON object under {META.decode()!r} in the schema's metadata, "
+            f"got {schema.metadata[META][:40]!r} ({reason(error)})"
+        ) from error
     ids = id_entry(schema.names)
     return ListedCodes(
         n,
@@ -54,25 +57,26 @@ def scan(path: str, kind: str) -> ListedCodes:
 
 
 def _longest(path: str, batches: Batches) -> int:
-    with damage_named(path):
+    with reading_arrow(path):
         lengths = [np.asarray(batch.column(0).value_lengths().fill_null(0)) for batch in batches(["indices"])[1]]
     return max([1, *(int(part.max(initial=0)) for part in lengths)])
 
 
 def _lists(path: str, batches: Batches) -> Iterator[Lists]:
     first = 0
-    with damage_named(path):
+    with reading_arrow(path):
         for batch in batches(["indices", "values"])[1]:
             indices, values = (_column(batch.column(name), name, first) for name in ("indices", "values"))
             if not np.array_equal(indices[1], values[1]):
                 row = first + int(np.argmax(indices[1] != values[1]))
-                raise FormatError("expected as many indices as values, got other numbers", row=row)
+                got = f"{indices[1][row - first]} and {values[1][row - first]}"
+                raise FormatError(f"expected as many indices as values, got {got}", row=row)
             yield indices[0], values[0], indices[1]
             first += batch.num_rows
 
 
 def _column(column: Any, name: str, first_row: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Entries of lists one after the other, and their lengths; there are no nulls."""
+    """Return the concatenated entries of a list column, and the length of each list. FormatError for nulls."""
     if column.null_count:
         row = first_row + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise FormatError(f"expected a list in column {name}, got null", row=row)
@@ -80,12 +84,16 @@ def _column(column: Any, name: str, first_row: int) -> tuple[NDArray[Any], NDArr
     kind = {"indices": "iu", "values": "f"}[name]
     array = entries.to_numpy(zero_copy_only=False)
     if entries.null_count or array.dtype.kind not in kind:
-        raise FormatError(f"expected numbers in the lists of column {name}, got {column.type} or nulls among them")
+        got = f"{entries.null_count} nulls" if entries.null_count else str(column.type)
+        raise FormatError(f"expected lists of {_ENTRIES[kind]} without nulls in column {name}, got {got}")
     return array.astype(np.int64) if kind == "iu" else array, np.asarray(column.value_lengths(), np.int64)
 
 
+_ENTRIES = {"iu": "integers", "f": "floats"}
+
+
 def write(file: IO[bytes], kind: str, like: Codes, blocks: Iterable[Codes], ids: NDArray[Any]) -> None:
-    """Write codes with their ids, one batch for each block."""
+    """Write codes with their ids, one record batch per block."""
     pa = arrow()
     floats = pa.from_numpy_dtype(like.values.dtype)
     schema = pa.schema(

@@ -1,9 +1,9 @@
-"""Parquet and Arrow: a column with a list of floats for each row, of one length, and perhaps a column of ids."""
+"""Read and write embeddings in Parquet and Arrow: a column of equally long lists of floats, and optional ids."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -13,53 +13,54 @@ from compressae_ref.arrays import Floats
 from compressae_ref.errors import DTypeError, FormatError, ShapeError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
-from compressae_ref.optional import needed_package
+from compressae_ref.files.npz import reading
+from compressae_ref.optional import require_package
 from compressae_ref.row_source import STREAM_ROWS
 
 FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
-"""What Arrow calls the kinds of floats."""
+"""Arrow's names of the float types."""
 
 GROUP_ROWS = 65_536
-"""Rows, or a few more, that lie together in a written file: a reader skips or loads them together."""
+"""Minimum rows per row group of a written file, except the last. Readers load or skip whole groups."""
 
 
 class Batches(Protocol):
-    """What gives the record batches of a file."""
+    """A function that returns the record batches of a file."""
 
     def __call__(self, names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
-        """Batches of these columns from a row at or before ``row`` on, and the number of that row."""
+        """Return the number of a row at or before ``row``, and the batches of the columns from there on."""
 
 
 def arrow(module: str = "pyarrow") -> Any:
-    """pyarrow, or a module of it."""
-    return needed_package(module, "parquet", "Parquet and Arrow files")
+    """Import pyarrow or one of its modules."""
+    return require_package(module, "parquet", "Parquet and Arrow files")
 
 
 def open_columns(place: Place, kind: str) -> EmbeddingRows:
-    """Rows from the column of embeddings of a Parquet or Arrow file, block by block.
+    """Open the column of embeddings of a Parquet or Arrow file. Rows are read in blocks.
 
     Raises
     ------
     FormatError, ShapeError, DTypeError
-        Naming the file: damaged, without such a column, with rows that are null, have another length or hold nulls.
+        If the file is damaged or has no such column. On reading, if a row is null, holds nulls or has another length.
     """
-    with damage_named(place.path):
+    with reading_arrow(place.path):
         n, schema, batches = open_table(place.path, kind)
     kinds = {field.name: _kind_of_list(field.type) for field in schema}
-    name = chosen_entry(place, [name for name, found in kinds.items() if found], schema.names)
+    name = chosen_entry(place, [name for name, floats in kinds.items() if floats], schema.names)
     if kinds[name] is None:
-        raise DTypeError(f"expected a column with lists of floats, got {schema.field(name).type}", path=place)
-    with damage_named(place.path):
+        raise DTypeError(f"expected a column of lists of floats, got {schema.field(name).type}", path=place)
+    with reading_arrow(place.path):
         d = _length_of_lists(place, batches, name, schema.field(name).type)
     dtype, ids = FLOATS[str(kinds[name])], id_entry(schema.names)
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
-        first, found = batches([name], row)
-        return first, blocks(first, found)
+        first, columns = batches([name], row)
+        return first, blocks(first, columns)
 
-    def blocks(first: int, found: Iterator[Any]) -> Iterator[Floats]:
-        with damage_named(place.path):
-            for batch in found:
+    def blocks(first: int, columns: Iterator[Any]) -> Iterator[Floats]:
+        with reading_arrow(place.path):
+            for batch in columns:
                 yield _rows(place, batch.column(0), d, dtype, first)
                 first += batch.num_rows
 
@@ -73,7 +74,7 @@ def open_columns(place: Place, kind: str) -> EmbeddingRows:
 
 
 def open_table(path: str, kind: str) -> tuple[int, Any, Batches]:
-    """Number of rows, schema, and what gives the batches of a Parquet or Arrow file."""
+    """Open a Parquet or Arrow file. Return its number of rows, its schema, and a function that reads batches."""
     return _open_parquet(path) if kind == "parquet" else _open_arrow(path)
 
 
@@ -101,7 +102,7 @@ def _open_arrow(path: str) -> tuple[int, Any, Batches]:
 
 
 def _holding(lengths: list[int], row: int) -> tuple[int, int]:
-    """Which of some groups of rows holds a row, and the number of the group's first row."""
+    """Return the number of the row group that holds a row, and the number of the group's first row."""
     ends = np.cumsum(lengths, dtype=np.int64)
     group = int(np.searchsorted(ends, row, "right"))
     return group, int(ends[group - 1]) if group else 0
@@ -113,25 +114,13 @@ def _slices(batches: Iterable[Any]) -> Iterator[Any]:
             yield batch.slice(start, STREAM_ROWS)
 
 
-@contextmanager
-def damage_named(path: str) -> Iterator[None]:
-    """What pyarrow raises for damage, as one line with the name of the file."""
-    arrow_errors: tuple[type[Exception], ...] = (arrow().ArrowException, OSError, ValueError)
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except arrow_errors as error:
-        if isinstance(error, (FormatError, ShapeError, DTypeError)):
-            raise
-        reason = str(error).splitlines()[0][:200]
-        raise FormatError(
-            f"expected a Parquet or Arrow file, got a damaged one or a part of one ({reason})", path=path
-        ) from error
+def reading_arrow(path: str) -> AbstractContextManager[None]:
+    """Name the file in errors, as `npz.reading`, also in those of pyarrow."""
+    return reading(path, "a Parquet or Arrow file", arrow().ArrowException)
 
 
 def _kind_of_list(kind: Any) -> str | None:
-    """What Arrow calls the floats of a column of lists; None for what is no list of floats."""
+    """Return Arrow's name of the floats in a list type, or None if it is no list of floats."""
     types = arrow("pyarrow.types")
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     return str(kind.value_type) if is_list and str(kind.value_type) in FLOATS else None
@@ -147,7 +136,7 @@ def _length_of_lists(place: Place, batches: Batches, name: str, kind: Any) -> in
 
 
 def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floats:
-    """A block (rows, d) of a column of lists."""
+    """Convert a column of lists to an array (rows, d). ShapeError for nulls and lists of another length."""
     lengths = column.value_lengths().to_numpy(zero_copy_only=False)
     wrong = ~(lengths == d)  # a null has length NaN
     if wrong.any():
@@ -157,29 +146,27 @@ def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floa
     values = column.flatten()
     if values.null_count:
         row = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False))) // d
-        raise ShapeError(f"expected lists of {d} numbers, got a null among them", path=place, row=first_row + row)
+        raise ShapeError(f"expected lists of {d} numbers, got a list with nulls", path=place, row=first_row + row)
     block: Floats = values.to_numpy(zero_copy_only=False).reshape(-1, d).astype(dtype, copy=False)
     return block
 
 
 def read_ids(path: str, batches: Batches, name: str) -> NDArray[Any]:
-    """A column of ids: whole numbers or texts, none of them null."""
-    with damage_named(path):
+    """Read a column of ids: integers or strings, without nulls."""
+    with reading_arrow(path):
         columns = [batch.column(0) for batch in batches([name])[1]]
     if any(column.null_count for column in columns):
         raise FormatError(f"expected an id in every row of column {name!r}, got null", path=path)
     ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])
-    if ids.dtype == object and all(isinstance(each, str) for each in ids):
+    if ids.dtype == object and all(isinstance(item, str) for item in ids):
         return ids.astype(np.str_)
     if ids.dtype.kind not in "iu":
-        raise DTypeError(
-            f"expected ids that are whole numbers or texts in column {name!r}, got {columns[0].type}", path=path
-        )
+        raise DTypeError(f"expected integer or string ids in column {name!r}, got {columns[0].type}", path=path)
     return ids
 
 
 def id_type(ids: NDArray[Any]) -> Any:
-    """What Arrow calls ids: whole numbers or texts."""
+    """Return the Arrow type of integer or string ids."""
     return arrow().string() if ids.dtype.kind == "U" else arrow().from_numpy_dtype(ids.dtype)
 
 
@@ -191,7 +178,7 @@ def write_columns(
     blocks: Iterable[Floats],
     ids: NDArray[Any],
 ) -> None:
-    """Write rows as lists of one length, with their ids."""
+    """Write rows as equally long lists, with their ids."""
     pa = arrow()
     of_list = pa.list_(pa.from_numpy_dtype(dtype), shape[1])
     schema = pa.schema(
@@ -210,7 +197,7 @@ def write_columns(
 
 @contextmanager
 def table_writer(file: IO[bytes], kind: str, schema: Any, **parquet: Any) -> Iterator[Callable[[list[Any]], None]]:
-    """Gives what writes one batch of columns after the other to a Parquet or Arrow file, some of them in one group."""
+    """Yield a function that appends a batch of columns to a Parquet or Arrow file. Batches are joined to row groups."""
     pa = arrow()
     if kind == "parquet":
         writer = arrow("pyarrow.parquet").ParquetWriter(file, schema, compression="zstd", **parquet)

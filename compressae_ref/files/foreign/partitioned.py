@@ -1,8 +1,8 @@
-"""A folder of codes in parts: each part is a codes file, and ``manifest.json`` says that all of them are there.
+"""Read and write a folder of codes in parts: codes files, with ``manifest.json`` once all of them are complete.
 
-``plan.json`` is written first: what is to be encoded, how, and where each part begins. A part is written under another
-name and gets its own when it is whole; so a part that is there is done, whoever made it and however often. The
-manifest comes last.
+``plan.json`` is written first. It holds the settings and the first row of each part. Each part is written under a
+temporary name and renamed when it is complete, so an existing part is a finished one. This also holds if several
+workers write the same part. The manifest is written last.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.checks import ZeroRows
+from compressae_ref.checks import ZeroRows, short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.codes_file import load_codes, load_ids
-from compressae_ref.files.npz import PathLike, replacing, require_writable
+from compressae_ref.files.npz import JSON_ERRORS, PathLike, reading, replacing, require_writable
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 FORMAT, VERSION = "compressae-parts", 1
@@ -27,14 +27,14 @@ FORMAT, VERSION = "compressae-parts", 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder of parts holds."""
+    """The settings of a folder of parts."""
 
     embeddings: str
-    """where the rows come from, as every worker finds them"""
+    """path of the embeddings, valid for every worker"""
     n: int
-    """rows"""
+    """number of rows"""
     part_rows: int
-    """rows of each part but the last"""
+    """rows per part, except the last"""
     model: str
     """digest of the model"""
     n_latents: int
@@ -44,33 +44,34 @@ class Plan:
     zero_rows: ZeroRows
 
     def parts(self) -> list[tuple[int, int]]:
-        """First row of each part, and the row behind its last."""
+        """Return the rows [start, stop) of each part."""
         return [(start, min(start + self.part_rows, self.n)) for start in range(0, self.n, self.part_rows)]
 
     def left(self, folder: Path) -> list[tuple[int, int]]:
-        """The parts that are not there."""
+        """Return the parts that are not written yet."""
         return [part for part in self.parts() if not (folder / part_name(part[0])).exists()]
 
 
 def part_name(start: int) -> str:
-    """The file of the part that begins with this row."""
+    """Return the file name of the part that starts at a row."""
     return f"part-{start:012d}.npz"
 
 
 def require_folder(folder: PathLike, plan: Plan) -> Path:
-    """The folder, where it is new or empty or of an earlier run with this plan; nothing is written.
+    """Check that a folder is new, empty, or from an earlier run with the same plan. Nothing is written.
 
     Raises
     ------
     DomainError
-        If the folder is for something else. OSError if it cannot be written.
+        If the folder has other content. OSError if it cannot be written.
     """
     folder = Path(folder)
     require_writable(folder / PLAN if folder.is_dir() else folder)
     if (folder / PLAN).exists():
         _require_same(folder, json.loads((folder / PLAN).read_bytes()), _facts(plan))
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DomainError("expected a new or empty folder for the parts, got one with something in it", path=folder)
+        got = f"one that holds {min(folder.iterdir()).name}" if folder.is_dir() else "a file"
+        raise DomainError(f"expected a new or empty folder for the parts, got {got}", path=folder)
     return folder
 
 
@@ -78,34 +79,40 @@ def _facts(plan: Plan) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, **asdict(plan)}
 
 
-def _require_same(folder: Path, found: dict[str, Any], facts: dict[str, Any]) -> None:
-    for name in {**facts, **found}:
-        if facts.get(name) != found.get(name):
+def _require_same(folder: Path, stored: dict[str, Any], facts: dict[str, Any]) -> None:
+    for name in {**facts, **stored}:
+        if facts.get(name) != stored.get(name):
             raise DomainError(
-                f"expected an empty folder, or one of an earlier run that was the same, "
-                f"got one with {name} {found.get(name)!r} in the place of {facts.get(name)!r}",
+                f"expected an empty folder, or one of an earlier run with {name} = {facts.get(name)!r}, "
+                f"got {name} = {stored.get(name)!r}",
                 path=folder,
+                hint="use the same settings to resume, or another folder",
             )
 
 
 def begin(folder: Path, plan: Plan) -> None:
-    """Write the plan."""
+    """Create the folder and write the plan."""
     folder.mkdir(exist_ok=True)
     _write_json(folder / PLAN, _facts(plan))
     _forget_halves(folder)
 
 
 def _forget_halves(folder: Path) -> None:
-    """Take away what workers that died left half written."""
+    """Delete partial files of workers that were killed."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
 
 
 def finish(folder: Path, plan: Plan) -> dict[str, Any]:
-    """Write the manifest. FormatError if a part is not there."""
+    """Write the manifest. FormatError if a part is missing."""
     _forget_halves(folder)
     if missing := plan.left(folder):
-        raise FormatError(f"expected {part_name(missing[0][0])}, got none", path=folder)
+        raise FormatError(
+            f"expected {len(plan.parts())} parts, got all but {part_name(missing[0][0])}"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
+            path=folder,
+            hint="run encode again to resume",
+        )
     parts = [
         {"file": part_name(start), "start": start, "stop": stop, "bytes": (folder / part_name(start)).stat().st_size}
         for start, stop in plan.parts()
@@ -121,35 +128,38 @@ def _write_json(path: Path, facts: dict[str, Any]) -> None:
 
 
 def is_parts(path: PathLike) -> bool:
-    """Whether it is a folder of parts, finished or not."""
+    """Return whether a path is a folder of parts, finished or not."""
     return (Path(path) / PLAN).exists()
 
 
 def read_manifest(folder: PathLike) -> dict[str, Any]:
-    """The manifest of a finished folder.
+    """Read the manifest of a finished folder.
 
     Raises
     ------
     FormatError
-        Naming the folder: unfinished, or a manifest that is none.
+        If the folder is not finished, or the manifest is invalid.
     """
     path = Path(folder) / MANIFEST
     if not path.exists():
         raise FormatError(
-            "expected a folder with all of its parts, got one that is not finished: encode again", path=folder
+            f"expected a finished folder of parts, got one without {MANIFEST}",
+            path=folder,
+            hint="run encode again to resume",
         )
-    try:
+    with reading(path, f"a manifest of version {VERSION}", *JSON_ERRORS):
         manifest = json.loads(path.read_bytes())
         if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
-            raise ValueError("another format")
+            got = f"{manifest['format']!r} of version {manifest['version']!r}"
+            raise FormatError(f"expected a manifest of version {VERSION}, got {got}")
         for name in ("n", "k", "n_latents"):
             if type(manifest[name]) is not int or manifest[name] < 1:
-                raise ValueError(name)
-        if [part["start"] for part in manifest["parts"]] != [start for start, _ in _plan(manifest).parts()]:
-            raise ValueError("parts")
-    except (ValueError, TypeError, LookupError) as error:
-        raise FormatError(f"expected a manifest of version {VERSION}, got something else", path=path) from error
-    return dict(manifest)
+                raise FormatError(f"expected {name} as a positive integer, got {short_repr(manifest[name])}")
+        starts = [part["start"] for part in manifest["parts"]]
+        expected = [start for start, _ in _plan(manifest).parts()]
+        if starts != expected:
+            raise FormatError(f"expected parts that start at rows {short_repr(expected)}, got {short_repr(starts)}")
+        return dict(manifest)
 
 
 def _plan(manifest: dict[str, Any]) -> Plan:
@@ -157,20 +167,20 @@ def _plan(manifest: dict[str, Any]) -> Plan:
 
 
 def read_parts(folder: PathLike, manifest: dict[str, Any]) -> Iterator[Codes]:
-    """The codes of each part; FormatError for a part that is not what the manifest says."""
+    """Yield the codes of each part. FormatError for a part that does not match the manifest."""
     for part in manifest["parts"]:
         path = Path(folder) / Path(part["file"]).name
         codes = load_codes(path)
         expected = (part["stop"] - part["start"], manifest["k"], manifest["n_latents"], manifest["model"])
-        if (found := (len(codes), codes.k, codes.n_latents, codes.model)) != expected:
-            raise FormatError(f"expected rows, k, n_latents and model {expected}, got {found}", path=path)
+        if (got := (len(codes), codes.k, codes.n_latents, codes.model)) != expected:
+            raise FormatError(f"expected rows, k, n_latents and model {expected}, got {got}", path=path)
         yield codes
 
 
 def read_part_ids(folder: PathLike, manifest: dict[str, Any]) -> Any:
-    """The ids of all parts, or None where they have none."""
+    """Read the ids of all parts. None if any part has no ids."""
     paths = ((Path(folder) / Path(part["file"]).name, part["stop"] - part["start"]) for part in manifest["parts"])
-    ids = [load_ids(*each) for each in paths]
-    if any(each is None for each in ids):
+    ids = [load_ids(*part) for part in paths]
+    if any(part is None for part in ids):
         return None
     return np.concatenate(ids)  # type: ignore[arg-type]

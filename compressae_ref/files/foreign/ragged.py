@@ -1,4 +1,4 @@
-"""Codes as lists of indices and values, as files keep them that know no k."""
+"""Codes as lists of indices and values, for formats whose rows may have any length."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Lists = tuple[NDArray[np.integer[Any]], NDArray[np.floating[Any]], NDArray[np.int64]]
-"""Indices of some rows one after the other, values, and how many each row has."""
+"""Concatenated indices of several rows, their values, and the length of each row."""
 
 
 @dataclass(frozen=True)
 class ListedCodes:
-    """What one look at a file finds."""
+    """The result of scanning a file of codes. ``lists()`` reads the entries."""
 
     n: int
     k: int

@@ -1,4 +1,4 @@
-"""Rows of a file as sources that training, encoding and searching read (`data.RowSource`)."""
+"""Present the rows of a file as a source for training, encoding and search (`row_source.RowSource`)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.row_source import STREAM_ROWS
 
-FAR = 16 * STREAM_ROWS
-"""Rows that are rather read than skipped."""
+MAX_ROWS_AHEAD = 16 * STREAM_ROWS
+"""A row at most this far ahead is reached by reading on, any other one by starting again near it."""
 
 
 class Place(NamedTuple):
-    """An array inside of a file."""
+    """An array in a file."""
 
     path: str
     entry: str | None
-    """name of the array, or column, in a file that holds several; None: the obvious one"""
+    """name of the array or column; None: choose the default (`choose_array`)"""
 
     @property
     def file(self) -> str:
-        """The file for messages."""
+        """The name of the file, for messages."""
         return "standard input" if self.path == "-" else self.path
 
     def __str__(self) -> str:
@@ -33,15 +33,15 @@ class Place(NamedTuple):
 
 
 class EmbeddingRows:
-    """Embeddings whose rows are made when they are asked for: ``rows[start:stop]`` is an array (stop − start, d).
+    """Embeddings that are read on access: ``rows[start:stop]`` is an array (stop − start, d).
 
     Parameters
     ----------
     shape : (n, d)
-    dtype : of the arrays that come
-    read : ``read(start, stop)`` gives rows
-    ids : gives the ids of all rows, where the file has any
-    sequential : whether blocks should be read one after the other: it costs more in any other order
+    dtype : dtype of the rows
+    read : ``read(start, stop)`` returns rows
+    ids : a function that returns the ids of all rows; None if the file has none
+    sequential : True if reading blocks in any other order than the file's is slow
     """
 
     ndim = 2
@@ -73,27 +73,27 @@ class EmbeddingRows:
         blocks = [np.empty((0, self.shape[1]), self.dtype)]
         for start in range(0, len(self), STREAM_ROWS):
             blocks.append(self[start : start + STREAM_ROWS])
-            if len(blocks[-1]) == 0:  # there are fewer than the file says
+            if len(blocks[-1]) == 0:  # the file has fewer rows than it declares
                 break
         return np.concatenate(blocks).astype(dtype or self.dtype)
 
     @cached_property
     def ids(self) -> NDArray[Any] | None:
-        """The ids of the rows, read once, or None where they have none but their numbers."""
+        """The ids of the rows, read on first access, or None if the file has none."""
         return None if self._ids is None else self._ids()
 
 
 def ids_of(source: Any) -> NDArray[Any] | None:
-    """The ids that come with a source of rows, if any do."""
+    """Return the ids of a source of rows, or None if it has none."""
     return source.ids if isinstance(source, EmbeddingRows) else None
 
 
 class Forwards:
-    """``read`` of `EmbeddingRows` for what comes as blocks, one after the other.
+    """The ``read`` function of `EmbeddingRows` for a file that can only be read forwards in blocks.
 
     Parameters
     ----------
-    begin : ``begin(row)`` gives the number of a row at or before ``row``, and the blocks from there on
+    begin : ``begin(row)`` returns the number of a row at or before ``row``, and the blocks from there on
     """
 
     def __init__(self, begin: Callable[[int], tuple[int, Iterator[Floats]]]) -> None:
@@ -106,11 +106,11 @@ class Forwards:
         self._block = None
 
     def __call__(self, start: int, stop: int) -> Floats:
-        """Rows from ``start``; what lies behind, or far ahead, is begun anew."""
-        if self._block is None or not 0 <= start - self._first < FAR:
+        """Read rows [start, stop). Rows behind the current block, or far ahead of it, start a new iteration."""
+        if self._block is None or not 0 <= start - self._first < MAX_ROWS_AHEAD:
             self._restart(start)
         parts = []
-        while self._at_hand(start):
+        while self._advance_to(start):
             assert self._block is not None
             part = self._block[start - self._first : stop - self._first]
             parts.append(part)
@@ -122,8 +122,8 @@ class Forwards:
     _block: Floats | None
     _first: int
 
-    def _at_hand(self, row: int) -> bool:
-        """Go on until the block holds ``row``; False where the blocks end before it."""
+    def _advance_to(self, row: int) -> bool:
+        """Read blocks until one holds ``row``. Return False if the file ends before it."""
         while self._block is None or row >= self._first + len(self._block):
             self._first += 0 if self._block is None else len(self._block)
             self._block = next(self._blocks, None)

@@ -1,4 +1,4 @@
-"""``.safetensors`` with NumPy alone: 8 bytes with the length of a header, the header in JSON, and the numbers."""
+"""Read and write ``.safetensors`` with NumPy: 8 bytes with the header's length, a JSON header, and the data."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import CompressaeError, FormatError, format_error
+from compressae_ref.checks import short_repr
+from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.rows import EmbeddingRows
 from compressae_ref.files.memory_map import map_rows
-from compressae_ref.files.npz import PathLike, Pieces
+from compressae_ref.files.npz import JSON_ERRORS, PathLike, Pieces, reading
 
-MOST_HEADER = 100_000_000
-"""Bytes of a header at most, as in the format's own description."""
+MAX_HEADER_BYTES = 100_000_000
+"""The largest header that the format allows."""
 
 DTYPES = {
     "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "BOOL": "?",
@@ -26,28 +27,26 @@ NAMES = {"f2": "F16", "f4": "F32", "f8": "F64", "i4": "I32", "i8": "I64"}
 
 
 def open_tensors(path: PathLike) -> tuple[dict[str, Any], dict[str, str]]:
-    """All arrays of a file, mapped, and its metadata. bfloat16 comes as float32, which holds it exactly.
+    """Map all arrays of a file and read its metadata. bfloat16 is returned as float32, which holds it exactly.
 
     Raises
     ------
     FormatError
-        Naming the file and what is wrong: a header that is no JSON, tensors that overlap or leave
-        holes or the file.
+        If the header is invalid JSON, or if tensors overlap, leave gaps or extend beyond the file. OSError if the file
+        is missing.
     """
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return _tensors(path, file, file.seek(0, 2))
-    except CompressaeError as error:
-        raise format_error(path, error) from error
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise FormatError("expected the header of a .safetensors file, got something else", path=path) from error
+    with (
+        reading(path, "a .safetensors file", *JSON_ERRORS, convert=True),
+        open(path, "rb") as file,  # noqa: PTH123
+    ):
+        return _tensors(path, file, file.seek(0, 2))
 
 
 def _tensors(path: PathLike, file: IO[bytes], size: int) -> tuple[dict[str, Any], dict[str, str]]:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
-    if length > min(MOST_HEADER, size - 8):
-        raise FormatError(f"expected a header of at most {min(MOST_HEADER, size - 8)} bytes, got {length}")
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        raise FormatError(f"expected a header of at most {min(MAX_HEADER_BYTES, size - 8)} bytes, got {length} bytes")
     header = json.loads(file.read(length).decode(), object_pairs_hook=_without_repetition)
     metadata = header.pop("__metadata__", {})
     _check_tiling([entry["data_offsets"] for entry in header.values()], size - 8 - length)
@@ -56,17 +55,20 @@ def _tensors(path: PathLike, file: IO[bytes], size: int) -> tuple[dict[str, Any]
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise FormatError("expected names in the header that are all different, got one twice")
-    return dict(pairs)
+    unique: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in unique:
+            raise FormatError(f"expected unique names in the header, got {short_repr(name)} twice")
+        unique[name] = value
+    return unique
 
 
 def _check_tiling(offsets: list[Any], size: int) -> None:
-    """The bytes of all tensors must be those of the file, each once."""
+    """Check that the tensors cover the data of the file without gaps or overlap."""
     end = 0
     for start, stop in sorted(offsets):
         if not (type(start) is type(stop) is int and start == end <= stop):
-            raise FormatError(f"expected tensors one after the other, got bytes {start} to {stop} after byte {end}")
+            raise FormatError(f"expected contiguous tensors, got bytes {start} to {stop} after byte {end}")
         end = stop
     if end != size:
         raise FormatError(f"expected {end} bytes after the header, got {size}")
@@ -91,20 +93,20 @@ def _from_bfloat16(mapped: Any) -> Any:
 
 
 def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """bfloat16 is the upper half of float32."""
+    """Convert bfloat16 to float32: bfloat16 is its upper half."""
     widened: NDArray[np.float32] = (np.asarray(halves).astype(np.uint32) << 16).view(np.float32)
     return widened
 
 
 def write_tensors(file: IO[bytes], tensors: Mapping[str, Pieces], metadata: Mapping[str, str]) -> None:
-    """Write arrays piece by piece, in the order given; the same content gives the same bytes."""
+    """Write arrays piece by piece in the given order. Equal content gives equal bytes."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name, array in tensors.items():
         start, end = end, end + math.prod(array.shape) * array.dtype.itemsize
         header[name] = {"dtype": NAMES[array.dtype.str[1:]], "shape": [*array.shape], "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers begin at a multiple of 8 bytes
+    text += b" " * (-len(text) % 8)  # so that the data is aligned to 8 bytes
     file.write(len(text).to_bytes(8, "little") + text)
     for array in tensors.values():
         for piece in array.pieces:

@@ -1,7 +1,7 @@
-"""What a file is. Its content decides; the name only where several contents are the same bytes.
+"""Detect the format of a file from its content. The file's name only decides between formats that fit equally.
 
-Formats with a signature are known by it. Those without one are known by their sizes: a header that says how many rows
-of how many numbers follow must fit the length of the file.
+Formats with a signature are recognised by it. The others are recognised by their size: the numbers of rows and columns
+in the header must match the length of the file.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ SIGNATURES = {
     b"PAR1": "parquet",
     b"ARROW1": "arrow",
 }
-"""The first bytes of formats that have a signature."""
+"""Formats by their first bytes."""
 
 PICKLE = b"\x80"
-"""The first byte of a pickle, which the number of its protocol follows."""
+"""The first byte of a pickle. The protocol number follows."""
 
 EMBEDDING_NAMES = (
     ".npy", ".npz", ".fbin", ".u8bin", ".i8bin", ".fvecs", ".bvecs", ".safetensors", ".hdf5", ".parquet", ".arrow",
 )  # fmt: skip
 
-OF_WHOLE_NUMBERS = (".ivecs", ".ibin")
-"""Names of files of neighbours, which would pass for embeddings: the bytes alone do not tell."""
+INTEGER_SUFFIXES = (".ivecs", ".ibin")
+"""Suffixes of files of neighbour ids. Their bytes look like embeddings, so only the name tells them apart."""
 
 SYNONYMS = {
     ".h5": "hdf5", ".hdf": "hdf5", ".feather": "arrow", ".ipc": "arrow", ".pq": "parquet", ".pth": "pt", ".bin": "fbin",
@@ -40,12 +40,12 @@ SYNONYMS = {
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The kind of a file: as in `SIGNATURES`, or pickle, safetensors, csr, fbin, u8bin, i8bin, fvecs, bvecs, jsonl.
+    """Return the format of a file: one of `SIGNATURES` or `_FITS`, or "pickle".
 
     Raises
     ------
     FormatError
-        Naming the file, for none of them, and for one that could be several and is named as none of those.
+        If no format fits, or if several fit and the name does not decide between them.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -53,38 +53,51 @@ def kind_of(path: str | os.PathLike[str]) -> str:
         for signature, kind in SIGNATURES.items():
             if head.startswith(signature):
                 return kind
-        fitting = [kind for kind, fits in _FITS.items() if fits(_Start(file, head, os.fstat(file.fileno()).st_size))]
-    return _by_name(path, fitting, pickled=head[:1] == PICKLE and head[1:2] in b"\x02\x03\x04\x05")
+        size = os.fstat(file.fileno()).st_size
+        fitting = [kind for kind, fits in _FITS.items() if fits(_Start(file, head, size))]
+    return _by_name(path, fitting, head, size)
 
 
 def kind_by_name(path: str | os.PathLike[str]) -> str:
-    """What the end of a name calls a format, without a dot: for files that are yet to be written."""
+    """Return the format of a file name's suffix, without a dot. Used for files that do not exist yet."""
     suffix = Path(path).suffix.lower()
     return SYNONYMS.get(suffix, suffix.removeprefix("."))
 
 
-def _by_name(path: Path, fitting: list[str], *, pickled: bool) -> str:
+def _by_name(path: Path, fitting: list[str], head: bytes, size: int) -> str:
+    pickled = head[:1] == PICKLE and head[1:2] in b"\x02\x03\x04\x05"
     name = kind_by_name(path)
-    if path.suffix.lower() in OF_WHOLE_NUMBERS:
-        raise FormatError("expected embeddings, got whole numbers, by its name: numbers of rows", path=path)
+    if path.suffix.lower() in INTEGER_SUFFIXES:
+        raise FormatError(
+            f"expected embeddings, got a {path.suffix.lower()} file, which holds integer row ids", path=path
+        )
     if name in fitting:
         return name
-    if not fitting and pickled:  # a number of rows may begin with the same bytes
+    if not fitting and pickled:  # tested last: a number of rows may start with the same bytes
         return "pickle"
     if name in _FITS:
-        raise FormatError(f"expected the size that its header as a .{name} file says, got another", path=path)
+        raise FormatError(
+            f"expected a .{name} file whose header matches its size, got {size} bytes that start with {head[:8]!r}",
+            path=path,
+            hint="the file may be truncated",
+        )
     if len(fitting) > 1:
-        raise FormatError(f"expected a name that says which it is, got what could be {' or '.join(fitting)}", path=path)
+        raise FormatError(
+            f"expected a file of one format, got one that could be {' or '.join(fitting)}",
+            path=path,
+            hint="give the file its proper suffix",
+        )
     if not fitting:
         raise FormatError(
-            f"expected a file of {', '.join(EMBEDDING_NAMES)} or of this package, got something else or a part of one",
+            f"expected a file of this package, or one of {', '.join(EMBEDDING_NAMES)}, "
+            f"got {size} bytes that start with {head[:8]!r}",
             path=path,
         )
     return fitting[0]
 
 
 class _Start(NamedTuple):
-    """The beginning of a file, and its size."""
+    """The first bytes of a file, and its size."""
 
     file: IO[bytes]
     head: bytes
@@ -95,12 +108,12 @@ class _Start(NamedTuple):
 
 
 def _big_ann(width: int) -> Callable[[_Start], bool]:
-    """Numbers of rows and columns, as unsigned 32 bits, and then the numbers."""
+    """Return a test for: numbers of rows and columns as uint32, then values of ``width`` bytes."""
     return lambda start: len(start.head) >= 8 and start.size == 8 + width * start.number(0, 4) * start.number(4, 4)
 
 
 def _vecs(width: int) -> Callable[[_Start], bool]:
-    """Each row with its length in front, as signed 32 bits: that of the second row must be that of the first."""
+    """Return a test for: rows that start with their length as int32. The first two lengths must be equal."""
 
     def fits(start: _Start) -> bool:
         d = start.number(0, 4, signed=True)

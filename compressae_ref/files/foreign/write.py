@@ -1,9 +1,10 @@
-"""Embeddings and codes to files: the end of the name says in which format. A file is written whole or not at all."""
+"""Write embeddings and codes to files. The suffix of the name selects the format. Files are written atomically."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
-from compressae_ref.files.codes_file import read_back, save_code_blocks, spooled
+from compressae_ref.files.codes_file import read_spooled, save_code_blocks, spool_second
 from compressae_ref.files.foreign import codes_json, codes_parquet
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, VECS, exactly, write_big_ann, write_vecs
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES
@@ -26,36 +27,37 @@ from compressae_ref.files.npz import PathLike, Pieces, replacing, write_npz
 from compressae_ref.row_source import STREAM_ROWS, RowSource, read_blocks
 
 WITH_IDS = ("npz", "hdf5", "parquet", "arrow", "jsonl")
-"""Formats that keep ids."""
+"""Formats that store ids."""
 
 
 def require_format(path: PathLike, kinds: Iterable[str]) -> str:
-    """What the end of a name calls one of some formats; FormatError, before any work, for another."""
+    """Return the format that a file name selects. FormatError if it is not one of ``kinds``."""
     kind = kind_by_name(path)
     if kind not in kinds:
-        raise FormatError(f"expected a name that ends in {', '.join(f'.{name}' for name in kinds)}", path=path)
+        names = ", ".join(f".{name}" for name in kinds)
+        raise FormatError(f"expected a name that ends in {names}, got {Path(path).suffix or 'no suffix'}", path=path)
     return kind
 
 
 def require_embedding_format(path: PathLike) -> str:
-    """The format of embeddings that a name says."""
+    """Return the format of embeddings that a file name selects."""
     return require_format(path, [name.removeprefix(".") for name in EMBEDDING_NAMES])
 
 
 def require_code_format(path: PathLike) -> str:
-    """The format of codes that a name says; one without an end is a codes file of this package."""
+    """Return the format of codes that a file name selects. Without a suffix it is a codes file of this package."""
     return "npz" if kind_by_name(path) == "" else require_format(path, CODE_NAMES)
 
 
 def write_embeddings(path: PathLike, source: RowSource, *, ids: NDArray[Any] | None = None, dtype: Any = None) -> None:
-    """Write the rows of a source, in blocks, with their ids where the format keeps any (`WITH_IDS`).
+    """Write the rows of a source in blocks, with their ids if the format stores ids (`WITH_IDS`).
 
     Raises
     ------
     FormatError, DomainError
-        For a name that says no format of embeddings, and for numbers that the format cannot hold exactly.
+        If the name selects no format of embeddings, or if the format cannot hold a value exactly.
     BackendError
-        If the package that writes it is not installed. OSError if the file cannot be written.
+        If the package that writes the format is not installed. OSError if the file cannot be written.
     """
     kind = require_embedding_format(path)
     shape = (len(source), source[0:1].shape[1])
@@ -90,19 +92,18 @@ def _write_npy(file: IO[bytes], rows: Pieces) -> None:
 
 
 def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray[Any] | None = None) -> None:
-    """Write n codes that come in blocks, with their ids where the format keeps any.
+    """Write n codes that come in blocks, with their ids if the format stores ids.
 
     Raises
     ------
     FormatError, DomainError
-        For a name that says no format of codes; for ids that the format cannot hold. What ``blocks`` raises is passed
-        on.
+        If the name selects no format of codes, or if the format cannot hold an id. Errors of ``blocks`` are passed on.
     BackendError
-        If the package that writes it is not installed. OSError if the file cannot be written.
+        If the package that writes the format is not installed. OSError if the file cannot be written.
     """
     kind = require_code_format(path)
     if ids is not None and len(ids) != n:
-        raise DomainError(f"expected one for each of {n} rows, got {len(ids)}", argument="ids")
+        raise DomainError(f"expected {n} ids, one for each row, got {len(ids)}", argument="ids")
     numbers = np.arange(n) if ids is None else ids
     if kind == "npz":
         save_code_blocks(path, blocks, n, ids)
@@ -120,14 +121,14 @@ def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray
 
 
 def _write_csr(file: IO[bytes], like: Codes, blocks: Iterable[Codes], n: int) -> None:
-    """The format of big-ann-benchmarks: as `codes` has it."""
+    """Write the CSR format of big-ann-benchmarks, see `codes`."""
     file.write(np.array([n, like.n_latents, n * like.k], "<i8").tobytes())
     for start in range(0, n + 1, STREAM_ROWS):
         file.write((np.arange(start, min(start + STREAM_ROWS, n + 1), dtype="<i8") * like.k).tobytes())
     with TemporaryFile() as values:
-        for indices in spooled(_pairs(blocks), values):
+        for indices in spool_second(_pairs(blocks), values):
             file.write(indices.astype("<i4", copy=False).tobytes())
-        for piece in read_back(values, "<f4"):
+        for piece in read_spooled(values, "<f4"):
             file.write(piece.tobytes())
 
 

@@ -1,1 +1,1 @@
-"""Weights to and from PyTorch programs: the original's, sentence-transformers' sparse module and SAELens' AbsTopK."""
+"""Read and write weights of PyTorch programs: the original code, sentence-transformers and SAELens."""

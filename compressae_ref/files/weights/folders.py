@@ -1,4 +1,4 @@
-"""Folders with a configuration in JSON and weights in ``.safetensors``: read, and written whole or not at all."""
+"""Read and write folders with a JSON configuration and ``.safetensors`` weights. They are written atomically."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ from numpy.typing import NDArray
 
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.foreign.safetensors import open_tensors, write_tensors
-from compressae_ref.files.npz import PathLike, replacing, require_writable
+from compressae_ref.files.npz import PathLike, reading, replacing, require_writable
 from compressae_ref.files.weights.original import pieces
 
 
 def read_folder(path: PathLike, config: str, weights: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configuration and tensors; FormatError with the name of the file that is wrong."""
-    try:
-        found = json.loads((Path(path) / config).read_bytes())
-    except ValueError as error:
-        raise FormatError("expected a configuration in JSON, got something else", path=Path(path) / config) from error
-    if not isinstance(found, dict):
-        raise FormatError(f"expected settings by name, got {type(found).__name__}", path=Path(path) / config)
-    return found, open_tensors(Path(path) / weights)[0]
+    """Read the configuration and the tensors. FormatError names the invalid file."""
+    with reading(Path(path) / config, "a configuration in JSON"):
+        settings = json.loads((Path(path) / config).read_bytes())
+    if not isinstance(settings, dict):
+        raise FormatError(f"expected a JSON object, got {type(settings).__name__}", path=Path(path) / config)
+    return settings, open_tensors(Path(path) / weights)[0]
 
 
 def write_folder(path: PathLike, files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write files of a new folder: arrays as ``.safetensors``, anything else as JSON.
+    """Write a new folder. Files whose names end in ``.safetensors`` hold arrays, all others hold JSON.
 
     Raises
     ------
     DomainError
-        If there is something at ``path``. OSError if it cannot be written. Nothing is left behind.
+        If ``path`` exists. OSError if it cannot be written. No partial folder remains.
     """
     path = Path(path)
     if path.exists():
-        raise DomainError("expected the name of a new folder, got one that is there", path=path)
+        raise DomainError("expected the name of a new folder, got an existing path", path=path)
     require_writable(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -56,9 +54,9 @@ def write_folder(path: PathLike, files: Mapping[str, Mapping[str, Any]]) -> None
 
 
 def tensor(tensors: Mapping[str, Any], name: str, path: PathLike, ndim: int) -> NDArray[Any]:
-    """A tensor that must be there with so many dimensions."""
+    """Return a tensor by name, float16 as float32. FormatError if it is missing or has another number of dimensions."""
     if name not in tensors:
-        raise FormatError(f"expected a tensor {name}, got {', '.join(tensors) or 'none'}", path=path)
+        raise FormatError(f"expected a tensor {name}, got {', '.join(tensors) or 'a file without tensors'}", path=path)
     array = np.array(tensors[name])
     if array.ndim != ndim:
         raise FormatError(f"expected {name} with {ndim} dimensions, got shape {array.shape}", path=path)

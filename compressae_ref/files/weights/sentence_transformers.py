@@ -1,12 +1,12 @@
-"""sentence-transformers' ``SparseAutoEncoder``: a folder with ``config.json`` and ``model.safetensors``.
+"""Read and write sentence-transformers' ``SparseAutoEncoder``: a folder with ``config.json``, ``model.safetensors``.
 
-That module keeps the k largest pre-activations, not the k largest magnitudes, and cuts off what is negative. Our codes
-come out of it all the same, with their signs split (`codes.Codes.split_signs`): latent j becomes two latents, 2j with
-the weights of j and 2j + 1 with their negatives. Of the two one is |pre|, the other −|pre|, and so the k largest of all
-2h are the k largest magnitudes. It takes embeddings as they come: put its ``Normalize`` in front of it.
+That module keeps the k largest pre-activations instead of the k largest magnitudes, and sets negative ones to zero. It
+still computes our codes, with split signs (`codes.Codes.split_signs`): latent j becomes latent 2j with the weights of
+j, and latent 2j + 1 with their negatives. One of the two is |pre|, the other −|pre|. The k largest of all 2h are
+therefore the k largest magnitudes. The module does not normalise embeddings: put ``Normalize`` in front of it.
 
-Its decoder is the transpose of its encoder. Ours is not; it lies beside the weights in a file of its own, which only we
-read. Its ``decode`` is therefore not our reconstruction.
+Its decoder is the transpose of its encoder, but ours is not. Our decoder is stored in a separate file in the same
+folder, which only this package reads. The module's ``decode`` is therefore not our reconstruction.
 """
 
 from __future__ import annotations
@@ -29,24 +29,32 @@ CONFIG, WEIGHTS, DECODER = "config.json", "model.safetensors", "compressae_decod
 
 
 def load_sentence_transformers(path: PathLike, k: int | None = None) -> Model:
-    """A model from the folder of a sparse module that has our form: each latent with its negative.
+    """Load a model from the folder of a ``SparseAutoEncoder`` whose latents come in pairs of opposite weights.
 
     Raises
     ------
     FormatError
-        Naming the folder, and why it cannot be a CompresSAE.
+        If the module cannot be represented as a CompresSAE.
     """
     config, tensors = read_folder(path, CONFIG, WEIGHTS)
     if config.get("normalize"):
-        raise FormatError("expected no layer normalisation, as a CompresSAE takes unit rows, got normalize", path=path)
-    shared = "decoder.linear.weight" if "encoder.weight" not in tensors else "encoder.weight"  # one array, two names
+        raise FormatError(
+            f"expected a module without layer normalisation, as a CompresSAE, got normalize {config['normalize']!r}",
+            path=path,
+        )
+    # the weights are tied, so the file stores one array under either name
+    shared = "decoder.linear.weight" if "encoder.weight" not in tensors else "encoder.weight"
     weight, bias = tensor(tensors, shared, path, 2), tensor(tensors, "latent_bias", path, 1)
-    if tensor(tensors, "pre_bias", path, 1).any():
-        raise FormatError("expected pre_bias of zeros, as a CompresSAE's decoder has no bias, got others", path=path)
+    if (pre_bias := tensor(tensors, "pre_bias", path, 1)).any():
+        raise FormatError(
+            "expected pre_bias of zeros, because a CompresSAE's decoder has no bias, "
+            f"got {np.count_nonzero(pre_bias)} values other than 0",
+            path=path,
+        )
     if not (_paired(weight) and _paired(bias)):
         raise FormatError(
-            "expected latents in pairs of weights and their negatives: a module that cuts off negative "
-            "pre-activations is a CompresSAE with split signs only then",
+            "expected latents in pairs of weights and their negatives, as a CompresSAE with split signs has, "
+            f"got {len(weight)} latents that are not such pairs",
             path=path,
         )
     arrays = {"W_enc": weight[::2].T, "b_enc": bias[::2], "W_dec": _decoder(Path(path), weight[::2])}
@@ -58,19 +66,19 @@ def _paired(array: NDArray[Any]) -> bool:
 
 
 def _decoder(folder: Path, tied: Floats) -> Floats:
-    """Ours, where it lies beside the weights, else the transpose of the encoder."""
+    """Read our decoder if the folder has it, else return the transpose of the encoder."""
     if (folder / DECODER).exists():
         return tensor(open_tensors(folder / DECODER)[0], "decoder_w", folder / DECODER, 2)
     return tied
 
 
 def save_sentence_transformers(path: PathLike, model: Model) -> None:
-    """Write a new folder that sentence-transformers loads as a ``SparseAutoEncoder``, whose codes are split ones.
+    """Write a new folder that sentence-transformers loads as a ``SparseAutoEncoder``. Its codes have split signs.
 
     Raises
     ------
     DomainError
-        If there is something at ``path``. OSError if it cannot be written.
+        If ``path`` exists. OSError if it cannot be written.
     """
     params = model.params
     width = 2 * params.n_latents
@@ -92,6 +100,6 @@ def save_sentence_transformers(path: PathLike, model: Model) -> None:
 
 
 def _with_negatives(rows: Floats) -> Floats:
-    """Each row, and after it its negative."""
+    """Return each row followed by its negative."""
     paired: Floats = np.stack([rows, -rows], axis=1).reshape(2 * len(rows), *rows.shape[1:])
     return paired
