@@ -16,16 +16,16 @@ Indices = NDArray[np.int32]
 """Numbers of latents."""
 Bools = NDArray[np.bool_]
 
-LINE = 64
+CACHE_LINE_BYTES = 64
 """Bytes of a cache line."""
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> Floats:
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Floats:
     """An empty C-contiguous array that begins with a cache line: a vector in two of them takes twice as long."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    room = np.empty(size + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
+    room = np.empty(size + CACHE_LINE_BYTES, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE_BYTES
     array: Floats = room[start : start + size].view(dtype).reshape(shape)
     return array
 
@@ -34,7 +34,7 @@ def aligned_copy(array: Floats) -> Floats:
     """A copy in the memory order of ``array`` that begins with a cache line."""
     if array.flags.f_contiguous and not array.flags.c_contiguous:
         return aligned_copy(array.T).T
-    copy = aligned(array.shape, array.dtype)
+    copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 

@@ -13,15 +13,15 @@ from tests import strategies as draw
 pytest.importorskip("numba")
 
 from compressae_ref.backends.numba import prefilter
-from compressae_ref.backends.numba.int16_gemm import LATENTS
+from compressae_ref.backends.numba.int16_gemm import LATENTS_PER_TILE
 from compressae_ref.backends.numba.prefilter import SCALE, make_filter
 
 
 def integers_of(columns, n_latents, d):
     """The integers (h, d) of the packed columns."""
     places = len(columns)
-    pairs = columns.view(np.int16).reshape(places, -1, LATENTS, 2).transpose(0, 2, 1, 3)
-    return pairs.reshape(places * LATENTS, -1)[:n_latents, :d].astype(np.int64)
+    pairs = columns.view(np.int16).reshape(places, -1, LATENTS_PER_TILE, 2).transpose(0, 2, 1, 3)
+    return pairs.reshape(places * LATENTS_PER_TILE, -1)[:n_latents, :d].astype(np.int64)
 
 
 @given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), h=st.integers(1, 150), d=st.integers(1, 70))

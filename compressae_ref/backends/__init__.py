@@ -104,10 +104,10 @@ class Backend(Protocol):
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`reference.gather`."""
 
-    def index_items(self, codes: Codes, norms: Floats) -> Any:
+    def build_index(self, codes: Codes, norms: Floats) -> Any:
         """Whatever makes `best_items` fast, or None; `ranking.Items` carries it, a file keeps it if a named tuple."""
 
-    def lists_from(self, fields: Mapping[str, Any], codes: Codes, check: bool) -> Any:
+    def load_index(self, fields: Mapping[str, Any], codes: Codes, check: bool) -> Any:
         """That again, from its fields."""
 
     def best_items(self, queries: Queries, items: Items, top: int) -> Hits:

@@ -50,8 +50,8 @@ class Items(NamedTuple):
     """(n,) all different: of items with equal scores, that of the lower rank comes first (R10)"""
     allowed: Bools | None
     """(n,) which items may be found; None: all"""
-    lists: Any
-    """what the backend made of the codes and norms by its `index_items`, to search them faster"""
+    index: Any
+    """what the backend made of the codes and norms by its `build_index`, to search them faster"""
 
     def found(self, top: int) -> int:
         """How many results each query has: ``top``, or all that may be found if they are fewer."""

@@ -24,7 +24,7 @@ def rule(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+def as_overload(function: Callable[..., Any]) -> Callable[..., Any]:
     """What a compiler's ``overload`` asks for: it gives the function itself, for arguments of any types."""
 
     def implementation(*arguments: Any) -> Callable[..., Any]:
@@ -43,7 +43,7 @@ def magnitude(bits: Any, sign: Any) -> Any:
 
 
 @rule
-def worse(key: Any, rank: Any, other_key: Any, other_rank: Any) -> Any:
+def ranks_below(key: Any, rank: Any, other_key: Any, other_rank: Any) -> Any:
     """Whether one comes after another: by a smaller key or score, or by a higher rank if these are equal (R1, R10)."""
     return (key < other_key) | ((key == other_key) & (rank > other_rank))
 
@@ -58,7 +58,7 @@ def halves_again(terms: Any) -> Any:
 
 
 @rule
-def times(a: Any, b: Any) -> Any:
+def mul_rounded(a: Any, b: Any) -> Any:
     """a · b, rounded."""
     return a * b
 
@@ -70,7 +70,7 @@ def stored(value: Any, zero: Any) -> Any:
 
 
 @rule
-def root(square: Any, zero: Any) -> Any:
+def sqrt_rounded(square: Any, zero: Any) -> Any:
     """√, in the precision of ``zero`` also where numbers are Python's."""
     return math.sqrt(square) + zero
 
@@ -101,45 +101,45 @@ def power_of_two(exponent: Any, one: Any) -> Any:
     power, left = one, abs(exponent)
     while left > 0:
         if left % 2 == 1:
-            power = times(power, base)
+            power = mul_rounded(power, base)
         left = left // 2
         if left > 0:
-            base = times(base, base)
+            base = mul_rounded(base, base)
     return power
 
 
 @rule
 def scaled(value: Any, factor: Any, other_factor: Any) -> Any:
     """value · factor · other factor: exact, as by ldexp."""
-    return times(times(value, factor), other_factor)
+    return mul_rounded(mul_rounded(value, factor), other_factor)
 
 
 @rule
-def along(grad_cos: Any, cos: Any, norm_hat: Any, eps: Any, zero: Any) -> Any:
+def cosine_grad_scale(grad_cos: Any, cos: Any, norm_hat: Any, eps: Any, zero: Any) -> Any:
     """By how much of x̂ its gradient is less (E9'): nothing, where the norm is clamped."""
-    return times(grad_cos, cos) / times(norm_hat, norm_hat) if norm_hat > eps else zero
+    return mul_rounded(grad_cos, cos) / mul_rounded(norm_hat, norm_hat) if norm_hat > eps else zero
 
 
 @rule
-def combined(toward: Any, x: Any, less: Any, x_hat: Any) -> Any:
+def cosine_grad(toward: Any, x: Any, scale: Any, x_hat: Any) -> Any:
     """An entry of the gradient of a cosine (E9')."""
-    return times(toward, x) - times(less, x_hat)
+    return mul_rounded(toward, x) - mul_rounded(scale, x_hat)
 
 
 @rule
 def moment(decay: Any, before: Any, rest: Any, new: Any, tiny: Any, zero: Any) -> Any:
     """A moment of Adam (E11): a moving average; below the smallest normal number it is zero."""
-    after = times(decay, before) + times(rest, new)
+    after = mul_rounded(decay, before) + mul_rounded(rest, new)
     return zero if abs(after) < tiny else after
 
 
 @rule
-def change(lr: Any, m: Any, v: Any, correction1: Any, correction2: Any, eps: Any) -> Any:
+def adam_delta(lr: Any, m: Any, v: Any, correction1: Any, correction2: Any, eps: Any) -> Any:
     """What Adam takes from a parameter (E11)."""
-    return times(lr, m / correction1) / (math.sqrt(v / correction2) + eps)
+    return mul_rounded(lr, m / correction1) / (math.sqrt(v / correction2) + eps)
 
 
 @rule
 def cosine(dot: Any, norm: Any, other_norm: Any) -> Any:
     """A score: dot / (norm · other norm) (E10)."""
-    return dot / times(norm, other_norm)
+    return dot / mul_rounded(norm, other_norm)

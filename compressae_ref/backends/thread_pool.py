@@ -17,24 +17,24 @@ Work = Callable[[], None]
 Ended = SimpleQueue[BaseException | None]
 """Where a helper says that it has ended, and with which error."""
 
-FINEST = 8
+MAX_SPLIT = 8
 """No part is smaller than the largest one divided by this."""
 
 
-def share(n: int, most: int, kernel: Callable[..., None], *arguments: Any) -> None:
+def parallel_for(n: int, chunk: int, kernel: Callable[..., None], *arguments: Any) -> None:
     """Call ``kernel(*arguments, first, last)`` for parts of ``range(n)``, of at most ``most`` each, on all threads.
 
     Which thread takes which part, and how many there are, changes no bit: a part has one owner. What is little is not
     divided: it takes as long to wake a thread.
     """
     threads = thread_count()
-    parts = threads * -(-n // (threads * most))  # as many for each thread
-    step = max(1, most // FINEST, -(-n // max(1, parts)))
+    parts = threads * -(-n // (threads * chunk))  # as many for each thread
+    step = max(1, chunk // MAX_SPLIT, -(-n // max(1, parts)))
     starts = iter(range(0, n, step))  # shared: its next() is one operation under Python's lock
 
     def work() -> None:
-        for first in starts:
-            kernel(*arguments, first, min(first + step, n))
+        for start in starts:
+            kernel(*arguments, start, min(start + step, n))
 
     _together(work, min(threads, -(-n // step)) - 1)
 

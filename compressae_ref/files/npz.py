@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import LINE
+from compressae_ref.arrays import CACHE_LINE_BYTES
 from compressae_ref.errors import DomainError, FormatError
 
 PathLike = str | os.PathLike[str]
@@ -135,7 +135,7 @@ def _write_member(archive: zipfile.ZipFile, name: str, array: Pieces, start: int
 
 def _padding(start: int) -> bytes:
     """An extra field that moves what begins at ``start`` to the next cache line; readers of archives pass over it."""
-    length = 4 + -(start + 4) % LINE
+    length = 4 + -(start + 4) % CACHE_LINE_BYTES
     return b"\x35\xd9" + (length - 4).to_bytes(2, "little") + bytes(length - 4)
 
 

@@ -21,7 +21,7 @@ class Segment:
     codes: Codes
     norms: Floats
     """(n,) of the space they are searched in"""
-    lists: Any
+    index: Any
     """what the backend made of them"""
     norms_hat: Floats | None = None
     """(n,) ‖x̂‖, once somebody has needed them"""
@@ -29,7 +29,7 @@ class Segment:
     @classmethod
     def of(cls, codes: Codes, norms: Floats, backend: Backend) -> Segment:
         """A segment with lists."""
-        return cls(codes, norms, backend.index_items(codes, norms))
+        return cls(codes, norms, backend.build_index(codes, norms))
 
 
 def joined(segments: Sequence[Segment], backend: Backend) -> Segment:

@@ -26,7 +26,7 @@ from compressae_ref.backends.cuda.rows import (
     renormalize_decoder,
     unit_rows,
 )
-from compressae_ref.backends.cuda.search import best_items, codes_dot, index_items, lists_from
+from compressae_ref.backends.cuda.search import best_items, build_index, codes_dot, load_index
 from compressae_ref.backends.cuda.select import split_codes
 from compressae_ref.backends.cuda.sums import pair_dots
 from compressae_ref.backends.numba import pack_rows, unpack_rows
@@ -43,8 +43,8 @@ __all__ = [
     "decode_nested",
     "encode",
     "fetch",
-    "index_items",
-    "lists_from",
+    "build_index",
+    "load_index",
     "loss_backward",
     "name",
     "pack_rows",

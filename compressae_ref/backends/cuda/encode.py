@@ -25,10 +25,10 @@ from compressae_ref.backends.rounding import rounding_bound
 from compressae_ref.backends.rules import stored
 from compressae_ref.codes import Codes
 
-MORE = 32
+EXTRA_CANDIDATES = 32
 """Latents that are looked at beyond the k largest: rounding of the product seldom moves one further."""
 
-ROWS_AT_ONCE = 2048
+ROWS_PER_BLOCK = 2048
 """Rows whose (rows, h) pre-activations are in the device's memory at once."""
 
 
@@ -42,7 +42,7 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
         _encode(x[some], W, b, bound, indices[some], values[some])
 
     if len(x):
-        in_blocks(len(x), ROWS_AT_ONCE, encode_some)
+        in_blocks(len(x), ROWS_PER_BLOCK, encode_some)
     return codes_of(like(x_unit, indices), like(x_unit, values), h)
 
 
@@ -60,21 +60,23 @@ def _encode(x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> 
     _add_row(elements(near.size), near, b)
     keys = near.view(unsigned(near.dtype))
     magnitudes(near, keys)  # in its own place
-    looked_at = min(h, k + MORE)
-    while not _encode_among(looked_at, keys, x, W, b, bound, indices, values):
-        looked_at = min(h, 2 * looked_at)
+    n_candidates = min(h, k + EXTRA_CANDIDATES)
+    while not _encode_among(n_candidates, keys, x, W, b, bound, indices, values):
+        n_candidates = min(h, 2 * n_candidates)
 
 
-def _encode_among(looked_at: int, near: Any, x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> bool:
+def _encode_among(
+    n_candidates: int, near: Any, x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any
+) -> bool:
     """Encode by the latents that the product says are largest; whether it is proved that no other one belongs there."""
     h, k = near.shape[1], indices.shape[1]
-    latents, _, least_near = largest(near, looked_at, positions(h), rest=False)
+    latents, _, least_near = largest(near, n_candidates, positions(h), rest=False)
     pre = chosen_dots(x, W, latents)
     _add_bias(elements(pre.size), latents, b, pre)
-    chosen, _, least = largest(magnitudes(pre), k, positions(looked_at), rest=False)
+    chosen, _, least = largest(magnitudes(pre), k, positions(n_candidates), rest=False)
     taken(latents, pre, chosen, indices, values)
     left_out, kept = (fetch(keys).view(pre.dtype).astype(np.float64) for keys in (least_near, least))
-    return looked_at == h or bool((left_out + bound < kept).all())
+    return n_candidates == h or bool((left_out + bound < kept).all())
 
 
 @kernel

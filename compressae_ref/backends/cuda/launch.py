@@ -35,7 +35,7 @@ C-contiguous, or (A) floats of any width, including float16, in any memory order
 THREADS = 4 if SIMULATED else 128
 """Threads of a block."""
 
-MOST_BLOCKS = 2 if SIMULATED else 1 << 16
+MAX_BLOCKS = 2 if SIMULATED else 1 << 16
 """Blocks of a launch: kernels take their work in strides, whatever their number."""
 
 SHARED_BYTES = 48 << 10
@@ -96,8 +96,8 @@ class Kernel:
                 argument="backend 'cuda'",
             )
         if SIMULATED:
-            self._hold_against_signatures(arguments)
-        self._configured(min(work, MOST_BLOCKS), shared)(*arguments)
+            self._check_signature(arguments)
+        self._configured(min(work, MAX_BLOCKS), shared)(*arguments)
 
     def _configured(self, blocks: int, shared: int) -> Any:
         """What is launched. Numba warns of fewer than 128 blocks; here that means that there is little to do."""
@@ -107,7 +107,7 @@ class Kernel:
             warnings.filterwarnings("ignore", message="Grid size")
             return self.compiled[blocks, self.threads, 0, shared]
 
-    def _hold_against_signatures(self, arguments: Sequence[Any]) -> None:
+    def _check_signature(self, arguments: Sequence[Any]) -> None:
         got = tuple(_typed(kind, argument) for kind, argument in zip(self.kinds, arguments, strict=True))
         if got not in self.signatures():
             raise TypeError(f"{self.name}: expected one of {self.signatures()}, got {got}")

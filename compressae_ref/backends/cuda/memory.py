@@ -14,7 +14,7 @@ from compressae_ref.arrays import flat, on_device
 from compressae_ref.arrays import to_host as fetch
 from compressae_ref.errors import BackendError, DTypeError
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_PER_BLOCK = 1 << 16
 """Rows in the computer's memory that go to the device together, where they fit."""
 
 
@@ -75,7 +75,7 @@ def by_blocks(arrays: Sequence[Any], work: Callable[..., Any]) -> Any:
     if on_device(arrays[0]):
         return work(*arrays)
     n = len(arrays[0])
-    return np.concatenate(in_blocks(n, ROWS_AT_ONCE, lambda some: fetch(work(*(each[some] for each in arrays)))))
+    return np.concatenate(in_blocks(n, ROWS_PER_BLOCK, lambda some: fetch(work(*(each[some] for each in arrays)))))
 
 
 @contextmanager
@@ -118,16 +118,16 @@ def _memory(size: int) -> Iterator[None]:
         raise
 
 
-def in_blocks(n: int, most: int, work: Callable[[slice], Any]) -> list[Any]:
+def in_blocks(n: int, size: int, work: Callable[[slice], Any]) -> list[Any]:
     """What ``work`` gives for consecutive parts of range(n): where memory runs out, for smaller ones."""
     results: list[Any] = []
     start = 0
     while start < n or not results:
-        done = _attempt(work, slice(start, min(start + most, n)))
+        done = _attempt(work, slice(start, min(start + size, n)))
         if done is not None:
             results.append(done[0])
-            start += most
-        most = most if done is not None else most // 2
+            start += size
+        size = size if done is not None else size // 2
     return results
 
 

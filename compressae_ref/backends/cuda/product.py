@@ -16,16 +16,16 @@ from compressae_ref.backends.cuda.launch import F2, kernel_with
 from compressae_ref.backends.cuda.memory import empty
 from compressae_ref.backends.cuda.rules import SIMULATED
 
-SIDE = 2 if SIMULATED else 16
+THREADS = 2 if SIMULATED else 16
 """A block has so many threads in each direction."""
 
-EACH = 2 if SIMULATED else 4
+SUMS = 2 if SIMULATED else 4
 """A thread has so many sums in each direction, in registers."""
 
-PITCH = SIDE + 1
+PITCH = THREADS + 1
 """Numbers between rows in shared memory: one more than there are, so that rows begin in different banks."""
 
-TILE = SIDE * EACH
+TILE = THREADS * SUMS
 """Rows, columns and terms of what a block has in shared memory at once."""
 
 INEXACT = ("CUPY_TF32", "CUBLAS_EMULATE_SINGLE_PRECISION", "CUBLAS_EMULATE_DOUBLE_PRECISION")
@@ -62,33 +62,33 @@ def tile_bytes(a: Any, threads: int) -> int:
     return int(2 * TILE * PITCH * a.dtype.itemsize)
 
 
-@kernel_with(tile_bytes, SIDE * SIDE)
+@kernel_with(tile_bytes, THREADS * THREADS)
 def _product(a: F2, b: F2, out: F2) -> None:
     """Tiles of a and b go through shared memory; a thread adds up EACH × EACH sums, SIDE apart."""
     shared = cuda.shared.array(0, a.dtype)
     tile_a, tile_b = shared[: TILE * PITCH], shared[TILE * PITCH :]
-    sums = cuda.local.array((EACH, EACH), a.dtype)
+    sums = cuda.local.array((SUMS, SUMS), a.dtype)
     n, h, d = a.shape[0], b.shape[0], a.shape[1]
-    r, s = cuda.threadIdx.x // SIDE, cuda.threadIdx.x % SIDE
+    r, s = cuda.threadIdx.x // THREADS, cuda.threadIdx.x % THREADS
     across = (h + TILE - 1) // TILE
     for tile in range(cuda.blockIdx.x, (n + TILE - 1) // TILE * across, cuda.gridDim.x):
         row, column = tile // across * TILE, tile % across * TILE
-        for u in range(EACH):
-            for v in range(EACH):
+        for u in range(SUMS):
+            for v in range(SUMS):
                 sums[u, v] = a.dtype.type(0)
-        for start in range(0, d, SIDE):
-            for u in range(EACH):
-                i, j, c = row + r + u * SIDE, column + r + u * SIDE, start + s
-                tile_a[(r + u * SIDE) * PITCH + s] = a[i, c] if i < n and c < d else a.dtype.type(0)
-                tile_b[(r + u * SIDE) * PITCH + s] = b[j, c] if j < h and c < d else a.dtype.type(0)
+        for start in range(0, d, THREADS):
+            for u in range(SUMS):
+                i, j, c = row + r + u * THREADS, column + r + u * THREADS, start + s
+                tile_a[(r + u * THREADS) * PITCH + s] = a[i, c] if i < n and c < d else a.dtype.type(0)
+                tile_b[(r + u * THREADS) * PITCH + s] = b[j, c] if j < h and c < d else a.dtype.type(0)
             cuda.syncthreads()
-            for c in range(SIDE):
-                for u in range(EACH):
-                    for v in range(EACH):
-                        sums[u, v] += tile_a[(r + u * SIDE) * PITCH + c] * tile_b[(s + v * SIDE) * PITCH + c]
+            for c in range(THREADS):
+                for u in range(SUMS):
+                    for v in range(SUMS):
+                        sums[u, v] += tile_a[(r + u * THREADS) * PITCH + c] * tile_b[(s + v * THREADS) * PITCH + c]
             cuda.syncthreads()
-        for u in range(EACH):
-            for v in range(EACH):
-                i, j = row + r + u * SIDE, column + s + v * SIDE
+        for u in range(SUMS):
+            for v in range(SUMS):
+                i, j = row + r + u * THREADS, column + s + v * THREADS
                 if i < n and j < h:
                     out[i, j] = sums[u, v]

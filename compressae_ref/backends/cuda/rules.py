@@ -50,10 +50,10 @@ def _register() -> None:
             return lambda a, b: rounded(a, b)
         return None  # two precisions in one product are a mistake: no type, no kernel
 
-    overload(rules.times, target="cuda", strict=False)(product)
+    overload(rules.mul_rounded, target="cuda", strict=False)(product)
     for each in rules.RULES:
-        if each is not rules.times:
-            overload(each, target="cuda", strict=False)(rules.as_it_is(each))
+        if each is not rules.mul_rounded:
+            overload(each, target="cuda", strict=False)(rules.as_overload(each))
 
 
 if not SIMULATED:

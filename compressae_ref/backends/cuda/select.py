@@ -16,7 +16,7 @@ from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, ker
 from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import block_sum, own_part, room_bytes, sum_before
-from compressae_ref.backends.rules import magnitude, worse
+from compressae_ref.backends.rules import magnitude, ranks_below
 from compressae_ref.codes import Codes
 
 
@@ -53,7 +53,7 @@ def positions(m: int) -> Any:
     return place(np.arange(m, dtype=np.int64).reshape(1, m))
 
 
-def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | None = None) -> tuple[Any, Any, Any]:
+def largest(keys: Any, k: int, ranks: Any, rest: bool = True, max_rank: int | None = None) -> tuple[Any, Any, Any]:
     """Positions (n, k) of the k largest of each row of ``keys`` (n, m), and (n, m − k) of the others, ascending.
 
     And the k-th largest keys (n, 1). Ranks are all different in a row; row i has those of ``ranks[i % len(ranks)]``,
@@ -62,7 +62,7 @@ def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | N
     n, m = keys.shape
     kept, others = empty((n, k), np.int32), empty((n, m - k if rest else 0), np.int32)
     kth = empty((n, 1), keys.dtype)
-    bits = (m - 1 if most_rank is None else most_rank).bit_length()
+    bits = (m - 1 if max_rank is None else max_rank).bit_length()
     if k:
         _largest(n, keys, ranks, bits, kept, others, kth)
     else:
@@ -110,10 +110,10 @@ def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> Non
         rank = _kth_rank(keys, row, key, ranks, own, k, bits, room)
         count = 0
         for i in range(start, stop):
-            count += not worse(keys[row, i], ranks[own, i], key, rank)
+            count += not ranks_below(keys[row, i], ranks[own, i], key, rank)
         to = sum_before(count, room)
         for i in range(start, stop):
-            if not worse(keys[row, i], ranks[own, i], key, rank):
+            if not ranks_below(keys[row, i], ranks[own, i], key, rank):
                 kept[row, to] = i
                 to += 1
             elif others.shape[1] > 0:

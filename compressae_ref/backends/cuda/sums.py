@@ -10,7 +10,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.cuda.launch import F2, I2, kernel_with
 from compressae_ref.backends.cuda.memory import by_blocks, empty, rows
 from compressae_ref.backends.cuda.rules import piece
-from compressae_ref.backends.rules import halves_again, times
+from compressae_ref.backends.rules import halves_again, mul_rounded
 
 
 def pair_dots(a: Floats, b: Floats) -> Any:
@@ -73,10 +73,10 @@ def fold_dot(a: Any, i: Any, b: Any, j: Any, terms: Any) -> Any:
     if halves_again(left):
         left = left // 2
         for c in range(cuda.threadIdx.x, left, cuda.blockDim.x):
-            terms[c] = times(a[i, c], b[j, c]) + times(a[i, c + left], b[j, c + left])
+            terms[c] = mul_rounded(a[i, c], b[j, c]) + mul_rounded(a[i, c + left], b[j, c + left])
     else:
         for c in range(cuda.threadIdx.x, left, cuda.blockDim.x):
-            terms[c] = times(a[i, c], b[j, c])
+            terms[c] = mul_rounded(a[i, c], b[j, c])
     cuda.syncthreads()
     while halves_again(left):
         left = left // 2
@@ -110,9 +110,9 @@ def block_sum(count: Any, room: Any) -> Any:
 @piece
 def own_part(n: Any) -> Any:
     """Where this thread's share of n neighbours begins and ends, if those of a block share them out."""
-    each = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
-    first = min(cuda.threadIdx.x * each, n)
-    return first, min(first + each, n)
+    size = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
+    start = min(cuda.threadIdx.x * size, n)
+    return start, min(start + size, n)
 
 
 @piece

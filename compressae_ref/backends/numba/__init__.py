@@ -7,7 +7,7 @@ Rows are read through ``indices`` without a bounds check: `Codes` has checked th
 
 from compressae_ref.backends.numba.bit_packing import unpack_rows
 from compressae_ref.backends.numba.encode import encode
-from compressae_ref.backends.numba.inverted_index import index_items, lists_from
+from compressae_ref.backends.numba.inverted_index import build_index, load_index
 from compressae_ref.backends.numba.matching_pursuit import refine_unit
 from compressae_ref.backends.numba.rows import (
     adam_update,
@@ -39,8 +39,8 @@ __all__ = [
     "decode_nested",
     "encode",
     "fetch",
-    "index_items",
-    "lists_from",
+    "build_index",
+    "load_index",
     "loss_backward",
     "name",
     "pack_rows",

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inlined, kernel
-from compressae_ref.backends.numba.simd import lowest, word
+from compressae_ref.backends.numba.simd import count_trailing_zeros, load_u64
 from compressae_ref.backends.numba.topk import empty_codes
 from compressae_ref.backends.numpy import bit_packing
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 
 ROWS_PER_TASK = 4096
 
-AT_ONCE = 56
+BITS_PER_READ = 56
 """Bits that a word surely has, whichever bit of its first byte they begin with."""
 
 
@@ -25,7 +25,7 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
     indices, values = empty_codes(len(data), k, np.float32)
     bad = np.zeros(len(data), np.bool_)
     layout = low, highs, bits, total, n_latents
-    share(
+    parallel_for(
         len(data),
         ROWS_PER_TASK,
         _unpack,
@@ -43,11 +43,11 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
 
 
 @kernel
-def _unpack(data, low, highs, bits, total, n_latents, value_of, indices, values, bad, first, last):  # type: ignore[no-untyped-def]
+def _unpack(data, low, highs, bits, total, n_latents, value_of, indices, values, bad, start, stop):  # type: ignore[no-untyped-def]
     row_bytes, k = data.shape[1], indices.shape[1]
     room = np.zeros((1, row_bytes + 16), np.uint8)
     largest = (1 << (bits - 1)) - 1
-    for i in range(first, last):
+    for i in range(start, stop):
         if (i + 1) * row_bytes + 16 <= data.size:
             some, row = data, i
         else:  # a word would reach beyond the end
@@ -66,7 +66,9 @@ def _unpack(data, low, highs, bits, total, n_latents, value_of, indices, values,
 @inlined
 def _bits(data, row, start, width):  # type: ignore[no-untyped-def]
     """At most 56 bits from ``start``."""
-    return (word(data, row, start >> 3) >> np.uint64(start & 7)) & ((np.uint64(1) << np.uint64(width)) - np.uint64(1))
+    return (load_u64(data, row, start >> 3) >> np.uint64(start & 7)) & (
+        (np.uint64(1) << np.uint64(width)) - np.uint64(1)
+    )
 
 
 @inlined
@@ -81,12 +83,12 @@ def _is_zero(data, row, row_bytes):  # type: ignore[no-untyped-def]
 def _latents(data, row, low, highs, n_latents, indices):  # type: ignore[no-untyped-def]
     """Returns how many there are; −1 where they do not ascend, or are too large or too many."""
     t, k, before = 0, indices.size, -1
-    for start in range(0, highs, AT_ONCE):
-        ones = np.int64(_bits(data, row, k * low + start, min(AT_ONCE, highs - start)))
+    for start in range(0, highs, BITS_PER_READ):
+        ones = np.int64(_bits(data, row, k * low + start, min(BITS_PER_READ, highs - start)))
         while ones != 0:
             if t == k:
                 return -1
-            high = start + lowest(ones) - t
+            high = start + count_trailing_zeros(ones) - t
             ones &= ones - 1
             latent = (high << low) | np.int64(_bits(data, row, t * low, low))
             if latent <= before or latent >= n_latents:

@@ -18,10 +18,10 @@ from compressae_ref.backends.numba.simd import (
 )
 
 _MANY_REGISTERS = binding.get_host_cpu_features().get("avx512f", False)
-ROWS, VECTORS = (6, 4) if _MANY_REGISTERS else (3, 2)
+ROWS_PER_TILE, VECTORS_PER_TILE = (6, 4) if _MANY_REGISTERS else (3, 2)
 """Rows, and vectors of 16 latents, whose sums are in registers at once. They change no bit: integers add up exactly."""
 
-LATENTS = VECTORS * WIDTH
+LATENTS_PER_TILE = VECTORS_PER_TILE * WIDTH
 """Latents of a tile."""
 
 _SUMS = ir.VectorType(ir.IntType(32), WIDTH)
@@ -50,11 +50,11 @@ def tile(typing_context, rows, group, columns, place, pairs, out):  # type: igno
         first_row = pointer(context, builder, signature.args[0], rows, group, zero)
         first_column = pointer(context, builder, signature.args[2], columns, place, zero)
         sums = _sum_of_pairs(builder, first_row, first_column, pairs)
-        for r in range(ROWS):
-            row = builder.add(builder.mul(group, ir.Constant(index, ROWS)), ir.Constant(index, r))
-            column = builder.mul(place, ir.Constant(index, LATENTS))
+        for r in range(ROWS_PER_TILE):
+            row = builder.add(builder.mul(group, ir.Constant(index, ROWS_PER_TILE)), ir.Constant(index, r))
+            column = builder.mul(place, ir.Constant(index, LATENTS_PER_TILE))
             target = pointer(context, builder, signature.args[5], out, row, column)
-            for v in range(VECTORS):
+            for v in range(VECTORS_PER_TILE):
                 store_vector(builder, sums[r][v], builder.gep(target, [ir.Constant(index, v * WIDTH)]), 4)
         return context.get_dummy_value()
 
@@ -69,10 +69,10 @@ def _sum_of_pairs(builder: Any, rows: Any, columns: Any, pairs: Any) -> list[lis
     builder.branch(body)
     builder.position_at_end(body)
     pair = builder.phi(index)
-    before = [[builder.phi(_SUMS) for _ in range(VECTORS)] for _ in range(ROWS)]
+    before = [[builder.phi(_SUMS) for _ in range(VECTORS_PER_TILE)] for _ in range(ROWS_PER_TILE)]
     row, column = (
         builder.gep(each, [builder.mul(pair, ir.Constant(index, width))])
-        for each, width in ((rows, ROWS), (columns, LATENTS))
+        for each, width in ((rows, ROWS_PER_TILE), (columns, LATENTS_PER_TILE))
     )
     after = _add_pair(builder, row, column, before)
     following = builder.add(pair, ir.Constant(index, 1))
@@ -80,7 +80,7 @@ def _sum_of_pairs(builder: Any, rows: Any, columns: Any, pairs: Any) -> list[lis
     builder.position_at_end(done)
     for phi, first, next_one in [
         (pair, ir.Constant(index, 0), following),
-        *((before[r][v], zero, after[r][v]) for r in range(ROWS) for v in range(VECTORS)),
+        *((before[r][v], zero, after[r][v]) for r in range(ROWS_PER_TILE) for v in range(VECTORS_PER_TILE)),
     ]:
         phi.add_incoming(first, entry)
         phi.add_incoming(next_one, body)
@@ -93,9 +93,11 @@ def _add_pair(builder: Any, rows: Any, columns: Any, sums: list[list[Any]]) -> l
     def at(address: Any, distance: int) -> Any:
         return builder.gep(address, [ir.Constant(ir.IntType(64), distance)])
 
-    b = [load_vector(builder, at(columns, v * WIDTH), _SUMS, 4) for v in range(VECTORS)]
-    a = [broadcast(builder, builder.load(at(rows, r))) for r in range(ROWS)]
-    return [[_multiply_add(builder, sums[r][v], a[r], b[v]) for v in range(VECTORS)] for r in range(ROWS)]
+    b = [load_vector(builder, at(columns, v * WIDTH), _SUMS, 4) for v in range(VECTORS_PER_TILE)]
+    a = [broadcast(builder, builder.load(at(rows, r))) for r in range(ROWS_PER_TILE)]
+    return [
+        [_multiply_add(builder, sums[r][v], a[r], b[v]) for v in range(VECTORS_PER_TILE)] for r in range(ROWS_PER_TILE)
+    ]
 
 
 def _multiply_add(builder: Any, sums: Any, a: Any, b: Any) -> Any:

@@ -14,21 +14,21 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import kernel
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 
-BLOCK = 16384
+ITEMS_PER_BLOCK = 16384
 """Items of a block: their sums of 16 bits stay in the first-level cache."""
 
-CROWDED = 10
+COLUMN_THRESHOLD = 10
 """A latent that more than one in so many items of a block store has a column there."""
 
-MOST = 127
+MAX_INTEGER = 127
 """The largest integer."""
 
 
-class Lists(NamedTuple):
+class InvertedIndex(NamedTuple):
     """Inverted lists of n items in blocks."""
 
     block: int
@@ -55,24 +55,24 @@ class Lists(NamedTuple):
     """the smallest norm of an item"""
 
 
-def index_items(codes: Codes, norms: Floats, block: int = BLOCK) -> Lists:
+def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> InvertedIndex:
     """The lists of all items: `best_items` takes them."""
     n, h, k = len(codes), codes.n_latents, codes.k
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
     blocks, rows = -(-n // block), min(n, block)
     largest = np.zeros(blocks)
-    share(blocks, 1, _largest, block, values, norms, largest)
-    scale = MOST / largest.max(initial=0) if largest.max(initial=0) > 0 else 1.0
+    parallel_for(blocks, 1, _largest, block, values, norms, largest)
+    scale = MAX_INTEGER / largest.max(initial=0) if largest.max(initial=0) > 0 else 1.0
     integers = np.empty((n, k), np.int8)
     counts, bounds = np.zeros((blocks, h), np.int32), np.zeros((2, blocks))
-    share(blocks, 1, _count, block, indices, values, norms, scale, integers, counts, bounds)
-    crowded = counts > rows // CROWDED
+    parallel_for(blocks, 1, _count, block, indices, values, norms, scale, integers, counts, bounds)
+    crowded = counts > rows // COLUMN_THRESHOLD
     column_of = np.where(crowded, np.cumsum(crowded).reshape(crowded.shape) - 1, -1).astype(np.int32)
     counts[crowded] = 0
     starts = np.zeros((blocks, h + 1), np.int32)
     np.cumsum(counts, axis=1, out=starts[:, 1:])
     firsts = np.concatenate([[0], np.cumsum(starts[:, -1], dtype=np.int64)])
-    lists = Lists(
+    index = InvertedIndex(
         block,
         starts,
         firsts,
@@ -85,11 +85,11 @@ def index_items(codes: Codes, norms: Floats, block: int = BLOCK) -> Lists:
         1.001 * float(bounds[1].max(initial=0)),
         float(norms.min(initial=1)),
     )
-    share(blocks, 1, _fill, indices, integers, *lists[:7])
-    return lists
+    parallel_for(blocks, 1, _fill, indices, integers, *index[:7])
+    return index
 
 
-def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> Lists:
+def load_index(fields: Mapping[str, Any], codes: Codes, check: bool) -> InvertedIndex:
     """Lists from the fields of those that `index_items` made of these codes, as a file keeps them.
 
     Raises
@@ -97,27 +97,27 @@ def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> Lists:
     FormatError
         For fields that do not fit each other or the codes; with ``check`` all numbers are looked at.
     """
-    lists = Lists(**{name: fields[name] for name in Lists._fields})
-    n, h, block = len(codes), codes.n_latents, lists.block
+    index = InvertedIndex(**{name: fields[name] for name in InvertedIndex._fields})
+    n, h, block = len(codes), codes.n_latents, index.block
     blocks = -(-n // block)
     shapes = {"starts": (blocks, h + 1), "firsts": (blocks + 1,), "column_of": (blocks, h)}
-    lists_end = int(lists.firsts[-1])
-    shapes |= {"places": (lists_end,), "integers": (lists_end,), "columns": (len(lists.columns), min(n, block))}
+    end = int(index.firsts[-1])
+    shapes |= {"places": (end,), "integers": (end,), "columns": (len(index.columns), min(n, block))}
     fits = all(
-        getattr(lists, name).shape == shape and getattr(lists, name).dtype == _DTYPES[name]
+        getattr(index, name).shape == shape and getattr(index, name).dtype == _DTYPES[name]
         for name, shape in shapes.items()
     )
     fits = fits and bool(
-        (np.diff(lists.starts, axis=1) >= 0).all()
-        and (lists.starts[:, 0] == 0).all()
-        and np.array_equal(np.diff(lists.firsts, prepend=0), np.append(0, lists.starts[:, -1]))
-        and (lists.column_of >= -1).all()
-        and (lists.column_of < len(lists.columns)).all()
-        and (not check or lists.places.max(initial=0) < min(n, block))
+        (np.diff(index.starts, axis=1) >= 0).all()
+        and (index.starts[:, 0] == 0).all()
+        and np.array_equal(np.diff(index.firsts, prepend=0), np.append(0, index.starts[:, -1]))
+        and (index.column_of >= -1).all()
+        and (index.column_of < len(index.columns)).all()
+        and (not check or index.places.max(initial=0) < min(n, block))
     )
     if not fits:
         raise FormatError("expected lists that fit the codes, got others")
-    return lists
+    return index
 
 
 _DTYPES = {
@@ -131,16 +131,16 @@ _DTYPES = {
 
 
 @kernel
-def _largest(block, values, norms, largest, first, last):  # type: ignore[no-untyped-def]
-    for b in range(first, last):
+def _largest(block, values, norms, largest, start, stop):  # type: ignore[no-untyped-def]
+    for b in range(start, stop):
         for i in range(b * block, min((b + 1) * block, values.shape[0])):
             for t in range(values.shape[1]):
                 largest[b] = max(largest[b], abs(np.float64(values[i, t])) / np.float64(norms[i]))
 
 
 @kernel
-def _count(block, indices, values, norms, scale, integers, counts, bounds, first, last):  # type: ignore[no-untyped-def]
-    for b in range(first, last):
+def _count(block, indices, values, norms, scale, integers, counts, bounds, start, stop):  # type: ignore[no-untyped-def]
+    for b in range(start, stop):
         for i in range(b * block, min((b + 1) * block, values.shape[0])):
             norm = remainder = 0.0
             for t in range(values.shape[1]):
@@ -156,17 +156,17 @@ def _count(block, indices, values, norms, scale, integers, counts, bounds, first
 
 @kernel
 def _fill(  # type: ignore[no-untyped-def]
-    indices, all_integers, block, starts, firsts, places, integers, columns, column_of, first, last
+    indices, all_integers, block, starts, firsts, places, integers, columns, column_of, start, stop
 ):
-    for b in range(first, last):
-        start, free = b * block, firsts[b] + starts[b].astype(np.int64)
-        for i in range(start, min(start + block, indices.shape[0])):
+    for b in range(start, stop):
+        first_row, free = b * block, firsts[b] + starts[b].astype(np.int64)
+        for i in range(first_row, min(first_row + block, indices.shape[0])):
             for t in range(indices.shape[1]):
                 j = indices[i, t]
                 if all_integers[i, t] == 0:
                     continue
                 if column_of[b, j] >= 0:
-                    columns[column_of[b, j], i - start] = all_integers[i, t]
+                    columns[column_of[b, j], i - first_row] = all_integers[i, t]
                 else:
-                    places[free[j]], integers[free[j]] = i - start, all_integers[i, t]
+                    places[free[j]], integers[free[j]] = i - first_row, all_integers[i, t]
                     free[j] += 1

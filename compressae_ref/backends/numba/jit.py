@@ -29,24 +29,24 @@ from numba.core.serialize import dumps
 
 LOG = logging.getLogger("compressae_ref.kernels")
 
-CHANGE_CODE = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
+CODE_OPTIONS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
 """Options of Numba (``NUMBA_OPT``, ...) that make other code of the same source."""
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-UNCALLED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Nothing is compiled that would only be there for Python to call."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """A compiled function that Python calls. It runs without Python's lock; no sum in it is reordered or fused."""
     dispatcher = numba.njit(**OPTIONS)(function)
-    dispatcher._cache = KeptCode(function.__module__, function.__qualname__)
+    dispatcher._cache = DiskCache(function.__module__, function.__qualname__)
     return dispatcher
 
 
 def inner(function: Callable[..., Any]) -> Any:
     """A compiled function that only kernels call: its code is kept with theirs."""
-    return numba.njit(**UNCALLED, **OPTIONS)(function)
+    return numba.njit(**NO_WRAPPERS, **OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -56,10 +56,10 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def any_order(function: Callable[..., Any]) -> Any:
     """As `inner`, for a sum whose order is of no account, because no bit of a result depends on it."""
-    return numba.njit(fastmath={"reassoc", "contract", "nsz"}, **UNCALLED, **OPTIONS)(function)
+    return numba.njit(fastmath={"reassoc", "contract", "nsz"}, **NO_WRAPPERS, **OPTIONS)(function)
 
 
-class KeptCode:
+class DiskCache:
     """The machine code of one kernel on disk, under the methods that Numba's dispatcher calls."""
 
     def __init__(self, module: str, name: str) -> None:
@@ -139,5 +139,5 @@ def _source_digest() -> str:
     for path in (*sorted(here.glob("*.py")), here.parent / "rules.py", here.parent.parent / "arrays.py"):
         sha.update(path.read_bytes())
     sha.update(repr((sys.version, numba.__version__, llvmlite.__version__, np.__version__)).encode())
-    sha.update(repr([str(getattr(numba.config, name, None)) for name in CHANGE_CODE]).encode())
+    sha.update(repr([str(getattr(numba.config, name, None)) for name in CODE_OPTIONS]).encode())
     return sha.hexdigest()

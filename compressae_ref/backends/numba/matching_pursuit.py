@@ -6,11 +6,11 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
-from compressae_ref.backends.numba.simd import WIDTH, lines, load, splat, store
+from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, load, splat, store
 from compressae_ref.backends.numba.sums import add_dots, numbers
 from compressae_ref.backends.numba.topk import empty_codes, ordered
 from compressae_ref.backends.numpy.matching_pursuit import tolerance
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 64
@@ -20,21 +20,21 @@ def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Float
     indices, values = empty_codes(len(codes), k, W_dec.dtype)
     arrays = (np.ascontiguousarray(array) for array in (codes.indices, x_unit, W_dec))
     least, table = tolerance(W_dec.dtype), np.empty((0, 0), W_dec.dtype) if dots is None else dots
-    share(len(codes), ROWS_PER_TASK, _refine, *arrays, table, least, ordered(values[:0]), indices, values)
+    parallel_for(len(codes), ROWS_PER_TASK, _refine, *arrays, table, least, ordered(values[:0]), indices, values)
     return Codes.trusted(indices, values, codes.n_latents, codes.model)
 
 
 @kernel
 def _refine(  # type: ignore[no-untyped-def]
-    latents, x_unit, W_dec, dots, least, unsigned, indices, values, first, last
+    latents, x_unit, W_dec, dots, least, unsigned, indices, values, start, stop
 ):
     m, k = latents.shape[1], indices.shape[1]
-    p, y, solution = lines(k + 2, m, W_dec.dtype), np.empty(k, W_dec.dtype), np.empty(m, W_dec.dtype)
+    p, y, solution = aligned_rows(k + 2, m, W_dec.dtype), np.empty(k, W_dec.dtype), np.empty(m, W_dec.dtype)
     p[:] = 0  # what is beyond the candidates is computed, too, though of no account: no slow numbers there
     r, new, chosen = p[k, :m], p[k + 1, :m], np.empty(k, np.int64)
     bits, left, magnitude = r.view(unsigned.dtype), np.empty(m, unsigned.dtype), unsigned.dtype.type(-1) >> 1
     same, places = np.empty(m, np.int32), numbers(m)
-    for row in range(first, last):
+    for row in range(start, stop):
         same[:], left[:] = row, magnitude
         add_dots(W_dec, latents[row], x_unit, same, m, r, places)
         size = 0

@@ -19,7 +19,7 @@ from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import models, overload, register_model
 
-from compressae_ref.arrays import LINE
+from compressae_ref.arrays import CACHE_LINE_BYTES
 from compressae_ref.backends.numba.jit import inlined
 
 intrinsic: Any = extending.intrinsic
@@ -120,7 +120,7 @@ def splat(typing_context, scalar):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def not_below(typing_context, a, b):  # type: ignore[no-untyped-def]
+def cmp_ge_unordered(typing_context, a, b):  # type: ignore[no-untyped-def]
     """A bit for each lane, the first one lowest: whether a < b does not hold, as where one is NaN."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -132,7 +132,7 @@ def not_below(typing_context, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def lowest(typing_context, bits):  # type: ignore[no-untyped-def]
+def count_trailing_zeros(typing_context, bits):  # type: ignore[no-untyped-def]
     """The place of the lowest bit that is set; 64 if none is."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -142,7 +142,7 @@ def lowest(typing_context, bits):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def word(typing_context, a, row, column):  # type: ignore[no-untyped-def]
+def load_u64(typing_context, a, row, column):  # type: ignore[no-untyped-def]
     """The eight bytes a[row, column : column + 8] of an array of bytes as one number, the first one lowest."""
     require_rows(a)
 
@@ -156,7 +156,7 @@ def word(typing_context, a, row, column):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def how_many(typing_context, bits):  # type: ignore[no-untyped-def]
+def popcount(typing_context, bits):  # type: ignore[no-untyped-def]
     """The number of bits that are set."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -202,7 +202,7 @@ def _choice(comparison: str) -> Any:
     return choose
 
 
-larger, smaller = _choice(">"), _choice("<")
+maximum, minimum = _choice(">"), _choice("<")
 
 
 @overload(operator.add)
@@ -227,9 +227,9 @@ def _mul_lanes(a, b):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def lines(rows, columns, dtype):  # type: ignore[no-untyped-def]
+def aligned_rows(rows, columns, dtype):  # type: ignore[no-untyped-def]
     """An empty array (rows, columns or a few more) whose rows begin with a cache line."""
     columns += -columns % WIDTH
-    room = np.empty(rows * columns + LINE, dtype)
-    start = (-room.ctypes.data % LINE) // room.itemsize
+    room = np.empty(rows * columns + CACHE_LINE_BYTES, dtype)
+    start = (-room.ctypes.data % CACHE_LINE_BYTES) // room.itemsize
     return room[start : start + rows * columns].reshape(rows, columns)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 
@@ -44,15 +44,15 @@ def find_begins(latents, count, begins):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def place(latents, starts, begins, first, last, entries, rows):  # type: ignore[no-untyped-def]
+def place(latents, starts, begins, start, stop, entries, rows):  # type: ignore[no-untyped-def]
     """Put the entries of the latents from ``first`` to ``last`` where they belong."""
-    free = begins[first:last].copy()
+    free = begins[start:stop].copy()
     for row in range(starts.size - 1):
         for entry in range(starts[row], starts[row + 1]):
             latent = latents[entry]
-            if first <= latent < last:
-                e = free[latent - first]
-                free[latent - first] += 1
+            if start <= latent < stop:
+                e = free[latent - start]
+                free[latent - start] += 1
                 entries[e], rows[e] = entry, row
 
 
@@ -64,7 +64,7 @@ def entries_by_latent(codes: Sequence[Codes], grad_pre: Sequence[Codes], n_laten
     begins = np.zeros(n_latents + 1, np.int64)
     _find_begins(indices.reshape(-1), begins)
     rows, weights = np.empty((2, indices.size), np.int32), np.empty((2, indices.size), values.dtype)
-    share(n_latents, n_latents, _gather, indices, values, grads, part_of_column, begins, rows, weights)
+    parallel_for(n_latents, n_latents, _gather, indices, values, grads, part_of_column, begins, rows, weights)
     return begins, rows, weights
 
 
@@ -74,13 +74,13 @@ def _find_begins(latents, begins):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _gather(indices, values, grads, part_of_column, begins, rows, weights, first, last):  # type: ignore[no-untyped-def]
+def _gather(indices, values, grads, part_of_column, begins, rows, weights, start, stop):  # type: ignore[no-untyped-def]
     """Rows, parts and weights of the entries of the latents from ``first`` to ``last``."""
     n, k = indices.shape
     flat_values, flat_grads = values.reshape(-1), grads.reshape(-1)
     entries = rows[1]
-    place(indices.reshape(-1), np.arange(n + 1) * k, begins, first, last, entries, rows[0])
-    for e in range(begins[first], begins[last]):
+    place(indices.reshape(-1), np.arange(n + 1) * k, begins, start, stop, entries, rows[0])
+    for e in range(begins[start], begins[stop]):
         entry = entries[e]
         weights[0, e], weights[1, e] = flat_values[entry], flat_grads[entry]
         rows[1, e] = part_of_column[entry - rows[0, e] * k]

@@ -13,35 +13,35 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from compressae_ref.arrays import Floats, aligned
+from compressae_ref.arrays import Floats, aligned_empty
 from compressae_ref.backends.numba.jit import inlined, kernel
-from compressae_ref.backends.numba.simd import WIDTH, lines, load, splat, store
+from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, load, splat, store
 from compressae_ref.backends.numba.sort_by_latent import by_latent, entries_by_latent
 from compressae_ref.backends.numba.sums import add_dots
-from compressae_ref.backends.thread_pool import share, thread_count
+from compressae_ref.backends.thread_pool import parallel_for, thread_count
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 512
 """Rows that one thread takes at a time: as many as its second-level cache holds at 768 dimensions."""
 
-COLUMNS = 4 * WIDTH
+COLUMNS_PER_TILE = 4 * WIDTH
 """Columns of a result whose sums are in registers at once."""
 
 Entries = tuple[Any, Any, Any]
 """starts (n + 1,), rows and weights: the entries of i are those from starts[i] to starts[i + 1]."""
 
-CACHED = 1 << 20
+MAX_CACHED_BYTES = 1 << 20
 """Bytes of a matrix that are copied together, to be read from the second-level cache."""
 
 
 def decode(codes: Codes, W_dec: Floats) -> Floats:
-    x_hat = aligned((len(codes), W_dec.shape[1]), codes.values.dtype)
+    x_hat = aligned_empty((len(codes), W_dec.shape[1]), codes.values.dtype)
     _add_rows(_entries(codes), np.ascontiguousarray(W_dec), x_hat)
     return x_hat
 
 
 def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Floats, Floats]:
-    x_hat = aligned((2, len(codes_k), W_dec.shape[1]), codes_k.values.dtype)
+    x_hat = aligned_empty((2, len(codes_k), W_dec.shape[1]), codes_k.values.dtype)
     _add_rows(_entries(codes_k), np.ascontiguousarray(W_dec), x_hat[0], and_then=(*_entries(codes_rest), x_hat[1]))
     return x_hat[0], x_hat[1]
 
@@ -55,15 +55,15 @@ def _entries(codes: Codes) -> Entries:
 def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
     grad_values = np.empty(codes.values.shape, codes.values.dtype)
     arrays = _contiguous(grad_x_hat, codes.indices, W_dec)
-    share(len(codes), ROWS_PER_TASK, _decode_backward_values, *arrays, grad_values)
+    parallel_for(len(codes), ROWS_PER_TASK, _decode_backward_values, *arrays, grad_values)
     return grad_values
 
 
 @kernel
-def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, first, last):  # type: ignore[no-untyped-def]
-    starts = np.arange(last - first + 1) * indices.shape[1]
-    entries, rows, latents = by_latent(indices[first:last].reshape(-1), starts, first, W_dec.shape[0])
-    add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[first:last].reshape(-1), entries)
+def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, start, stop):  # type: ignore[no-untyped-def]
+    starts = np.arange(stop - start + 1) * indices.shape[1]
+    entries, rows, latents = by_latent(indices[start:stop].reshape(-1), starts, start, W_dec.shape[0])
+    add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[start:stop].reshape(-1), entries)
 
 
 # -- rows of a matrix, added up with weights --------------------------------------------------------------------------
@@ -76,36 +76,36 @@ def _add_rows(
 
     ``and_then`` are other entries and another result, which is out plus their sums: y is brought to the cache once.
     """
-    width = COLUMNS if len(y) * COLUMNS * y.itemsize <= CACHED else WIDTH
+    width = COLUMNS_PER_TILE if len(y) * COLUMNS_PER_TILE * y.itemsize <= MAX_CACHED_BYTES else WIDTH
     tiles = -(-out.shape[1] // width)
     chunks = 1 if tiles >= 2 * thread_count() else 2 * thread_count()
     second = and_then or (*entries, out[:0])
-    share(tiles * chunks, 1, _add_columns, *entries, out, *second, y, add, width, chunks)
+    parallel_for(tiles * chunks, 1, _add_columns, *entries, out, *second, y, add, width, chunks)
 
 
 @kernel
 def _add_columns(  # type: ignore[no-untyped-def]
-    starts, rows, weights, out, starts2, rows2, weights2, out2, y, add, width, chunks, first, last
+    starts, rows, weights, out, starts2, rows2, weights2, out2, y, add, width, chunks, start, stop
 ):
-    for task in range(first, last):
+    for task in range(start, stop):
         c, chunk = task // chunks * width, task % chunks
         n, after = out.shape[0], min(c + width, out.shape[1])
-        start, stop = n * chunk // chunks, n * (chunk + 1) // chunks
+        row_start, row_stop = n * chunk // chunks, n * (chunk + 1) // chunks
         while c < after:
-            taken = COLUMNS if after - c >= COLUMNS else min(after - c, WIDTH)
+            taken = COLUMNS_PER_TILE if after - c >= COLUMNS_PER_TILE else min(after - c, WIDTH)
             copied = _copied(y, c, taken)
             for second in range(1 + (out2.size > 0)):  # not True and False: each would be compiled by itself
                 of, row, weight, into, other = starts, rows, weights, out, out[: n * add]
                 if second:
                     of, row, weight, into, other = starts2, rows2, weights2, out2, out
-                _add_tile(of, row, weight, copied, into, other, c, taken, start, stop, second)
+                _add_tile(of, row, weight, copied, into, other, c, taken, row_start, row_stop, second)
             c += taken
 
 
 @inlined
 def _add_tile(starts, rows, weights, y, out, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
     """Some columns: the sums begin with ``other``, or with zero and ``other`` is added ``after``."""
-    if width == COLUMNS:
+    if width == COLUMNS_PER_TILE:
         _add_wide(starts, rows, weights, y, out, other, c, start, stop, after)
     elif width == WIDTH:
         _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after)
@@ -160,7 +160,7 @@ def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, af
 @inlined
 def _copied(y, c, width):  # type: ignore[no-untyped-def]
     """Columns of a matrix as a matrix of its own: apart from each other they would not share a cache well."""
-    copy, whole = lines(y.shape[0], width, y.dtype), width - width % WIDTH
+    copy, whole = aligned_rows(y.shape[0], width, y.dtype), width - width % WIDTH
     for i in range(y.shape[0]):
         for column in range(0, whole, WIDTH):
             store(copy, i, column, load(y, i, c + column))

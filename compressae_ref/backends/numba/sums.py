@@ -7,38 +7,38 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.rules import halves_again
-from compressae_ref.backends.numba.simd import WIDTH, lines, load, store
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, load, store
+from compressae_ref.backends.thread_pool import parallel_for
 
-PAIRS = 32
+PAIRS_PER_BLOCK = 32
 """Pairs of rows that go through each stage together: what one stage has stored is in memory when the next one reads."""
 
 
 def pair_dots(a: Floats, b: Floats) -> Floats:
     dots = np.empty((len(a), len(b)), a.dtype)
-    share(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
+    parallel_for(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
     return dots
 
 
 @kernel
-def _pair_dots(a, b, out, first, last):  # type: ignore[no-untyped-def]
+def _pair_dots(a, b, out, start, stop):  # type: ignore[no-untyped-def]
     n = a.shape[0]
-    at_once = max(1, 512 // max(n, 1))  # rows of b for whose pairs there is room
+    block = max(1, 512 // max(n, 1))  # rows of b for whose pairs there is room
     rows_a, rows_b, dots = (
-        np.empty(n * at_once, np.int32),
-        np.empty(n * at_once, np.int32),
-        np.empty(n * at_once, a.dtype),
+        np.empty(n * block, np.int32),
+        np.empty(n * block, np.int32),
+        np.empty(n * block, a.dtype),
     )
-    places = numbers(n * at_once)
-    for start in range(first, last, at_once):
-        stop = min(start + at_once, last)
-        for j in range(start, stop):
+    places = numbers(n * block)
+    for begin in range(start, stop, block):
+        end = min(begin + block, stop)
+        for j in range(begin, end):
             for i in range(n):
-                rows_a[(j - start) * n + i], rows_b[(j - start) * n + i] = i, j
-        add_dots(a, rows_a, b, rows_b, (stop - start) * n, dots, places)
-        for j in range(start, stop):
+                rows_a[(j - begin) * n + i], rows_b[(j - begin) * n + i] = i, j
+        add_dots(a, rows_a, b, rows_b, (end - begin) * n, dots, places)
+        for j in range(begin, end):
             for i in range(n):
-                out[i, j] = dots[(j - start) * n + i]
+                out[i, j] = dots[(j - begin) * n + i]
 
 
 @inner
@@ -57,20 +57,20 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
     Several halvings are done at once, while the numbers are in registers: each product is added to the same one as
     there, only sooner. Neighbours that share a row of b are the faster for it.
     """
-    at_once = _at_once(a.shape[1])
-    terms = lines(PAIRS, a.shape[1] // at_once + WIDTH, a.dtype)
+    per_term = _products_per_term(a.shape[1])
+    terms = aligned_rows(PAIRS_PER_BLOCK, a.shape[1] // per_term + WIDTH, a.dtype)
     terms[:] = 0  # what is beyond the terms is added, too, though of no account: no slow numbers there
-    for start in range(0, n, PAIRS):
-        count = min(PAIRS, n - start)
+    for start in range(0, n, PAIRS_PER_BLOCK):
+        count = min(PAIRS_PER_BLOCK, n - start)
         e = start
         while e < start + count:
             run = _run(rows_b, e, start + count)
-            if at_once == 16:
+            if per_term == 16:
                 _fold_sixteen(a, rows_a, e, b, rows_b[e], terms, e - start, run)
             else:
-                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, at_once)
+                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, per_term)
             e += run
-        left = a.shape[1] // at_once
+        left = a.shape[1] // per_term
         while halves_again(left):
             left //= 2
             for t in range(count):
@@ -83,7 +83,7 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _at_once(d):  # type: ignore[no-untyped-def]
+def _products_per_term(d):  # type: ignore[no-untyped-def]
     """How many products, d / that apart, are added up while they are in registers: four halvings, one or none."""
     if d % 16 == 0 and d // 16 >= WIDTH:
         return 16
@@ -130,12 +130,12 @@ def _four(a, i, c, step, b0, b1, b2, b3):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _fold_two(a, rows, e, b, j, terms, t, run, at_once):  # type: ignore[no-untyped-def]
+def _fold_two(a, rows, e, b, j, terms, t, run, per_term):  # type: ignore[no-untyped-def]
     """As `_fold_sixteen`, with one halving or none."""
-    left = a.shape[1] // at_once
+    left = a.shape[1] // per_term
     for u in range(run):
         i = rows[e + u]
-        if at_once == 1:
+        if per_term == 1:
             for c in range(left):
                 terms[t + u, c] = a[i, c] * b[j, c]
             continue

@@ -8,8 +8,8 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inner, kernel
-from compressae_ref.backends.numba.rules import magnitude, worse
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.numba.rules import magnitude, ranks_below
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 512
@@ -18,7 +18,7 @@ ROWS_PER_TASK = 512
 def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
     parts = [empty_codes(len(codes), width, codes.values.dtype) for width in (k, codes.k - k)]
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
-    share(len(codes), ROWS_PER_TASK, _split, indices, values, ordered(values), *parts[0], *parts[1])
+    parallel_for(len(codes), ROWS_PER_TASK, _split, indices, values, ordered(values), *parts[0], *parts[1])
     kept, rest = (Codes.trusted(*part, codes.n_latents, codes.model) for part in parts)
     return kept, rest
 
@@ -35,11 +35,11 @@ def ordered(values: Floats) -> Any:
 
 @kernel
 def _split(  # type: ignore[no-untyped-def]
-    indices, values, bits, kept_indices, kept_values, rest_indices, rest_values, first, last
+    indices, values, bits, kept_indices, kept_values, rest_indices, rest_values, start, stop
 ):
     width, k = indices.shape[1], kept_indices.shape[1]
     positions, keys = np.empty((2, width + 1), np.int64), np.empty(width, bits.dtype)
-    for row in range(first, last):
+    for row in range(start, stop):
         magnitudes(bits[row], keys)
         positions_of_largest(keys, width, k, positions[0], positions[1])
         for t in range(k):
@@ -69,7 +69,7 @@ def positions_of_largest(keys, m, k, kept, rest):  # type: ignore[no-untyped-def
     t = 0
     for i in range(m):
         kept[t] = rest[i - t] = i
-        t += not worse(keys[i], i, threshold, last)
+        t += not ranks_below(keys[i], i, threshold, last)
 
 
 @inner

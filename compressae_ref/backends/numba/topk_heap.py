@@ -5,7 +5,7 @@ a row number, goes with it.
 """
 
 from compressae_ref.backends.numba.jit import inner
-from compressae_ref.backends.numba.rules import worse
+from compressae_ref.backends.numba.rules import ranks_below
 
 
 @inner
@@ -15,13 +15,13 @@ def push(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untype
         at = size
         while at > 0:
             above = (at - 1) // 2
-            if not worse(score, rank, scores[above], ranks[above]):
+            if not ranks_below(score, rank, scores[above], ranks[above]):
                 break
             scores[at], ranks[at], rows[at] = scores[above], ranks[above], rows[above]
             at = above
         scores[at], ranks[at], rows[at] = score, rank, row
         return size + 1
-    if size > 0 and worse(scores[0], ranks[0], score, rank):
+    if size > 0 and ranks_below(scores[0], ranks[0], score, rank):
         _sink(scores, ranks, rows, size, score, rank, row)
     return size
 
@@ -43,9 +43,9 @@ def _sink(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untyp
         below = 2 * at + 1
         if below >= size:
             break
-        if below + 1 < size and worse(scores[below + 1], ranks[below + 1], scores[below], ranks[below]):
+        if below + 1 < size and ranks_below(scores[below + 1], ranks[below + 1], scores[below], ranks[below]):
             below += 1
-        if not worse(scores[below], ranks[below], score, rank):
+        if not ranks_below(scores[below], ranks[below], score, rank):
             break
         scores[at], ranks[at], rows[at] = scores[below], ranks[below], rows[below]
         at = below
