@@ -87,7 +87,7 @@ FAULTS = [
     Fault("the scan finds what is forbidden", SCAN, "if allowed.size > 0 and not allowed[row]:", "if allowed.size > 1_000_000 and not allowed[row]:", "test_best_items.py -k sort"),
     Fault("no room for rounding to integers", SEARCH, "errors = 1.001 * (", "errors = 0.5 * (", "test_best_items.py -k rounding"),
     Fault("no room for what underflows", SEARCH, "eps * MAX_SUM + units * (", "eps * MAX_SUM + 0 * units * (", "test_best_items.py -k underflows"),
-    Fault("the lists of a block are found by their beginnings in it", SEARCH, "one, end = base + starts[j], ", "one, end = starts[j], ", "test_best_items.py"),
+    Fault("the lists of a block are found by their beginnings in it", SEARCH, "start, stop = base + starts[j], ", "start, stop = starts[j], ", "test_best_items.py"),
     Fault("sums run over", SEARCH, "MAX_SUM = 32_000", "MAX_SUM = 64_000", "test_best_items.py -k long"),
     Fault("one too few in a block is enough", SEARCH, "cut = _rounded_down(_kth_largest(some, top) - 2 * errors[q])", "cut = _rounded_down(_kth_largest(some, top) + 1 - 0 * errors[q])", "test_best_items.py"),
     Fault("columns hold the first integers twice", LISTS, "columns[column_of[b, j], i - first_row] = ", "columns[column_of[b, j], 0] = ", "test_best_items.py"),

@@ -63,5 +63,5 @@ def test_few_are_left():
         rng.standard_normal((4096, 256)).astype("f4"),
         unit_rows(rng.standard_normal((50, 256)), "f4"),
     )
-    starts, _ = prefilter.candidates(x_unit, 0, 50, 32, *make_filter(columns, np.zeros(4096, "f4")))
+    starts, _ = prefilter.candidates(x_unit, 0, 50, 32, make_filter(columns, np.zeros(4096, "f4")))
     assert 50 * 32 <= starts[-1] <= 50 * 34

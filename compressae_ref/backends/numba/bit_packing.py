@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,31 @@ BITS_PER_READ = 56
 """Bits that a word surely has, whichever bit of its first byte they begin with."""
 
 
+class RowFormat(NamedTuple):
+    """How a packed row is laid out, in bits (``spec/packed.md``)."""
+
+    low: int
+    """low bits of each index, stored as they are"""
+    highs: int
+    """high bits of all indices together, in unary"""
+    bits: int
+    """of a value"""
+    total: int
+    """of a row without its padding"""
+    n_latents: int
+
+
 def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
     low, highs, _, total, _ = bit_packing.Layout.of(n_latents, k, bits)
     indices, values = empty_codes(len(data), k, np.float32)
     bad = np.zeros(len(data), np.bool_)
-    layout = low, highs, bits, total, n_latents
+    row_format = RowFormat(low, highs, bits, total, n_latents)
     parallel_for(
         len(data),
         ROWS_PER_TASK,
         _unpack,
         np.ascontiguousarray(data),
-        *layout,
+        row_format,
         bit_packing.value_of(bits),
         indices,
         values,
@@ -43,7 +57,8 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
 
 
 @kernel
-def _unpack(data, low, highs, bits, total, n_latents, value_of, indices, values, bad, start, stop):  # type: ignore[no-untyped-def]
+def _unpack(data, row_format, value_of, indices, values, bad, start, stop):  # type: ignore[no-untyped-def]
+    low, highs, bits, total, n_latents = row_format
     row_bytes, k = data.shape[1], indices.shape[1]
     room = np.zeros((1, row_bytes + 16), np.uint8)
     largest = (1 << (bits - 1)) - 1

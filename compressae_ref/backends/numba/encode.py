@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import kernel
-from compressae_ref.backends.numba.prefilter import candidates, make_filter
+from compressae_ref.backends.numba.prefilter import Filter, candidates, make_filter
 from compressae_ref.backends.numba.rules import stored
 from compressae_ref.backends.numba.sort_by_latent import by_latent
 from compressae_ref.backends.numba.sums import add_dots, pair_dots
@@ -18,6 +20,16 @@ MIN_FILTER_ROWS = 16
 """Rows for which it does not pay to make a filter: all their pre-activations are computed."""
 
 
+class Encoder(NamedTuple):
+    """The weights of an encoder, and the filter made from them."""
+
+    columns: Any
+    """(h, d) W_encᵀ"""
+    b_enc: Any
+    """(h,)"""
+    filter: Filter
+
+
 def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
     columns = np.ascontiguousarray(W_enc.T)
     indices, values = empty_codes(len(x_unit), k, columns.dtype)
@@ -25,8 +37,9 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
         pre = pair_dots(x_unit, columns) + b_enc + columns.dtype.type(0)  # −0 becomes +0 (R2)
         parallel_for(len(pre), ROWS_PER_TASK, _abs_topk, pre, ordered(pre), indices, values)
     else:
-        encoder = (np.ascontiguousarray(x_unit), columns, b_enc, *make_filter(columns, b_enc))
-        parallel_for(len(x_unit), ROWS_PER_TASK, _encode, *encoder, ordered(values[:0]), indices, values)
+        encoder = Encoder(columns, b_enc, make_filter(columns, b_enc))
+        rows = np.ascontiguousarray(x_unit)
+        parallel_for(len(rows), ROWS_PER_TASK, _encode, rows, encoder, ordered(values[:0]), indices, values)
     return Codes.trusted(indices, values, len(columns))
 
 
@@ -42,9 +55,10 @@ def _abs_topk(pre, bits, indices, values, start, stop):  # type: ignore[no-untyp
 
 
 @kernel
-def _encode(x_unit, columns, b_enc, packed, affine, error, unsigned, indices, values, start, stop):  # type: ignore[no-untyped-def]
+def _encode(x_unit, encoder, unsigned, indices, values, start, stop):  # type: ignore[no-untyped-def]
+    columns, b_enc = encoder.columns, encoder.b_enc
     h, k = columns.shape[0], indices.shape[1]
-    starts, found = candidates(x_unit, start, stop, k, packed, affine, error)
+    starts, found = candidates(x_unit, start, stop, k, encoder.filter)
     pre = np.empty(starts[-1], columns.dtype)
     entries, rows, latents = by_latent(found, starts, start, h)
     add_dots(x_unit, rows, columns, latents, entries.size, pre, entries)

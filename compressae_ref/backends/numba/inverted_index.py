@@ -55,6 +55,17 @@ class InvertedIndex(NamedTuple):
     """the smallest norm of an item"""
 
 
+class Quantized(NamedTuple):
+    """Items in integers, and what is measured while they are rounded."""
+
+    integers: Any
+    """(n, k) int8: p of each entry"""
+    counts: Any
+    """(blocks, h) int32: items of a block that store a latent with p ≠ 0"""
+    bounds: Any
+    """(2, blocks) the largest ‖p‖ and ‖r‖ of a block"""
+
+
 def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> InvertedIndex:
     """The lists of all items: `best_items` takes them."""
     n, h, k = len(codes), codes.n_latents, codes.k
@@ -63,9 +74,9 @@ def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> In
     largest = np.zeros(blocks)
     parallel_for(blocks, 1, _largest, block, values, norms, largest)
     scale = MAX_INTEGER / largest.max(initial=0) if largest.max(initial=0) > 0 else 1.0
-    integers = np.empty((n, k), np.int8)
-    counts, bounds = np.zeros((blocks, h), np.int32), np.zeros((2, blocks))
-    parallel_for(blocks, 1, _count, block, indices, values, norms, scale, integers, counts, bounds)
+    quantized = Quantized(np.empty((n, k), np.int8), np.zeros((blocks, h), np.int32), np.zeros((2, blocks)))
+    parallel_for(blocks, 1, _quantize, block, indices, values, norms, scale, quantized)
+    integers, counts, bounds = quantized
     crowded = counts > rows // COLUMN_THRESHOLD
     column_of = np.where(crowded, np.cumsum(crowded).reshape(crowded.shape) - 1, -1).astype(np.int32)
     counts[crowded] = 0
@@ -85,7 +96,7 @@ def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> In
         1.001 * float(bounds[1].max(initial=0)),
         float(norms.min(initial=1)),
     )
-    parallel_for(blocks, 1, _fill, indices, integers, *index[:7])
+    parallel_for(blocks, 1, _fill, indices, integers, index)
     return index
 
 
@@ -139,7 +150,8 @@ def _largest(block, values, norms, largest, start, stop):  # type: ignore[no-unt
 
 
 @kernel
-def _count(block, indices, values, norms, scale, integers, counts, bounds, start, stop):  # type: ignore[no-untyped-def]
+def _quantize(block, indices, values, norms, scale, quantized, start, stop):  # type: ignore[no-untyped-def]
+    integers, counts, bounds = quantized
     for b in range(start, stop):
         for i in range(b * block, min((b + 1) * block, values.shape[0])):
             norm = remainder = 0.0
@@ -155,9 +167,9 @@ def _count(block, indices, values, norms, scale, integers, counts, bounds, start
 
 
 @kernel
-def _fill(  # type: ignore[no-untyped-def]
-    indices, all_integers, block, starts, firsts, places, integers, columns, column_of, start, stop
-):
+def _fill(indices, all_integers, index, start, stop):  # type: ignore[no-untyped-def]
+    block, starts, firsts, places = index.block, index.starts, index.firsts, index.places
+    integers, columns, column_of = index.integers, index.columns, index.column_of
     for b in range(start, stop):
         first_row, free = b * block, firsts[b] + starts[b].astype(np.int64)
         for i in range(first_row, min(first_row + block, indices.shape[0])):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from compressae_ref.arrays import Floats
@@ -16,18 +18,33 @@ from compressae_ref.codes import Codes
 ROWS_PER_TASK = 64
 
 
+class Problem(NamedTuple):
+    """What a pursuit reads."""
+
+    candidates: Any
+    """(n, m) latents of each row"""
+    x_unit: Any
+    """(n, d)"""
+    W_dec: Any
+    """(h, d)"""
+    dots: Any
+    """(h, h) dots of all pairs of atoms, or (0, 0): they are computed when needed"""
+    tolerance: Any
+    """smallest pivot, relative to the square of its atom"""
+
+
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
     indices, values = empty_codes(len(codes), k, W_dec.dtype)
-    arrays = (np.ascontiguousarray(array) for array in (codes.indices, x_unit, W_dec))
-    least, table = tolerance(W_dec.dtype), np.empty((0, 0), W_dec.dtype) if dots is None else dots
-    parallel_for(len(codes), ROWS_PER_TASK, _refine, *arrays, table, least, ordered(values[:0]), indices, values)
+    candidates, rows, atoms = (np.ascontiguousarray(array) for array in (codes.indices, x_unit, W_dec))
+    table = np.empty((0, 0), W_dec.dtype) if dots is None else dots
+    problem = Problem(candidates, rows, atoms, table, tolerance(W_dec.dtype))
+    parallel_for(len(codes), ROWS_PER_TASK, _refine, problem, ordered(values[:0]), indices, values)
     return Codes.trusted(indices, values, codes.n_latents, codes.model)
 
 
 @kernel
-def _refine(  # type: ignore[no-untyped-def]
-    latents, x_unit, W_dec, dots, least, unsigned, indices, values, start, stop
-):
+def _refine(problem, unsigned, indices, values, start, stop):  # type: ignore[no-untyped-def]
+    latents, x_unit, W_dec, dots, least = problem
     m, k = latents.shape[1], indices.shape[1]
     p, y, solution = aligned_rows(k + 2, m, W_dec.dtype), np.empty(k, W_dec.dtype), np.empty(m, W_dec.dtype)
     p[:] = 0  # what is beyond the candidates is computed, too, though of no account: no slow numbers there

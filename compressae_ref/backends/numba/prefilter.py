@@ -130,8 +130,9 @@ def _interleave(pairs, width, packed):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def candidates(x_unit, start, stop, k, columns, affine, error):  # type: ignore[no-untyped-def]
+def candidates(x_unit, start, stop, k, prefilter):  # type: ignore[no-untyped-def]
     """Latents that may be among the k largest of each row: starts (rows + 1,) and latents, ascending in each row."""
+    columns, affine, error = prefilter
     n_latents, pairs = affine.shape[1], (x_unit.shape[1] + 1) // 2
     integers = np.zeros((ROWS_PER_BLOCK // ROWS_PER_TILE, pairs * ROWS_PER_TILE), np.int32)
     products = aligned_rows(ROWS_PER_BLOCK, columns.shape[0] * LATENTS_PER_TILE, columns.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -106,20 +106,29 @@ def _renormalize(W_dec, start, stop):  # type: ignore[no-untyped-def]
         _divide(W_dec[row], norms[row - start])
 
 
+class Reconstructed(NamedTuple):
+    """Unit rows and their two reconstructions, each (n, d)."""
+
+    x_unit: Any
+    x_hat_k: Any
+    x_hat_aux: Any
+
+
 def loss_backward(
     x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
 ) -> tuple[Floats, Floats]:
     cos, grad = np.empty((2, len(x_unit)), x_unit.dtype), aligned_empty((2, *x_unit.shape), x_unit.dtype)
     toward = np.array([-1 / n_batch, -1 / n_batch], x_unit.dtype)
     toward[1] *= x_unit.dtype.type(aux_weight)
-    rows = (np.ascontiguousarray(each) for each in (x_unit, x_hat_k, x_hat_aux))
-    parallel_for(len(x_unit), ROWS_PER_TASK, _loss_backward, *rows, toward, x_unit.dtype.type(COSINE_EPS), cos, grad)
+    rows = Reconstructed(*(np.ascontiguousarray(array) for array in (x_unit, x_hat_k, x_hat_aux)))
+    parallel_for(len(x_unit), ROWS_PER_TASK, _loss_backward, rows, toward, x_unit.dtype.type(COSINE_EPS), cos, grad)
     return cos, grad
 
 
 @kernel
-def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, eps, cos, grad, start, stop):  # type: ignore[no-untyped-def]
-    x_unit, x_hat_k, x_hat_aux = x_unit[start:stop], x_hat_k[start:stop], x_hat_aux[start:stop]
+def _loss_backward(rows, grad_cos, eps, cos, grad, start, stop):  # type: ignore[no-untyped-def]
+    x_unit, x_hat_k = rows.x_unit[start:stop], rows.x_hat_k[start:stop]
+    x_hat_aux = rows.x_hat_aux[start:stop]
     norm_x, factors = _clamped_norms(x_unit, eps), np.empty((2, 2, stop - start), x_unit.dtype)
     for part in range(2):  # one call: it is compiled for each
         x_hat = x_hat_aux if part else x_hat_k

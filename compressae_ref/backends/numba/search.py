@@ -13,16 +13,15 @@ results are those of `backends.numpy.search.best_items`, to the bit.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressae_ref.backends.numba.dense_scan import best_by_scan
+from compressae_ref.backends.numba.dense_scan import ItemArrays, best_by_scan
 from compressae_ref.backends.numba.inverted_index import InvertedIndex
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, cmp_ge_unordered, count_trailing_zeros, load, splat
-from compressae_ref.backends.numba.topk_heap import push, sort
+from compressae_ref.backends.numba.topk_heap import Heaps, push, sort
 from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
 from compressae_ref.backends.thread_pool import parallel_for, thread_count
 from compressae_ref.codes import Codes
@@ -40,6 +39,23 @@ QUERIES_PER_TASK = 32
 """Queries that go through the blocks together."""
 
 
+class IntegerQueries(NamedTuple):
+    """Queries in integers, and as they are."""
+
+    latents: Any
+    """(n_q, k) their latents"""
+    weights: Any
+    """(n_q, k) int16: w"""
+    units: Any
+    """(n_q,) Q·S"""
+    errors: Any
+    """(n_q,) how far Q·S times a score may be from ⟨w, p⟩"""
+    u: Any
+    """(n_q, h)"""
+    norms: Any
+    """(n_q,)"""
+
+
 def best_items(queries: Queries, items: Items, top: int) -> Hits:
     search = _best_by_index if isinstance(queries.u, Codes) else best_by_scan
     found = items.found(top)
@@ -52,25 +68,16 @@ def _best_by_index(queries: Queries, items: Items, top: int) -> Hits:
     index: InvertedIndex = items.index
     n_q, blocks = len(queries.norms), len(index.starts)
     parts = 1 if n_q >= 4 * thread_count() else min(blocks, thread_count())
-    scores = np.full((parts * n_q, top), -np.inf, items.norms.dtype)
-    ranks, rows = np.zeros(scores.shape, np.int64), np.zeros(scores.shape, np.int64)
-    integers = _as_integers(queries, items)
-    arrays = (np.ascontiguousarray(each) for each in (items.codes.indices, items.codes.values, items.norms))
-    allowed = np.empty(0, np.bool_) if items.allowed is None else items.allowed
-    parallel_for(
-        len(scores),
-        QUERIES_PER_TASK if parts == 1 else n_q,
-        _search,
-        *(*integers, queries.dense(), queries.norms, *arrays, items.ranks, allowed, *index[:7]),
-        *(scores, ranks, rows),
-    )
+    best = Heaps.empty((parts * n_q, top), items.norms.dtype)
+    arguments = _as_integers(queries, items), ItemArrays.of(items), index, best
+    parallel_for(len(best.scores), QUERIES_PER_TASK if parts == 1 else n_q, _search, *arguments)
     if parts == 1:
-        return Hits(rows, scores)
-    found = zip(rows.reshape(parts, n_q, top), scores.reshape(parts, n_q, top), strict=True)
-    return best_of([Hits(*each) for each in found], items.ranks, top)
+        return Hits(best.rows, best.scores)
+    by_part = zip(best.rows.reshape(parts, n_q, top), best.scores.reshape(parts, n_q, top), strict=True)
+    return best_of([Hits(*hits) for hits in by_part], items.ranks, top)
 
 
-def _as_integers(queries: Queries, items: Items) -> tuple[NDArray[Any], ...]:
+def _as_integers(queries: Queries, items: Items) -> IntegerQueries:
     """Latents and w of each query, Q·S, and by how much Q·S times a score may differ from ⟨w, p⟩."""
     codes, index = queries.u, items.index
     assert isinstance(codes, Codes)
@@ -84,17 +91,18 @@ def _as_integers(queries: Queries, items: Items) -> tuple[NDArray[Any], ...]:
     units = Q * index.scale
     rounding = (items.codes.k + 8) * (eps * MAX_SUM + units * (float(tiny) / (queries.norms * index.shortest)))
     errors = 1.001 * ((Q * length + off) * index.remainder + off * index.norm) + rounding + 1
-    return np.ascontiguousarray(codes.indices), weights.astype(np.int16), units, errors
+    latents = np.ascontiguousarray(codes.indices)
+    return IntegerQueries(latents, weights.astype(np.int16), units, errors, queries.dense(), queries.norms)
 
 
 @kernel
-def _search(  # type: ignore[no-untyped-def]
-    latents, weights, units, errors, u, query_norms, indices, values, norms, ranks, allowed,
-    block, starts, firsts, places, integers, columns, column_of, best_scores, best_ranks, best_rows, start, stop,
-):  # fmt: skip
-    """Tasks from ``first`` to ``last``: all queries for the first part of the blocks, all for the second, ..."""
+def _search(queries, items, index, best, start, stop):  # type: ignore[no-untyped-def]
+    """Run tasks ``start`` to ``stop``. The first n_q tasks search the first part of the blocks, and so on."""
+    latents, weights, units, errors, u, query_norms = queries
+    indices, values, norms, ranks, allowed = items
+    block, (best_scores, best_ranks, best_rows) = index.block, best
     n, n_q, top = indices.shape[0], u.shape[0], best_scores.shape[1]
-    parts, blocks = best_scores.shape[0] // n_q, starts.shape[0]
+    parts, blocks = best_scores.shape[0] // n_q, index.starts.shape[0]
     sums, near, sizes = (
         aligned_rows(1, block + SUMS_PER_WORD, np.int16),
         np.empty(block, np.int32),
@@ -109,7 +117,7 @@ def _search(  # type: ignore[no-untyped-def]
             for task in range(first_task, last_task):  # while the lists of the block are in a cache
                 q, size = task - part * n_q, sizes[task - start]
                 found, found_ranks, found_rows = best_scores[task], best_ranks[task], best_rows[task]
-                _add_up(latents[q], weights[q], starts[b], firsts[b], places, integers, columns, column_of[b], some)
+                _add_up(latents[q], weights[q], index, b, some)
                 if allowed.size > 0:
                     _forbid(some, allowed[begin:end])
                 if size < top:
@@ -126,10 +134,10 @@ def _search(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _add_up(  # type: ignore[no-untyped-def]
-    latents, weights, starts, base, places, integers, columns, column_of, sums
-):
-    """⟨w, p⟩ for all items of a block."""
+def _add_up(latents, weights, index, b, sums):  # type: ignore[no-untyped-def]
+    """Set sums to ⟨w, p⟩ for all items of block b."""
+    starts, base, column_of = index.starts[b], index.firsts[b], index.column_of[b]
+    places, integers, columns = index.places, index.integers, index.columns
     sums[:] = 0
     for t in range(latents.size):
         j, w = latents[t], weights[t]
@@ -138,8 +146,8 @@ def _add_up(  # type: ignore[no-untyped-def]
         if column_of[j] >= 0:
             _add_column(sums, w, columns[column_of[j]])
         else:
-            one, end = base + starts[j], base + starts[j + 1]
-            _add_list(sums, w, places[one:end], integers[one:end])
+            start, stop = base + starts[j], base + starts[j + 1]
+            _add_list(sums, w, places[start:stop], integers[start:stop])
 
 
 @inner

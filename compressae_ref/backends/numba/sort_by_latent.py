@@ -6,7 +6,7 @@ Sorting is by counting: where the entries of each latent begin is known first, t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,15 +56,24 @@ def place(latents, starts, begins, start, stop, entries, rows):  # type: ignore[
                 entries[e], rows[e] = entry, row
 
 
+class SideBySide(NamedTuple):
+    """Codes of the same rows, and gradients of their values, with the columns of all parts side by side."""
+
+    indices: Any
+    values: Any
+    grads: Any
+    part_of_column: Any
+
+
 def entries_by_latent(codes: Sequence[Codes], grad_pre: Sequence[Codes], n_latents: int) -> tuple[Any, Any, Any]:
     """Entries of all parts by latent, rows in order: where each latent begins, (row, part), and (value, gradient)."""
     indices = np.concatenate([part.indices for part in codes], axis=1)
-    values, grads = (np.concatenate([part.values for part in parts], axis=1) for parts in (codes, grad_pre))
-    part_of_column = np.repeat(np.arange(len(codes)), [part.k for part in codes])
+    values, grads = (np.concatenate([part.values for part in some], axis=1) for some in (codes, grad_pre))
+    parts = SideBySide(indices, values, grads, np.repeat(np.arange(len(codes)), [part.k for part in codes]))
     begins = np.zeros(n_latents + 1, np.int64)
     _find_begins(indices.reshape(-1), begins)
     rows, weights = np.empty((2, indices.size), np.int32), np.empty((2, indices.size), values.dtype)
-    parallel_for(n_latents, n_latents, _gather, indices, values, grads, part_of_column, begins, rows, weights)
+    parallel_for(n_latents, n_latents, _gather, parts, begins, rows, weights)
     return begins, rows, weights
 
 
@@ -74,8 +83,9 @@ def _find_begins(latents, begins):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _gather(indices, values, grads, part_of_column, begins, rows, weights, start, stop):  # type: ignore[no-untyped-def]
+def _gather(parts, begins, rows, weights, start, stop):  # type: ignore[no-untyped-def]
     """Rows, parts and weights of the entries of the latents from ``first`` to ``last``."""
+    indices, values, grads, part_of_column = parts
     n, k = indices.shape
     flat_values, flat_grads = values.reshape(-1), grads.reshape(-1)
     entries = rows[1]

@@ -8,7 +8,7 @@ The sums are in order: a row's stored entries as they come, a latent's rows by t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -27,11 +27,27 @@ ROWS_PER_TASK = 512
 COLUMNS_PER_TILE = 4 * WIDTH
 """Columns of a result whose sums are in registers at once."""
 
-Entries = tuple[Any, Any, Any]
-"""starts (n + 1,), rows and weights: the entries of i are those from starts[i] to starts[i + 1]."""
-
 MAX_CACHED_BYTES = 1 << 20
 """Bytes of a matrix that are copied together, to be read from the second-level cache."""
+
+
+class Entries(NamedTuple):
+    """A sparse matrix by rows (CSR): row i has the entries starts[i] to starts[i + 1]."""
+
+    starts: Any
+    """(n + 1,)"""
+    rows: Any
+    """which row of the other factor an entry multiplies"""
+    weights: Any
+    """its factor"""
+
+
+class Product(NamedTuple):
+    """out = entries · y."""
+
+    entries: Entries
+    out: Any
+    """(n, columns of y)"""
 
 
 def decode(codes: Codes, W_dec: Floats) -> Floats:
@@ -42,14 +58,14 @@ def decode(codes: Codes, W_dec: Floats) -> Floats:
 
 def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Floats, Floats]:
     x_hat = aligned_empty((2, len(codes_k), W_dec.shape[1]), codes_k.values.dtype)
-    _add_rows(_entries(codes_k), np.ascontiguousarray(W_dec), x_hat[0], and_then=(*_entries(codes_rest), x_hat[1]))
+    _add_rows(_entries(codes_k), np.ascontiguousarray(W_dec), x_hat[0], then=Product(_entries(codes_rest), x_hat[1]))
     return x_hat[0], x_hat[1]
 
 
 def _entries(codes: Codes) -> Entries:
     """For each code, its stored latents and their values."""
     indices, values = _contiguous(codes.indices, codes.values)
-    return np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1)
+    return Entries(np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1))
 
 
 def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
@@ -69,9 +85,7 @@ def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, start, stop
 # -- rows of a matrix, added up with weights --------------------------------------------------------------------------
 
 
-def _add_rows(
-    entries: Entries, y: Floats, out: Floats, add: bool = False, and_then: tuple[Any, Any, Any, Floats] | None = None
-) -> None:
+def _add_rows(entries: Entries, y: Floats, out: Floats, add: bool = False, then: Product | None = None) -> None:
     """out[i] = Σ_e weights[e] · y[rows[e]], e from starts[i] to starts[i + 1], in this order; ``add``: after out[i].
 
     ``and_then`` are other entries and another result, which is out plus their sums: y is brought to the cache once.
@@ -79,14 +93,13 @@ def _add_rows(
     width = COLUMNS_PER_TILE if len(y) * COLUMNS_PER_TILE * y.itemsize <= MAX_CACHED_BYTES else WIDTH
     tiles = -(-out.shape[1] // width)
     chunks = 1 if tiles >= 2 * thread_count() else 2 * thread_count()
-    second = and_then or (*entries, out[:0])
-    parallel_for(tiles * chunks, 1, _add_columns, *entries, out, *second, y, add, width, chunks)
+    products = Product(entries, out), then or Product(entries, out[:0])
+    parallel_for(tiles * chunks, 1, _add_columns, *products, y, add, width, chunks)
 
 
 @kernel
-def _add_columns(  # type: ignore[no-untyped-def]
-    starts, rows, weights, out, starts2, rows2, weights2, out2, y, add, width, chunks, start, stop
-):
+def _add_columns(product, then, y, add, width, chunks, start, stop):  # type: ignore[no-untyped-def]
+    out = product.out
     for task in range(start, stop):
         c, chunk = task // chunks * width, task % chunks
         n, after = out.shape[0], min(c + width, out.shape[1])
@@ -94,28 +107,29 @@ def _add_columns(  # type: ignore[no-untyped-def]
         while c < after:
             taken = COLUMNS_PER_TILE if after - c >= COLUMNS_PER_TILE else min(after - c, WIDTH)
             copied = _copied(y, c, taken)
-            for second in range(1 + (out2.size > 0)):  # not True and False: each would be compiled by itself
-                of, row, weight, into, other = starts, rows, weights, out, out[: n * add]
+            for second in range(1 + (then.out.size > 0)):  # not True and False: each would be compiled by itself
+                target, other = product, out[: n * add]
                 if second:
-                    of, row, weight, into, other = starts2, rows2, weights2, out2, out
-                _add_tile(of, row, weight, copied, into, other, c, taken, row_start, row_stop, second)
+                    target, other = then, out
+                _add_tile(target, copied, other, c, taken, row_start, row_stop, second)
             c += taken
 
 
 @inlined
-def _add_tile(starts, rows, weights, y, out, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_tile(product, y, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
     """Some columns: the sums begin with ``other``, or with zero and ``other`` is added ``after``."""
     if width == COLUMNS_PER_TILE:
-        _add_wide(starts, rows, weights, y, out, other, c, start, stop, after)
+        _add_wide(product, y, other, c, start, stop, after)
     elif width == WIDTH:
-        _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after)
+        _add_narrow(product, y, other, c, start, stop, after)
     else:
         for column in range(width):
-            _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after)
+            _add_column(product, y, other, c, column, start, stop, after)
 
 
 @inlined
-def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_wide(product, y, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+    (starts, rows, weights), out = product
     c1, c2, c3 = c + WIDTH, c + 2 * WIDTH, c + 3 * WIDTH
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
@@ -138,7 +152,8 @@ def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # t
 
 
 @inlined
-def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_narrow(product, y, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+    (starts, rows, weights), out = product
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
         total = load(other, i, c) if begin else splat(out.dtype.type(0))
@@ -148,7 +163,8 @@ def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  #
 
 
 @inlined
-def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_column(product, y, other, c, column, start, stop, after):  # type: ignore[no-untyped-def]
+    (starts, rows, weights), out = product
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
         total = other[i, c + column] if begin else out.dtype.type(0)
@@ -186,8 +202,8 @@ def weights_backward(
     n = len(x_unit)
     part_rows = rows[0] + n * rows[1]
     for out, entries, y in (
-        (grad_W_dec, (begins, part_rows, weights[0]), _stacked(grads)),
-        (grad_W_enc.T, (begins, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
+        (grad_W_dec, Entries(begins, part_rows, weights[0]), _stacked(grads)),
+        (grad_W_enc.T, Entries(begins, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
     ):
         contiguous = np.ascontiguousarray(out)
         _add_rows(entries, y, contiguous, add)

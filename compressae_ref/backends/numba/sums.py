@@ -67,8 +67,10 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
             run = _run(rows_b, e, start + count)
             if per_term == 16:
                 _fold_sixteen(a, rows_a, e, b, rows_b[e], terms, e - start, run)
+            elif per_term == 2:
+                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run)
             else:
-                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, per_term)
+                _multiply(a, rows_a, e, b, rows_b[e], terms, e - start, run)
             e += run
         left = a.shape[1] // per_term
         while halves_again(left):
@@ -130,15 +132,20 @@ def _four(a, i, c, step, b0, b1, b2, b3):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _fold_two(a, rows, e, b, j, terms, t, run, per_term):  # type: ignore[no-untyped-def]
-    """As `_fold_sixteen`, with one halving or none."""
-    left = a.shape[1] // per_term
+def _multiply(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
+    """terms[t + u] = the products of a[rows[e + u]] and b[j], for u < run."""
     for u in range(run):
         i = rows[e + u]
-        if per_term == 1:
-            for c in range(left):
-                terms[t + u, c] = a[i, c] * b[j, c]
-            continue
+        for c in range(a.shape[1]):
+            terms[t + u, c] = a[i, c] * b[j, c]
+
+
+@inner
+def _fold_two(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
+    """As `_fold_sixteen`, with one halving."""
+    left = a.shape[1] // 2
+    for u in range(run):
+        i = rows[e + u]
         for start in range(0, left, WIDTH):
             c = min(start, left - WIDTH)
             first = load(a, i, c) * load(b, j, c)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,21 @@ ROWS_PER_TASK = 512
 def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
     parts = [empty_codes(len(codes), width, codes.values.dtype) for width in (k, codes.k - k)]
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
-    parallel_for(len(codes), ROWS_PER_TASK, _split, indices, values, ordered(values), *parts[0], *parts[1])
+    parallel_for(len(codes), ROWS_PER_TASK, _split, indices, values, ordered(values), *parts)
     kept, rest = (Codes.trusted(*part, codes.n_latents, codes.model) for part in parts)
     return kept, rest
 
 
-def empty_codes(n: int, k: int, dtype: Any) -> tuple[Any, Any]:
-    """Indices and values for n codes."""
-    return np.empty((n, k), np.int32), np.empty((n, k), dtype)
+class CodeArrays(NamedTuple):
+    """Indices and values of codes, both (n, k)."""
+
+    indices: Any
+    values: Any
+
+
+def empty_codes(n: int, k: int, dtype: Any) -> CodeArrays:
+    """Return uninitialized arrays for n codes."""
+    return CodeArrays(np.empty((n, k), np.int32), np.empty((n, k), dtype))
 
 
 def ordered(values: Floats) -> Any:
@@ -34,9 +41,8 @@ def ordered(values: Floats) -> Any:
 
 
 @kernel
-def _split(  # type: ignore[no-untyped-def]
-    indices, values, bits, kept_indices, kept_values, rest_indices, rest_values, start, stop
-):
+def _split(indices, values, bits, kept, rest, start, stop):  # type: ignore[no-untyped-def]
+    (kept_indices, kept_values), (rest_indices, rest_values) = kept, rest
     width, k = indices.shape[1], kept_indices.shape[1]
     positions, keys = np.empty((2, width + 1), np.int64), np.empty(width, bits.dtype)
     for row in range(start, stop):

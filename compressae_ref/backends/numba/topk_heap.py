@@ -4,8 +4,27 @@ A result is a score and a rank; the higher score is better, and of equal scores 
 a row number, goes with it.
 """
 
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
 from compressae_ref.backends.numba.jit import inner
 from compressae_ref.backends.numba.rules import ranks_below
+
+
+class Heaps(NamedTuple):
+    """The best results of many queries, each array (..., top)."""
+
+    scores: Any
+    ranks: Any
+    rows: Any
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: Any) -> Heaps:
+        """Return heaps without results; scores that are never pushed stay −∞."""
+        return cls(np.full(shape, -np.inf, dtype), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
 
 @inner
