@@ -403,7 +403,7 @@ def test_what_cannot_be_embeddings_is_refused_as_elsewhere(x, error):
 
 
 def test_no_rows_on_the_device():
-    with pytest.raises(ShapeError, match=r"^x: expected at least one row, got none$"):
+    with pytest.raises(ShapeError, match=r"^x: expected at least one row, got none; pass one or more embeddings$"):
         MODEL.encode(place(X[:0]), backend="cuda")
     assert search(place(X[:0]), CODES, 5, model=MODEL, backend="cuda").ids.shape == (0, 5)
 
@@ -452,7 +452,9 @@ def test_where_one_row_is_too_much_the_error_says_so(monkeypatch):
 
 
 def test_rows_too_long_for_shared_memory_are_an_error():
-    with pytest.raises(BackendError, match="expected rows that fit 49152 bytes of shared memory, got 60004 bytes"):
+    with pytest.raises(
+        BackendError, match="expected rows that fit 49152 bytes of shared memory, got rows of 60004 bytes"
+    ):
         CUDA.pair_dots(np.ones((1, 15001), "f4"), np.ones((1, 15001), "f4"))
 
 

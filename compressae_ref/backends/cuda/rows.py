@@ -1,4 +1,4 @@
-"""CUDA kernels for what is done row by row, or number by number: unit rows, losses and gradients, unit atoms, Adam."""
+"""CUDA kernels that work row by row or element by element: unit rows, losses and gradients, unit atoms, Adam."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from compressae_ref.backends.rules import (
 def unit_rows(x: Floats, dtype: Any) -> Any:
     wide = np.result_type(x.dtype, dtype)
 
-    def some_rows(some: Any) -> Any:
-        there = rows(cast(some, wide))
-        x_unit = empty(there.shape, there.dtype)
-        _unit_rows(len(there), there, x_unit)
+    def block_rows(block: Any) -> Any:
+        placed = rows(cast(block, wide))
+        x_unit = empty(placed.shape, placed.dtype)
+        _unit_rows(len(placed), placed, x_unit)
         return cast(x_unit, dtype)
 
-    return by_blocks([x], some_rows)
+    return by_blocks([x], block_rows)
 
 
 @kernel_with(fold_bytes)
@@ -59,7 +59,7 @@ def _unit_rows(x: F2, x_unit: F2) -> None:
 
 @piece
 def _largest_magnitude(x: Any, row: Any) -> Any:
-    """By each thread for itself: the row is read from a cache."""
+    """Return the largest magnitude of a row. Every thread computes it, reading from the cache."""
     largest = x.dtype.type(0)
     for c in range(x.shape[1]):
         largest = max(largest, abs(x[row, c]))
@@ -123,7 +123,7 @@ def _loss_backward(x: F2, x_hat_k: F2, x_hat_aux: F2, to_k: F, to_aux: F, eps: F
 
 @piece
 def _cosine_backward(grad_cos: Any, x: Any, i: Any, norm_x: Any, x_hat: Any, eps: Any, terms: Any) -> Any:
-    """The cosine, and by how much of x̄ and of x̂ its gradient is made (E9')."""
+    """Return the cosine, and the factors of x̄ and x̂ in its gradient (E9')."""
     zero = x.dtype.type(0)
     norm_hat = clamped(sqrt_rounded(fold_dot(x_hat, i, x_hat, i, terms), zero), eps)
     cos = cosine(fold_dot(x, i, x_hat, i, terms), norm_x, norm_hat)
@@ -131,10 +131,10 @@ def _cosine_backward(grad_cos: Any, x: Any, i: Any, norm_x: Any, x_hat: Any, eps
 
 
 def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-    numbers = [flat_numbers(each) for each in (param, m, v)]
-    with changed(*numbers) as there:
+    flattened = [flat_numbers(array) for array in (param, m, v)]
+    with changed(*flattened) as placed:
         tiny = constants.dtype.type(np.finfo(constants.dtype).tiny)
-        _adam_update(elements(param.size), *there, rows(flat_numbers(grad)), place(constants), tiny)
+        _adam_update(elements(param.size), *placed, rows(flat_numbers(grad)), place(constants), tiny)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""The Numba kernel for `backends.numpy.bit_packing.unpack_rows`, to the bit: 64 bits at a time."""
+"""Numba kernel for `backends.numpy.bit_packing.unpack_rows`; it reads 64 bits at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compressae_ref.backends.thread_pool import parallel_for
 ROWS_PER_TASK = 4096
 
 BITS_PER_READ = 56
-"""Bits that a word surely has, whichever bit of its first byte they begin with."""
+"""Bits that one 64-bit load always covers, whichever bit of its first byte they start at."""
 
 
 class RowFormat(NamedTuple):
@@ -52,7 +52,7 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
     )
     if bad.any():
         row = int(np.argmax(bad))
-        bit_packing.unpack_block(data[row : row + 1], n_latents, k, bits, row)  # raises
+        bit_packing.unpack_block(data[row : row + 1], n_latents, k, bits, row)  # raises the error of this row
     return indices, values
 
 
@@ -60,27 +60,27 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
 def _unpack(data, row_format, value_of, indices, values, bad, start, stop):  # type: ignore[no-untyped-def]
     low, highs, bits, total, n_latents = row_format
     row_bytes, k = data.shape[1], indices.shape[1]
-    room = np.zeros((1, row_bytes + 16), np.uint8)
+    padded = np.zeros((1, row_bytes + 16), np.uint8)
     largest = (1 << (bits - 1)) - 1
     for i in range(start, stop):
         if (i + 1) * row_bytes + 16 <= data.size:
-            some, row = data, i
-        else:  # a word would reach beyond the end
-            room[0, :row_bytes] = data[i]
-            some, row = room, 0
-        if _is_zero(some, row, row_bytes):
+            source, row = data, i
+        else:  # a 64-bit load would read beyond the end of the array
+            padded[0, :row_bytes] = data[i]
+            source, row = padded, 0
+        if _is_zero(source, row, row_bytes):
             for t in range(k):
                 indices[i, t], values[i, t] = t, 0
             continue
-        t = _latents(some, row, low, highs, n_latents, indices[i])
-        most = _values(some, row, k * low + highs, bits, value_of, values[i])
-        padding = _bits(some, row, total, 8 * row_bytes - total)
-        bad[i] = t != k or most != largest or padding != 0
+        t = _latents(source, row, low, highs, n_latents, indices[i])
+        largest_q = _values(source, row, k * low + highs, bits, value_of, values[i])
+        padding = _bits(source, row, total, 8 * row_bytes - total)
+        bad[i] = t != k or largest_q != largest or padding != 0
 
 
 @inlined
 def _bits(data, row, start, width):  # type: ignore[no-untyped-def]
-    """At most 56 bits from ``start``."""
+    """Return ``width`` bits from bit ``start`` on, at most `BITS_PER_READ`."""
     return (load_u64(data, row, start >> 3) >> np.uint64(start & 7)) & (
         (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     )
@@ -96,8 +96,8 @@ def _is_zero(data, row, row_bytes):  # type: ignore[no-untyped-def]
 
 @inlined
 def _latents(data, row, low, highs, n_latents, indices):  # type: ignore[no-untyped-def]
-    """Returns how many there are; −1 where they do not ascend, or are too large or too many."""
-    t, k, before = 0, indices.size, -1
+    """Read the latents of a row; return their number, or −1 if they do not ascend, are too large or too many."""
+    t, k, previous = 0, indices.size, -1
     for start in range(0, highs, BITS_PER_READ):
         ones = np.int64(_bits(data, row, k * low + start, min(BITS_PER_READ, highs - start)))
         while ones != 0:
@@ -106,19 +106,19 @@ def _latents(data, row, low, highs, n_latents, indices):  # type: ignore[no-unty
             high = start + count_trailing_zeros(ones) - t
             ones &= ones - 1
             latent = (high << low) | np.int64(_bits(data, row, t * low, low))
-            if latent <= before or latent >= n_latents:
+            if latent <= previous or latent >= n_latents:
                 return -1
-            indices[t], before = latent, latent
+            indices[t], previous = latent, latent
             t += 1
     return t
 
 
 @inlined
 def _values(data, row, start, bits, value_of, values):  # type: ignore[no-untyped-def]
-    """Returns the largest q."""
-    most, levels = 0, 1 << (bits - 1)
+    """Read the values of a row; return the largest q."""
+    largest_q, levels = 0, 1 << (bits - 1)
     for t in range(values.size):
         number = np.int64(_bits(data, row, start + t * bits, bits))
         values[t] = value_of[number]
-        most = max(most, number & (levels - 1))
-    return most
+        largest_q = max(largest_q, number & (levels - 1))
+    return largest_q

@@ -1,7 +1,7 @@
-"""The best items for queries with a number for every latent: all items are scored, for 16 queries at a time.
+"""Search with dense queries: score all items for 16 queries at a time.
 
-Lane q of a vector holds the dot of query q, which grows entry by entry in the stored order of the item. So each lane
-has the bits of `reference.gather`, and an entry is read once for 16 queries.
+Lane q of a vector accumulates the dot of query q over the item's entries in their stored order. Each lane therefore
+has the bits of `reference.gather`, and each entry is read once for 16 queries.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from compressae_ref.backends.ranking import Hits, Items, Queries, best_of
 from compressae_ref.backends.thread_pool import parallel_for, thread_count
 
 ITEMS_PER_BLOCK = 32
-"""Items that are scored before any of them is looked at."""
+"""Items that are scored before their scores are compared with the heaps."""
 
 
 class ItemArrays(NamedTuple):
-    """What kernels read of `ranking.Items`, all contiguous."""
+    """The contiguous arrays of `ranking.Items` that kernels read."""
 
     indices: Any
     values: Any
@@ -60,14 +60,14 @@ def best_by_scan(queries: Queries, items: Items, top: int) -> Hits:
 
 
 def _by_group(u: Floats, groups: int) -> Floats:
-    """(groups · h, 16): the numbers of 16 queries for each latent, one after the other."""
+    """Return (groups · h, 16): for each group of 16 queries and each latent, their 16 numbers."""
     h = u.shape[1]
-    arranged = aligned_empty((groups, h, WIDTH), u.dtype)
-    arranged[-1] = 0
+    grouped = aligned_empty((groups, h, WIDTH), u.dtype)
+    grouped[-1] = 0
     for group in range(groups):
-        some = u[group * WIDTH : (group + 1) * WIDTH]
-        arranged[group, :, : len(some)] = some.T
-    return arranged.reshape(groups * h, WIDTH)
+        block = u[group * WIDTH : (group + 1) * WIDTH]
+        grouped[group, :, : len(block)] = block.T
+    return grouped.reshape(groups * h, WIDTH)
 
 
 @kernel

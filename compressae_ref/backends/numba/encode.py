@@ -1,4 +1,4 @@
-"""The Numba kernel for `backends.numpy.encode`, to the bit."""
+"""Numba kernel for `backends.numpy.encode`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 MIN_FILTER_ROWS = 16
-"""Rows for which it does not pay to make a filter: all their pre-activations are computed."""
+"""With fewer rows, computing all pre-activations is faster than building the filter."""
 
 
 class Encoder(NamedTuple):

@@ -1,8 +1,8 @@
-"""Inverted lists: for each block of items and each latent, which of them store it, and about with what value.
+"""The inverted index: for each block of items and each latent, the items that store it and their rounded values.
 
-Values are divided by the item's norm, and rounded to integers of 8 bits: v/‖item‖ = (p + r)/S with |p| ≤ 127. Lists say
-where a search need not look (`numba_search`); no score comes from them. The latents that many items of a block store
-have a *column* instead, with an integer for every item: adding up a column takes a tenth of the time for each item.
+Values are divided by the item's norm and rounded to 8-bit integers: v/‖item‖ = (p + r)/S with |p| ≤ 127. `search` uses
+them only to skip items; scores are computed from the codes. A latent that many items of a block store gets a *column*
+with an integer for every item: per item, adding a column takes a tenth of the time of adding a list.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 
 ITEMS_PER_BLOCK = 16384
-"""Items of a block: their sums of 16 bits stay in the first-level cache."""
+"""The 16-bit sums of this many items stay in the L1 cache."""
 
 COLUMN_THRESHOLD = 10
-"""A latent that more than one in so many items of a block store has a column there."""
+"""A latent gets a column if more than 1/COLUMN_THRESHOLD of a block's items store it."""
 
 MAX_INTEGER = 127
-"""The largest integer."""
+"""The largest |p|."""
 
 
 class InvertedIndex(NamedTuple):
-    """Inverted lists of n items in blocks."""
+    """The inverted index of n items in blocks. Index files store these fields by name."""
 
     block: int
-    """items of a block"""
+    """items per block"""
     starts: Any
-    """(blocks, h + 1) int32: where the list of a latent begins, from the beginning of the block's"""
+    """(blocks, h + 1) int32: start of each latent's list, relative to ``firsts`` of the block"""
     firsts: Any
-    """(blocks + 1,) int64: where the lists of a block begin"""
+    """(blocks + 1,) int64: start of each block's lists"""
     places: Any
-    """uint16: items of a block by their places in it"""
+    """uint16: the listed items, as positions in their block"""
     integers: Any
-    """int8: p for each of them"""
+    """int8: p of each listed item"""
     columns: Any
-    """(columns, rows of a block) int8: p for all items of a block"""
+    """(columns, items of a block) int8: p of all items of a block"""
     column_of: Any
-    """(blocks, h) int32: which column a latent has in a block, or −1"""
+    """(blocks, h) int32: the column of a latent in a block, or −1"""
     scale: float
     """S"""
     norm: float
@@ -56,18 +56,18 @@ class InvertedIndex(NamedTuple):
 
 
 class Quantized(NamedTuple):
-    """Items in integers, and what is measured while they are rounded."""
+    """Items rounded to integers, with counts and error bounds."""
 
     integers: Any
     """(n, k) int8: p of each entry"""
     counts: Any
     """(blocks, h) int32: items of a block that store a latent with p ≠ 0"""
     bounds: Any
-    """(2, blocks) the largest ‖p‖ and ‖r‖ of a block"""
+    """(2, blocks) the largest ‖p‖ and ‖r‖ in a block"""
 
 
 def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> InvertedIndex:
-    """The lists of all items: `best_items` takes them."""
+    """Build the index of all items for `best_items`."""
     n, h, k = len(codes), codes.n_latents, codes.k
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
     blocks, rows = -(-n // block), min(n, block)
@@ -101,12 +101,12 @@ def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> In
 
 
 def load_index(fields: Mapping[str, Any], codes: Codes, check: bool) -> InvertedIndex:
-    """Lists from the fields of those that `index_items` made of these codes, as a file keeps them.
+    """Return the index that `build_index` made of these codes, from the fields of an index file.
 
     Raises
     ------
     FormatError
-        For fields that do not fit each other or the codes; with ``check`` all numbers are looked at.
+        If the fields do not fit each other or the codes; ``check`` includes every list entry.
     """
     index = InvertedIndex(**{name: fields[name] for name in InvertedIndex._fields})
     n, h, block = len(codes), codes.n_latents, index.block
@@ -114,21 +114,24 @@ def load_index(fields: Mapping[str, Any], codes: Codes, check: bool) -> Inverted
     shapes = {"starts": (blocks, h + 1), "firsts": (blocks + 1,), "column_of": (blocks, h)}
     end = int(index.firsts[-1])
     shapes |= {"places": (end,), "integers": (end,), "columns": (len(index.columns), min(n, block))}
-    fits = all(
-        getattr(index, name).shape == shape and getattr(index, name).dtype == _DTYPES[name]
-        for name, shape in shapes.items()
-    )
-    fits = fits and bool(
-        (np.diff(index.starts, axis=1) >= 0).all()
-        and (index.starts[:, 0] == 0).all()
-        and np.array_equal(np.diff(index.firsts, prepend=0), np.append(0, index.starts[:, -1]))
-        and (index.column_of >= -1).all()
-        and (index.column_of < len(index.columns)).all()
-        and (not check or index.places.max(initial=0) < min(n, block))
-    )
-    if not fits:
-        raise FormatError("expected lists that fit the codes, got others")
+    for name, shape in shapes.items():
+        array = getattr(index, name)
+        if array.shape != shape or array.dtype != _DTYPES[name]:
+            raise _misfit(name, f"{array.dtype} of shape {array.shape}")
+    valid = {
+        "starts": (np.diff(index.starts, axis=1) >= 0).all() and (index.starts[:, 0] == 0).all(),
+        "firsts": np.array_equal(np.diff(index.firsts, prepend=0), np.append(0, index.starts[:, -1])),
+        "column_of": ((index.column_of >= -1) & (index.column_of < len(index.columns))).all(),
+        "places": not check or index.places.max(initial=0) < min(n, block),
+    }
+    for name, is_valid in valid.items():
+        if not is_valid:
+            raise _misfit(name, f"values from {getattr(index, name).min()} to {getattr(index, name).max()}")
     return index
+
+
+def _misfit(name: str, found: str) -> FormatError:
+    return FormatError(f"expected lists that fit the codes, got {found} in {name}", hint="build the index again")
 
 
 _DTYPES = {

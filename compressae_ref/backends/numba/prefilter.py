@@ -1,12 +1,14 @@
-"""Which latents can be among the k largest of a row: a product of 16-bit integers leaves few, at half the cost of BLAS.
+"""Find the latents that can be among the k largest of a row, with a product of 16-bit integers.
+
+This costs half as much as a BLAS product and leaves few candidates.
 
 Rows and columns are rounded to integers: x̄ᵢ = (qᵢ + rᵢ)/S and wⱼ = ‖wⱼ‖ (pⱼ + sⱼ)/S, with S = 32,000 and remainders r,
-s of at most 1/2. Integers are multiplied and added up without any error, in any order: ⟨qᵢ, pⱼ⟩ ≤ ‖qᵢ‖ ‖pⱼ‖ < 2³¹.
-What is left is the rounding to integers, and that is measured: with δ = max ‖rᵢ‖/S and ε = max ‖sⱼ‖/S,
+s of at most 1/2. Integer products and sums are exact in any order, because ⟨qᵢ, pⱼ⟩ ≤ ‖qᵢ‖ ‖pⱼ‖ < 2³¹. The only
+error is the rounding to integers, which is measured. With δ = max ‖rᵢ‖/S and ε = max ‖sⱼ‖/S,
 
     |⟨x̄ᵢ, wⱼ⟩ − ‖wⱼ‖ ⟨qᵢ, pⱼ⟩/S²| = |⟨x̄ᵢ, ‖wⱼ‖ sⱼ/S⟩ + ⟨rᵢ/S, ‖wⱼ‖ pⱼ/S⟩| ≤ ‖wⱼ‖ (‖x̄ᵢ‖ ε + δ (1 + ε)).
 
-No number of this product is ever stored: it says where `encode` need not look, as BLAS does in `backends.numpy.encode`.
+No value of this product is stored: it only excludes latents, as the BLAS product does in `backends.numpy.encode`.
 """
 
 from __future__ import annotations
@@ -33,34 +35,34 @@ from compressae_ref.backends.numba.simd import (
 from compressae_ref.backends.thread_pool import parallel_for
 
 SCALE = 32_000
-"""S: the norm of a row of integers, with some room below 2^15."""
+"""S: the norm of a row of integers, with some margin below 2^15."""
 
 MIN_SIZE = 1e-25
-"""Below this size numbers may underflow, and no latent is known."""
+"""An encoder smaller than this may underflow, so the filter excludes none of its latents."""
 
 MIN_RELATIVE_NORM = 1e-7
-"""Columns that are shorter than this times `SMALLEST` are taken for zero."""
+"""Columns shorter than MIN_RELATIVE_NORM · MIN_SIZE count as zero."""
 
 LATENTS_PER_WORD = 4 * WIDTH
-"""Latents that are compared together: a bit for each."""
+"""Latents that are compared at once, one bit each."""
 
 ROWS_PER_BLOCK = 96
-"""Rows whose magnitudes are in memory at once: the second-level cache holds them until they are looked at."""
+"""The magnitudes of this many rows fit the L2 cache."""
 
 
 class Filter(NamedTuple):
-    """An encoder in integers, divided by ``size``: the norm of its longest column, or its largest bias."""
+    """An encoder in integers, divided by the larger of its longest column norm and its largest |bias|."""
 
     columns: Any
-    """(h / LATENTS, LATENTS · d / 2) int32: pairs of int16 as `int16_gemm.tile` reads them, filled up with zeros"""
+    """int32: pairs of int16 in the layout of `int16_gemm.tile`, padded with zeros"""
     affine: Any
-    """(2, h) float32: what ⟨qᵢ, pⱼ⟩ is multiplied by, and the bias; NaN where nothing is known"""
+    """(2, h) float32: the factor of ⟨qᵢ, pⱼ⟩, and the bias; NaN for latents that cannot be excluded"""
     error: float
-    """what a pre-activation may differ by from its exact-order value, but for δ"""
+    """bound of the error of a pre-activation, without its δ term"""
 
 
 def make_filter(columns: Floats, b_enc: Floats) -> Filter:
-    """The integers of W_encᵀ (h, d), and what turns their products into pre-activations."""
+    """Round W_encᵀ (h, d) to integers, with the scales that turn products into pre-activations."""
     h, d = columns.shape
     norms, remainders = np.empty(h), np.zeros(h)
     packed = aligned_empty((-(-h // LATENTS_PER_TILE), (d + 1) // 2 * LATENTS_PER_TILE), np.int32)
@@ -110,7 +112,7 @@ def _pack_rows(x_unit, packed, remainders):  # type: ignore[no-untyped-def]
 
 @any_order
 def _rounded(x, factor, integers):  # type: ignore[no-untyped-def]
-    """Round x · factor to integers; returns the norm of the remainder over S, with the rounding of this sum."""
+    """Round x · factor to integers; return an upper bound of the norm of the remainder, divided by S."""
     total = x.dtype.type(0)
     for c in range(x.size):
         scaled = x[c] * factor
@@ -122,7 +124,7 @@ def _rounded(x, factor, integers):  # type: ignore[no-untyped-def]
 
 @inlined
 def _interleave(pairs, width, packed):  # type: ignore[no-untyped-def]
-    """packed[p · width + lane] = pairs[lane, p], in blocks of which all lines are in a cache."""
+    """Set packed[p · width + lane] = pairs[lane, p], in blocks that fit the cache."""
     for block in range(0, pairs.shape[1], 16):
         for lane in range(width):
             for p in range(block, min(block + 16, pairs.shape[1])):
@@ -131,7 +133,7 @@ def _interleave(pairs, width, packed):  # type: ignore[no-untyped-def]
 
 @inlined
 def candidates(x_unit, start, stop, k, prefilter):  # type: ignore[no-untyped-def]
-    """Latents that may be among the k largest of each row: starts (rows + 1,) and latents, ascending in each row."""
+    """Return the latents that may be among the k largest of each row, ascending: starts (rows + 1,) and latents."""
     columns, affine, error = prefilter
     n_latents, pairs = affine.shape[1], (x_unit.shape[1] + 1) // 2
     integers = np.zeros((ROWS_PER_BLOCK // ROWS_PER_TILE, pairs * ROWS_PER_TILE), np.int32)
@@ -157,7 +159,7 @@ def candidates(x_unit, start, stop, k, prefilter):  # type: ignore[no-untyped-de
 
 @inlined
 def _multiply(rows, n, columns, pairs, out):  # type: ignore[no-untyped-def]
-    """Products of the first n rows of integers, and of those that fill up their group, with all columns."""
+    """Multiply the first n rows of integers, rounded up to whole groups, with all columns."""
     for place in range(columns.shape[0]):
         for group in range((n + ROWS_PER_TILE - 1) // ROWS_PER_TILE):
             tile(rows, group, columns, place, pairs, out)
@@ -173,7 +175,7 @@ def _longer(array, size):  # type: ignore[no-untyped-def]
 
 @inlined
 def _possible(near, n_latents, k, margin, found):  # type: ignore[no-untyped-def]
-    """Latents whose magnitude is not more than ``margin`` below the k-th largest, or not known. Returns how many."""
+    """Find latents whose magnitude is NaN or at most ``margin`` below the k-th largest; return their number."""
     count = _at_least(near, n_latents, _below_kth(near, n_latents, k) - margin, found)
     magnitudes = aligned_rows(1, count, near.dtype)
     magnitudes[:] = 0
@@ -190,22 +192,22 @@ def _possible(near, n_latents, k, margin, found):  # type: ignore[no-untyped-def
 
 @inlined
 def _at_least(near, n_latents, cut, found):  # type: ignore[no-untyped-def]
-    """Latents whose magnitude is not below ``cut``. Returns how many.
+    """Find latents whose magnitude is not below ``cut``; return their number.
 
-    Where a word has any, 4 are written in any case, and what is too much is overwritten: a processor cannot guess how
-    many there will be, and a wrong guess costs more than the writing.
+    Four entries are always written, and surplus entries are overwritten later. A loop of the exact length would be
+    slower: its end is unpredictable, and a mispredicted branch costs more than the extra writes.
     """
     count, cuts = 0, splat(cut)
     for block in range(0, near.shape[1], LATENTS_PER_WORD):
         bits = np.int64(0)
         for part in range(4):
             bits |= cmp_ge_unordered(load(near, 0, block + part * WIDTH), cuts) << (part * WIDTH)
-        some, after = count, count + popcount(bits)
-        while some < after:
+        written, after = count, count + popcount(bits)
+        while written < after:
             for _ in range(4):
-                found[some] = block + count_trailing_zeros(bits)
+                found[written] = block + count_trailing_zeros(bits)
                 bits &= bits - 1
-                some += 1
+                written += 1
         count = after
     while count > 0 and found[count - 1] >= n_latents:
         count -= 1
@@ -214,10 +216,10 @@ def _at_least(near, n_latents, cut, found):  # type: ignore[no-untyped-def]
 
 @inlined
 def _below_kth(near, n_latents, k):  # type: ignore[no-untyped-def]
-    """Something not above the k-th largest magnitude, and close: the k-th largest among the largest of groups."""
+    """Return a lower bound of the k-th largest magnitude: the k-th largest of the maxima of groups."""
     per_group = max(1, min(16, n_latents // max(2 * k, 2 * WIDTH)))
     groups = n_latents // per_group
-    groups += -groups % WIDTH if per_group == 1 else -(groups % WIDTH)  # zeros follow the magnitudes
+    groups += -groups % WIDTH if per_group == 1 else -(groups % WIDTH)  # the array is padded with zeros
     largest = aligned_rows(1, groups, near.dtype)
     for g in range(0, groups, WIDTH):
         group = splat(near.dtype.type(0))
@@ -229,7 +231,7 @@ def _below_kth(near, n_latents, k):  # type: ignore[no-untyped-def]
 
 @inner
 def _kth_largest(magnitudes, k, last_bit):  # type: ignore[no-untyped-def]
-    """The k-th largest of a row of float32 without sign or NaN, down to ``last_bit``: as `numba_select.kth_largest`."""
+    """Return the k-th largest of non-negative float32 without NaN, down to ``last_bit``, as `topk.kth_largest` does."""
     threshold = np.uint32(0)
     for bit in range(30, last_bit - 1, -1):
         trial = threshold | (np.uint32(1) << np.uint32(bit))

@@ -1,4 +1,4 @@
-"""Numba kernels for what is done row by row: unit rows, the losses and their gradients, unit atoms, Adam, search."""
+"""Numba kernels that work row by row: unit rows, losses and their gradients, unit atoms, Adam, dots with codes."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def _unit_rows(x, x_unit, start, stop):  # type: ignore[no-untyped-def]
 
 @inlined
 def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
-    whole = x.shape[1] - x.shape[1] % WIDTH
+    vectorized = x.shape[1] - x.shape[1] % WIDTH
     high = low = splat(x.dtype.type(0))
-    for c in range(0, whole, WIDTH):
+    for c in range(0, vectorized, WIDTH):
         high, low = maximum(load(x, row, c), high), minimum(load(x, row, c), low)
     store(lanes, 0, 0, high)
     store(lanes, 1, 0, low)
     largest = x.dtype.type(0)
     for lane in range(WIDTH):
         largest = max(largest, lanes[0, lane], -lanes[1, lane])
-    for c in range(whole, x.shape[1]):
+    for c in range(vectorized, x.shape[1]):
         largest = max(largest, abs(x[row, c]))
     return largest
 
@@ -130,14 +130,14 @@ def _loss_backward(rows, grad_cos, eps, cos, grad, start, stop):  # type: ignore
     x_unit, x_hat_k = rows.x_unit[start:stop], rows.x_hat_k[start:stop]
     x_hat_aux = rows.x_hat_aux[start:stop]
     norm_x, factors = _clamped_norms(x_unit, eps), np.empty((2, 2, stop - start), x_unit.dtype)
-    for part in range(2):  # one call: it is compiled for each
+    for part in range(2):  # a loop, so that the function is inlined once
         x_hat = x_hat_aux if part else x_hat_k
         _cosines_backward(grad_cos[part], x_unit, norm_x, x_hat, eps, cos[part, start:stop], factors[part])
     for i in range(stop - start):
-        aux, own = grad[1, start + i], grad[0, start + i]
-        _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], aux)
-        _combine(x_unit[i], x_hat_k[i], factors[0, 0, i], factors[0, 1, i], own)
-        _add(aux, own)
+        grad_aux, grad_k = grad[1, start + i], grad[0, start + i]
+        _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], grad_aux)
+        _combine(x_unit[i], x_hat_k[i], factors[0, 0, i], factors[0, 1, i], grad_k)
+        _add(grad_aux, grad_k)
 
 
 @inner
@@ -150,7 +150,7 @@ def _clamped_norms(x, eps):  # type: ignore[no-untyped-def]
 
 @inlined
 def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, eps, cos, factors):  # type: ignore[no-untyped-def]
-    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `reference.cosine_backward`."""
+    """Compute cosines and the factors of x̄ and x̂ in their gradients, as `reference.cosine_backward` does."""
     dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat, eps)
     for i in range(dots.size):
         cos[i] = cosine(dots[i], norm_x[i], norm_hat[i])

@@ -1,4 +1,4 @@
-"""The rules of `compressae_ref.backends.rules` for Numba's CPU compiler. Kernels take them from here."""
+"""Register the rules of `compressae_ref.backends.rules` with Numba's CPU compiler. Kernels import them from here."""
 
 from __future__ import annotations
 

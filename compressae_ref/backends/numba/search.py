@@ -1,13 +1,13 @@
-"""The best items for queries that are codes: inverted lists say which items may be among them, and those are scored.
+"""Search with sparse queries: the inverted index excludes most items, and only the others are scored.
 
-With a list for each of its latents (`numba_lists`) a query adds up integers, uⱼ/‖u‖ = (wⱼ + oⱼ)/Q times v/‖item‖ =
-(p + r)/S, and so knows every score to within
+A query is rounded to integers, uⱼ/‖u‖ = (wⱼ + oⱼ)/Q, as the items are, v/‖item‖ = (p + r)/S (`inverted_index`). Adding
+up ⟨w, p⟩ over the lists of its latents gives every score to within
 
     |Q S score − ⟨w, p⟩| = |⟨w, r⟩ + ⟨o, p + r⟩| ≤ (Q‖u‖ + ‖o‖) max ‖r‖ + ‖o‖ max ‖p‖
 
-and what rounding does to a score. Q is as large as sums of 16 bits allow. Where ⟨w, p⟩ is too small for an item to be
-among the best even so, nothing more is computed. All others get their score from their code, in its stored order: the
-results are those of `backends.numpy.search.best_items`, to the bit.
+plus the rounding of a score. Q is as large as 16-bit sums allow. An item whose ⟨w, p⟩ is too small to be among the
+best is skipped. All others are scored from their codes in stored order, so the results have the bits of
+`backends.numpy.search.best_items`.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from compressae_ref.backends.thread_pool import parallel_for, thread_count
 from compressae_ref.codes import Codes
 
 MAX_SUM = 32_000
-"""Of the sums of 16 bits, with some room."""
+"""The largest 16-bit sum, with some margin."""
 
 EXCLUDED = -32_768
-"""What an item has instead of a sum if it must not be found."""
+"""The sum of an item that must not be returned."""
 
 SUMS_PER_WORD = 4 * WIDTH
-"""Sums that are looked at together: a bit for each."""
+"""Sums that are compared at once, one bit each."""
 
 QUERIES_PER_TASK = 32
-"""Queries that go through the blocks together."""
+"""Queries that go through the blocks together, so that a block's lists are read from the cache."""
 
 
 class IntegerQueries(NamedTuple):
-    """Queries in integers, and as they are."""
+    """Sparse queries: rounded to integers, and as floats."""
 
     latents: Any
-    """(n_q, k) their latents"""
+    """(n_q, k) latents"""
     weights: Any
     """(n_q, k) int16: w"""
     units: Any
     """(n_q,) Q·S"""
     errors: Any
-    """(n_q,) how far Q·S times a score may be from ⟨w, p⟩"""
+    """(n_q,) bound of |Q·S·score − ⟨w, p⟩|"""
     u: Any
     """(n_q, h)"""
     norms: Any
@@ -61,7 +61,7 @@ def best_items(queries: Queries, items: Items, top: int) -> Hits:
     found = items.found(top)
     if found == 0:
         return no_hits(len(queries.norms), items.norms.dtype)
-    return stacked([search(some, items, found) for some in queries.blocks()], items, top)
+    return stacked([search(block, items, found) for block in queries.blocks()], items, top)
 
 
 def _best_by_index(queries: Queries, items: Items, top: int) -> Hits:
@@ -78,14 +78,14 @@ def _best_by_index(queries: Queries, items: Items, top: int) -> Hits:
 
 
 def _as_integers(queries: Queries, items: Items) -> IntegerQueries:
-    """Latents and w of each query, Q·S, and by how much Q·S times a score may differ from ⟨w, p⟩."""
+    """Round queries to integers."""
     codes, index = queries.u, items.index
     assert isinstance(codes, Codes)
     tiny, eps = np.finfo(codes.values.dtype).tiny, np.finfo(codes.values.dtype).eps
     u = codes.values.astype(np.float64) / queries.norms[:, None]
     length = np.linalg.norm(u, axis=1)
-    room = max(0.0, MAX_SUM / max(index.norm, 1.0) - 0.5 * np.sqrt(codes.k))
-    Q = np.divide(room, length, out=np.zeros_like(length), where=length > tiny)
+    scale = max(0.0, MAX_SUM / max(index.norm, 1.0) - 0.5 * np.sqrt(codes.k))
+    Q = np.divide(scale, length, out=np.zeros_like(length), where=length > tiny)
     weights = np.rint(u * Q[:, None])
     off = 1.001 * np.linalg.norm(u * Q[:, None] - weights, axis=1)
     units = Q * index.scale
@@ -112,19 +112,19 @@ def _search(queries, items, index, best, start, stop):  # type: ignore[no-untype
         first_task, last_task = max(start, part * n_q), min(stop, (part + 1) * n_q)
         for b in range(part * blocks // parts, (part + 1) * blocks // parts):
             begin, end = b * block, min((b + 1) * block, n)
-            some = sums[0, : end - begin]
+            block_sums = sums[0, : end - begin]
             sums[0, end - begin :] = EXCLUDED
-            for task in range(first_task, last_task):  # while the lists of the block are in a cache
+            for task in range(first_task, last_task):  # while the lists of the block are in the cache
                 q, size = task - part * n_q, sizes[task - start]
                 found, found_ranks, found_rows = best_scores[task], best_ranks[task], best_rows[task]
-                _add_up(latents[q], weights[q], index, b, some)
+                _add_up(latents[q], weights[q], index, b, block_sums)
                 if allowed.size > 0:
-                    _forbid(some, allowed[begin:end])
+                    _exclude(block_sums, allowed[begin:end])
                 if size < top:
-                    cut = _rounded_down(_kth_largest(some, top) - 2 * errors[q])
+                    cut = _rounded_down(_kth_largest(block_sums, top) - 2 * errors[q])
                 else:
                     cut = _rounded_down(found[0] * units[q] - errors[q])
-                for c in range(_find(sums, some.size, cut, near)):
+                for c in range(_find(sums, block_sums.size, cut, near)):
                     row = begin + near[c]
                     score = _dot(u, q, indices, values, row) / (query_norms[q] * norms[row])
                     size = push(found, found_ranks, found_rows, size, score, ranks[row], row)
@@ -158,26 +158,26 @@ def _add_column(sums, weight, column):  # type: ignore[no-untyped-def]
 
 @inner
 def _add_list(sums, weight, places, integers):  # type: ignore[no-untyped-def]
-    whole = places.size - places.size % 4
-    for p in range(0, whole, 4):  # four at a time: the products do not wait for the sums
+    unrolled = places.size - places.size % 4
+    for p in range(0, unrolled, 4):  # unrolled: products need not wait for sums
         a, b, c, d = weight * integers[p], weight * integers[p + 1], weight * integers[p + 2], weight * integers[p + 3]
         sums[places[p]] += a
         sums[places[p + 1]] += b
         sums[places[p + 2]] += c
         sums[places[p + 3]] += d
-    for p in range(whole, places.size):
+    for p in range(unrolled, places.size):
         sums[places[p]] += weight * integers[p]
 
 
 @inlined
-def _forbid(sums, allowed):  # type: ignore[no-untyped-def]
+def _exclude(sums, allowed):  # type: ignore[no-untyped-def]
     for i in range(sums.size):
         sums[i] = sums[i] if allowed[i] else EXCLUDED
 
 
 @inlined
 def _rounded_down(bound):  # type: ignore[no-untyped-def]
-    """The least sum that an item may have; not so low that what is forbidden is found."""
+    """Return the smallest sum that an item may have, above `EXCLUDED`."""
     return np.int16(min(max(math.floor(bound), EXCLUDED + 1), -EXCLUDED - 1))
 
 
@@ -196,7 +196,7 @@ def _kth_largest(sums, k):  # type: ignore[no-untyped-def]
 
 @inner
 def _count_at_least(sums, least):  # type: ignore[no-untyped-def]
-    """How many sums are not below ``least``; of 16 bits, so that it vectorises."""
+    """Count sums of at least ``least``; the count has 16 bits, so that the loop vectorizes."""
     count = np.int16(0)
     for i in range(sums.size):
         count = np.int16(count + np.int16(sums[i] >= least))
@@ -205,7 +205,7 @@ def _count_at_least(sums, least):  # type: ignore[no-untyped-def]
 
 @inlined
 def _find(sums, size, least, found):  # type: ignore[no-untyped-def]
-    """The places of all sums that are not below ``least``. Returns how many."""
+    """Find the positions of all sums of at least ``least``; return their number."""
     count, cuts = 0, splat(least)
     for word in range(0, size, SUMS_PER_WORD):
         bits = np.int64(0)
@@ -220,7 +220,7 @@ def _find(sums, size, least, found):  # type: ignore[no-untyped-def]
 
 @inlined
 def _dot(u, q, indices, values, row):  # type: ignore[no-untyped-def]
-    """In the stored order, as `reference.gather`."""
+    """Return ⟨u[q], code⟩, summed in stored order as in `reference.gather`."""
     dot = u.dtype.type(0)
     for t in range(indices.shape[1]):
         dot += u[q, indices[row, t]] * values[row, t]

@@ -1,6 +1,6 @@
-"""Numba kernels that sort the entries of codes by latent, and by row within each: what a latent needs is read once.
+"""Numba kernels that sort the entries of codes by latent and then by row, so that weights are read once per latent.
 
-Sorting is by counting: where the entries of each latent begin is known first, then each is put in its place.
+This is a counting sort: count the entries of each latent, then put every entry in its place.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from compressae_ref.codes import Codes
 
 @inner
 def by_latent(latents, starts, first_row, n_latents):  # type: ignore[no-untyped-def]
-    """Entries sorted by latent, rows in order within each: entry numbers, rows and latents.
+    """Sort entries by latent, then by row; return their entry numbers, rows and latents.
 
-    Row i has the entries from starts[i] to starts[i + 1]. So a column of the weights is read once for all its rows, and
-    the rows are in a cache.
+    Row first_row + i has the entries starts[i] to starts[i + 1]. After sorting, a column of the weights is read once
+    for all its rows, which are in the cache.
     """
     count = starts[-1]
     begins = np.zeros(n_latents + 1, np.int64)
@@ -36,7 +36,7 @@ def by_latent(latents, starts, first_row, n_latents):  # type: ignore[no-untyped
 
 @inlined
 def find_begins(latents, count, begins):  # type: ignore[no-untyped-def]
-    """Where the entries of each latent begin, once they are sorted; ``begins`` is all zeros before."""
+    """Fill ``begins``, which must be zeros, with the start of each latent's sorted entries."""
     for entry in range(count):
         begins[latents[entry] + 1] += 1
     for latent in range(begins.size - 1):
@@ -45,7 +45,7 @@ def find_begins(latents, count, begins):  # type: ignore[no-untyped-def]
 
 @inlined
 def place(latents, starts, begins, start, stop, entries, rows):  # type: ignore[no-untyped-def]
-    """Put the entries of the latents from ``first`` to ``last`` where they belong."""
+    """Put the entries of latents ``start`` to ``stop`` in their places."""
     free = begins[start:stop].copy()
     for row in range(starts.size - 1):
         for entry in range(starts[row], starts[row + 1]):
@@ -57,7 +57,7 @@ def place(latents, starts, begins, start, stop, entries, rows):  # type: ignore[
 
 
 class SideBySide(NamedTuple):
-    """Codes of the same rows, and gradients of their values, with the columns of all parts side by side."""
+    """Codes of the same rows and gradients of their values; the columns of all parts are side by side."""
 
     indices: Any
     values: Any
@@ -66,9 +66,9 @@ class SideBySide(NamedTuple):
 
 
 def entries_by_latent(codes: Sequence[Codes], grad_pre: Sequence[Codes], n_latents: int) -> tuple[Any, Any, Any]:
-    """Entries of all parts by latent, rows in order: where each latent begins, (row, part), and (value, gradient)."""
+    """Sort the entries of all parts by latent, then by row; return starts, (row, part) and (value, gradient)."""
     indices = np.concatenate([part.indices for part in codes], axis=1)
-    values, grads = (np.concatenate([part.values for part in some], axis=1) for some in (codes, grad_pre))
+    values, grads = (np.concatenate([part.values for part in source], axis=1) for source in (codes, grad_pre))
     parts = SideBySide(indices, values, grads, np.repeat(np.arange(len(codes)), [part.k for part in codes]))
     begins = np.zeros(n_latents + 1, np.int64)
     _find_begins(indices.reshape(-1), begins)
@@ -84,7 +84,7 @@ def _find_begins(latents, begins):  # type: ignore[no-untyped-def]
 
 @kernel
 def _gather(parts, begins, rows, weights, start, stop):  # type: ignore[no-untyped-def]
-    """Rows, parts and weights of the entries of the latents from ``first`` to ``last``."""
+    """Write rows, parts and weights of the entries of latents ``start`` to ``stop``."""
     indices, values, grads, part_of_column = parts
     n, k = indices.shape
     flat_values, flat_grads = values.reshape(-1), grads.reshape(-1)

@@ -1,8 +1,8 @@
-"""Numba kernels for decoding and the backward products of `compressae_ref.reference`, to the bit.
+"""Numba kernels for decoding and the backward products of `compressae_ref.reference`.
 
-Decoding and the gradients of the weights are one thing: rows of one matrix are added up, with weights, into rows of
-another. `_add_rows` does that for 64 columns at a time, so that sums are in registers and what is read is in a cache.
-The sums are in order: a row's stored entries as they come, a latent's rows by their number.
+Decoding and the gradients of the weights are both products of a sparse matrix with a dense one. `_add_rows` computes
+them for 64 columns at a time: sums stay in registers, and the rows it reads stay in the cache. Sums run in the
+specified order: the stored entries of a row, or the ascending rows of a latent.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from compressae_ref.backends.thread_pool import parallel_for, thread_count
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 512
-"""Rows that one thread takes at a time: as many as its second-level cache holds at 768 dimensions."""
+"""Rows per task; at 768 dimensions they fit the L2 cache."""
 
 COLUMNS_PER_TILE = 4 * WIDTH
-"""Columns of a result whose sums are in registers at once."""
+"""Columns whose sums stay in registers."""
 
 MAX_CACHED_BYTES = 1 << 20
-"""Bytes of a matrix that are copied together, to be read from the second-level cache."""
+"""A tile of y is copied if it has at most this many bytes, so that it is read from the L2 cache."""
 
 
 class Entries(NamedTuple):
@@ -37,9 +37,9 @@ class Entries(NamedTuple):
     starts: Any
     """(n + 1,)"""
     rows: Any
-    """which row of the other factor an entry multiplies"""
+    """the row of y that each entry multiplies"""
     weights: Any
-    """its factor"""
+    """the value of each entry"""
 
 
 class Product(NamedTuple):
@@ -63,7 +63,7 @@ def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Flo
 
 
 def _entries(codes: Codes) -> Entries:
-    """For each code, its stored latents and their values."""
+    """Return codes as a CSR matrix."""
     indices, values = _contiguous(codes.indices, codes.values)
     return Entries(np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1))
 
@@ -82,13 +82,14 @@ def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, start, stop
     add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[start:stop].reshape(-1), entries)
 
 
-# -- rows of a matrix, added up with weights --------------------------------------------------------------------------
+# -- products of a sparse and a dense matrix --------------------------------------------------------------------------
 
 
 def _add_rows(entries: Entries, y: Floats, out: Floats, add: bool = False, then: Product | None = None) -> None:
-    """out[i] = Σ_e weights[e] · y[rows[e]], e from starts[i] to starts[i + 1], in this order; ``add``: after out[i].
+    """Set out[i] = Σ_e weights[e] · y[rows[e]], e from starts[i] to starts[i + 1] in this order.
 
-    ``and_then`` are other entries and another result, which is out plus their sums: y is brought to the cache once.
+    With ``add``, sums start at out[i] instead of 0. ``then`` is a second product with the same y, to which ``out`` is
+    added at the end; computing both together loads y into the cache once.
     """
     width = COLUMNS_PER_TILE if len(y) * COLUMNS_PER_TILE * y.itemsize <= MAX_CACHED_BYTES else WIDTH
     tiles = -(-out.shape[1] // width)
@@ -107,7 +108,7 @@ def _add_columns(product, then, y, add, width, chunks, start, stop):  # type: ig
         while c < after:
             taken = COLUMNS_PER_TILE if after - c >= COLUMNS_PER_TILE else min(after - c, WIDTH)
             copied = _copied(y, c, taken)
-            for second in range(1 + (then.out.size > 0)):  # not True and False: each would be compiled by itself
+            for second in range(1 + (then.out.size > 0)):  # not booleans: literals would compile the body twice
                 target, other = product, out[: n * add]
                 if second:
                     target, other = then, out
@@ -117,7 +118,7 @@ def _add_columns(product, then, y, add, width, chunks, start, stop):  # type: ig
 
 @inlined
 def _add_tile(product, y, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
-    """Some columns: the sums begin with ``other``, or with zero and ``other`` is added ``after``."""
+    """Compute some columns: sums start at ``other``, or start at 0 and ``other`` is added ``after`` them."""
     if width == COLUMNS_PER_TILE:
         _add_wide(product, y, other, c, start, stop, after)
     elif width == WIDTH:
@@ -175,7 +176,7 @@ def _add_column(product, y, other, c, column, start, stop, after):  # type: igno
 
 @inlined
 def _copied(y, c, width):  # type: ignore[no-untyped-def]
-    """Columns of a matrix as a matrix of its own: apart from each other they would not share a cache well."""
+    """Copy columns to a contiguous matrix: strided rows would compete for the same cache sets."""
     copy, whole = aligned_rows(y.shape[0], width, y.dtype), width - width % WIDTH
     for i in range(y.shape[0]):
         for column in range(0, whole, WIDTH):
@@ -222,11 +223,11 @@ def _add_weights(starts, weights, out, add):  # type: ignore[no-untyped-def]
 
 
 def _stacked(arrays: Sequence[Floats]) -> Floats:
-    """The rows of arrays of one shape, below each other: without a copy, if they lie so in memory."""
+    """Stack the rows of arrays of one shape, without a copy if they are adjacent in memory."""
     first, n = arrays[0], len(arrays)
     places = [first.ctypes.data + i * first.nbytes for i in range(n)]
-    if all(each.flags.c_contiguous and each.base is first.base is not None for each in arrays) and places == [
-        each.ctypes.data for each in arrays
+    if all(array.flags.c_contiguous and array.base is first.base is not None for array in arrays) and places == [
+        array.ctypes.data for array in arrays
     ]:
         return as_strided(first, (n * len(first), first.shape[1]), first.strides)
     return np.concatenate(arrays)

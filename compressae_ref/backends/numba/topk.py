@@ -1,4 +1,4 @@
-"""Numba kernels that select the largest entries of rows, by the total order of `compressae_ref.order`."""
+"""Numba kernels that select the largest entries of rows, in the order of R1."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def empty_codes(n: int, k: int, dtype: Any) -> CodeArrays:
 
 
 def ordered(values: Floats) -> Any:
-    """The bits of contiguous values as unsigned integers; without the sign they order like magnitudes."""
+    """View contiguous floats as unsigned integers; without the sign bit these order like magnitudes."""
     return values.view(f"u{values.itemsize}")
 
 
@@ -58,7 +58,7 @@ def _split(indices, values, bits, kept, rest, start, stop):  # type: ignore[no-u
 
 @inner
 def magnitudes(bits, keys):  # type: ignore[no-untyped-def]
-    """Keys that order like |value| (R1): the bits without the sign."""
+    """Fill ``keys`` with keys that order like |value| (R1): the bits without the sign."""
     sign = bits.dtype.type(1) << bits.dtype.type(8 * bits.itemsize - 1)
     for i in range(bits.size):
         keys[i] = magnitude(bits[i], sign)
@@ -66,9 +66,9 @@ def magnitudes(bits, keys):  # type: ignore[no-untyped-def]
 
 @inner
 def positions_of_largest(keys, m, k, kept, rest):  # type: ignore[no-untyped-def]
-    """Positions of the k largest of keys[:m] and of the others, each ascending; ties go to the lower position.
+    """Write the positions of the k largest of keys[:m] and of the others, ascending; ties go to the lower position.
 
-    Each needs room for one more than it holds: what does not belong there is written, and then overwritten.
+    Both arrays need one extra element: every position is written to both, and overwritten where it does not belong.
     """
     threshold = kth_largest(keys[:m], k)
     last = _kth_position(keys[:m], k, threshold)
@@ -80,7 +80,7 @@ def positions_of_largest(keys, m, k, kept, rest):  # type: ignore[no-untyped-def
 
 @inner
 def _kth_position(keys, k, threshold):  # type: ignore[no-untyped-def]
-    """Where the last of the k largest keys is among those that are equal to the k-th largest."""
+    """Return the last position that is kept among keys equal to the k-th largest."""
     free = k
     for i in range(keys.size):
         free -= keys[i] > threshold
@@ -93,10 +93,10 @@ def _kth_position(keys, k, threshold):  # type: ignore[no-untyped-def]
 
 @inner
 def kth_largest(keys, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of unsigned keys.
+    """Return the k-th largest of unsigned keys.
 
-    Bit by bit from the top: a bit belongs to the answer if at least k keys are no smaller with it. Each bit costs one
-    pass, which vectorises; where exactly k are left, the smallest of them is the answer.
+    The result is built from the highest bit down: a bit is set if at least k keys are no smaller with it. Each bit
+    takes one pass, which vectorizes. Once exactly k keys are left, their minimum is the result.
     """
     one, threshold = keys.dtype.type(1), keys.dtype.type(0)
     for bit in range(8 * keys.itemsize - 2, -1, -1):
@@ -113,7 +113,7 @@ def kth_largest(keys, k):  # type: ignore[no-untyped-def]
 
 @inner
 def _smallest_from(keys, threshold):  # type: ignore[no-untyped-def]
-    """The smallest of the keys that are not below ``threshold``."""
+    """Return the smallest key of at least ``threshold``."""
     smallest = ~keys.dtype.type(0)
     for i in range(keys.size):
         smallest = keys[i] if keys[i] >= threshold and keys[i] < smallest else smallest

@@ -1,7 +1,6 @@
-"""A heap of the best results so far: the worst of them on top, where the next one that is better takes its place.
+"""A binary heap of the best results so far, with the worst on top, where a better one replaces it.
 
-A result is a score and a rank; the higher score is better, and of equal scores the lower rank (R10). What each one is,
-a row number, goes with it.
+A result is a score, a rank and a row number. A higher score is better; of equal scores, the lower rank (R10).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Heaps(NamedTuple):
 
 @inner
 def push(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untyped-def]
-    """Add a result, if there is room or it is better than the worst. Returns how many there are."""
+    """Add a result if the heap is not full or the result is better than the worst; return the new size."""
     if size < scores.size:
         at = size
         while at > 0:
@@ -47,7 +46,7 @@ def push(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untype
 
 @inner
 def sort(scores, ranks, rows, size):  # type: ignore[no-untyped-def]
-    """Put the best first."""
+    """Sort a heap of ``size`` results, best first."""
     for last in range(size - 1, 0, -1):
         score, rank, row = scores[last], ranks[last], rows[last]
         scores[last], ranks[last], rows[last] = scores[0], ranks[0], rows[0]
@@ -56,7 +55,7 @@ def sort(scores, ranks, rows, size):  # type: ignore[no-untyped-def]
 
 @inner
 def _sink(scores, ranks, rows, size, score, rank, row):  # type: ignore[no-untyped-def]
-    """Put a result in the place of the topmost of ``size``, and let it sink to where it belongs."""
+    """Replace the top of a heap of ``size`` results and let the new one sink to its place."""
     at = 0
     while True:
         below = 2 * at + 1
