@@ -63,7 +63,7 @@ def kernels_in_threads(what: str) -> Iterator[Backend]:
         pytest.importorskip("numba")
     set_threads(int(count[0]) if count else None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thread_pool, "FINEST", 1 << 30)
+        patch.setattr(thread_pool, "MAX_SPLIT", 1 << 30)
         yield get_backend(name)
     set_threads(None)
 

@@ -40,8 +40,8 @@ def by_sorting(queries, items, top):
 
 def with_lists(items, kernels, block=None):
     if kernels.name == "numba" and block is not None:
-        return items._replace(lists=numba_lists.index_items(items.codes, items.norms, block))
-    return items._replace(lists=kernels.index_items(items.codes, items.norms))
+        return items._replace(index=numba_lists.build_index(items.codes, items.norms, block))
+    return items._replace(index=kernels.build_index(items.codes, items.norms))
 
 
 def assert_found(kernels, queries, items, top, block=None):
@@ -78,7 +78,7 @@ def searches(draw_from):
 )
 def test_it_is_a_sort_of_all_scores(kernels, search, top, block, crowded):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numba_lists, "CROWDED", crowded)
+        patch.setattr(numba_lists, "COLUMN_THRESHOLD", crowded)
         assert_found(kernels, *search, top, block)
 
 

@@ -137,7 +137,7 @@ def test_the_dense_product_is_within_its_bound(rng, dtype, n, h, d):
 
 @pytest.mark.parametrize("more", [0, 1, 32])
 def test_codes_do_not_depend_on_how_many_latents_are_looked_at(more, monkeypatch):
-    monkeypatch.setattr(encoding, "MORE", more)
+    monkeypatch.setattr(encoding, "EXTRA_CANDIDATES", more)
     attempts = []
     among = encoding._encode_among
     monkeypatch.setattr(encoding, "_encode_among", lambda m, *rest: attempts.append(m) or among(m, *rest))
@@ -162,14 +162,14 @@ def test_a_product_that_is_off_by_its_bound_changes_no_code(seed, monkeypatch):
         return place((near - np.sign(near) * bound * rng.choice([0.9, 0.2], near.shape)).astype("f4"))
 
     monkeypatch.setattr(encoding, "dense_product", off)
-    monkeypatch.setattr(encoding, "MORE", 1)
+    monkeypatch.setattr(encoding, "EXTRA_CANDIDATES", 1)
     assert_same_codes(CUDA.encode(x_unit, W_enc, b_enc, K), by_reference.encode(x_unit, W_enc, b_enc, K))
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_neither_blocks_nor_threads_change_a_bit(blocks, threads, monkeypatch):
-    monkeypatch.setattr(launch, "MOST_BLOCKS", blocks)
+    monkeypatch.setattr(launch, "MAX_BLOCKS", blocks)
     for each in KERNELS:
         if each.name != "product.product":
             monkeypatch.setattr(each, "threads", threads)
@@ -325,7 +325,7 @@ def test_minus_zero_is_as_good_as_zero_and_keeps_its_sign():
     norms = np.full(5, 4e7, "f4")
     asked = Queries(Codes([[0]], np.full((1, 1), 1e-15, "f4"), 2), np.ones(1, "f4"))
     ours, true = (
-        backend.best_items(asked, Items(items, norms, np.arange(5), None, backend.index_items(items, norms)), 4)
+        backend.best_items(asked, Items(items, norms, np.arange(5), None, backend.build_index(items, norms)), 4)
         for backend in (CUDA, get_backend("numpy"))
     )
     assert np.signbit(true.scores[0]).any()
@@ -403,7 +403,7 @@ def test_what_cannot_be_embeddings_is_refused_as_elsewhere(x, error):
 
 
 def test_no_rows_on_the_device():
-    with pytest.raises(ShapeError, match=r"^x: expected at least one row, got none$"):
+    with pytest.raises(ShapeError, match=r"^x: expected at least one row, got none; pass one or more embeddings$"):
         MODEL.encode(place(X[:0]), backend="cuda")
     assert search(place(X[:0]), CODES, 5, model=MODEL, backend="cuda").ids.shape == (0, 5)
 
@@ -452,7 +452,9 @@ def test_where_one_row_is_too_much_the_error_says_so(monkeypatch):
 
 
 def test_rows_too_long_for_shared_memory_are_an_error():
-    with pytest.raises(BackendError, match="expected rows that fit 49152 bytes of shared memory, got 60004 bytes"):
+    with pytest.raises(
+        BackendError, match="expected rows that fit 49152 bytes of shared memory, got rows of 60004 bytes"
+    ):
         CUDA.pair_dots(np.ones((1, 15001), "f4"), np.ones((1, 15001), "f4"))
 
 

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from compressae_ref.backends import get_backend
-from compressae_ref.backends.rules import times
+from compressae_ref.backends.rules import mul_rounded
 from compressae_ref.errors import BackendError
 from tests.conftest import SIMULATED
 
@@ -86,13 +86,16 @@ def test_what_is_not_typed_does_not_compile():
     from numba import types
 
     def two_widths(x, y):
-        y[0] = times(x[0], y[0])
+        y[0] = mul_rounded(x[0], y[0])
 
     def no_attribute(x, y):
         y[0] = x[0].dtype.type(1)
 
     narrow, wide = (types.Array(number, 1, "C") for number in (types.float32, types.float64))
-    for function, why in ((two_widths, r"times\(float32, float64\)"), (no_attribute, "Unknown attribute 'dtype'")):
+    for function, why in (
+        (two_widths, r"mul_rounded\(float32, float64\)"),
+        (no_attribute, "Unknown attribute 'dtype'"),
+    ):
         with pytest.raises(Exception, match=why) as info:
             compiled_for(function, (narrow, wide), (8, 0))
         assert info.typename == "TypingError"

@@ -13,15 +13,15 @@ from tests import strategies as draw
 pytest.importorskip("numba")
 
 from compressae_ref.backends.numba import prefilter
-from compressae_ref.backends.numba.int16_gemm import LATENTS
+from compressae_ref.backends.numba.int16_gemm import LATENTS_PER_TILE
 from compressae_ref.backends.numba.prefilter import SCALE, make_filter
 
 
 def integers_of(columns, n_latents, d):
     """The integers (h, d) of the packed columns."""
     places = len(columns)
-    pairs = columns.view(np.int16).reshape(places, -1, LATENTS, 2).transpose(0, 2, 1, 3)
-    return pairs.reshape(places * LATENTS, -1)[:n_latents, :d].astype(np.int64)
+    pairs = columns.view(np.int16).reshape(places, -1, LATENTS_PER_TILE, 2).transpose(0, 2, 1, 3)
+    return pairs.reshape(places * LATENTS_PER_TILE, -1)[:n_latents, :d].astype(np.int64)
 
 
 @given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), h=st.integers(1, 150), d=st.integers(1, 70))
@@ -63,5 +63,5 @@ def test_few_are_left():
         rng.standard_normal((4096, 256)).astype("f4"),
         unit_rows(rng.standard_normal((50, 256)), "f4"),
     )
-    starts, _ = prefilter.candidates(x_unit, 0, 50, 32, *make_filter(columns, np.zeros(4096, "f4")))
+    starts, _ = prefilter.candidates(x_unit, 0, 50, 32, make_filter(columns, np.zeros(4096, "f4")))
     assert 50 * 32 <= starts[-1] <= 50 * 34

@@ -41,13 +41,13 @@ KEPT = "302.0\n"
 
 TINY = {
     "backends/numba/tiny.py": """
-from compressae_ref.arrays import LINE
+from compressae_ref.arrays import CACHE_LINE_BYTES
 from compressae_ref.backends.numba.jit import kernel
 from compressae_ref.backends.numba.tiny_inner import times, twice
 
 @kernel
 def tiny(x):
-    return twice(x) + times(x) + LINE
+    return twice(x) + times(x) + CACHE_LINE_BYTES
 """,
     "backends/numba/tiny_inner.py": """
 from compressae_ref.backends.numba.jit import inlined, inner
@@ -170,10 +170,10 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize(
     ("file", "was", "now", "result"),
     [
-        ("backends/numba/tiny.py", "+ LINE", "- LINE", 21 - 64),
+        ("backends/numba/tiny.py", "+ CACHE_LINE_BYTES", "- CACHE_LINE_BYTES", 21 - 64),
         ("backends/numba/tiny_inner.py", "2 * x", "3 * x", 24 + 64),
         ("backends/numba/tiny_inner.py", "5 * x", "6 * x", 24 + 64),
-        ("arrays.py", "LINE = 64", "LINE = 128", 21 + 128),
+        ("arrays.py", "CACHE_LINE_BYTES = 64", "CACHE_LINE_BYTES = 128", 21 + 128),
     ],
     ids=["kernel", "inner", "inlined", "constant"],
 )

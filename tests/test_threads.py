@@ -20,19 +20,19 @@ from compressae_ref.backends.thread_pool import set_threads, thread_count
 
 @pytest.fixture(autouse=True)
 def _three_threads(monkeypatch):
-    monkeypatch.setattr(thread_pool, "FINEST", 1 << 30)
+    monkeypatch.setattr(thread_pool, "MAX_SPLIT", 1 << 30)
     set_threads(3)
     yield
     set_threads(None)
 
 
-def share(*arguments):
-    """As `thread_pool.share`; not to end is an error."""
+def parallel_for(*arguments):
+    """As `thread_pool.parallel_for`; not to end is an error."""
     outcome = Future()
 
     def call():
         try:
-            outcome.set_result(thread_pool.share(*arguments))
+            outcome.set_result(thread_pool.parallel_for(*arguments))
         except BaseException as error:
             outcome.set_exception(error)
 
@@ -40,15 +40,15 @@ def share(*arguments):
     return outcome.result(timeout=90)
 
 
-@given(n=st.integers(0, 300), most=st.integers(1, 400), finest=st.integers(1, 400), count=st.integers(1, 5))
-def test_every_part_is_done_once(monkeypatch_module, n, most, finest, count):
-    monkeypatch_module.setattr(thread_pool, "FINEST", finest)
+@given(n=st.integers(0, 300), chunk=st.integers(1, 400), max_split=st.integers(1, 400), count=st.integers(1, 5))
+def test_every_part_is_done_once(monkeypatch_module, n, chunk, max_split, count):
+    monkeypatch_module.setattr(thread_pool, "MAX_SPLIT", max_split)
     set_threads(count)
     done = []
-    share(n, most, lambda name, *part: done.append((*part, name, threading.get_ident())), "argument")
+    parallel_for(n, chunk, lambda name, *part: done.append((*part, name, threading.get_ident())), "argument")
     done.sort()
-    assert [number for first, last, *_ in done for number in range(first, last)] == list(range(n))
-    assert all(0 < last - first <= most and name == "argument" for first, last, name, _ in done)
+    assert [number for start, stop, *_ in done for number in range(start, stop)] == list(range(n))
+    assert all(0 < stop - start <= chunk and name == "argument" for start, stop, name, _ in done)
     assert len({ident for *_, ident in done}) <= count
 
 
@@ -59,7 +59,7 @@ def monkeypatch_module():
 
 
 @pytest.mark.parametrize(
-    ("n", "most", "finest", "count", "sizes"),
+    ("n", "chunk", "max_split", "count", "sizes"),
     [
         (100, 64, 64, 3, [34, 34, 32]),  # as many parts for each thread
         (100, 20, 20, 3, [17, 17, 17, 17, 17, 15]),
@@ -70,11 +70,11 @@ def monkeypatch_module():
         (0, 4, 8, 3, []),
     ],
 )
-def test_how_a_range_is_divided(monkeypatch, n, most, finest, count, sizes):
-    monkeypatch.setattr(thread_pool, "FINEST", finest)
+def test_how_a_range_is_divided(monkeypatch, n, chunk, max_split, count, sizes):
+    monkeypatch.setattr(thread_pool, "MAX_SPLIT", max_split)
     set_threads(count)
     parts = []
-    share(n, most, lambda first, last: parts.append((first, last - first)))
+    parallel_for(n, chunk, lambda start, stop: parts.append((start, stop - start)))
     assert [size for _, size in sorted(parts)] == sizes
 
 
@@ -82,13 +82,13 @@ def test_how_a_range_is_divided(monkeypatch, n, most, finest, count, sizes):
 def test_no_thread_is_woken_for_nothing(monkeypatch, n, count):
     monkeypatch.delattr(thread_pool, "_waiting")
     set_threads(count)
-    share(n, 1, lambda first, last: None)
+    parallel_for(n, 1, lambda start, stop: None)
 
 
 def test_threads_work_side_by_side():
     """Each part waits until three are under way."""
     barrier = threading.Barrier(3)
-    share(3, 1, lambda first, last: barrier.wait(timeout=60))
+    parallel_for(3, 1, lambda start, stop: barrier.wait(timeout=60))
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -96,7 +96,7 @@ def test_threads_work_side_by_side():
 def test_an_error_in_any_thread_is_raised_when_all_have_ended(bad, error):
     barrier, ended = threading.Barrier(3), []
 
-    def part(first, last):
+    def part(start, stop):
         barrier.wait(timeout=60)  # so each thread has one
         role = "the caller" if threading.current_thread().name == "caller" else next(roles)
         if bad in (role, "all"):
@@ -107,9 +107,9 @@ def test_an_error_in_any_thread_is_raised_when_all_have_ended(bad, error):
     for times in (1, 2):  # and the threads are still there afterwards
         roles = iter(["a helper", "another helper"])
         with pytest.raises(error, match="here"):
-            share(3, 1, part)
+            parallel_for(3, 1, part)
         assert len(ended) == times * (0 if bad == "all" else 2)
-    share(3, 1, lambda first, last: barrier.wait(timeout=60))
+    parallel_for(3, 1, lambda start, stop: barrier.wait(timeout=60))
 
 
 def test_arrays_live_no_longer_than_the_work():
@@ -118,7 +118,7 @@ def test_arrays_live_no_longer_than_the_work():
 
     array, barrier = Array(), threading.Barrier(3)
     alive = weakref.ref(array)
-    share(3, 1, lambda array, first, last: barrier.wait(timeout=60), array)
+    parallel_for(3, 1, lambda array, start, stop: barrier.wait(timeout=60), array)
     del array
     until = time.monotonic() + 60
     while alive() is not None and time.monotonic() < until:
@@ -130,17 +130,17 @@ def test_callers_in_several_threads_do_not_disturb_each_other():
     """Each comes back when its own work has ended, with its own errors."""
     outcomes = {}
 
-    def part(seen, bad, first, last):
+    def part(seen, bad, start, stop):
         time.sleep(0.001)
-        seen.append(first)
-        if first == bad:
+        seen.append(start)
+        if start == bad:
             raise ZeroDivisionError
 
     def call(caller):
         for _ in range(20):
             seen, raised = [], False
             try:
-                thread_pool.share(7, 1, part, seen, caller)
+                thread_pool.parallel_for(7, 1, part, seen, caller)
             except ZeroDivisionError:
                 raised = True
             outcomes.setdefault(caller, set()).add((*sorted(seen), raised))
@@ -183,11 +183,11 @@ def test_one_thread_for_each_processor_that_may_be_used(monkeypatch, allowed, th
 
 WORK = """
 import os, sys
-from compressae_ref.backends.thread_pool import set_threads, share
+from compressae_ref.backends.thread_pool import parallel_for, set_threads
 set_threads(3)
 def work():
     seen = []
-    share(6, 1, lambda first, last: seen.append(first))
+    parallel_for(6, 1, lambda start, stop: seen.append(start))
     assert sorted(seen) == list(range(6))
 work()
 """

@@ -104,11 +104,11 @@ class Backend(Protocol):
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`reference.gather`."""
 
-    def index_items(self, codes: Codes, norms: Floats) -> Any:
-        """Whatever makes `best_items` fast, or None; `ranking.Items` carries it, a file keeps it if a named tuple."""
+    def build_index(self, codes: Codes, norms: Floats) -> Any:
+        """Build this backend's search index, or return None. Index files save it if it is a NamedTuple."""
 
-    def lists_from(self, fields: Mapping[str, Any], codes: Codes, check: bool) -> Any:
-        """That again, from its fields."""
+    def load_index(self, fields: Mapping[str, Any], codes: Codes, check: bool) -> Any:
+        """Rebuild that index from the fields of an index file."""
 
     def best_items(self, queries: Queries, items: Items, top: int) -> Hits:
         """The best items by score, as `reference.best` orders them."""
@@ -117,7 +117,7 @@ class Backend(Protocol):
 def get_backend(backend: str | Backend | None = None) -> Backend:
     """The backend of that name; None gives "numba" where it is installed, else "numpy".
 
-    Nobody can tell which but by the clock.
+    The choice affects speed only.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the "cuda" backend needs, and which of it is not here."""
+"""Check the requirements of the "cuda" backend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ INSTALL = "pip install 'compressae-ref[cuda]'"
 
 
 def what_cuda_lacks() -> str | None:
-    """What of package, driver, device and compiler is missing, and what to do; None where all of it is here."""
+    """Return which package, driver, device or compiler is missing, with its remedy; None if nothing is missing."""
     for module, package in (("numba", "numba"), ("numba_cuda", "numba-cuda")):
         if importlib.util.find_spec(module) is None:
             return f"the package {package}: {INSTALL}"
@@ -20,10 +20,10 @@ def what_cuda_lacks() -> str | None:
     from numba.cuda.cudadrv import driver, nvvm
 
     if not driver.driver.is_available:
-        said = " ".join(str(driver.driver.initialization_error).split())
-        if "NO_DEVICE" in said.upper():
+        reason = " ".join(str(driver.driver.initialization_error).split())
+        if "NO_DEVICE" in reason.upper():
             return "an NVIDIA GPU, and the driver finds none"
-        return f"the driver of an NVIDIA GPU, installed with the system, and cannot use one: {said}"
+        return f"the driver of an NVIDIA GPU, installed with the system, and cannot use one: {reason}"
     if not cuda.list_devices():
         return "an NVIDIA GPU, and the driver finds none"
     if not nvvm.is_available():

@@ -1,4 +1,4 @@
-"""What search takes and returns: queries, items and hits, and how hits of several parts are merged."""
+"""The types of a search (queries, items, hits) and functions that merge hits."""
 
 from __future__ import annotations
 
@@ -17,65 +17,65 @@ class Hits(NamedTuple):
     """Search results, best first."""
 
     ids: NDArray[Any]
-    """(n_q, top) ids of items: row numbers, or what the index was told to call them"""
+    """(n_q, top) ids of items: row numbers, or the ids given to the index"""
     scores: Floats
-    """(n_q, top) their cosines"""
+    """(n_q, top) cosines of these items"""
 
 
 class Queries(NamedTuple):
-    """Vectors over the latents to compare items with (E10)."""
+    """Query vectors over the latents (E10)."""
 
     u: Codes | Floats
     """n_q codes, or an array (n_q, h)"""
     norms: Floats
-    """(n_q,) what the dots of each query are divided by"""
+    """(n_q,) norms that the dots of each query are divided by"""
 
     def blocks(self) -> list[Queries]:
-        """These, some at a time."""
+        """Return blocks of at most `QUERIES_PER_BLOCK` queries."""
         starts = range(0, len(self.norms), QUERIES_PER_BLOCK)
-        return [Queries(*(each[start : start + QUERIES_PER_BLOCK] for each in self)) for start in starts]  # type: ignore[arg-type]
+        return [Queries(*(field[start : start + QUERIES_PER_BLOCK] for field in self)) for start in starts]  # type: ignore[arg-type]
 
     def dense(self) -> Floats:
-        """u as an array (n_q, h)."""
+        """Return u as an array (n_q, h)."""
         return self.u.to_dense() if isinstance(self.u, Codes) else self.u
 
 
 class Items(NamedTuple):
-    """What is searched: n codes, and all that a score and its place depend on."""
+    """The n codes that are searched, and everything that their scores and order depend on."""
 
     codes: Codes
     norms: Floats
-    """(n,) what the dots with each item are divided by"""
+    """(n,) norms that the dots with each item are divided by"""
     ranks: NDArray[np.int64]
-    """(n,) all different: of items with equal scores, that of the lower rank comes first (R10)"""
+    """(n,) all different; of items with equal scores the lower rank comes first (R10)"""
     allowed: Bools | None
-    """(n,) which items may be found; None: all"""
-    lists: Any
-    """what the backend made of the codes and norms by its `index_items`, to search them faster"""
+    """(n,) which items may be returned; None: all"""
+    index: Any
+    """the result of the backend's `build_index`, or None"""
 
     def found(self, top: int) -> int:
-        """How many results each query has: ``top``, or all that may be found if they are fewer."""
+        """Return the number of results per query: min(top, number of allowed items)."""
         return min(top, len(self.codes) if self.allowed is None else int(self.allowed.sum()))
 
 
 def no_hits(n_q: int, dtype: Any, top: int = 0) -> Hits:
-    """Room for results of n_q queries."""
+    """Return empty results of n_q queries."""
     return Hits(np.zeros((n_q, top), np.int64), np.empty((n_q, top), dtype))
 
 
 def stacked(parts: list[Hits], items: Items, top: int) -> Hits:
-    """The hits of some queries below those of others; of none, if there are none."""
+    """Stack the hits of blocks of queries; without blocks, return the hits of no queries."""
     none = no_hits(0, items.norms.dtype, items.found(top))
     return Hits(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
 
 
 def scaled_dots(dots: Floats, query_norms: Floats, norms: Floats) -> Floats:
-    """dots[q, i] / (query_norms[q] · norms[i])."""
+    """Return dots[q, i] / (query_norms[q] · norms[i])."""
     return dots / (query_norms[:, None] * norms)
 
 
 def best_of(parts: list[Hits], ranks: NDArray[np.int64], top: int) -> Hits:
-    """The ``top`` best of hits among different items, whose ids are row numbers in ``ranks``."""
+    """Return the ``top`` best hits of several sets of items; ids are row numbers, which index ``ranks``."""
     rows, scores = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
     order = np.lexsort((ranks[rows], -scores))[:, :top]
     return Hits(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))

@@ -1,8 +1,8 @@
 """Rules and formulas on single numbers, written once for all compiled backends.
 
-They are plain Python: as such they run where nothing is compiled. `numba_scalar` gives them to Numba's compiler for the
-CPU, `cuda.scalar` to the one for CUDA; kernels call them by their names here. Every operation rounds once: `times` is a
-product that no compiler may fuse with the sum that follows it.
+They are plain Python, and run as such where nothing is compiled. `backends.numba.rules` registers them with Numba's
+CPU compiler and `backends.cuda.rules` with its CUDA compiler. Kernels call them by the names they have here. Every
+operation rounds once: no compiler may fuse `mul_rounded` with a following addition.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ COSINE_EPS = 1e-8
 """Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
 
 RULES: list[Callable[..., Any]] = []
-"""All functions of this file."""
+"""All functions of this file, for the compilers to register."""
 
 
 def rule(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function for the compilers."""
+    """Add a function to `RULES`."""
     RULES.append(function)
     return function
 
 
-def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What a compiler's ``overload`` asks for: it gives the function itself, for arguments of any types."""
+def as_overload(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an implementation for Numba's ``overload``: ``function`` itself, for arguments of any type."""
 
     def implementation(*arguments: Any) -> Callable[..., Any]:
         return function
@@ -38,19 +38,19 @@ def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @rule
 def magnitude(bits: Any, sign: Any) -> Any:
-    """A key that orders like |value| (R1): its bits without the ``sign``, which is the highest one."""
+    """Return a key that orders like |value| (R1): the bits of the value without the ``sign`` bit."""
     return bits & ~sign
 
 
 @rule
-def worse(key: Any, rank: Any, other_key: Any, other_rank: Any) -> Any:
-    """Whether one comes after another: by a smaller key or score, or by a higher rank if these are equal (R1, R10)."""
+def ranks_below(key: Any, rank: Any, other_key: Any, other_rank: Any) -> Any:
+    """Return whether an entry comes after another: lower key or score, or equal and higher rank (R1, R10)."""
     return (key < other_key) | ((key == other_key) & (rank > other_rank))
 
 
 @rule
 def halves_again(terms: Any) -> Any:
-    """Whether the second half of so many terms is added onto the first (E1)."""
+    """Return whether `reference.fold_sum` halves a sum of this many terms (E1)."""
     return (terms > 16) & (terms % 2 == 0)
 
 
@@ -58,88 +58,88 @@ def halves_again(terms: Any) -> Any:
 
 
 @rule
-def times(a: Any, b: Any) -> Any:
-    """a · b, rounded."""
+def mul_rounded(a: Any, b: Any) -> Any:
+    """Return a · b, rounded."""
     return a * b
 
 
 @rule
 def stored(value: Any, zero: Any) -> Any:
-    """A value as it is stored: −0 becomes +0 (R2)."""
+    """Return a value as it is stored: −0 becomes +0 (R2)."""
     return value + zero
 
 
 @rule
-def root(square: Any, zero: Any) -> Any:
-    """√, in the precision of ``zero`` also where numbers are Python's."""
+def sqrt_rounded(square: Any, zero: Any) -> Any:
+    """Return √square in the precision of ``zero``, which matters only in plain Python."""
     return math.sqrt(square) + zero
 
 
 @rule
 def clamped(norm: Any, eps: Any) -> Any:
-    """A norm, clamped below (R6); NaN stays NaN."""
+    """Return max(norm, eps) (R6); NaN stays NaN."""
     return eps if norm < eps else norm
 
 
 @rule
 def scale_exponent(largest: Any) -> Any:
-    """The exponent of the power of two that brings the largest magnitude of a row into [1/2, 1) (E3)."""
+    """Return the exponent e for which largest · 2^e is in [1/2, 1) (E3)."""
     return -math.frexp(largest)[1]
 
 
 @rule
 def scale_factors(exponent: Any, one: Any) -> Any:
-    """Two factors whose product is 2^exponent: one may be too large or small for a number."""
+    """Return two factors whose product is 2^exponent, which itself may overflow or underflow."""
     half = exponent // 2
     return power_of_two(half, one), power_of_two(exponent - half, one)
 
 
 @rule
 def power_of_two(exponent: Any, one: Any) -> Any:
-    """2^exponent, by products that are exact: ``ldexp`` is an approximation on some devices."""
+    """Return 2^exponent by exact products; ``ldexp`` is approximate on some devices."""
     base = one + one if exponent >= 0 else one / (one + one)
     power, left = one, abs(exponent)
     while left > 0:
         if left % 2 == 1:
-            power = times(power, base)
+            power = mul_rounded(power, base)
         left = left // 2
         if left > 0:
-            base = times(base, base)
+            base = mul_rounded(base, base)
     return power
 
 
 @rule
 def scaled(value: Any, factor: Any, other_factor: Any) -> Any:
-    """value · factor · other factor: exact, as by ldexp."""
-    return times(times(value, factor), other_factor)
+    """Return value · factor · other_factor: exact, like ``ldexp``."""
+    return mul_rounded(mul_rounded(value, factor), other_factor)
 
 
 @rule
-def along(grad_cos: Any, cos: Any, norm_hat: Any, eps: Any, zero: Any) -> Any:
-    """By how much of x̂ its gradient is less (E9'): nothing, where the norm is clamped."""
-    return times(grad_cos, cos) / times(norm_hat, norm_hat) if norm_hat > eps else zero
+def cosine_grad_scale(grad_cos: Any, cos: Any, norm_hat: Any, eps: Any, zero: Any) -> Any:
+    """Return the factor of x̂ in the gradient of a cosine (E9'); 0 where the norm is clamped."""
+    return mul_rounded(grad_cos, cos) / mul_rounded(norm_hat, norm_hat) if norm_hat > eps else zero
 
 
 @rule
-def combined(toward: Any, x: Any, less: Any, x_hat: Any) -> Any:
-    """An entry of the gradient of a cosine (E9')."""
-    return times(toward, x) - times(less, x_hat)
+def cosine_grad(toward: Any, x: Any, scale: Any, x_hat: Any) -> Any:
+    """Return an entry of the gradient of a cosine: toward · x − scale · x̂ (E9')."""
+    return mul_rounded(toward, x) - mul_rounded(scale, x_hat)
 
 
 @rule
 def moment(decay: Any, before: Any, rest: Any, new: Any, tiny: Any, zero: Any) -> Any:
-    """A moment of Adam (E11): a moving average; below the smallest normal number it is zero."""
-    after = times(decay, before) + times(rest, new)
+    """Return a moment of Adam, a moving average; values below the smallest normal number become 0 (E11)."""
+    after = mul_rounded(decay, before) + mul_rounded(rest, new)
     return zero if abs(after) < tiny else after
 
 
 @rule
-def change(lr: Any, m: Any, v: Any, correction1: Any, correction2: Any, eps: Any) -> Any:
-    """What Adam takes from a parameter (E11)."""
-    return times(lr, m / correction1) / (math.sqrt(v / correction2) + eps)
+def adam_delta(lr: Any, m: Any, v: Any, correction1: Any, correction2: Any, eps: Any) -> Any:
+    """Return the amount that Adam subtracts from a parameter (E11)."""
+    return mul_rounded(lr, m / correction1) / (math.sqrt(v / correction2) + eps)
 
 
 @rule
 def cosine(dot: Any, norm: Any, other_norm: Any) -> Any:
-    """A score: dot / (norm · other norm) (E10)."""
-    return dot / times(norm, other_norm)
+    """Return a score: dot / (norm · other_norm) (E10)."""
+    return dot / mul_rounded(norm, other_norm)

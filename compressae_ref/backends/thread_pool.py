@@ -1,7 +1,7 @@
-"""Threads for the kernels: each takes some rows or latents at a time, until none are left.
+"""A thread pool for the kernels: threads take chunks of rows or latents until none are left.
 
-Kernels are compiled to run without Python's lock, so that Python's own threads run them side by side. They sleep
-between calls, where the threads of OpenMP or of a BLAS go on spinning, and a child process may start its own.
+Kernels release the GIL, so plain Python threads run them in parallel. Unlike the threads of OpenMP or BLAS, these
+sleep between calls instead of spinning, and a forked child process can start its own.
 """
 
 from __future__ import annotations
@@ -14,55 +14,55 @@ from queue import SimpleQueue
 from typing import Any
 
 Work = Callable[[], None]
-Ended = SimpleQueue[BaseException | None]
-"""Where a helper says that it has ended, and with which error."""
+Done = SimpleQueue[BaseException | None]
+"""Each helper puts its error here when it ends, or None."""
 
-FINEST = 8
-"""No part is smaller than the largest one divided by this."""
+MAX_SPLIT = 8
+"""`parallel_for` splits a chunk into at most this many smaller ones to use all threads."""
 
 
-def share(n: int, most: int, kernel: Callable[..., None], *arguments: Any) -> None:
-    """Call ``kernel(*arguments, first, last)`` for parts of ``range(n)``, of at most ``most`` each, on all threads.
+def parallel_for(n: int, chunk: int, kernel: Callable[..., None], *arguments: Any) -> None:
+    """Call ``kernel(*arguments, start, stop)`` for ranges of at most ``chunk`` that cover ``range(n)``, in parallel.
 
-    Which thread takes which part, and how many there are, changes no bit: a part has one owner. What is little is not
-    divided: it takes as long to wake a thread.
+    The number of threads changes no bit of a result: every row has one owner. Small ranges are not split, because
+    waking a thread takes as long as processing them.
     """
     threads = thread_count()
-    parts = threads * -(-n // (threads * most))  # as many for each thread
-    step = max(1, most // FINEST, -(-n // max(1, parts)))
-    starts = iter(range(0, n, step))  # shared: its next() is one operation under Python's lock
+    parts = threads * -(-n // (threads * chunk))  # a multiple of the number of threads
+    step = max(1, chunk // MAX_SPLIT, -(-n // max(1, parts)))
+    starts = iter(range(0, n, step))  # shared by all threads: the GIL makes next() atomic
 
     def work() -> None:
-        for first in starts:
-            kernel(*arguments, first, min(first + step, n))
+        for start in starts:
+            kernel(*arguments, start, min(start + step, n))
 
     _together(work, min(threads, -(-n // step)) - 1)
 
 
 def _together(work: Work, helpers: int) -> None:
-    """Call ``work`` here and in other threads at once; an error in any of them is raised here, when all have ended.
+    """Call ``work`` in this thread and in ``helpers`` others; raise the first error after all of them have ended.
 
-    Only an interrupt that comes while the others are waited for is raised before that: they end their work unseen.
+    A KeyboardInterrupt during the wait is raised at once; the helpers then finish in the background.
     """
-    ended: Ended = SimpleQueue()
+    done: Done = SimpleQueue()
     for _ in range(helpers):
-        _waiting(helpers).put((work, ended))
+        _waiting(helpers).put((work, done))
     try:
         work()
     finally:
-        errors = [ended.get() for _ in range(helpers)]
+        errors = [done.get() for _ in range(helpers)]
     for error in errors:
         if error is not None:
             raise error
 
 
 def thread_count() -> int:
-    """Threads in use: as `set_threads` says, else ``NUMBA_NUM_THREADS``, else one for each processor we may use."""
+    """Return the number set by `set_threads`, else ``NUMBA_NUM_THREADS``, else the number of available CPUs."""
     return _threads or _default_threads()
 
 
 def set_threads(count: int | None) -> None:
-    """Use so many threads from now on; None: the default."""
+    """Set the number of threads; None restores the default."""
     global _threads
     _threads = count
 
@@ -72,34 +72,34 @@ _threads: int | None = None
 
 @cache
 def _default_threads() -> int:
-    told = os.environ.get("NUMBA_NUM_THREADS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
+    value = os.environ.get("NUMBA_NUM_THREADS", "")
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @cache
-def _waiting(helpers: int) -> SimpleQueue[tuple[Work, Ended]]:
-    """Where so many threads wait for work. An executor of the standard library takes twice as long to wake them."""
-    queue: SimpleQueue[tuple[Work, Ended]] = SimpleQueue()
+def _waiting(helpers: int) -> SimpleQueue[tuple[Work, Done]]:
+    """Return the queue of ``helpers`` waiting threads; a ThreadPoolExecutor takes twice as long to wake them."""
+    queue: SimpleQueue[tuple[Work, Done]] = SimpleQueue()
     for _ in range(helpers):
         threading.Thread(target=_help, args=(queue,), name="compressae", daemon=True).start()
     return queue
 
 
-def _help(queue: SimpleQueue[tuple[Work, Ended]]) -> None:
+def _help(queue: SimpleQueue[tuple[Work, Done]]) -> None:
     while True:
-        work, ended = queue.get()
+        work, done = queue.get()
         try:
             work()
-        except BaseException as error:  # raised where the work was asked for
-            ended.put(error)
+        except BaseException as error:  # `_together` raises it in the calling thread
+            done.put(error)
         else:
-            ended.put(None)
-        del work, ended  # or the arrays would live on until the next work
+            done.put(None)
+        del work, done  # otherwise the arrays would stay alive until the next call
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_waiting.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_waiting.cache_clear)  # a forked child has no threads but its own

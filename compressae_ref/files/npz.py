@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import LINE
+from compressae_ref.arrays import CACHE_LINE_BYTES
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError, format_error, reason
 
 PathLike = str | os.PathLike[str]
@@ -184,7 +184,7 @@ def _write_member(archive: zipfile.ZipFile, name: str, array: Pieces, start: int
 
 def _padding(start: int) -> bytes:
     """Return a zip extra field that moves data from ``start`` to the next cache line. Zip readers ignore it."""
-    length = 4 + -(start + 4) % LINE
+    length = 4 + -(start + 4) % CACHE_LINE_BYTES
     return b"\x35\xd9" + (length - 4).to_bytes(2, "little") + bytes(length - 4)
 
 

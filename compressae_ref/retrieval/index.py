@@ -153,10 +153,10 @@ class Index:
             If the file cannot be written. No partial file is left.
         """
         self._forget_removed()
-        codes, norms, lists = self.like, np.empty(0, self.like.values.dtype), None
+        codes, norms, built = self.like, np.empty(0, self.like.values.dtype), None
         if self._segments:
             self._segments = [joined(self._segments, self.backend)]
-            codes, norms, lists = self._segments[0].codes, self._segments[0].norms, self._segments[0].lists
+            codes, norms, built = self._segments[0].codes, self._segments[0].norms, self._segments[0].index
         meta = {
             "space": self.space,
             "k": codes.k,
@@ -165,7 +165,7 @@ class Index:
             "next_number": self._ids.next_number,
         }
         arrays = {"indices": codes.indices, "values": codes.values, "norms": norms, "ids": self._ids.values}
-        write_index(path, meta, arrays, lists)
+        write_index(path, meta, arrays, built)
 
     @classmethod
     def load(
@@ -190,10 +190,10 @@ class Index:
             index = cls(as_space(meta["space"]), codes, model, get_backend(backend))
             index._ids = ids_of(meta, arrays, check)
             if len(codes):
-                lists = index.backend.lists_from(fields, codes, check) if fields else None
+                built = index.backend.load_index(fields, codes, check) if fields else None
                 norms = norms_of(codes, arrays, check)
-                made = index.backend.index_items(codes, norms) if lists is None else lists
-                index._segments = [Segment(codes, norms, made)]
+                built = index.backend.build_index(codes, norms) if built is None else built
+                index._segments = [Segment(codes, norms, built)]
         if index.space != "sparse":
             needed(model, f"the {index.space} space")
         if model is not None:
@@ -207,7 +207,7 @@ class Index:
         for segment in self._segments:
             rows = slice(first, first + len(segment.codes))
             some = None if mask is None else mask[rows]
-            items = Items(segment.codes, segment.norms, ranks[rows], some, segment.lists)
+            items = Items(segment.codes, segment.norms, ranks[rows], some, segment.index)
             hits = self.backend.best_items(queries, items, top)
             parts.append(Hits(hits.ids + first, hits.scores))
             first = rows.stop

@@ -25,9 +25,9 @@ LISTS = "lists."
 """Prefix of the members that belong to a backend."""
 
 
-def write_index(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], lists: Any) -> None:
-    """Write an index file. ``lists`` is saved if it is a named tuple; fields that are not arrays go into the meta."""
-    fields = lists._asdict() if isinstance(lists, tuple) else {}  # type: ignore[attr-defined]
+def write_index(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], index: Any) -> None:
+    """Write an index file. ``index`` is saved if it is a named tuple; fields that are not arrays go into the meta."""
+    fields = index._asdict() if isinstance(index, tuple) else {}  # type: ignore[attr-defined]
     numbers = {name: value for name, value in fields.items() if not isinstance(value, np.ndarray)}
     members = {f"{LISTS}{name}": value for name, value in fields.items() if name not in numbers}
     text = json.dumps({**meta, "format": FORMAT, "version": VERSION, "lists": numbers}, sort_keys=True)

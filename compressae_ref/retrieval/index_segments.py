@@ -21,7 +21,7 @@ class Segment:
     codes: Codes
     norms: Floats
     """(n,) norms in the space of the index"""
-    lists: Any
+    index: Any
     """the search index of the backend, from `build_index`"""
     norms_hat: Floats | None = None
     """(n,) ‖x̂‖, computed on first use"""
@@ -29,7 +29,7 @@ class Segment:
     @classmethod
     def of(cls, codes: Codes, norms: Floats, backend: Backend) -> Segment:
         """Return a segment with a search index."""
-        return cls(codes, norms, backend.index_items(codes, norms))
+        return cls(codes, norms, backend.build_index(codes, norms))
 
 
 def joined(segments: Sequence[Segment], backend: Backend) -> Segment:

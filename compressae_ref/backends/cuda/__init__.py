@@ -1,10 +1,10 @@
-"""The "cuda" backend: kernels for NVIDIA GPUs. Each gives the same bits as its namesake in `compressae_ref.reference`.
+"""The "cuda" backend: GPU kernels that return the same bits as their namesakes in `compressae_ref.reference`.
 
-Every sum has one owner and the order that ops states; products are rounded before they are added, nothing is fused or
-flushed, and no count or sum is atomic. A result lies where the first argument lies: NumPy arrays in, NumPy arrays out;
-arrays on the device (whatever has ``__cuda_array_interface__``) in, arrays on the device out, without a copy.
+Every sum has one owner and the specified order. Products are rounded before they are added, nothing is fused or flushed
+to zero, and no count or sum is atomic. Results are in the same memory as the first argument: NumPy arrays for NumPy
+arrays, and device arrays for any object with ``__cuda_array_interface__``, without a copy.
 
-What packs and refines codes is the CPU's: the same bits, and not done where time counts.
+Codes are packed, unpacked and refined on the CPU, with the same bits; these steps are not time-critical.
 """
 
 from compressae_ref.arrays import to_host as fetch
@@ -26,7 +26,7 @@ from compressae_ref.backends.cuda.rows import (
     renormalize_decoder,
     unit_rows,
 )
-from compressae_ref.backends.cuda.search import best_items, codes_dot, index_items, lists_from
+from compressae_ref.backends.cuda.search import best_items, build_index, codes_dot, load_index
 from compressae_ref.backends.cuda.select import split_codes
 from compressae_ref.backends.cuda.sums import pair_dots
 from compressae_ref.backends.numba import pack_rows, unpack_rows
@@ -43,8 +43,8 @@ __all__ = [
     "decode_nested",
     "encode",
     "fetch",
-    "index_items",
-    "lists_from",
+    "build_index",
+    "load_index",
     "loss_backward",
     "name",
     "pack_rows",

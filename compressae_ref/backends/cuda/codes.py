@@ -1,4 +1,4 @@
-"""Codes whose arrays lie on a CUDA device."""
+"""Codes whose arrays are on a CUDA device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from compressae_ref.errors import BackendError, DTypeError
 
 
 class DeviceCodes(Codes):
-    """Codes on the device: the "cuda" backend decodes them there; everything else needs `to_host` first."""
+    """Codes on the device. The "cuda" backend decodes them there; call `to_host` before anything else."""
 
     def astype(self, dtype: Any) -> Codes:
-        """These codes, if they have that dtype."""
+        """Return these codes if they have that dtype; raise DTypeError otherwise."""
         if self.values.dtype != dtype:
             raise DTypeError(
                 f"expected {dtype} for codes on a device, got {self.values.dtype}",
@@ -23,11 +23,11 @@ class DeviceCodes(Codes):
         return self
 
     def to_host(self) -> Codes:
-        """Copy the codes into the memory of the processor."""
+        """Return a copy of the codes in host memory."""
         return Codes.trusted(to_host(self.indices), to_host(self.values), self.n_latents, self.model)
 
     def on(self, backend: str) -> Codes:
-        """These codes, for a backend that computes on the device."""
+        """Return these codes if ``backend`` computes on the device; raise BackendError otherwise."""
         if backend != "cuda":
             raise BackendError(
                 f"expected an array in the computer's memory for backend {backend!r}, got one on a CUDA device",
@@ -38,6 +38,6 @@ class DeviceCodes(Codes):
 
 
 def codes_of(indices: Any, values: Any, n_latents: int, model: str | None = None) -> Codes:
-    """Codes of arrays that a kernel has made, wherever they lie."""
+    """Return `DeviceCodes` for arrays on the device, and `Codes` for arrays in host memory."""
     kind = DeviceCodes if on_device(values) else Codes
     return kind.trusted(indices, values, n_latents, model)

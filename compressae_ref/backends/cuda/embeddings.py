@@ -1,4 +1,4 @@
-"""CUDA kernels for embeddings that somebody else has put on the device: what they are, and whether they are sound."""
+"""CUDA kernels that convert and validate embeddings on the device."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from compressae_ref.backends.cuda.launch import A2, B1, F2, I2, L1, elements, ke
 from compressae_ref.backends.cuda.memory import empty, place
 from compressae_ref.codes import Codes
 
-SOUND, INFINITE, ZERO = 0, 1, 2
-"""What a row is found to be."""
+VALID, NOT_FINITE, ZERO = 0, 1, 2
+"""The status of a row."""
 
 
 def cast(array: Any, dtype: Any) -> Any:
-    """An array (n, d) in another dtype: itself, if it is C-contiguous and has it."""
+    """Return an array (n, d) in another dtype, or itself if it is C-contiguous and has this dtype."""
     if not on_device(array):
         return array.astype(dtype, copy=False)
-    there = place(array)
-    if there.dtype == dtype and there.is_c_contiguous():
-        return there
-    copy = empty(there.shape, dtype)
-    _copy(elements(copy.size), there, copy)
+    placed = place(array)
+    if placed.dtype == dtype and placed.is_c_contiguous():
+        return placed
+    copy = empty(placed.shape, dtype)
+    _copy(elements(copy.size), placed, copy)
     return copy
 
 
 def faults(x: Any) -> tuple[Any, Any]:
-    """Which rows of an array on the device are not finite, and which are zero. → (n,), (n,), both fetched."""
-    found = empty((len(x),), np.uint8)
-    _faults(elements(len(x)), x, found)
-    there = fetch(found)
-    return there == INFINITE, there == ZERO
+    """Return which rows of a device array are not finite, and which are zero. → (n,), (n,), in host memory."""
+    status = empty((len(x),), np.uint8)
+    _faults(elements(len(x)), x, status)
+    fetched = fetch(status)
+    return fetched == NOT_FINITE, fetched == ZERO
 
 
 def empty_rows(zero: Any, codes: Codes) -> None:
-    """Give ``zero`` rows a code of zeros at the indices 0 to k − 1 (R4), in place."""
+    """Set the codes of ``zero`` rows to zeros at the indices 0 to k − 1 (R4), in place."""
     if zero.any():
         _empty_rows(elements(codes.indices.size), place(zero.astype(np.uint8)), codes.indices, codes.values)
 
 
-def some_rows(x: Any, numbers: Any) -> Any:
-    """Rows of an array on the device by their numbers."""
-    some = empty((len(numbers), x.shape[1]), x.dtype)
-    _some_rows(elements(some.size), x, place(numbers), some)
-    return some
+def take_rows(x: Any, row_numbers: Any) -> Any:
+    """Return x[row_numbers] for an array on the device."""
+    out = empty((len(row_numbers), x.shape[1]), x.dtype)
+    _take_rows(elements(out.size), x, place(row_numbers), out)
+    return out
 
 
 @kernel
-def _some_rows(x: F2, numbers: L1, some: F2) -> None:
-    for number in range(cuda.grid(1), some.size, cuda.gridsize(1)):
-        i, c = number // some.shape[1], number % some.shape[1]
-        some[i, c] = x[numbers[i], c]
+def _take_rows(x: F2, row_numbers: L1, out: F2) -> None:
+    for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        i, c = number // out.shape[1], number % out.shape[1]
+        out[i, c] = x[row_numbers[i], c]
 
 
 @kernel
@@ -66,13 +66,13 @@ def _copy(x: A2, copy: F2) -> None:
 
 
 @kernel
-def _faults(x: F2, found: B1) -> None:
+def _faults(x: F2, status: B1) -> None:
     for i in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
         finite, zero = True, True
         for c in range(x.shape[1]):
             finite = finite and math.isfinite(x[i, c])
             zero = zero and x[i, c] == 0
-        found[i] = (ZERO if zero else SOUND) if finite else INFINITE
+        status[i] = (ZERO if zero else VALID) if finite else NOT_FINITE
 
 
 @kernel

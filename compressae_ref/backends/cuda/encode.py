@@ -1,9 +1,9 @@
-"""Encoding on a device: `compressae_ref.backends.numpy.encode`, to the bit.
+"""Encoding on the device, with the bits of `compressae_ref.backends.numpy.encode`.
 
-As there, a product of matrices that adds up in any order says which latents can be among the k largest; the dots of
-these few are computed again in the stated order. How many are looked at is a guess, which is proved for each row
-afterwards: a latent that was left out is smaller than the k-th largest one, whatever the rounding of the product. Where
-it cannot be proved, twice as many are looked at.
+As there, a matrix product in any summation order finds candidates for the k largest latents, and the dots of these
+candidates are recomputed in the specified order. The number of candidates is a guess that is verified for every row:
+each excluded latent must be smaller than the k-th largest, whatever the rounding of the product. If this fails, the
+number of candidates is doubled.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from compressae_ref.backends.rounding import rounding_bound
 from compressae_ref.backends.rules import stored
 from compressae_ref.codes import Codes
 
-MORE = 32
-"""Latents that are looked at beyond the k largest: rounding of the product seldom moves one further."""
+EXTRA_CANDIDATES = 32
+"""Candidates beyond k; rounding of the product rarely moves a latent further."""
 
-ROWS_AT_ONCE = 2048
-"""Rows whose (rows, h) pre-activations are in the device's memory at once."""
+ROWS_PER_BLOCK = 2048
+"""Rows whose (rows, h) pre-activations are in device memory at once."""
 
 
 def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
@@ -38,16 +38,16 @@ def encode(x_unit: Floats, W_enc: Floats, b_enc: Floats, k: int) -> Codes:
     indices, values = empty_codes((len(x), k), W.dtype)
     bound = _bound(W, b)
 
-    def encode_some(some: slice) -> None:
-        _encode(x[some], W, b, bound, indices[some], values[some])
+    def encode_block(block: slice) -> None:
+        _encode(x[block], W, b, bound, indices[block], values[block])
 
     if len(x):
-        in_blocks(len(x), ROWS_AT_ONCE, encode_some)
+        in_blocks(len(x), ROWS_PER_BLOCK, encode_block)
     return codes_of(like(x_unit, indices), like(x_unit, values), h)
 
 
 def _bound(W: Any, b: Any) -> float:
-    """`backends.numpy.encode.pre_bound`: squares are added up on the device, in any order."""
+    """Compute `backends.numpy.encode.pre_bound`, with squares summed on the device in any order."""
     squares = empty((len(W), 1), W.dtype)
     _squares(elements(len(W)), W, squares)
     with np.errstate(over="ignore"):
@@ -59,22 +59,24 @@ def _encode(x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> 
     near = dense_product(x, W)
     _add_row(elements(near.size), near, b)
     keys = near.view(unsigned(near.dtype))
-    magnitudes(near, keys)  # in its own place
-    looked_at = min(h, k + MORE)
-    while not _encode_among(looked_at, keys, x, W, b, bound, indices, values):
-        looked_at = min(h, 2 * looked_at)
+    magnitudes(near, keys)  # in place
+    n_candidates = min(h, k + EXTRA_CANDIDATES)
+    while not _encode_among(n_candidates, keys, x, W, b, bound, indices, values):
+        n_candidates = min(h, 2 * n_candidates)
 
 
-def _encode_among(looked_at: int, near: Any, x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any) -> bool:
-    """Encode by the latents that the product says are largest; whether it is proved that no other one belongs there."""
+def _encode_among(
+    n_candidates: int, near: Any, x: Any, W: Any, b: Any, bound: float, indices: Any, values: Any
+) -> bool:
+    """Encode with the ``n_candidates`` largest latents of the product; return whether they provably suffice."""
     h, k = near.shape[1], indices.shape[1]
-    latents, _, least_near = largest(near, looked_at, positions(h), rest=False)
+    latents, _, least_near = largest(near, n_candidates, positions(h), rest=False)
     pre = chosen_dots(x, W, latents)
     _add_bias(elements(pre.size), latents, b, pre)
-    chosen, _, least = largest(magnitudes(pre), k, positions(looked_at), rest=False)
+    chosen, _, least = largest(magnitudes(pre), k, positions(n_candidates), rest=False)
     taken(latents, pre, chosen, indices, values)
     left_out, kept = (fetch(keys).view(pre.dtype).astype(np.float64) for keys in (least_near, least))
-    return looked_at == h or bool((left_out + bound < kept).all())
+    return n_candidates == h or bool((left_out + bound < kept).all())
 
 
 @kernel

@@ -1,7 +1,7 @@
-"""Embeddings and parameters that lie on a CUDA device: how the rest of the package reads them.
+"""Access to embeddings and parameters on a CUDA device for the rest of the package.
 
-Whatever has ``__cuda_array_interface__``, such as a tensor of PyTorch or an array of CuPy, is read where it is, and the
-results stay there. It is checked as `checks.as_embeddings` checks arrays in the memory of the processor.
+Any object with ``__cuda_array_interface__``, such as a PyTorch tensor or a CuPy array, is read in place, and the
+results stay on the device. Embeddings are validated as `checks.as_embeddings` validates arrays in host memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.arrays import to_host as fetch
 from compressae_ref.backends.cuda.codes import DeviceCodes
-from compressae_ref.backends.cuda.embeddings import cast, empty_rows, faults, some_rows
+from compressae_ref.backends.cuda.embeddings import cast, empty_rows, faults, take_rows
 from compressae_ref.backends.cuda.memory import place
 from compressae_ref.backends.cuda.select import empty_codes
 from compressae_ref.checks import check_kind, reject_codes, reject_rows
@@ -28,7 +28,7 @@ _PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
 
 
 def place_params(params: Params) -> Params:
-    """The parameters of a model on the device; they are copied there once."""
+    """Return the parameters on the device; they are copied there once."""
     if params not in _PLACED:
         by_columns = Params(np.asfortranarray(params.W_enc), params.b_enc, params.W_dec)
         _PLACED[params] = by_columns.map(place)
@@ -42,7 +42,7 @@ class DeviceRows:
         self._x, self._name = place(x), name
         check_kind(self._x.shape, self._x.dtype, name, d)
         if not len(self._x) and not empty:
-            raise ShapeError("expected at least one row, got none", argument=name)
+            raise ShapeError("expected at least one row, got none", argument=name, hint="pass one or more embeddings")
 
     def __len__(self) -> int:
         return len(self._x)
@@ -58,33 +58,33 @@ class DeviceRows:
         return np.dtype(np.float64 if self._x.dtype == np.float64 else np.float32)
 
     def block(self, start: int, stop: int, zeros: bool) -> tuple[Any, Bools]:
-        """Checked rows, and which are zero: the kernel that makes unit rows gives these a direction."""
+        """Return validated rows and which of them are zero; `unit_rows` gives zero rows an arbitrary direction."""
         block = cast(self._x[start:stop], self.dtype)
         infinite, zero = faults(block)
         reject_rows(infinite, zero, self._name, start, zeros)
         return block, zero
 
     def check(self) -> None:
-        """Look at everything once, without a copy."""
+        """Validate all rows, without a copy."""
         self.block(0, len(self), zeros=False)
 
     def select(self, numbers: NDArray[np.int64]) -> Floats:
-        """Some rows, in the memory of the processor."""
+        """Return rows by their numbers, in host memory."""
         rows: Floats = fetch(self.gather(numbers))
         return rows
 
     def gather(self, numbers: NDArray[np.int64]) -> Any:
-        """Some rows on the device, in any order."""
-        return some_rows(cast(self._x, self.dtype), numbers)
+        """Return rows by their numbers, on the device."""
+        return take_rows(cast(self._x, self.dtype), numbers)
 
     def finish(self, codes: Codes, zero: Bools, start: int, model: str | None) -> Codes:
-        """Codes on the device."""
+        """Validate the codes of a block and set those of zero rows; return them on the device."""
         reject_codes(faults(codes.values)[0], self._name, start)
         empty_rows(zero, codes)
         return DeviceCodes.trusted(codes.indices, codes.values, codes.n_latents, model)
 
     def join(self, parts: Sequence[Codes]) -> Codes:
-        """All codes below each other, on the device."""
+        """Return the concatenated codes, on the device."""
         if len(parts) == 1:
             return parts[0]
         first, start = parts[0], 0

@@ -1,8 +1,8 @@
-"""How kernels are declared and launched.
+"""Declare and launch kernels.
 
-A kernel says in its annotations what it takes: ``F2`` is a C-contiguous array of floats of two dimensions, and so on.
-From that the signatures follow for which it is compiled, with floats of either width; in the simulator, which knows no
-types, each launch is held against them. So what is simulated is what is compiled.
+The annotations of a kernel state its parameter types: ``F2`` is a C-contiguous two-dimensional array of floats, and so
+on. They determine the signatures for which it is compiled, in float32 and float64. The simulator has no types, so every
+simulated launch is checked against these signatures.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ B1: TypeAlias = Any
 A2: TypeAlias = Any
 F: TypeAlias = Any
 L: TypeAlias = Any
-"""Floats (F), unsigned integers as wide as they (U), int32 (I), int64 (L), uint8 (B); with dimensions, arrays that are
-C-contiguous, or (A) floats of any width, including float16, in any memory order."""
+"""F: floats. U: unsigned integers of the same width. I: int32. L: int64. B: uint8. A digit is the number of dimensions
+of a C-contiguous array. A: arrays of floats, including float16, in any memory order."""
 
 THREADS = 4 if SIMULATED else 128
-"""Threads of a block."""
+"""Threads per block."""
 
-MOST_BLOCKS = 2 if SIMULATED else 1 << 16
-"""Blocks of a launch: kernels take their work in strides, whatever their number."""
+MAX_BLOCKS = 2 if SIMULATED else 1 << 16
+"""Blocks per launch at most; kernels loop over their work in strides."""
 
 SHARED_BYTES = 48 << 10
-"""What every device has for a block without asking."""
+"""Shared memory per block that every device has without opting in."""
 
 KERNELS: list[Kernel] = []
-"""All kernels, for whoever wants to compile each."""
+"""All kernels, for tests that compile each of them."""
 
 VARYING = ("FU", "A")
-"""Kinds whose numbers vary together."""
+"""Letters whose types vary together."""
 
 NUMBERS: dict[str, list[dict[str, Any]]] = {
     "FU": [{"F": types.float32, "U": types.uint32}, {"F": types.float64, "U": types.uint64}],
@@ -56,7 +56,7 @@ FIXED = {"I": types.int32, "L": types.int64, "B": types.uint8}
 
 
 def _by_letter(numbers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {letter: number for each in (FIXED, *numbers) for letter, number in each.items()}
+    return {letter: number for types_of in (FIXED, *numbers) for letter, number in types_of.items()}
 
 
 def _type(kind: str, numbers: dict[str, Any]) -> Any:
@@ -67,11 +67,11 @@ def _type(kind: str, numbers: dict[str, Any]) -> Any:
 
 
 Bytes: TypeAlias = Callable[[Any, int], int]
-"""Shared memory of a block, from the first argument of a launch and the number of threads."""
+"""Compute the shared memory of a block from the first argument of a launch and the number of threads."""
 
 
 class Kernel:
-    """A function that runs on the device, and the signatures it has."""
+    """A function that runs on the device, and its signatures."""
 
     def __init__(self, function: Callable[..., None], threads: int, shared: Bytes) -> None:
         self.function, self.threads, self.shared = function, threads, shared
@@ -81,50 +81,50 @@ class Kernel:
         KERNELS.append(self)
 
     def signatures(self) -> list[tuple[Any, ...]]:
-        """Numba's types of the arguments: with floats of each width, as far as they differ."""
+        """Return the Numba types of the arguments, once for each width of floats."""
         widths = product(*(NUMBERS[letter] for letter in VARYING if any(kind[0] in letter for kind in self.kinds)))
         return [tuple(_type(kind, numbers) for kind in self.kinds) for numbers in map(_by_letter, widths)]
 
     def __call__(self, work: int, *arguments: Any) -> None:
-        """Launch on ``work`` blocks, or fewer that do their work."""
+        """Launch ``work`` blocks, or fewer that loop over the same work."""
         if work <= 0:
             return
         shared = self.shared(arguments[0], self.threads)
         if shared > SHARED_BYTES:
             raise BackendError(
-                f"expected rows that fit {SHARED_BYTES} bytes of shared memory, got {shared} bytes",
+                f"expected rows that fit {SHARED_BYTES} bytes of shared memory, got rows of {shared} bytes",
                 argument="backend 'cuda'",
             )
         if SIMULATED:
-            self._hold_against_signatures(arguments)
-        self._configured(min(work, MOST_BLOCKS), shared)(*arguments)
+            self._check_signature(arguments)
+        self._configured(min(work, MAX_BLOCKS), shared)(*arguments)
 
     def _configured(self, blocks: int, shared: int) -> Any:
-        """What is launched. Numba warns of fewer than 128 blocks; here that means that there is little to do."""
+        """Return the configured kernel, without Numba's warning about fewer than 128 blocks: the work is small then."""
         if blocks >= 128:
             return self.compiled[blocks, self.threads, 0, shared]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Grid size")
             return self.compiled[blocks, self.threads, 0, shared]
 
-    def _hold_against_signatures(self, arguments: Sequence[Any]) -> None:
+    def _check_signature(self, arguments: Sequence[Any]) -> None:
         got = tuple(_typed(kind, argument) for kind, argument in zip(self.kinds, arguments, strict=True))
         if got not in self.signatures():
             raise TypeError(f"{self.name}: expected one of {self.signatures()}, got {got}")
 
 
 def kernel(function: Callable[..., None]) -> Kernel:
-    """Declare a kernel; its parameters are annotated with kinds."""
+    """Declare a kernel whose parameters are annotated with types of this module."""
     return Kernel(function, THREADS, lambda first, threads: 0)
 
 
 def kernel_with(shared: Bytes, threads: int = THREADS) -> Callable[[Callable[..., None]], Kernel]:
-    """Declare a kernel whose blocks share memory, or have another number of threads."""
+    """Declare a kernel with shared memory, or with another number of threads."""
     return lambda function: Kernel(function, threads, shared)
 
 
 def _typed(kind: str, argument: Any) -> Any:
-    """The type of an argument, as far as a kind tells apart what is compiled together."""
+    """Return the Numba type of an argument, with memory orders that are compiled together made equal."""
     if not hasattr(argument, "shape") or argument.shape == ():
         return typeof(argument)
     found = argument._numba_type_
@@ -133,5 +133,5 @@ def _typed(kind: str, argument: Any) -> Any:
 
 
 def elements(count: int) -> int:
-    """Blocks for a kernel that gives each thread an element at a time."""
+    """Return the number of blocks for a kernel with one thread per element."""
     return -(-count // THREADS)

@@ -1,4 +1,4 @@
-"""What the "cuda" backend leaves to the CPU: the same bits."""
+"""Functions of the "cuda" backend that run on the CPU, with the same bits."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from compressae_ref.codes import Codes
 
 
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
-    """`backends.numpy.matching_pursuit.refine_unit`, in the computer's memory."""
+    """Run `backends.numba.matching_pursuit.refine_unit` on copies in host memory."""
     return matching_pursuit.refine_unit(codes.to_host(), to_host(x_unit), to_host(W_dec), k, dots)

@@ -1,8 +1,8 @@
-"""CUDA kernels for decoding and the backward products of `compressae_ref.reference`, to the bit.
+"""CUDA kernels for decoding and the backward products of `compressae_ref.reference`.
 
-A number of a result has one owner, a thread, which adds up its terms in the stated order. For the gradients of the
-weights each latent needs the list of the rows that store it, in row order. The lists are made without atomics: chunks
-of rows are counted by a block each, which takes row after row; in one row no two threads meet the same latent.
+One thread owns each number of a result and adds its terms in the specified order. The gradients of the weights need,
+for each latent, the list of the rows that store it, in row order. The lists are built without atomics: each block
+counts a chunk of rows, one row after another, and within a row no two threads meet the same latent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from compressae_ref.backends.cuda.launch import F2, I1, I2, L1, L, elements, ker
 from compressae_ref.backends.cuda.memory import by_blocks, changed, changed_columns, empty, like, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.sums import chosen_dots, own_part, room_bytes, sum_before
-from compressae_ref.backends.rules import times
+from compressae_ref.backends.rules import mul_rounded
 from compressae_ref.codes import Codes
 
-CHUNK = 2 if SIMULATED else 32
-"""Rows that a block takes one after the other when lists are made."""
+ROWS_PER_CHUNK = 2 if SIMULATED else 32
+"""Rows that a block processes one after another when it builds lists."""
 
 
 def decode(codes: Codes, W_dec: Floats) -> Any:
@@ -52,17 +52,17 @@ def _decode(indices: I2, values: F2, W_dec: F2, base: F2, x_hat: F2) -> None:
         i, c = number // x_hat.shape[1], number % x_hat.shape[1]
         total = values.dtype.type(0)
         for t in range(indices.shape[1]):
-            total = total + times(values[i, t], W_dec[indices[i, t], c])
+            total = total + mul_rounded(values[i, t], W_dec[indices[i, t], c])
         x_hat[i, c] = base[i, c] + total if base.shape[0] > 0 else total
 
 
 def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Any:
     W = rows(W_dec)
 
-    def some_dots(grad: Any, indices: Any) -> Any:
+    def block_dots(grad: Any, indices: Any) -> Any:
         return chosen_dots(rows(grad, W.dtype), W, rows(indices))
 
-    return by_blocks([grad_x_hat, codes.indices], some_dots)
+    return by_blocks([grad_x_hat, codes.indices], block_dots)
 
 
 # -- gradients of the weights -----------------------------------------------------------------------------------------
@@ -77,10 +77,10 @@ def weights_backward(
     grad_W_dec: Floats,
     add: bool,
 ) -> None:
-    """The gradients of all weights: E7'' and E4'."""
+    """Compute the gradients of all weights (E7'', E4')."""
     x = rows(x_unit)
     ones = place(np.ones((len(x), 1), x.dtype))
-    by_latent = _lists([codes for codes, _ in parts], len(grad_W_dec))
+    by_latent = _entries_by_latent([codes for codes, _ in parts], len(grad_W_dec))
     with changed(grad_W_dec) as (out,):
         _add_rows(by_latent, [(codes, rows(y)) for codes, y in parts], out, add)
     with changed_columns(grad_W_enc) as out:
@@ -90,21 +90,21 @@ def weights_backward(
 
 
 def count_latents(codes: Codes) -> Any:
-    """How many rows store each latent. → (h,), in the computer's memory."""
+    """Return the number of rows that store each latent (h,), in host memory."""
     return fetch(_counted(rows(codes.indices), codes.n_latents)[1]).astype(np.int64)
 
 
 def _counted(indices: Any, h: int) -> tuple[Any, Any]:
-    """How many rows before a chunk of rows store each latent (chunks, h), and how many in all (h,)."""
-    chunks = -(-len(indices) // CHUNK)
+    """Return how many rows before each chunk store each latent (chunks, h), and how many in total (h,)."""
+    chunks = -(-len(indices) // ROWS_PER_CHUNK)
     before, totals = empty((chunks, h), np.int32), empty((h,), np.int32)
     _count(chunks, indices, before)
     _add_up(elements(h), before, totals)
     return before, totals
 
 
-def _lists(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
-    """For each latent, the entries that store it: where they begin (h + 1,), and their rows and places (2, entries)."""
+def _entries_by_latent(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
+    """Return the entries of each latent: starts (h + 1,), and rows and positions in the code (2, entries)."""
     indices = _side_by_side([rows(codes.indices) for codes in parts])
     before, totals = _counted(indices, h)
     starts, entries = empty((h + 1,), np.int64), empty((2, indices.size), np.int32)
@@ -114,29 +114,29 @@ def _lists(parts: Sequence[Codes], h: int) -> tuple[Any, Any]:
 
 
 def _side_by_side(arrays: Sequence[Any]) -> Any:
-    """Indices (n, k + …) of several codes of the same rows."""
+    """Return the indices (n, k + …) of several codes of the same rows, side by side."""
     if len(arrays) == 1:
         return arrays[0]
-    together = empty((len(arrays[0]), sum(each.shape[1] for each in arrays)), np.int32)
-    first = 0
-    for each in arrays:
-        _put(elements(each.size), each, first, together)
-        first += each.shape[1]
-    return together
+    joined = empty((len(arrays[0]), sum(array.shape[1] for array in arrays)), np.int32)
+    column = 0
+    for array in arrays:
+        _put(elements(array.size), array, column, joined)
+        column += array.shape[1]
+    return joined
 
 
 def _add_rows(by_latent: tuple[Any, Any], parts: Sequence[tuple[Codes, Any]], out: Any, add: bool) -> None:
-    """Σᵢ s[i, j] · y[i] in row order (E8), of one pair (codes, array), or of two."""
+    """Set out[j] = Σᵢ s[i, j] · y[i] in row order (E8), for one or two pairs (codes, array)."""
     (codes, y), (rest, y_rest) = parts[0], parts[-1]
     values, others = rows(codes.values, out.dtype), rows(rest.values, out.dtype)
     _add(elements(out.size), *by_latent, values, y, others, y_rest, int(add), out)
 
 
 @kernel
-def _put(part: I2, first: L, together: I2) -> None:
+def _put(part: I2, column: L, joined: I2) -> None:
     for number in range(cuda.grid(1), part.size, cuda.gridsize(1)):
         i, t = number // part.shape[1], number % part.shape[1]
-        together[i, first + t] = part[i, t]
+        joined[i, column + t] = part[i, t]
 
 
 @kernel
@@ -145,7 +145,7 @@ def _count(indices: I2, counts: I2) -> None:
         for j in range(cuda.threadIdx.x, counts.shape[1], cuda.blockDim.x):
             counts[chunk, j] = 0
         cuda.syncthreads()
-        for row in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, indices.shape[0])):
+        for row in range(chunk * ROWS_PER_CHUNK, min(chunk * ROWS_PER_CHUNK + ROWS_PER_CHUNK, indices.shape[0])):
             for t in range(cuda.threadIdx.x, indices.shape[1], cuda.blockDim.x):
                 counts[chunk, indices[row, t]] += 1
             cuda.syncthreads()
@@ -165,22 +165,22 @@ def _add_up(counts: I2, totals: I1) -> None:
 @kernel_with(room_bytes)
 def _begin(totals: I1, starts: L1) -> None:
     room = cuda.shared.array(0, starts.dtype)  # int64
-    first, last = own_part(totals.shape[0])
+    start, stop = own_part(totals.shape[0])
     count = 0
-    for j in range(first, last):
+    for j in range(start, stop):
         count += totals[j]
-    start = sum_before(count, room)
-    for j in range(first, last):
-        starts[j] = start
-        start += totals[j]
-    if last == totals.shape[0]:
-        starts[last] = start
+    offset = sum_before(count, room)
+    for j in range(start, stop):
+        starts[j] = offset
+        offset += totals[j]
+    if stop == totals.shape[0]:
+        starts[stop] = offset
 
 
 @kernel
 def _list(indices: I2, before: I2, starts: L1, entries: I2) -> None:
     for chunk in range(cuda.blockIdx.x, before.shape[0], cuda.gridDim.x):
-        for row in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, indices.shape[0])):
+        for row in range(chunk * ROWS_PER_CHUNK, min(chunk * ROWS_PER_CHUNK + ROWS_PER_CHUNK, indices.shape[0])):
             for t in range(cuda.threadIdx.x, indices.shape[1], cuda.blockDim.x):
                 j = indices[row, t]
                 at = starts[j] + before[chunk, j]
@@ -198,7 +198,7 @@ def _add(starts: L1, entries: I2, values: F2, y: F2, others: F2, y_rest: F2, add
         for e in range(starts[j], starts[j + 1]):
             row, t = entries[0, e], entries[1, e]
             if t < k:
-                total = total + times(values[row, t], y[row, c])
+                total = total + mul_rounded(values[row, t], y[row, c])
             else:
-                total = total + times(others[row, t - k], y_rest[row, c])
+                total = total + mul_rounded(others[row, t - k], y_rest[row, c])
         out[j, c] = total

@@ -1,4 +1,4 @@
-"""CUDA kernels for what is done row by row, or number by number: unit rows, losses and gradients, unit atoms, Adam."""
+"""CUDA kernels that work row by row or element by element: unit rows, losses and gradients, unit atoms, Adam."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import fold_bytes, fold_dot
 from compressae_ref.backends.rules import (
     COSINE_EPS,
-    along,
-    change,
+    adam_delta,
     clamped,
-    combined,
     cosine,
+    cosine_grad,
+    cosine_grad_scale,
     moment,
-    root,
+    mul_rounded,
     scale_exponent,
     scale_factors,
     scaled,
-    times,
+    sqrt_rounded,
 )
 
 
 def unit_rows(x: Floats, dtype: Any) -> Any:
     wide = np.result_type(x.dtype, dtype)
 
-    def some_rows(some: Any) -> Any:
-        there = rows(cast(some, wide))
-        x_unit = empty(there.shape, there.dtype)
-        _unit_rows(len(there), there, x_unit)
+    def block_rows(block: Any) -> Any:
+        placed = rows(cast(block, wide))
+        x_unit = empty(placed.shape, placed.dtype)
+        _unit_rows(len(placed), placed, x_unit)
         return cast(x_unit, dtype)
 
-    return by_blocks([x], some_rows)
+    return by_blocks([x], block_rows)
 
 
 @kernel_with(fold_bytes)
@@ -52,14 +52,14 @@ def _unit_rows(x: F2, x_unit: F2) -> None:
         for c in range(cuda.threadIdx.x, d, cuda.blockDim.x):
             x_unit[row, c] = scaled(x[row, c], one, other) if largest > 0 else x.dtype.type(1)
         cuda.syncthreads()
-        norm = root(fold_dot(x_unit, row, x_unit, row, terms), x.dtype.type(0))
+        norm = sqrt_rounded(fold_dot(x_unit, row, x_unit, row, terms), x.dtype.type(0))
         for c in range(cuda.threadIdx.x, d, cuda.blockDim.x):
             x_unit[row, c] /= norm
 
 
 @piece
 def _largest_magnitude(x: Any, row: Any) -> Any:
-    """By each thread for itself: the row is read from a cache."""
+    """Return the largest magnitude of a row. Every thread computes it, reading from the cache."""
     largest = x.dtype.type(0)
     for c in range(x.shape[1]):
         largest = max(largest, abs(x[row, c]))
@@ -75,7 +75,7 @@ def renormalize_decoder(W_dec: Floats) -> None:
 def _renormalize(W_dec: F2) -> None:
     terms = cuda.shared.array(0, W_dec.dtype)
     for row in range(cuda.blockIdx.x, W_dec.shape[0], cuda.gridDim.x):
-        norm = root(fold_dot(W_dec, row, W_dec, row, terms), W_dec.dtype.type(0))
+        norm = sqrt_rounded(fold_dot(W_dec, row, W_dec, row, terms), W_dec.dtype.type(0))
         for c in range(cuda.threadIdx.x, W_dec.shape[1], cuda.blockDim.x):
             W_dec[row, c] /= norm
 
@@ -91,7 +91,7 @@ def _project(grad_W_dec: F2, W_dec: F2) -> None:
     for row in range(cuda.blockIdx.x, W_dec.shape[0], cuda.gridDim.x):
         dot = fold_dot(grad_W_dec, row, W_dec, row, terms)
         for c in range(cuda.threadIdx.x, W_dec.shape[1], cuda.blockDim.x):
-            grad_W_dec[row, c] -= times(dot, W_dec[row, c])
+            grad_W_dec[row, c] -= mul_rounded(dot, W_dec[row, c])
 
 
 def loss_backward(x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float) -> Any:
@@ -110,31 +110,31 @@ def _loss_backward(x: F2, x_hat_k: F2, x_hat_aux: F2, to_k: F, to_aux: F, eps: F
     terms = cuda.shared.array(0, x.dtype)
     n, d = x.shape
     for i in range(cuda.blockIdx.x, n, cuda.gridDim.x):
-        norm_x = clamped(root(fold_dot(x, i, x, i, terms), x.dtype.type(0)), eps)
-        cos_k, toward_k, less_k = _cosine_backward(to_k, x, i, norm_x, x_hat_k, eps, terms)
-        cos_aux, toward_aux, less_aux = _cosine_backward(to_aux, x, i, norm_x, x_hat_aux, eps, terms)
+        norm_x = clamped(sqrt_rounded(fold_dot(x, i, x, i, terms), x.dtype.type(0)), eps)
+        cos_k, toward_k, scale_k = _cosine_backward(to_k, x, i, norm_x, x_hat_k, eps, terms)
+        cos_aux, toward_aux, scale_aux = _cosine_backward(to_aux, x, i, norm_x, x_hat_aux, eps, terms)
         if cuda.threadIdx.x == 0:
             cos[0, i], cos[1, i] = cos_k, cos_aux
         for c in range(cuda.threadIdx.x, d, cuda.blockDim.x):
-            aux = combined(toward_aux, x[i, c], less_aux, x_hat_aux[i, c])
-            grad[i, c] = combined(toward_k, x[i, c], less_k, x_hat_k[i, c]) + aux
+            aux = cosine_grad(toward_aux, x[i, c], scale_aux, x_hat_aux[i, c])
+            grad[i, c] = cosine_grad(toward_k, x[i, c], scale_k, x_hat_k[i, c]) + aux
             grad[n + i, c] = aux
 
 
 @piece
 def _cosine_backward(grad_cos: Any, x: Any, i: Any, norm_x: Any, x_hat: Any, eps: Any, terms: Any) -> Any:
-    """The cosine, and by how much of x̄ and of x̂ its gradient is made (E9')."""
+    """Return the cosine, and the factors of x̄ and x̂ in its gradient (E9')."""
     zero = x.dtype.type(0)
-    norm_hat = clamped(root(fold_dot(x_hat, i, x_hat, i, terms), zero), eps)
+    norm_hat = clamped(sqrt_rounded(fold_dot(x_hat, i, x_hat, i, terms), zero), eps)
     cos = cosine(fold_dot(x, i, x_hat, i, terms), norm_x, norm_hat)
-    return cos, grad_cos / times(norm_x, norm_hat), along(grad_cos, cos, norm_hat, eps, zero)
+    return cos, grad_cos / mul_rounded(norm_x, norm_hat), cosine_grad_scale(grad_cos, cos, norm_hat, eps, zero)
 
 
 def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-    numbers = [flat_numbers(each) for each in (param, m, v)]
-    with changed(*numbers) as there:
+    flattened = [flat_numbers(array) for array in (param, m, v)]
+    with changed(*flattened) as placed:
         tiny = constants.dtype.type(np.finfo(constants.dtype).tiny)
-        _adam_update(elements(param.size), *there, rows(flat_numbers(grad)), place(constants), tiny)
+        _adam_update(elements(param.size), *placed, rows(flat_numbers(grad)), place(constants), tiny)
 
 
 @kernel
@@ -144,5 +144,5 @@ def _adam_update(param: F1, m: F1, v: F1, grad: F1, constants: F1, tiny: F) -> N
     zero = param.dtype.type(0)
     for i in range(cuda.grid(1), param.size, cuda.gridsize(1)):
         m[i] = moment(beta1, m[i], rest1, grad[i], tiny, zero)
-        v[i] = moment(beta2, v[i], rest2, times(grad[i], grad[i]), tiny, zero)
-        param[i] -= change(lr, m[i], v[i], correction1, correction2, eps)
+        v[i] = moment(beta2, v[i], rest2, mul_rounded(grad[i], grad[i]), tiny, zero)
+        param[i] -= adam_delta(lr, m[i], v[i], correction1, correction2, eps)

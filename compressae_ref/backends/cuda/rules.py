@@ -1,6 +1,6 @@
-"""The rules of `compressae_ref.backends.rules` for Numba's CUDA compiler, and pieces that kernels share.
+"""Register the rules of `compressae_ref.backends.rules` with Numba's CUDA compiler.
 
-In the simulator rules and kernels are plain Python, and there is nothing to register.
+In the simulator, rules and kernels are plain Python and nothing is registered.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numba.cuda import config
 from compressae_ref.backends import rules
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-"""Whether kernels run in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``)."""
+"""True if kernels run in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``)."""
 
 
 def piece(function: Callable[..., Any]) -> Any:
-    """A function that only kernels call."""
+    """Compile a function that only kernels call."""
     return cuda.jit(device=True)(function)
 
 
@@ -31,7 +31,7 @@ def _register() -> None:
     overload = extending.overload
 
     def rounded_product(typing_context: Any, a: Any, b: Any) -> Any:
-        """PTX's ``mul.rn``, which is never contracted to a fused multiply-add."""
+        """Generate PTX's ``mul.rn``, which is never contracted to a fused multiply-add."""
         name = {types.float32: "llvm.nvvm.mul.rn.f", types.float64: "llvm.nvvm.mul.rn.d"}[a]
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -48,12 +48,12 @@ def _register() -> None:
     def product(a: Any, b: Any) -> Any:
         if isinstance(a, types.Float) and a == b:
             return lambda a, b: rounded(a, b)
-        return None  # two precisions in one product are a mistake: no type, no kernel
+        return None  # mixed precisions are a mistake: refuse to compile
 
-    overload(rules.times, target="cuda", strict=False)(product)
-    for each in rules.RULES:
-        if each is not rules.times:
-            overload(each, target="cuda", strict=False)(rules.as_it_is(each))
+    overload(rules.mul_rounded, target="cuda", strict=False)(product)
+    for rule in rules.RULES:
+        if rule is not rules.mul_rounded:
+            overload(rule, target="cuda", strict=False)(rules.as_overload(rule))
 
 
 if not SIMULATED:

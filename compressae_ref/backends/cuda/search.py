@@ -1,4 +1,4 @@
-"""CUDA kernels for `backends.numpy.search.best_items`: codes stay on the device, queries come in batches."""
+"""CUDA kernels for `backends.numpy.search.best_items`: codes stay on the device, queries are sent in batches."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from compressae_ref.backends.cuda.memory import by_blocks, empty, in_blocks, pla
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
 from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
-from compressae_ref.backends.rules import cosine, times
+from compressae_ref.backends.rules import cosine, mul_rounded
 from compressae_ref.codes import Codes
 
-TOGETHER = 2 if SIMULATED else 8
-"""Queries for which a thread reads an item once."""
+QUERIES_PER_THREAD = 2 if SIMULATED else 8
+"""Queries that a thread scores each time it reads an item."""
 
 TILE = 16 if SIMULATED else 8192
-"""Items from which a block selects the best, before the best of those are selected."""
+"""Items of a tile: a block selects its best items, then the best of all tiles are selected."""
 
-QUERIES_AT_ONCE = 256
+QUERIES_PER_BLOCK = 256
 
 
 class DeviceItems:
-    """What of n items stays on the device: all that a search reads for each query."""
+    """The arrays of n items that stay on the device between searches."""
 
     def __init__(self, codes: Codes, norms: Floats) -> None:
         indices, values = rows(codes.indices), rows(codes.values)
@@ -40,43 +40,43 @@ class DeviceItems:
         self.all = place((np.arange(padded) < self.n).astype(np.uint8))
 
     def ranks(self, items: Items) -> tuple[Any, int]:
-        """Ranks (tiles, TILE) on the device, and the highest: row numbers, if they are in the same order."""
+        """Return ranks (tiles, TILE) on the device and the highest rank; ascending ranks become row numbers."""
         if (items.ranks[1:] > items.ranks[:-1]).all():
             return self.rows, self.rows.size - 1
         ranks = _padded_ranks(items, self.rows.size)
         return place(ranks.reshape(self.rows.shape)), int(ranks.max())
 
     def allowed(self, items: Items) -> Any:
-        """Which items may be found, on the device."""
+        """Return which items may be returned, on the device."""
         if items.allowed is None:
             return self.all
         return place(np.pad(items.allowed, (0, self.rows.size - self.n)).astype(np.uint8))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all of it on the device."""
-        return sum(int(each.nbytes) for each in (self.indices, self.values, self.norms, self.rows, self.all))
+        """Size of these arrays in bytes."""
+        return sum(int(array.nbytes) for array in (self.indices, self.values, self.norms, self.rows, self.all))
 
 
-def index_items(codes: Codes, norms: Floats) -> DeviceItems:
-    """The codes on the device, one entry of all items after the other: neighbouring threads read neighbours."""
+def build_index(codes: Codes, norms: Floats) -> DeviceItems:
+    """Copy the codes to the device, entry by entry, so that neighboring threads read neighboring items."""
     return DeviceItems(codes, norms)
 
 
-def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
-    """Nothing: what another backend has left is of no use here."""
+def load_index(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
+    """Return None: the index of another backend is not used."""
 
 
 def codes_dot(u: Floats, codes: Codes) -> Any:
     indices, values = rows(codes.indices), rows(codes.values)
 
-    def some_dots(some: Any) -> Any:
-        there = rows(some, values.dtype)
-        dots = empty((len(there), len(values)), there.dtype)
-        _codes_dot(elements(dots.size), there, indices, values, dots)
+    def block_dots(block: Any) -> Any:
+        placed = rows(block, values.dtype)
+        dots = empty((len(placed), len(values)), placed.dtype)
+        _codes_dot(elements(dots.size), placed, indices, values, dots)
         return dots
 
-    return by_blocks([u], some_dots)
+    return by_blocks([u], block_dots)
 
 
 @kernel
@@ -85,23 +85,23 @@ def _codes_dot(u: F2, indices: I2, values: F2, dots: F2) -> None:
         q, i = number // dots.shape[1], number % dots.shape[1]
         dot = u.dtype.type(0)
         for t in range(indices.shape[1]):
-            dot = dot + times(u[q, indices[i, t]], values[i, t])
+            dot = dot + mul_rounded(u[q, indices[i, t]], values[i, t])
         dots[q, i] = dot
 
 
 def best_items(queries: Queries, items: Items, top: int) -> Hits:
-    """`backends.numpy.search.best_items`."""
-    there = items.lists if isinstance(items.lists, DeviceItems) else DeviceItems(items.codes, items.norms)
+    """Search as `backends.numpy.search.best_items` does."""
+    placed = items.index if isinstance(items.index, DeviceItems) else DeviceItems(items.codes, items.norms)
     found, n_q = items.found(top), len(queries.norms)
     if not found or not n_q:
         return no_hits(n_q, items.norms.dtype, found)
-    search = _Search(there, *there.ranks(items), there.allowed(items))
-    some = in_blocks(n_q, QUERIES_AT_ONCE, lambda part: search.best(_part(queries, part), found))
-    return stacked([best_of([hits], items.ranks, found) for hits in some], items, top)
+    search = _Search(placed, *placed.ranks(items), placed.allowed(items))
+    blocks = in_blocks(n_q, QUERIES_PER_BLOCK, lambda part: search.best(_part(queries, part), found))
+    return stacked([best_of([hits], items.ranks, found) for hits in blocks], items, top)
 
 
 def _padded_ranks(items: Items, n: int) -> Any:
-    """The ranks of all items, and of those that only fill up the last tile: these are the highest."""
+    """Return the ranks of all items, followed by higher ranks for the padding of the last tile."""
     ranks = np.empty(n, np.int64)
     ranks[: len(items.ranks)] = items.ranks
     ranks[len(items.ranks) :] = np.arange(n - len(items.ranks)) + items.ranks.max(initial=-1) + 1
@@ -113,17 +113,17 @@ def _part(queries: Queries, part: slice) -> Queries:
 
 
 class _Search:
-    """Items that are asked with some queries after the other."""
+    """A search of the same items with several blocks of queries."""
 
-    def __init__(self, items: DeviceItems, ranks: Any, most_rank: int, allowed: Any) -> None:
-        self.items, self.ranks, self.most_rank, self.allowed = items, ranks, most_rank, allowed
+    def __init__(self, items: DeviceItems, ranks: Any, max_rank: int, allowed: Any) -> None:
+        self.items, self.ranks, self.max_rank, self.allowed = items, ranks, max_rank, allowed
 
     def best(self, queries: Queries, top: int) -> Hits:
-        """The ``top`` best items of each query, in any order."""
+        """Return the ``top`` best items of each query, in any order."""
         n_q, items = len(queries.norms), self.items
         u, norms = self._side_by_side(queries)
         scores = empty((u.shape[1], items.indices.shape[1]), u.dtype)
-        _scores(elements(scores.size // TOGETHER), u, norms, items.indices, items.values, items.norms, scores)
+        _scores(elements(scores.size // QUERIES_PER_THREAD), u, norms, items.indices, items.values, items.norms, scores)
         keys = scores.view(unsigned(scores.dtype))
         _keys(elements(keys.size), scores, self.allowed, keys)
         ids = self._largest(keys[:n_q], top)
@@ -132,25 +132,25 @@ class _Search:
         return Hits(fetch(ids).astype(np.int64), fetch(best))
 
     def _side_by_side(self, queries: Queries) -> tuple[Any, Any]:
-        """u of several queries as (h, n_q) and their norms, filled up to a multiple of TOGETHER."""
+        """Return u (h, n_q) and the norms of queries, padded to a multiple of QUERIES_PER_THREAD."""
         dense = rows(queries.dense(), self.items.values.dtype)
-        n_q = -(-len(dense) // TOGETHER) * TOGETHER
+        n_q = -(-len(dense) // QUERIES_PER_THREAD) * QUERIES_PER_THREAD
         u, norms = empty((dense.shape[1], n_q), dense.dtype), np.ones(n_q, dense.dtype)
         norms[: len(dense)] = queries.norms
         _turn(elements(u.size), dense, u)
         return u, place(norms)
 
     def _largest(self, keys: Any, top: int) -> Any:
-        """Item numbers (n_q, top) of the largest keys: of each tile first, where that leaves much less."""
+        """Return item numbers (n_q, top) of the largest keys, selected per tile first where that saves work."""
         n_q, tiles = len(keys), len(self.ranks)
         if tiles == 1 or 2 * top > TILE:
-            return largest(keys, top, self.ranks.reshape(1, self.ranks.size), False, self.most_rank)[0]
+            return largest(keys, top, self.ranks.reshape(1, self.ranks.size), False, self.max_rank)[0]
         in_tiles = keys.reshape(n_q * tiles, TILE)
-        kept, _, _ = largest(in_tiles, top, self.ranks, False, self.most_rank)
+        kept, _, _ = largest(in_tiles, top, self.ranks, False, self.max_rank)
         ids, best_keys = empty((n_q, tiles * top), np.int32), empty((n_q, tiles * top), keys.dtype)
         ranks = empty((n_q, tiles * top), np.int64)
         _gather(elements(ids.size), in_tiles, self.ranks, kept, ids, best_keys, ranks)
-        best, _, _ = largest(best_keys, top, ranks, False, self.most_rank)
+        best, _, _ = largest(best_keys, top, ranks, False, self.max_rank)
         chosen = empty((n_q, top), np.int32)
         _choose(elements(chosen.size), ids, best, chosen)
         return chosen
@@ -175,19 +175,19 @@ def _turn(dense: F2, u: F2) -> None:
 
 @kernel
 def _scores(u: F2, query_norms: F1, indices: I2, values: F2, norms: F1, scores: F2) -> None:
-    dots = cuda.local.array(TOGETHER, u.dtype)
+    dots = cuda.local.array(QUERIES_PER_THREAD, u.dtype)
     n = indices.shape[1]
-    for number in range(cuda.grid(1), u.shape[1] // TOGETHER * n, cuda.gridsize(1)):
-        first, i = number // n * TOGETHER, number % n
-        for lane in range(TOGETHER):
+    for number in range(cuda.grid(1), u.shape[1] // QUERIES_PER_THREAD * n, cuda.gridsize(1)):
+        first_query, i = number // n * QUERIES_PER_THREAD, number % n
+        for lane in range(QUERIES_PER_THREAD):
             dots[lane] = u.dtype.type(0)
         for t in range(indices.shape[0]):
             j, value = indices[t, i], values[t, i]
-            for lane in range(TOGETHER):
-                dots[lane] = dots[lane] + times(u[j, first + lane], value)
-        for lane in range(TOGETHER):
+            for lane in range(QUERIES_PER_THREAD):
+                dots[lane] = dots[lane] + mul_rounded(u[j, first_query + lane], value)
+        for lane in range(QUERIES_PER_THREAD):
             norm = norms[i] if i < norms.shape[0] else u.dtype.type(1)
-            scores[first + lane, i] = cosine(dots[lane], query_norms[first + lane], norm)
+            scores[first_query + lane, i] = cosine(dots[lane], query_norms[first_query + lane], norm)
 
 
 @kernel
@@ -196,13 +196,13 @@ def _chosen_scores(u: F2, query_norms: F1, indices: I2, values: F2, norms: F1, i
         q, t = number // ids.shape[1], number % ids.shape[1]
         i, dot = ids[q, t], u.dtype.type(0)
         for entry in range(indices.shape[0]):
-            dot = dot + times(u[indices[entry, i], q], values[entry, i])
+            dot = dot + mul_rounded(u[indices[entry, i], q], values[entry, i])
         scores[q, t] = cosine(dot, query_norms[q], norms[i])
 
 
 @kernel
 def _keys(scores: F2, allowed: B1, keys: U2) -> None:
-    """In place of scores, keys that order like them; −0 is as good as +0, and what is not allowed comes last."""
+    """Replace scores by keys that order like them; −0 equals +0, and items that are not allowed come last."""
     sign = keys.dtype.type(1) << keys.dtype.type(8 * keys.itemsize - 1)
     for number in range(cuda.grid(1), keys.size, cuda.gridsize(1)):
         q, i = number // keys.shape[1], number % keys.shape[1]

@@ -1,7 +1,7 @@
-"""CUDA kernels that select the largest entries of rows: by keys, ties to the lower rank.
+"""CUDA kernels that select the largest entries of rows by keys; ties go to the lower rank.
 
-A block owns a row. The k-th largest key is found bit by bit from the top, as on the CPU: a bit belongs to it if at
-least k keys are no smaller with it. Nothing is sorted, and no count is atomic.
+A block owns a row. As on the CPU, the k-th largest key is built from the highest bit down: a bit is set if at least k
+keys are no smaller with it. Nothing is sorted, and no count is atomic.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, ker
 from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import block_sum, own_part, room_bytes, sum_before
-from compressae_ref.backends.rules import magnitude, worse
+from compressae_ref.backends.rules import magnitude, ranks_below
 from compressae_ref.codes import Codes
 
 
@@ -24,45 +24,48 @@ def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
     indices, values = rows(codes.indices), rows(codes.values)
     kept, rest, _ = largest(magnitudes(values), k, positions(codes.k))
     parts = [taken(indices, values, chosen, *empty_codes(chosen.shape, values.dtype)) for chosen in (kept, rest)]
-    one, other = (
-        codes_of(like(codes.values, own), like(codes.values, numbers), codes.n_latents, codes.model)
-        for own, numbers in parts
+    first, second = (
+        codes_of(like(codes.values, part[0]), like(codes.values, part[1]), codes.n_latents, codes.model)
+        for part in parts
     )
-    return one, other
+    return first, second
 
 
 def empty_codes(shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
-    """Indices and values (n, k) on the device."""
+    """Return uninitialized indices and values (n, k) on the device."""
     return empty(shape, np.int32), empty(shape, dtype)
 
 
 def magnitudes(values: Any, keys: Any = None) -> Any:
-    """Keys that order like |value|, of an array (n, m) on the device: in ``keys``, or a new array."""
+    """Return keys that order like |value| for an array (n, m) on the device, in ``keys`` or a new array."""
     keys = empty(values.shape, unsigned(values.dtype)) if keys is None else keys
     _magnitudes(elements(values.size), values.view(keys.dtype), keys)
     return keys
 
 
 def unsigned(dtype: Any) -> Any:
-    """The unsigned integers as wide as floats of that dtype."""
+    """Return the unsigned integer dtype as wide as ``dtype``."""
     return np.dtype(f"u{np.dtype(dtype).itemsize}")
 
 
 def positions(m: int) -> Any:
-    """(1, m) the numbers of the entries of a row: ranks by which ties go to the lower index."""
+    """Return 0, 1, ..., m − 1 as ranks (1, m): ties go to the lower index."""
     return place(np.arange(m, dtype=np.int64).reshape(1, m))
 
 
-def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | None = None) -> tuple[Any, Any, Any]:
-    """Positions (n, k) of the k largest of each row of ``keys`` (n, m), and (n, m − k) of the others, ascending.
+def largest(keys: Any, k: int, ranks: Any, rest: bool = True, max_rank: int | None = None) -> tuple[Any, Any, Any]:
+    """Select the k largest of each row of ``keys`` (n, m).
 
-    And the k-th largest keys (n, 1). Ranks are all different in a row; row i has those of ``ranks[i % len(ranks)]``,
-    of which none is above ``most_rank``.
+    Row i has the ranks ``ranks[i % len(ranks)]``, which are all different and at most ``max_rank``.
+
+    Returns
+    -------
+    Ascending positions of the k largest (n, k) and of the others (n, m − k), and the k-th largest keys (n, 1)
     """
     n, m = keys.shape
     kept, others = empty((n, k), np.int32), empty((n, m - k if rest else 0), np.int32)
     kth = empty((n, 1), keys.dtype)
-    bits = (m - 1 if most_rank is None else most_rank).bit_length()
+    bits = (m - 1 if max_rank is None else max_rank).bit_length()
     if k:
         _largest(n, keys, ranks, bits, kept, others, kth)
     else:
@@ -71,7 +74,7 @@ def largest(keys: Any, k: int, ranks: Any, rest: bool = True, most_rank: int | N
 
 
 def taken(indices: Any, values: Any, chosen: Any, own_indices: Any, own_values: Any) -> tuple[Any, Any]:
-    """Indices and values at the ``chosen`` positions (n, k) of each row, in arrays for them."""
+    """Copy indices and values at the ``chosen`` positions (n, k) of each row to ``own_indices`` and ``own_values``."""
     _taken(elements(chosen.size), indices, values, chosen, own_indices, own_values)
     return own_indices, own_values
 
@@ -110,10 +113,10 @@ def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> Non
         rank = _kth_rank(keys, row, key, ranks, own, k, bits, room)
         count = 0
         for i in range(start, stop):
-            count += not worse(keys[row, i], ranks[own, i], key, rank)
+            count += not ranks_below(keys[row, i], ranks[own, i], key, rank)
         to = sum_before(count, room)
         for i in range(start, stop):
-            if not worse(keys[row, i], ranks[own, i], key, rank):
+            if not ranks_below(keys[row, i], ranks[own, i], key, rank):
                 kept[row, to] = i
                 to += 1
             elif others.shape[1] > 0:
@@ -124,7 +127,7 @@ def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> Non
 
 @piece
 def _kth_key(keys: Any, row: Any, k: Any, room: Any) -> Any:
-    """The k-th largest key of a row."""
+    """Return the k-th largest key of a row."""
     one, key = keys.dtype.type(1), keys.dtype.type(0)
     for step in range(8 * keys.itemsize):
         trial = key | (one << keys.dtype.type(8 * keys.itemsize - 1 - step))
@@ -138,7 +141,7 @@ def _kth_key(keys: Any, row: Any, k: Any, room: Any) -> Any:
 
 @piece
 def _kth_rank(keys: Any, row: Any, key: Any, ranks: Any, own: Any, k: Any, bits: Any, room: Any) -> Any:
-    """The highest rank that is kept of those with the k-th largest key; if all are, the highest there can be."""
+    """Return the highest rank that is kept among keys equal to the k-th largest; the maximum if all are kept."""
     above, tied = 0, 0
     for i in range(cuda.threadIdx.x, keys.shape[1], cuda.blockDim.x):
         above += keys[row, i] > key

@@ -1,4 +1,4 @@
-"""CUDA kernels for dots over d in the order of `compressae_ref.sums`, and sums over the threads of a block."""
+"""CUDA kernels for dots in the order of `reference.fold_sum`, and sums over the threads of a block."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.cuda.launch import F2, I2, kernel_with
 from compressae_ref.backends.cuda.memory import by_blocks, empty, rows
 from compressae_ref.backends.cuda.rules import piece
-from compressae_ref.backends.rules import halves_again, times
+from compressae_ref.backends.rules import halves_again, mul_rounded
 
 
 def pair_dots(a: Floats, b: Floats) -> Any:
     other = rows(b)
 
-    def some_dots(some: Any) -> Any:
-        there = rows(some, other.dtype)
-        dots = empty((len(there), len(other)), there.dtype)
-        _pair_dots(len(there) * len(other), there, other, dots)
+    def block_dots(block: Any) -> Any:
+        placed = rows(block, other.dtype)
+        dots = empty((len(placed), len(other)), placed.dtype)
+        _pair_dots(len(placed) * len(other), placed, other, dots)
         return dots
 
-    return by_blocks([a], some_dots)
+    return by_blocks([a], block_dots)
 
 
 def chosen_dots(a: Any, b: Any, chosen: Any) -> Any:
-    """⟨a[i], b[chosen[i, t]]⟩ of arrays on the device (`backends.numpy.sums.chosen_dots`)."""
+    """Return ⟨a[i], b[chosen[i, t]]⟩ of arrays on the device (`backends.numpy.sums.chosen_dots`)."""
     dots = empty(chosen.shape, a.dtype)
     _chosen_dots(chosen.shape[0] * chosen.shape[1], a, b, chosen, dots)
     return dots
 
 
 def fold_bytes(a: Any, threads: int) -> int:
-    """Shared memory for the terms of `fold_dot`: what the first halving leaves of them."""
+    """Return the shared memory for the terms of `fold_dot` after the first halving."""
     d = a.shape[1]
     return int((d // 2 if halves_again(d) else d) * a.dtype.itemsize)
 
 
 def room_bytes(first: Any, threads: int) -> int:
-    """Shared memory for a whole number of each thread."""
+    """Return the shared memory for one int64 per thread."""
     return 8 * threads
 
 
@@ -65,18 +65,18 @@ def _chosen_dots(a: F2, b: F2, chosen: I2, dots: F2) -> None:
 
 @piece
 def fold_dot(a: Any, i: Any, b: Any, j: Any, terms: Any) -> Any:
-    """⟨a[i], b[j]⟩ by `reference.fold_sum`, by all threads of a block together: each of them gets it.
+    """Return ⟨a[i], b[j]⟩, summed by `reference.fold_sum`, to all threads of a block.
 
-    What is halved twice is written by the thread that reads it last; `syncthreads` stands between the halvings.
+    Within a halving, the thread that overwrites a term is the only one that reads it; `syncthreads` separates halvings.
     """
     left = a.shape[1]
     if halves_again(left):
         left = left // 2
         for c in range(cuda.threadIdx.x, left, cuda.blockDim.x):
-            terms[c] = times(a[i, c], b[j, c]) + times(a[i, c + left], b[j, c + left])
+            terms[c] = mul_rounded(a[i, c], b[j, c]) + mul_rounded(a[i, c + left], b[j, c + left])
     else:
         for c in range(cuda.threadIdx.x, left, cuda.blockDim.x):
-            terms[c] = times(a[i, c], b[j, c])
+            terms[c] = mul_rounded(a[i, c], b[j, c])
     cuda.syncthreads()
     while halves_again(left):
         left = left // 2
@@ -86,38 +86,38 @@ def fold_dot(a: Any, i: Any, b: Any, j: Any, terms: Any) -> Any:
     total = terms[0]
     for c in range(1, left):
         total = total + terms[c]
-    cuda.syncthreads()  # before somebody writes other terms
+    cuda.syncthreads()  # before another thread overwrites the terms
     return total
 
 
 @piece
 def block_sum(count: Any, room: Any) -> Any:
-    """The sum of a whole number over the threads of a block: each of them gets it.
+    """Return the sum of an integer over the threads of a block, to all of them.
 
-    ``room`` is shared, a number for each thread; kernels declare it. An array that is declared in a piece comes twice
-    into what is linked, where two pieces use that one; and in the simulator threads may get one each, if it is not the
-    array of size 0, whose bytes are given at the launch.
+    ``room`` is a shared array with one element per thread. The kernel declares it: an array declared in a device
+    function is linked twice if two device functions use it. It has size 0, with its bytes given at launch, because the
+    simulator may otherwise give every thread its own array.
     """
     room[cuda.threadIdx.x] = count
     cuda.syncthreads()
     total = room[0]
     for thread in range(1, cuda.blockDim.x):
         total += room[thread]
-    cuda.syncthreads()  # before somebody writes other counts
+    cuda.syncthreads()  # before another thread overwrites the counts
     return total
 
 
 @piece
 def own_part(n: Any) -> Any:
-    """Where this thread's share of n neighbours begins and ends, if those of a block share them out."""
-    each = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
-    first = min(cuda.threadIdx.x * each, n)
-    return first, min(first + each, n)
+    """Return the range of n consecutive elements that belongs to this thread of a block."""
+    size = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
+    start = min(cuda.threadIdx.x * size, n)
+    return start, min(start + size, n)
 
 
 @piece
 def sum_before(count: Any, room: Any) -> Any:
-    """The sum of a whole number over the threads of a block before this one."""
+    """Return the sum of an integer over the preceding threads of the block."""
     me = cuda.threadIdx.x
     room[me] = count
     cuda.syncthreads()

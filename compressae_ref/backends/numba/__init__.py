@@ -1,13 +1,13 @@
-"""The "numba" backend: kernels for the CPU. Each gives the same bits as its namesake in `compressae_ref.reference`.
+"""The "numba" backend: CPU kernels that return the same bits as their namesakes in `compressae_ref.reference`.
 
-That holds because every sum runs in the order that ops states, whatever the number of threads: each row, latent or pair
-of rows has one owner. No ``fastmath`` where a number is kept, so nothing is reordered and no multiply-add is fused.
-Rows are read through ``indices`` without a bounds check: `Codes` has checked them.
+Every sum runs in the specified order with any number of threads, because each row, latent or pair of rows has one
+owner. ``fastmath`` is off wherever a result is kept, so no sum is reordered and no multiply-add is fused. Kernels read
+rows through ``indices`` without bounds checks: `Codes` has validated them.
 """
 
 from compressae_ref.backends.numba.bit_packing import unpack_rows
 from compressae_ref.backends.numba.encode import encode
-from compressae_ref.backends.numba.inverted_index import index_items, lists_from
+from compressae_ref.backends.numba.inverted_index import build_index, load_index
 from compressae_ref.backends.numba.matching_pursuit import refine_unit
 from compressae_ref.backends.numba.rows import (
     adam_update,
@@ -39,8 +39,8 @@ __all__ = [
     "decode_nested",
     "encode",
     "fetch",
-    "index_items",
-    "lists_from",
+    "build_index",
+    "load_index",
     "loss_backward",
     "name",
     "pack_rows",

@@ -1,4 +1,4 @@
-"""The innermost loop of the product of integers (`numba_filter`), written for the registers of the processor."""
+"""The inner loop of the integer product in `prefilter`, tiled for the CPU's vector registers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from compressae_ref.backends.numba.simd import (
 )
 
 _MANY_REGISTERS = binding.get_host_cpu_features().get("avx512f", False)
-ROWS, VECTORS = (6, 4) if _MANY_REGISTERS else (3, 2)
-"""Rows, and vectors of 16 latents, whose sums are in registers at once. They change no bit: integers add up exactly."""
+ROWS_PER_TILE, VECTORS_PER_TILE = (6, 4) if _MANY_REGISTERS else (3, 2)
+"""Rows and 16-latent vectors whose sums stay in registers. Integer sums are exact, so the tile size changes no bit."""
 
-LATENTS = VECTORS * WIDTH
+LATENTS_PER_TILE = VECTORS_PER_TILE * WIDTH
 """Latents of a tile."""
 
 _SUMS = ir.VectorType(ir.IntType(32), WIDTH)
@@ -29,16 +29,17 @@ _SUMS = ir.VectorType(ir.IntType(32), WIDTH)
 
 @intrinsic
 def tile(typing_context, rows, group, columns, place, pairs, out):  # type: ignore[no-untyped-def]
-    """All dot products of a group of ROWS rows of integers with LATENTS columns.
+    """Compute the dot products of a group of rows with a group of columns.
 
-    out[group · ROWS + r, place · LATENTS + j] = Σ_c q[r, c] p[c, j]
+    out[group · ROWS_PER_TILE + r, place · LATENTS_PER_TILE + j] = Σ_c q[r, c] p[c, j]
 
     Parameters
     ----------
-    rows, columns : (groups, pairs · ROWS) and (places, pairs · LATENTS) int32, each of two int16: the values of two
-        neighbouring c, row by row (latent by latent) within each pair. So all addresses of the loop are at fixed
-        distances from two, and a pair of products and their sum is one instruction where the processor has it (LLVM
-        finds it)
+    rows : (groups, pairs · ROWS_PER_TILE) int32
+    columns : (places, pairs · LATENTS_PER_TILE) int32
+        Each int32 holds two int16: the values at c and c + 1. Within a pair they are stored row by row (latent by
+        latent), so the loop needs two pointers only. LLVM turns two products and their sum into one instruction where
+        the CPU has it
     out : int32
     """
     for array in (rows, columns, out):
@@ -50,11 +51,11 @@ def tile(typing_context, rows, group, columns, place, pairs, out):  # type: igno
         first_row = pointer(context, builder, signature.args[0], rows, group, zero)
         first_column = pointer(context, builder, signature.args[2], columns, place, zero)
         sums = _sum_of_pairs(builder, first_row, first_column, pairs)
-        for r in range(ROWS):
-            row = builder.add(builder.mul(group, ir.Constant(index, ROWS)), ir.Constant(index, r))
-            column = builder.mul(place, ir.Constant(index, LATENTS))
+        for r in range(ROWS_PER_TILE):
+            row = builder.add(builder.mul(group, ir.Constant(index, ROWS_PER_TILE)), ir.Constant(index, r))
+            column = builder.mul(place, ir.Constant(index, LATENTS_PER_TILE))
             target = pointer(context, builder, signature.args[5], out, row, column)
-            for v in range(VECTORS):
+            for v in range(VECTORS_PER_TILE):
                 store_vector(builder, sums[r][v], builder.gep(target, [ir.Constant(index, v * WIDTH)]), 4)
         return context.get_dummy_value()
 
@@ -63,16 +64,16 @@ def tile(typing_context, rows, group, columns, place, pairs, out):  # type: igno
 
 
 def _sum_of_pairs(builder: Any, rows: Any, columns: Any, pairs: Any) -> list[list[Any]]:
-    """The loop over pairs, with all sums in registers; the builder is left after it."""
+    """Generate the loop over pairs with all sums in registers; the builder ends up after the loop."""
     entry, body, done = builder.block, builder.append_basic_block("pairs"), builder.append_basic_block("done")
     zero, index = ir.Constant(_SUMS, [0] * WIDTH), pairs.type
     builder.branch(body)
     builder.position_at_end(body)
     pair = builder.phi(index)
-    before = [[builder.phi(_SUMS) for _ in range(VECTORS)] for _ in range(ROWS)]
+    before = [[builder.phi(_SUMS) for _ in range(VECTORS_PER_TILE)] for _ in range(ROWS_PER_TILE)]
     row, column = (
         builder.gep(each, [builder.mul(pair, ir.Constant(index, width))])
-        for each, width in ((rows, ROWS), (columns, LATENTS))
+        for each, width in ((rows, ROWS_PER_TILE), (columns, LATENTS_PER_TILE))
     )
     after = _add_pair(builder, row, column, before)
     following = builder.add(pair, ir.Constant(index, 1))
@@ -80,7 +81,7 @@ def _sum_of_pairs(builder: Any, rows: Any, columns: Any, pairs: Any) -> list[lis
     builder.position_at_end(done)
     for phi, first, next_one in [
         (pair, ir.Constant(index, 0), following),
-        *((before[r][v], zero, after[r][v]) for r in range(ROWS) for v in range(VECTORS)),
+        *((before[r][v], zero, after[r][v]) for r in range(ROWS_PER_TILE) for v in range(VECTORS_PER_TILE)),
     ]:
         phi.add_incoming(first, entry)
         phi.add_incoming(next_one, body)
@@ -88,18 +89,20 @@ def _sum_of_pairs(builder: Any, rows: Any, columns: Any, pairs: Any) -> list[lis
 
 
 def _add_pair(builder: Any, rows: Any, columns: Any, sums: list[list[Any]]) -> list[list[Any]]:
-    """The sums with the products of one pair of c."""
+    """Add the products of one pair of c to the sums."""
 
     def at(address: Any, distance: int) -> Any:
         return builder.gep(address, [ir.Constant(ir.IntType(64), distance)])
 
-    b = [load_vector(builder, at(columns, v * WIDTH), _SUMS, 4) for v in range(VECTORS)]
-    a = [broadcast(builder, builder.load(at(rows, r))) for r in range(ROWS)]
-    return [[_multiply_add(builder, sums[r][v], a[r], b[v]) for v in range(VECTORS)] for r in range(ROWS)]
+    b = [load_vector(builder, at(columns, v * WIDTH), _SUMS, 4) for v in range(VECTORS_PER_TILE)]
+    a = [broadcast(builder, builder.load(at(rows, r))) for r in range(ROWS_PER_TILE)]
+    return [
+        [_multiply_add(builder, sums[r][v], a[r], b[v]) for v in range(VECTORS_PER_TILE)] for r in range(ROWS_PER_TILE)
+    ]
 
 
 def _multiply_add(builder: Any, sums: Any, a: Any, b: Any) -> Any:
-    """sums + a₀ b₀ + a₁ b₁, where each of a and b is a pair of int16 in every lane."""
+    """Return sums + a₀ b₀ + a₁ b₁; every lane of a and b holds a pair of int16."""
     halves, wide = ir.VectorType(ir.IntType(16), 2 * WIDTH), ir.VectorType(ir.IntType(32), 2 * WIDTH)
     products = builder.mul(*(builder.sext(builder.bitcast(each, halves), wide) for each in (a, b)))
     lanes = ir.VectorType(ir.IntType(32), WIDTH)

@@ -1,8 +1,8 @@
-"""Inverted lists: for each block of items and each latent, which of them store it, and about with what value.
+"""The inverted index: for each block of items and each latent, the items that store it and their rounded values.
 
-Values are divided by the item's norm, and rounded to integers of 8 bits: v/‖item‖ = (p + r)/S with |p| ≤ 127. Lists say
-where a search need not look (`numba_search`); no score comes from them. The latents that many items of a block store
-have a *column* instead, with an integer for every item: adding up a column takes a tenth of the time for each item.
+Values are divided by the item's norm and rounded to 8-bit integers: v/‖item‖ = (p + r)/S with |p| ≤ 127. `search` uses
+them only to skip items; scores are computed from the codes. A latent that many items of a block store gets a *column*
+with an integer for every item: per item, adding a column takes a tenth of the time of adding a list.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import kernel
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 
-BLOCK = 16384
-"""Items of a block: their sums of 16 bits stay in the first-level cache."""
+ITEMS_PER_BLOCK = 16384
+"""The 16-bit sums of this many items stay in the L1 cache."""
 
-CROWDED = 10
-"""A latent that more than one in so many items of a block store has a column there."""
+COLUMN_THRESHOLD = 10
+"""A latent gets a column if more than 1/COLUMN_THRESHOLD of a block's items store it."""
 
-MOST = 127
-"""The largest integer."""
+MAX_INTEGER = 127
+"""The largest |p|."""
 
 
-class Lists(NamedTuple):
-    """Inverted lists of n items in blocks."""
+class InvertedIndex(NamedTuple):
+    """The inverted index of n items in blocks. Index files store these fields by name."""
 
     block: int
-    """items of a block"""
+    """items per block"""
     starts: Any
-    """(blocks, h + 1) int32: where the list of a latent begins, from the beginning of the block's"""
+    """(blocks, h + 1) int32: start of each latent's list, relative to ``firsts`` of the block"""
     firsts: Any
-    """(blocks + 1,) int64: where the lists of a block begin"""
+    """(blocks + 1,) int64: start of each block's lists"""
     places: Any
-    """uint16: items of a block by their places in it"""
+    """uint16: the listed items, as positions in their block"""
     integers: Any
-    """int8: p for each of them"""
+    """int8: p of each listed item"""
     columns: Any
-    """(columns, rows of a block) int8: p for all items of a block"""
+    """(columns, items of a block) int8: p of all items of a block"""
     column_of: Any
-    """(blocks, h) int32: which column a latent has in a block, or −1"""
+    """(blocks, h) int32: the column of a latent in a block, or −1"""
     scale: float
     """S"""
     norm: float
@@ -55,24 +55,35 @@ class Lists(NamedTuple):
     """the smallest norm of an item"""
 
 
-def index_items(codes: Codes, norms: Floats, block: int = BLOCK) -> Lists:
-    """The lists of all items: `best_items` takes them."""
+class Quantized(NamedTuple):
+    """Items rounded to integers, with counts and error bounds."""
+
+    integers: Any
+    """(n, k) int8: p of each entry"""
+    counts: Any
+    """(blocks, h) int32: items of a block that store a latent with p ≠ 0"""
+    bounds: Any
+    """(2, blocks) the largest ‖p‖ and ‖r‖ in a block"""
+
+
+def build_index(codes: Codes, norms: Floats, block: int = ITEMS_PER_BLOCK) -> InvertedIndex:
+    """Build the index of all items for `best_items`."""
     n, h, k = len(codes), codes.n_latents, codes.k
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
     blocks, rows = -(-n // block), min(n, block)
     largest = np.zeros(blocks)
-    share(blocks, 1, _largest, block, values, norms, largest)
-    scale = MOST / largest.max(initial=0) if largest.max(initial=0) > 0 else 1.0
-    integers = np.empty((n, k), np.int8)
-    counts, bounds = np.zeros((blocks, h), np.int32), np.zeros((2, blocks))
-    share(blocks, 1, _count, block, indices, values, norms, scale, integers, counts, bounds)
-    crowded = counts > rows // CROWDED
+    parallel_for(blocks, 1, _largest, block, values, norms, largest)
+    scale = MAX_INTEGER / largest.max(initial=0) if largest.max(initial=0) > 0 else 1.0
+    quantized = Quantized(np.empty((n, k), np.int8), np.zeros((blocks, h), np.int32), np.zeros((2, blocks)))
+    parallel_for(blocks, 1, _quantize, block, indices, values, norms, scale, quantized)
+    integers, counts, bounds = quantized
+    crowded = counts > rows // COLUMN_THRESHOLD
     column_of = np.where(crowded, np.cumsum(crowded).reshape(crowded.shape) - 1, -1).astype(np.int32)
     counts[crowded] = 0
     starts = np.zeros((blocks, h + 1), np.int32)
     np.cumsum(counts, axis=1, out=starts[:, 1:])
     firsts = np.concatenate([[0], np.cumsum(starts[:, -1], dtype=np.int64)])
-    lists = Lists(
+    index = InvertedIndex(
         block,
         starts,
         firsts,
@@ -85,39 +96,42 @@ def index_items(codes: Codes, norms: Floats, block: int = BLOCK) -> Lists:
         1.001 * float(bounds[1].max(initial=0)),
         float(norms.min(initial=1)),
     )
-    share(blocks, 1, _fill, indices, integers, *lists[:7])
-    return lists
+    parallel_for(blocks, 1, _fill, indices, integers, index)
+    return index
 
 
-def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> Lists:
-    """Lists from the fields of those that `index_items` made of these codes, as a file keeps them.
+def load_index(fields: Mapping[str, Any], codes: Codes, check: bool) -> InvertedIndex:
+    """Return the index that `build_index` made of these codes, from the fields of an index file.
 
     Raises
     ------
     FormatError
-        For fields that do not fit each other or the codes; with ``check`` all numbers are looked at.
+        If the fields do not fit each other or the codes; ``check`` includes every list entry.
     """
-    lists = Lists(**{name: fields[name] for name in Lists._fields})
-    n, h, block = len(codes), codes.n_latents, lists.block
+    index = InvertedIndex(**{name: fields[name] for name in InvertedIndex._fields})
+    n, h, block = len(codes), codes.n_latents, index.block
     blocks = -(-n // block)
     shapes = {"starts": (blocks, h + 1), "firsts": (blocks + 1,), "column_of": (blocks, h)}
-    lists_end = int(lists.firsts[-1])
-    shapes |= {"places": (lists_end,), "integers": (lists_end,), "columns": (len(lists.columns), min(n, block))}
-    fits = all(
-        getattr(lists, name).shape == shape and getattr(lists, name).dtype == _DTYPES[name]
-        for name, shape in shapes.items()
-    )
-    fits = fits and bool(
-        (np.diff(lists.starts, axis=1) >= 0).all()
-        and (lists.starts[:, 0] == 0).all()
-        and np.array_equal(np.diff(lists.firsts, prepend=0), np.append(0, lists.starts[:, -1]))
-        and (lists.column_of >= -1).all()
-        and (lists.column_of < len(lists.columns)).all()
-        and (not check or lists.places.max(initial=0) < min(n, block))
-    )
-    if not fits:
-        raise FormatError("expected lists that fit the codes, got others")
-    return lists
+    end = int(index.firsts[-1])
+    shapes |= {"places": (end,), "integers": (end,), "columns": (len(index.columns), min(n, block))}
+    for name, shape in shapes.items():
+        array = getattr(index, name)
+        if array.shape != shape or array.dtype != _DTYPES[name]:
+            raise _misfit(name, f"{array.dtype} of shape {array.shape}")
+    valid = {
+        "starts": (np.diff(index.starts, axis=1) >= 0).all() and (index.starts[:, 0] == 0).all(),
+        "firsts": np.array_equal(np.diff(index.firsts, prepend=0), np.append(0, index.starts[:, -1])),
+        "column_of": ((index.column_of >= -1) & (index.column_of < len(index.columns))).all(),
+        "places": not check or index.places.max(initial=0) < min(n, block),
+    }
+    for name, is_valid in valid.items():
+        if not is_valid:
+            raise _misfit(name, f"values from {getattr(index, name).min()} to {getattr(index, name).max()}")
+    return index
+
+
+def _misfit(name: str, found: str) -> FormatError:
+    return FormatError(f"expected lists that fit the codes, got {found} in {name}", hint="build the index again")
 
 
 _DTYPES = {
@@ -131,16 +145,17 @@ _DTYPES = {
 
 
 @kernel
-def _largest(block, values, norms, largest, first, last):  # type: ignore[no-untyped-def]
-    for b in range(first, last):
+def _largest(block, values, norms, largest, start, stop):  # type: ignore[no-untyped-def]
+    for b in range(start, stop):
         for i in range(b * block, min((b + 1) * block, values.shape[0])):
             for t in range(values.shape[1]):
                 largest[b] = max(largest[b], abs(np.float64(values[i, t])) / np.float64(norms[i]))
 
 
 @kernel
-def _count(block, indices, values, norms, scale, integers, counts, bounds, first, last):  # type: ignore[no-untyped-def]
-    for b in range(first, last):
+def _quantize(block, indices, values, norms, scale, quantized, start, stop):  # type: ignore[no-untyped-def]
+    integers, counts, bounds = quantized
+    for b in range(start, stop):
         for i in range(b * block, min((b + 1) * block, values.shape[0])):
             norm = remainder = 0.0
             for t in range(values.shape[1]):
@@ -155,18 +170,18 @@ def _count(block, indices, values, norms, scale, integers, counts, bounds, first
 
 
 @kernel
-def _fill(  # type: ignore[no-untyped-def]
-    indices, all_integers, block, starts, firsts, places, integers, columns, column_of, first, last
-):
-    for b in range(first, last):
-        start, free = b * block, firsts[b] + starts[b].astype(np.int64)
-        for i in range(start, min(start + block, indices.shape[0])):
+def _fill(indices, all_integers, index, start, stop):  # type: ignore[no-untyped-def]
+    block, starts, firsts, places = index.block, index.starts, index.firsts, index.places
+    integers, columns, column_of = index.integers, index.columns, index.column_of
+    for b in range(start, stop):
+        first_row, free = b * block, firsts[b] + starts[b].astype(np.int64)
+        for i in range(first_row, min(first_row + block, indices.shape[0])):
             for t in range(indices.shape[1]):
                 j = indices[i, t]
                 if all_integers[i, t] == 0:
                     continue
                 if column_of[b, j] >= 0:
-                    columns[column_of[b, j], i - start] = all_integers[i, t]
+                    columns[column_of[b, j], i - first_row] = all_integers[i, t]
                 else:
-                    places[free[j]], integers[free[j]] = i - start, all_integers[i, t]
+                    places[free[j]], integers[free[j]] = i - first_row, all_integers[i, t]
                     free[j] += 1

@@ -1,10 +1,11 @@
-"""How kernels are compiled, and where their machine code is kept between processes.
+"""Compile kernels and cache their machine code on disk.
 
-One file for each kernel and signature, in a folder that is named after all that the code depends on: the source of the
-kernels, the versions and options of what compiles them, and the processor. So what is found there cannot be stale
-(Numba's own cache looks at the file of the kernel alone, not at what the kernel calls). Files are written whole under
-another name, and then renamed: any number of processes may do it at once. Where nothing can be written, kernels are
-compiled each time. A kernel that has to be compiled is logged: it may take seconds.
+There is one file for each kernel and signature. The folder's name is a digest of the kernels' source and of the
+versions and options of the compilers; the file's name includes the processor. A cached file is therefore never stale.
+Numba's own cache tracks the file of a kernel only, not the functions that the kernel calls.
+
+Files are written under a temporary name and then renamed, so that processes can write at the same time. Where the
+folder is not writable, kernels are compiled in every process. Compiling can take seconds, so it is logged.
 """
 
 from __future__ import annotations
@@ -29,45 +30,45 @@ from numba.core.serialize import dumps
 
 LOG = logging.getLogger("compressae_ref.kernels")
 
-CHANGE_CODE = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
-"""Options of Numba (``NUMBA_OPT``, ...) that make other code of the same source."""
+CODE_OPTIONS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
+"""Numba options (``NUMBA_OPT``, ...) that change the machine code."""
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-UNCALLED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""Nothing is compiled that would only be there for Python to call."""
+NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Skip the wrappers that only Python needs to call a function."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """A compiled function that Python calls. It runs without Python's lock; no sum in it is reordered or fused."""
+    """Compile a function that Python calls. It releases the GIL; no sum is reordered or fused."""
     dispatcher = numba.njit(**OPTIONS)(function)
-    dispatcher._cache = KeptCode(function.__module__, function.__qualname__)
+    dispatcher._cache = DiskCache(function.__module__, function.__qualname__)
     return dispatcher
 
 
 def inner(function: Callable[..., Any]) -> Any:
-    """A compiled function that only kernels call: its code is kept with theirs."""
-    return numba.njit(**UNCALLED, **OPTIONS)(function)
+    """Compile a function that only kernels call; its code is cached with theirs."""
+    return numba.njit(**NO_WRAPPERS, **OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """As `inner`, for what is called from one place: it is compiled once, as a piece of its caller."""
+    """Inline a function into the kernels that call it."""
     return numba.njit(inline="always", **OPTIONS)(function)
 
 
 def any_order(function: Callable[..., Any]) -> Any:
-    """As `inner`, for a sum whose order is of no account, because no bit of a result depends on it."""
-    return numba.njit(fastmath={"reassoc", "contract", "nsz"}, **UNCALLED, **OPTIONS)(function)
+    """As `inner`, but the compiler may reorder sums: only where no bit of a result depends on their order."""
+    return numba.njit(fastmath={"reassoc", "contract", "nsz"}, **NO_WRAPPERS, **OPTIONS)(function)
 
 
-class KeptCode:
-    """The machine code of one kernel on disk, under the methods that Numba's dispatcher calls."""
+class DiskCache:
+    """The disk cache of one kernel, with the methods that Numba's dispatcher calls."""
 
     def __init__(self, module: str, name: str) -> None:
         self.name = f"{module}.{name}"
         self.cache_path = str(folder() or "")
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """The code for a signature, or None: there is none, or what there is has been damaged."""
+        """Return the code for a signature, or None if the file is missing or damaged."""
         target_context.refresh()
         path = self._path(signature, target_context.codegen())
         payload = None if path is None else _read(path)
@@ -77,7 +78,7 @@ class KeptCode:
         return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep the code for a signature; a disk that is full or read-only is no error."""
+        """Write the code for a signature; a full or read-only disk is not an error."""
         path = self._path(signature, result.codegen)
         if path is not None:
             with contextlib.suppress(OSError):
@@ -92,7 +93,7 @@ class KeptCode:
 
 
 def _read(path: Path) -> bytes | None:
-    """What `_write` wrote, or None."""
+    """Return the payload that `_write` wrote, or None if the file is missing or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -102,7 +103,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, payload: bytes) -> None:
-    """The whole file, its digest first, or nothing. Who may read the folder may read it, too."""
+    """Write the digest and the payload atomically. The folder's permissions apply to the file."""
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         unfinished.write_bytes(hashlib.sha256(payload).digest() + payload)
@@ -114,9 +115,10 @@ def _write(path: Path, payload: bytes) -> None:
 
 @cache
 def folder() -> Path | None:
-    """``NUMBA_CACHE_DIR``, else the user's folder for caches; in it, a folder for this source and these versions.
+    """Return the cache folder for this source and these versions.
 
-    None where a user has no home, or where the source cannot be read: it may be in an archive.
+    It is below ``NUMBA_CACHE_DIR`` or the user's cache folder. None if the user has no home folder, or if the source
+    cannot be read (it may be in an archive).
     """
     try:
         home = Path(os.environ.get("NUMBA_CACHE_DIR") or _user_caches())
@@ -134,10 +136,10 @@ def _user_caches() -> Path:
 
 
 def _source_digest() -> str:
-    """Of all files that kernels take anything from, and of the versions and options of what compiles them."""
+    """Return the digest of all source files that kernels use, and of the compilers' versions and options."""
     sha, here = hashlib.sha256(), Path(__file__).parent
     for path in (*sorted(here.glob("*.py")), here.parent / "rules.py", here.parent.parent / "arrays.py"):
         sha.update(path.read_bytes())
     sha.update(repr((sys.version, numba.__version__, llvmlite.__version__, np.__version__)).encode())
-    sha.update(repr([str(getattr(numba.config, name, None)) for name in CHANGE_CODE]).encode())
+    sha.update(repr([str(getattr(numba.config, name, None)) for name in CODE_OPTIONS]).encode())
     return sha.hexdigest()

@@ -1,30 +1,30 @@
-"""Numba kernels for what is done row by row: unit rows, the losses and their gradients, unit atoms, Adam, search."""
+"""Numba kernels that work row by row: unit rows, losses and their gradients, unit atoms, Adam, dots with codes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from compressae_ref.arrays import Floats, aligned, flat
+from compressae_ref.arrays import Floats, aligned_empty, flat
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.rules import (
-    along,
-    change,
+    adam_delta,
     clamped,
-    combined,
     cosine,
+    cosine_grad,
+    cosine_grad_scale,
     moment,
-    root,
+    mul_rounded,
     scale_exponent,
     scale_factors,
     scaled,
-    times,
+    sqrt_rounded,
 )
-from compressae_ref.backends.numba.simd import WIDTH, larger, lines, load, smaller, splat, store
+from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, load, maximum, minimum, splat, store
 from compressae_ref.backends.numba.sums import add_dots, numbers
 from compressae_ref.backends.rules import COSINE_EPS
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 128
@@ -33,33 +33,33 @@ NUMBERS_PER_TASK = 1 << 16
 
 def unit_rows(x: Floats, dtype: Any) -> Floats:
     x = np.ascontiguousarray(x, np.result_type(x.dtype, dtype))
-    x_unit = aligned(x.shape, x.dtype)
-    share(len(x), ROWS_PER_TASK, _unit_rows, x, x_unit)
+    x_unit = aligned_empty(x.shape, x.dtype)
+    parallel_for(len(x), ROWS_PER_TASK, _unit_rows, x, x_unit)
     return x_unit.astype(dtype, copy=False)
 
 
 @kernel
-def _unit_rows(x, x_unit, first, last):  # type: ignore[no-untyped-def]
-    lanes = lines(2, WIDTH, x.dtype)
-    for row in range(first, last):
+def _unit_rows(x, x_unit, start, stop):  # type: ignore[no-untyped-def]
+    lanes = aligned_rows(2, WIDTH, x.dtype)
+    for row in range(start, stop):
         _scale(x[row], scale_exponent(_largest_magnitude(x, row, lanes)), x_unit[row])
-    norms = _norms(x_unit[first:last])
-    for row in range(first, last):
-        _divide(x_unit[row], norms[row - first])
+    norms = _norms(x_unit[start:stop])
+    for row in range(start, stop):
+        _divide(x_unit[row], norms[row - start])
 
 
 @inlined
 def _largest_magnitude(x, row, lanes):  # type: ignore[no-untyped-def]
-    whole = x.shape[1] - x.shape[1] % WIDTH
-    highest = lowest = splat(x.dtype.type(0))
-    for c in range(0, whole, WIDTH):
-        highest, lowest = larger(load(x, row, c), highest), smaller(load(x, row, c), lowest)
-    store(lanes, 0, 0, highest)
-    store(lanes, 1, 0, lowest)
+    vectorized = x.shape[1] - x.shape[1] % WIDTH
+    high = low = splat(x.dtype.type(0))
+    for c in range(0, vectorized, WIDTH):
+        high, low = maximum(load(x, row, c), high), minimum(load(x, row, c), low)
+    store(lanes, 0, 0, high)
+    store(lanes, 1, 0, low)
     largest = x.dtype.type(0)
     for lane in range(WIDTH):
         largest = max(largest, lanes[0, lane], -lanes[1, lane])
-    for c in range(whole, x.shape[1]):
+    for c in range(vectorized, x.shape[1]):
         largest = max(largest, abs(x[row, c]))
     return largest
 
@@ -75,7 +75,7 @@ def _scale(x, exponent, out):  # type: ignore[no-untyped-def]
 def _norms(a):  # type: ignore[no-untyped-def]
     norms = _dots(a, a)
     for row in range(norms.size):
-        norms[row] = root(norms[row], a.dtype.type(0))
+        norms[row] = sqrt_rounded(norms[row], a.dtype.type(0))
     return norms
 
 
@@ -94,41 +94,50 @@ def _divide(x, divisor):  # type: ignore[no-untyped-def]
 
 def renormalize_decoder(W_dec: Floats) -> None:
     rows = np.ascontiguousarray(W_dec)
-    share(len(W_dec), ROWS_PER_TASK, _renormalize, rows)
+    parallel_for(len(W_dec), ROWS_PER_TASK, _renormalize, rows)
     if rows is not W_dec:
         W_dec[...] = rows
 
 
 @kernel
-def _renormalize(W_dec, first, last):  # type: ignore[no-untyped-def]
-    norms = _norms(W_dec[first:last])
-    for row in range(first, last):
-        _divide(W_dec[row], norms[row - first])
+def _renormalize(W_dec, start, stop):  # type: ignore[no-untyped-def]
+    norms = _norms(W_dec[start:stop])
+    for row in range(start, stop):
+        _divide(W_dec[row], norms[row - start])
+
+
+class Reconstructed(NamedTuple):
+    """Unit rows and their two reconstructions, each (n, d)."""
+
+    x_unit: Any
+    x_hat_k: Any
+    x_hat_aux: Any
 
 
 def loss_backward(
     x_unit: Floats, x_hat_k: Floats, x_hat_aux: Floats, n_batch: int, aux_weight: float
 ) -> tuple[Floats, Floats]:
-    cos, grad = np.empty((2, len(x_unit)), x_unit.dtype), aligned((2, *x_unit.shape), x_unit.dtype)
+    cos, grad = np.empty((2, len(x_unit)), x_unit.dtype), aligned_empty((2, *x_unit.shape), x_unit.dtype)
     toward = np.array([-1 / n_batch, -1 / n_batch], x_unit.dtype)
     toward[1] *= x_unit.dtype.type(aux_weight)
-    rows = (np.ascontiguousarray(each) for each in (x_unit, x_hat_k, x_hat_aux))
-    share(len(x_unit), ROWS_PER_TASK, _loss_backward, *rows, toward, x_unit.dtype.type(COSINE_EPS), cos, grad)
+    rows = Reconstructed(*(np.ascontiguousarray(array) for array in (x_unit, x_hat_k, x_hat_aux)))
+    parallel_for(len(x_unit), ROWS_PER_TASK, _loss_backward, rows, toward, x_unit.dtype.type(COSINE_EPS), cos, grad)
     return cos, grad
 
 
 @kernel
-def _loss_backward(x_unit, x_hat_k, x_hat_aux, grad_cos, eps, cos, grad, first, last):  # type: ignore[no-untyped-def]
-    x_unit, x_hat_k, x_hat_aux = x_unit[first:last], x_hat_k[first:last], x_hat_aux[first:last]
-    norm_x, factors = _clamped_norms(x_unit, eps), np.empty((2, 2, last - first), x_unit.dtype)
-    for part in range(2):  # one call: it is compiled for each
+def _loss_backward(rows, grad_cos, eps, cos, grad, start, stop):  # type: ignore[no-untyped-def]
+    x_unit, x_hat_k = rows.x_unit[start:stop], rows.x_hat_k[start:stop]
+    x_hat_aux = rows.x_hat_aux[start:stop]
+    norm_x, factors = _clamped_norms(x_unit, eps), np.empty((2, 2, stop - start), x_unit.dtype)
+    for part in range(2):  # a loop, so that the function is inlined once
         x_hat = x_hat_aux if part else x_hat_k
-        _cosines_backward(grad_cos[part], x_unit, norm_x, x_hat, eps, cos[part, first:last], factors[part])
-    for i in range(last - first):
-        aux, own = grad[1, first + i], grad[0, first + i]
-        _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], aux)
-        _combine(x_unit[i], x_hat_k[i], factors[0, 0, i], factors[0, 1, i], own)
-        _add(aux, own)
+        _cosines_backward(grad_cos[part], x_unit, norm_x, x_hat, eps, cos[part, start:stop], factors[part])
+    for i in range(stop - start):
+        grad_aux, grad_k = grad[1, start + i], grad[0, start + i]
+        _combine(x_unit[i], x_hat_aux[i], factors[1, 0, i], factors[1, 1, i], grad_aux)
+        _combine(x_unit[i], x_hat_k[i], factors[0, 0, i], factors[0, 1, i], grad_k)
+        _add(grad_aux, grad_k)
 
 
 @inner
@@ -141,18 +150,18 @@ def _clamped_norms(x, eps):  # type: ignore[no-untyped-def]
 
 @inlined
 def _cosines_backward(grad_cos, x_unit, norm_x, x_hat, eps, cos, factors):  # type: ignore[no-untyped-def]
-    """Cosines, and by how much of x̄ and of x̂ the gradient is made, as in `reference.cosine_backward`."""
+    """Compute cosines and the factors of x̄ and x̂ in their gradients, as `reference.cosine_backward` does."""
     dots, norm_hat = _dots(x_unit, x_hat), _clamped_norms(x_hat, eps)
     for i in range(dots.size):
         cos[i] = cosine(dots[i], norm_x[i], norm_hat[i])
-        factors[0, i] = grad_cos / times(norm_x[i], norm_hat[i])
-        factors[1, i] = along(grad_cos, cos[i], norm_hat[i], eps, x_hat.dtype.type(0))
+        factors[0, i] = grad_cos / mul_rounded(norm_x[i], norm_hat[i])
+        factors[1, i] = cosine_grad_scale(grad_cos, cos[i], norm_hat[i], eps, x_hat.dtype.type(0))
 
 
 @inlined
-def _combine(x, x_hat, toward, less, out):  # type: ignore[no-untyped-def]
+def _combine(x, x_hat, toward, scale, out):  # type: ignore[no-untyped-def]
     for c in range(x.size):
-        out[c] = combined(toward, x[c], less, x_hat[c])
+        out[c] = cosine_grad(toward, x[c], scale, x_hat[c])
 
 
 @inlined
@@ -163,31 +172,31 @@ def _add(x, out):  # type: ignore[no-untyped-def]
 
 def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
     arrays = (flat(array) for array in (param, grad, m, v))
-    share(param.size, NUMBERS_PER_TASK, _adam_update, *arrays, constants, np.finfo(param.dtype).tiny)
+    parallel_for(param.size, NUMBERS_PER_TASK, _adam_update, *arrays, constants, np.finfo(param.dtype).tiny)
 
 
 @kernel
-def _adam_update(param, grad, m, v, constants, tiny, first, last):  # type: ignore[no-untyped-def]
+def _adam_update(param, grad, m, v, constants, tiny, start, stop):  # type: ignore[no-untyped-def]
     lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = constants
     zero = param.dtype.type(0)
-    param, grad, m, v = param[first:last], grad[first:last], m[first:last], v[first:last]
+    param, grad, m, v = param[start:stop], grad[start:stop], m[start:stop], v[start:stop]
     for i in range(param.size):
         one = moment(beta1, m[i], rest1, grad[i], tiny, zero)
-        two = moment(beta2, v[i], rest2, times(grad[i], grad[i]), tiny, zero)
+        two = moment(beta2, v[i], rest2, mul_rounded(grad[i], grad[i]), tiny, zero)
         m[i], v[i] = one, two
-        param[i] -= change(lr, one, two, correction1, correction2, eps)
+        param[i] -= adam_delta(lr, one, two, correction1, correction2, eps)
 
 
 def codes_dot(u: Floats, codes: Codes) -> Floats:
     dots = np.empty((len(u), len(codes)), u.dtype)
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
-    share(len(codes), NUMBERS_PER_TASK // 16, _codes_dot, np.ascontiguousarray(u), indices, values, dots)
+    parallel_for(len(codes), NUMBERS_PER_TASK // 16, _codes_dot, np.ascontiguousarray(u), indices, values, dots)
     return dots
 
 
 @kernel
-def _codes_dot(u, indices, values, dots, first, last):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
+def _codes_dot(u, indices, values, dots, start, stop):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
         for q in range(u.shape[0]):
             dot = u.dtype.type(0)
             for t in range(indices.shape[1]):

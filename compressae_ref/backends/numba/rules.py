@@ -1,4 +1,4 @@
-"""The rules of `compressae_ref.backends.rules` for Numba's CPU compiler. Kernels take them from here."""
+"""Register the rules of `compressae_ref.backends.rules` with Numba's CPU compiler. Kernels import them from here."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from numba.extending import overload
 from compressae_ref.backends import rules
 from compressae_ref.backends.numba.jit import OPTIONS
 from compressae_ref.backends.rules import (
-    along,
-    change,
+    adam_delta,
     clamped,
-    combined,
     cosine,
+    cosine_grad,
+    cosine_grad_scale,
     halves_again,
     magnitude,
     moment,
+    mul_rounded,
     power_of_two,
-    root,
+    ranks_below,
     scale_exponent,
     scale_factors,
     scaled,
+    sqrt_rounded,
     stored,
-    times,
-    worse,
 )
 
 __all__ = [
-    "along",
-    "change",
+    "adam_delta",
     "clamped",
-    "combined",
     "cosine",
+    "cosine_grad",
+    "cosine_grad_scale",
     "halves_again",
     "magnitude",
     "moment",
+    "mul_rounded",
     "power_of_two",
-    "root",
+    "ranks_below",
     "scale_exponent",
     "scale_factors",
     "scaled",
+    "sqrt_rounded",
     "stored",
-    "times",
-    "worse",
 ]
 
 
 for _rule in rules.RULES:
-    overload(_rule, jit_options=OPTIONS, strict=False, target="cpu")(rules.as_it_is(_rule))
+    overload(_rule, jit_options=OPTIONS, strict=False, target="cpu")(rules.as_overload(_rule))

@@ -1,9 +1,8 @@
-"""Vectors of 16 numbers for kernels: what a compiler's own vectoriser leaves on the table.
+"""Vectors of 16 numbers for kernels, where the compiler's own vectorizer does not find them.
 
-``load(a, row, column)`` gives a[row, column : column + 16] as one value; ``+``, ``-`` and ``*`` work lane by lane, each
-with one rounding, as on the numbers themselves; ``store`` writes them back. LLVM splits them for narrower processors.
-So a loop in steps of 16 gives the bits of the loop in steps of 1, and keeps its sums in registers. Nothing checks that
-the 16 numbers are there.
+``load(a, row, column)`` returns a[row, column : column + 16] as one value and ``store`` writes it back. ``+``, ``-``
+and ``*`` work lane by lane, each with one rounding. LLVM splits the vectors on CPUs with narrower registers. A loop in
+steps of 16 therefore has the bits of the scalar loop, and keeps its sums in registers. Bounds are not checked.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import models, overload, register_model
 
-from compressae_ref.arrays import LINE
+from compressae_ref.arrays import CACHE_LINE_BYTES
 from compressae_ref.backends.numba.jit import inlined
 
 intrinsic: Any = extending.intrinsic
-"""Numba's decorator for functions that write their own LLVM code; what it makes has other arguments."""
+"""Numba's decorator for functions that generate LLVM code. Any, because it changes the function's arguments."""
 
 WIDTH = 16
 
 
 class Lanes(types.Type):
-    """The type of 16 numbers of one dtype."""
+    """The Numba type of a vector of 16 numbers."""
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
@@ -46,37 +45,37 @@ _SCALARS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types
 
 
 def vector(dtype: Any) -> ir.VectorType:
-    """LLVM's vector of 16 numbers of a Numba dtype."""
+    """Return the LLVM vector type of 16 numbers of a Numba dtype."""
     return ir.VectorType(_SCALARS[dtype], WIDTH)
 
 
 def require_rows(array: Any) -> None:
-    """Refuse to compile for an array that is not C-contiguous with two dimensions: addresses are computed for those."""
+    """Raise TypingError unless an array is C-contiguous and two-dimensional: `pointer` assumes both."""
     if array.ndim != 2 or array.layout != "C":
         raise TypingError(f"expected a C-contiguous array of two dimensions, got {array}")
 
 
 def pointer(context: Any, builder: Any, array_type: Any, array: Any, row: Any, column: Any) -> Any:
-    """Address of a[row, column] in a C-contiguous array of two dimensions."""
+    """Return the address of a[row, column] in a C-contiguous two-dimensional array."""
     fields = context.make_array(array_type)(context, builder, array)
     width = builder.extract_value(fields.shape, 1)
     return builder.gep(fields.data, [builder.add(builder.mul(row, width), column)])
 
 
 def load_vector(builder: Any, address: Any, vector_type: ir.VectorType, align: int) -> Any:
-    """A load that need not be aligned to the whole vector."""
+    """Load a vector with the alignment ``align``."""
     loaded = builder.load(builder.bitcast(address, vector_type.as_pointer()))
     loaded.align = align
     return loaded
 
 
 def store_vector(builder: Any, value: Any, address: Any, align: int) -> None:
-    """A store that need not be aligned to the whole vector."""
+    """Store a vector with the alignment ``align``."""
     builder.store(value, builder.bitcast(address, value.type.as_pointer())).align = align
 
 
 def broadcast(builder: Any, scalar: Any) -> Any:
-    """A vector whose numbers are all ``scalar``."""
+    """Return a vector with ``scalar`` in every lane."""
     vector_type, index = ir.VectorType(scalar.type, WIDTH), ir.IntType(32)
     undefined = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(index, 0))
@@ -85,7 +84,7 @@ def broadcast(builder: Any, scalar: Any) -> Any:
 
 @intrinsic
 def load(typing_context, a, row, column):  # type: ignore[no-untyped-def]
-    """a[row, column : column + 16]."""
+    """Return a[row, column : column + 16]."""
     require_rows(a)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -98,7 +97,7 @@ def load(typing_context, a, row, column):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def store(typing_context, a, row, column, lanes):  # type: ignore[no-untyped-def]
-    """a[row, column : column + 16] = lanes."""
+    """Set a[row, column : column + 16] = lanes."""
     require_rows(a)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -111,7 +110,7 @@ def store(typing_context, a, row, column, lanes):  # type: ignore[no-untyped-def
 
 @intrinsic
 def splat(typing_context, scalar):  # type: ignore[no-untyped-def]
-    """16 times the same number."""
+    """Return a vector with ``scalar`` in every lane."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return broadcast(builder, arguments[0])
@@ -120,8 +119,8 @@ def splat(typing_context, scalar):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def not_below(typing_context, a, b):  # type: ignore[no-untyped-def]
-    """A bit for each lane, the first one lowest: whether a < b does not hold, as where one is NaN."""
+def cmp_ge_unordered(typing_context, a, b):  # type: ignore[no-untyped-def]
+    """Return 16 bits, lane 0 lowest: 1 where a ≥ b or either is NaN."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         compare = builder.icmp_signed if a.dtype is types.int16 else builder.fcmp_unordered
@@ -132,8 +131,8 @@ def not_below(typing_context, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def lowest(typing_context, bits):  # type: ignore[no-untyped-def]
-    """The place of the lowest bit that is set; 64 if none is."""
+def count_trailing_zeros(typing_context, bits):  # type: ignore[no-untyped-def]
+    """Return the position of the lowest set bit; 64 if there is none."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -142,8 +141,8 @@ def lowest(typing_context, bits):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def word(typing_context, a, row, column):  # type: ignore[no-untyped-def]
-    """The eight bytes a[row, column : column + 8] of an array of bytes as one number, the first one lowest."""
+def load_u64(typing_context, a, row, column):  # type: ignore[no-untyped-def]
+    """Return the bytes a[row, column : column + 8] as one little-endian integer."""
     require_rows(a)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -156,8 +155,8 @@ def word(typing_context, a, row, column):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def how_many(typing_context, bits):  # type: ignore[no-untyped-def]
-    """The number of bits that are set."""
+def popcount(typing_context, bits):  # type: ignore[no-untyped-def]
+    """Return the number of set bits."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.ctpop(arguments[0])
@@ -167,7 +166,7 @@ def how_many(typing_context, bits):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def as_float(typing_context, bits):  # type: ignore[no-untyped-def]
-    """The float32 whose bits are those of an uint32."""
+    """Reinterpret the bits of a uint32 as a float32."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.bitcast(arguments[0], ir.FloatType())
@@ -190,7 +189,7 @@ _add, _sub, _mul = _operation("fadd"), _operation("fsub"), _operation("fmul")
 
 
 def _choice(comparison: str) -> Any:
-    """a where the comparison with b holds, else b, lane by lane: b where a is NaN."""
+    """Make a lane-wise choice: a where the comparison with b holds, else b, also where a is NaN."""
 
     @intrinsic
     def choose(typing_context, a, b):  # type: ignore[no-untyped-def]
@@ -202,7 +201,7 @@ def _choice(comparison: str) -> Any:
     return choose
 
 
-larger, smaller = _choice(">"), _choice("<")
+maximum, minimum = _choice(">"), _choice("<")
 
 
 @overload(operator.add)
@@ -227,9 +226,9 @@ def _mul_lanes(a, b):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def lines(rows, columns, dtype):  # type: ignore[no-untyped-def]
-    """An empty array (rows, columns or a few more) whose rows begin with a cache line."""
+def aligned_rows(rows, columns, dtype):  # type: ignore[no-untyped-def]
+    """Return an uninitialized array whose first row is aligned to a cache line; columns are padded to full vectors."""
     columns += -columns % WIDTH
-    room = np.empty(rows * columns + LINE, dtype)
-    start = (-room.ctypes.data % LINE) // room.itemsize
-    return room[start : start + rows * columns].reshape(rows, columns)
+    buffer = np.empty(rows * columns + CACHE_LINE_BYTES, dtype)
+    start = (-buffer.ctypes.data % CACHE_LINE_BYTES) // buffer.itemsize
+    return buffer[start : start + rows * columns].reshape(rows, columns)

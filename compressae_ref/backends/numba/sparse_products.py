@@ -1,121 +1,136 @@
-"""Numba kernels for decoding and the backward products of `compressae_ref.reference`, to the bit.
+"""Numba kernels for decoding and the backward products of `compressae_ref.reference`.
 
-Decoding and the gradients of the weights are one thing: rows of one matrix are added up, with weights, into rows of
-another. `_add_rows` does that for 64 columns at a time, so that sums are in registers and what is read is in a cache.
-The sums are in order: a row's stored entries as they come, a latent's rows by their number.
+Decoding and the gradients of the weights are both products of a sparse matrix with a dense one. `_add_rows` computes
+them for 64 columns at a time: sums stay in registers, and the rows it reads stay in the cache. Sums run in the
+specified order: the stored entries of a row, or the ascending rows of a latent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from compressae_ref.arrays import Floats, aligned
+from compressae_ref.arrays import Floats, aligned_empty
 from compressae_ref.backends.numba.jit import inlined, kernel
-from compressae_ref.backends.numba.simd import WIDTH, lines, load, splat, store
+from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, load, splat, store
 from compressae_ref.backends.numba.sort_by_latent import by_latent, entries_by_latent
 from compressae_ref.backends.numba.sums import add_dots
-from compressae_ref.backends.thread_pool import share, thread_count
+from compressae_ref.backends.thread_pool import parallel_for, thread_count
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 512
-"""Rows that one thread takes at a time: as many as its second-level cache holds at 768 dimensions."""
+"""Rows per task; at 768 dimensions they fit the L2 cache."""
 
-COLUMNS = 4 * WIDTH
-"""Columns of a result whose sums are in registers at once."""
+COLUMNS_PER_TILE = 4 * WIDTH
+"""Columns whose sums stay in registers."""
 
-Entries = tuple[Any, Any, Any]
-"""starts (n + 1,), rows and weights: the entries of i are those from starts[i] to starts[i + 1]."""
+MAX_CACHED_BYTES = 1 << 20
+"""A tile of y is copied if it has at most this many bytes, so that it is read from the L2 cache."""
 
-CACHED = 1 << 20
-"""Bytes of a matrix that are copied together, to be read from the second-level cache."""
+
+class Entries(NamedTuple):
+    """A sparse matrix by rows (CSR): row i has the entries starts[i] to starts[i + 1]."""
+
+    starts: Any
+    """(n + 1,)"""
+    rows: Any
+    """the row of y that each entry multiplies"""
+    weights: Any
+    """the value of each entry"""
+
+
+class Product(NamedTuple):
+    """out = entries · y."""
+
+    entries: Entries
+    out: Any
+    """(n, columns of y)"""
 
 
 def decode(codes: Codes, W_dec: Floats) -> Floats:
-    x_hat = aligned((len(codes), W_dec.shape[1]), codes.values.dtype)
+    x_hat = aligned_empty((len(codes), W_dec.shape[1]), codes.values.dtype)
     _add_rows(_entries(codes), np.ascontiguousarray(W_dec), x_hat)
     return x_hat
 
 
 def decode_nested(codes_k: Codes, codes_rest: Codes, W_dec: Floats) -> tuple[Floats, Floats]:
-    x_hat = aligned((2, len(codes_k), W_dec.shape[1]), codes_k.values.dtype)
-    _add_rows(_entries(codes_k), np.ascontiguousarray(W_dec), x_hat[0], and_then=(*_entries(codes_rest), x_hat[1]))
+    x_hat = aligned_empty((2, len(codes_k), W_dec.shape[1]), codes_k.values.dtype)
+    _add_rows(_entries(codes_k), np.ascontiguousarray(W_dec), x_hat[0], then=Product(_entries(codes_rest), x_hat[1]))
     return x_hat[0], x_hat[1]
 
 
 def _entries(codes: Codes) -> Entries:
-    """For each code, its stored latents and their values."""
+    """Return codes as a CSR matrix."""
     indices, values = _contiguous(codes.indices, codes.values)
-    return np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1)
+    return Entries(np.arange(len(codes) + 1) * codes.k, indices.reshape(-1), values.reshape(-1))
 
 
 def decode_backward_values(grad_x_hat: Floats, codes: Codes, W_dec: Floats) -> Floats:
     grad_values = np.empty(codes.values.shape, codes.values.dtype)
     arrays = _contiguous(grad_x_hat, codes.indices, W_dec)
-    share(len(codes), ROWS_PER_TASK, _decode_backward_values, *arrays, grad_values)
+    parallel_for(len(codes), ROWS_PER_TASK, _decode_backward_values, *arrays, grad_values)
     return grad_values
 
 
 @kernel
-def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, first, last):  # type: ignore[no-untyped-def]
-    starts = np.arange(last - first + 1) * indices.shape[1]
-    entries, rows, latents = by_latent(indices[first:last].reshape(-1), starts, first, W_dec.shape[0])
-    add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[first:last].reshape(-1), entries)
+def _decode_backward_values(grad_x_hat, indices, W_dec, grad_values, start, stop):  # type: ignore[no-untyped-def]
+    starts = np.arange(stop - start + 1) * indices.shape[1]
+    entries, rows, latents = by_latent(indices[start:stop].reshape(-1), starts, start, W_dec.shape[0])
+    add_dots(grad_x_hat, rows, W_dec, latents, entries.size, grad_values[start:stop].reshape(-1), entries)
 
 
-# -- rows of a matrix, added up with weights --------------------------------------------------------------------------
+# -- products of a sparse and a dense matrix --------------------------------------------------------------------------
 
 
-def _add_rows(
-    entries: Entries, y: Floats, out: Floats, add: bool = False, and_then: tuple[Any, Any, Any, Floats] | None = None
-) -> None:
-    """out[i] = Σ_e weights[e] · y[rows[e]], e from starts[i] to starts[i + 1], in this order; ``add``: after out[i].
+def _add_rows(entries: Entries, y: Floats, out: Floats, add: bool = False, then: Product | None = None) -> None:
+    """Set out[i] = Σ_e weights[e] · y[rows[e]], e from starts[i] to starts[i + 1] in this order.
 
-    ``and_then`` are other entries and another result, which is out plus their sums: y is brought to the cache once.
+    With ``add``, sums start at out[i] instead of 0. ``then`` is a second product with the same y, to which ``out`` is
+    added at the end; computing both together loads y into the cache once.
     """
-    width = COLUMNS if len(y) * COLUMNS * y.itemsize <= CACHED else WIDTH
+    width = COLUMNS_PER_TILE if len(y) * COLUMNS_PER_TILE * y.itemsize <= MAX_CACHED_BYTES else WIDTH
     tiles = -(-out.shape[1] // width)
     chunks = 1 if tiles >= 2 * thread_count() else 2 * thread_count()
-    second = and_then or (*entries, out[:0])
-    share(tiles * chunks, 1, _add_columns, *entries, out, *second, y, add, width, chunks)
+    products = Product(entries, out), then or Product(entries, out[:0])
+    parallel_for(tiles * chunks, 1, _add_columns, *products, y, add, width, chunks)
 
 
 @kernel
-def _add_columns(  # type: ignore[no-untyped-def]
-    starts, rows, weights, out, starts2, rows2, weights2, out2, y, add, width, chunks, first, last
-):
-    for task in range(first, last):
+def _add_columns(product, then, y, add, width, chunks, start, stop):  # type: ignore[no-untyped-def]
+    out = product.out
+    for task in range(start, stop):
         c, chunk = task // chunks * width, task % chunks
         n, after = out.shape[0], min(c + width, out.shape[1])
-        start, stop = n * chunk // chunks, n * (chunk + 1) // chunks
+        row_start, row_stop = n * chunk // chunks, n * (chunk + 1) // chunks
         while c < after:
-            taken = COLUMNS if after - c >= COLUMNS else min(after - c, WIDTH)
+            taken = COLUMNS_PER_TILE if after - c >= COLUMNS_PER_TILE else min(after - c, WIDTH)
             copied = _copied(y, c, taken)
-            for second in range(1 + (out2.size > 0)):  # not True and False: each would be compiled by itself
-                of, row, weight, into, other = starts, rows, weights, out, out[: n * add]
+            for second in range(1 + (then.out.size > 0)):  # not booleans: literals would compile the body twice
+                target, other = product, out[: n * add]
                 if second:
-                    of, row, weight, into, other = starts2, rows2, weights2, out2, out
-                _add_tile(of, row, weight, copied, into, other, c, taken, start, stop, second)
+                    target, other = then, out
+                _add_tile(target, copied, other, c, taken, row_start, row_stop, second)
             c += taken
 
 
 @inlined
-def _add_tile(starts, rows, weights, y, out, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
-    """Some columns: the sums begin with ``other``, or with zero and ``other`` is added ``after``."""
-    if width == COLUMNS:
-        _add_wide(starts, rows, weights, y, out, other, c, start, stop, after)
+def _add_tile(product, y, other, c, width, start, stop, after):  # type: ignore[no-untyped-def]
+    """Compute some columns: sums start at ``other``, or start at 0 and ``other`` is added ``after`` them."""
+    if width == COLUMNS_PER_TILE:
+        _add_wide(product, y, other, c, start, stop, after)
     elif width == WIDTH:
-        _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after)
+        _add_narrow(product, y, other, c, start, stop, after)
     else:
         for column in range(width):
-            _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after)
+            _add_column(product, y, other, c, column, start, stop, after)
 
 
 @inlined
-def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_wide(product, y, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+    (starts, rows, weights), out = product
     c1, c2, c3 = c + WIDTH, c + 2 * WIDTH, c + 3 * WIDTH
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
@@ -138,7 +153,8 @@ def _add_wide(starts, rows, weights, y, out, other, c, start, stop, after):  # t
 
 
 @inlined
-def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_narrow(product, y, other, c, start, stop, after):  # type: ignore[no-untyped-def]
+    (starts, rows, weights), out = product
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
         total = load(other, i, c) if begin else splat(out.dtype.type(0))
@@ -148,7 +164,8 @@ def _add_narrow(starts, rows, weights, y, out, other, c, start, stop, after):  #
 
 
 @inlined
-def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, after):  # type: ignore[no-untyped-def]
+def _add_column(product, y, other, c, column, start, stop, after):  # type: ignore[no-untyped-def]
+    (starts, rows, weights), out = product
     begin, end = other.size > 0 and not after, other.size > 0 and after
     for i in range(start, stop):
         total = other[i, c + column] if begin else out.dtype.type(0)
@@ -159,8 +176,8 @@ def _add_column(starts, rows, weights, y, out, other, c, column, start, stop, af
 
 @inlined
 def _copied(y, c, width):  # type: ignore[no-untyped-def]
-    """Columns of a matrix as a matrix of its own: apart from each other they would not share a cache well."""
-    copy, whole = lines(y.shape[0], width, y.dtype), width - width % WIDTH
+    """Copy columns to a contiguous matrix: strided rows would compete for the same cache sets."""
+    copy, whole = aligned_rows(y.shape[0], width, y.dtype), width - width % WIDTH
     for i in range(y.shape[0]):
         for column in range(0, whole, WIDTH):
             store(copy, i, column, load(y, i, c + column))
@@ -186,8 +203,8 @@ def weights_backward(
     n = len(x_unit)
     part_rows = rows[0] + n * rows[1]
     for out, entries, y in (
-        (grad_W_dec, (begins, part_rows, weights[0]), _stacked(grads)),
-        (grad_W_enc.T, (begins, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
+        (grad_W_dec, Entries(begins, part_rows, weights[0]), _stacked(grads)),
+        (grad_W_enc.T, Entries(begins, rows[0], weights[1]), np.ascontiguousarray(x_unit)),
     ):
         contiguous = np.ascontiguousarray(out)
         _add_rows(entries, y, contiguous, add)
@@ -206,11 +223,11 @@ def _add_weights(starts, weights, out, add):  # type: ignore[no-untyped-def]
 
 
 def _stacked(arrays: Sequence[Floats]) -> Floats:
-    """The rows of arrays of one shape, below each other: without a copy, if they lie so in memory."""
+    """Stack the rows of arrays of one shape, without a copy if they are adjacent in memory."""
     first, n = arrays[0], len(arrays)
     places = [first.ctypes.data + i * first.nbytes for i in range(n)]
-    if all(each.flags.c_contiguous and each.base is first.base is not None for each in arrays) and places == [
-        each.ctypes.data for each in arrays
+    if all(array.flags.c_contiguous and array.base is first.base is not None for array in arrays) and places == [
+        array.ctypes.data for array in arrays
     ]:
         return as_strided(first, (n * len(first), first.shape[1]), first.strides)
     return np.concatenate(arrays)

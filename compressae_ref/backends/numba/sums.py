@@ -1,4 +1,4 @@
-"""Numba kernels for the sums of `compressae_ref.sums`, to the bit."""
+"""Numba kernels for dots in the order of `reference.fold_sum`."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.rules import halves_again
-from compressae_ref.backends.numba.simd import WIDTH, lines, load, store
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, load, store
+from compressae_ref.backends.thread_pool import parallel_for
 
-PAIRS = 32
-"""Pairs of rows that go through each stage together: what one stage has stored is in memory when the next one reads."""
+PAIRS_PER_BLOCK = 32
+"""Pairs of rows that go through each stage together, so that a load does not wait for the preceding store."""
 
 
 def pair_dots(a: Floats, b: Floats) -> Floats:
     dots = np.empty((len(a), len(b)), a.dtype)
-    share(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
+    parallel_for(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
     return dots
 
 
 @kernel
-def _pair_dots(a, b, out, first, last):  # type: ignore[no-untyped-def]
+def _pair_dots(a, b, out, start, stop):  # type: ignore[no-untyped-def]
     n = a.shape[0]
-    at_once = max(1, 512 // max(n, 1))  # rows of b for whose pairs there is room
+    block = max(1, 512 // max(n, 1))  # rows of b per block
     rows_a, rows_b, dots = (
-        np.empty(n * at_once, np.int32),
-        np.empty(n * at_once, np.int32),
-        np.empty(n * at_once, a.dtype),
+        np.empty(n * block, np.int32),
+        np.empty(n * block, np.int32),
+        np.empty(n * block, a.dtype),
     )
-    places = numbers(n * at_once)
-    for start in range(first, last, at_once):
-        stop = min(start + at_once, last)
-        for j in range(start, stop):
+    places = numbers(n * block)
+    for begin in range(start, stop, block):
+        end = min(begin + block, stop)
+        for j in range(begin, end):
             for i in range(n):
-                rows_a[(j - start) * n + i], rows_b[(j - start) * n + i] = i, j
-        add_dots(a, rows_a, b, rows_b, (stop - start) * n, dots, places)
-        for j in range(start, stop):
+                rows_a[(j - begin) * n + i], rows_b[(j - begin) * n + i] = i, j
+        add_dots(a, rows_a, b, rows_b, (end - begin) * n, dots, places)
+        for j in range(begin, end):
             for i in range(n):
-                out[i, j] = dots[(j - start) * n + i]
+                out[i, j] = dots[(j - begin) * n + i]
 
 
 @inner
 def numbers(n):  # type: ignore[no-untyped-def]
-    """The numbers from 0 to n."""
+    """Return 0, 1, ..., n − 1 as int32."""
     numbers = np.empty(n, np.int32)
     for i in range(n):
         numbers[i] = i
@@ -52,25 +52,27 @@ def numbers(n):  # type: ignore[no-untyped-def]
 
 @inner
 def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-def]
-    """out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e < n, each summed by `reference.fold_sum`.
+    """Set out[places[e]] = ⟨a[rows_a[e]], b[rows_b[e]]⟩ for e < n, each summed by `reference.fold_sum`.
 
-    Several halvings are done at once, while the numbers are in registers: each product is added to the same one as
-    there, only sooner. Neighbours that share a row of b are the faster for it.
+    Up to four halvings are done at once in registers: the same products are added in the same order. Consecutive pairs
+    that share a row of b are faster, because it is loaded once.
     """
-    at_once = _at_once(a.shape[1])
-    terms = lines(PAIRS, a.shape[1] // at_once + WIDTH, a.dtype)
-    terms[:] = 0  # what is beyond the terms is added, too, though of no account: no slow numbers there
-    for start in range(0, n, PAIRS):
-        count = min(PAIRS, n - start)
+    per_term = _products_per_term(a.shape[1])
+    terms = aligned_rows(PAIRS_PER_BLOCK, a.shape[1] // per_term + WIDTH, a.dtype)
+    terms[:] = 0  # padding is added and ignored; zeros avoid slow subnormals there
+    for start in range(0, n, PAIRS_PER_BLOCK):
+        count = min(PAIRS_PER_BLOCK, n - start)
         e = start
         while e < start + count:
             run = _run(rows_b, e, start + count)
-            if at_once == 16:
+            if per_term == 16:
                 _fold_sixteen(a, rows_a, e, b, rows_b[e], terms, e - start, run)
+            elif per_term == 2:
+                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run)
             else:
-                _fold_two(a, rows_a, e, b, rows_b[e], terms, e - start, run, at_once)
+                _multiply(a, rows_a, e, b, rows_b[e], terms, e - start, run)
             e += run
-        left = a.shape[1] // at_once
+        left = a.shape[1] // per_term
         while halves_again(left):
             left //= 2
             for t in range(count):
@@ -83,8 +85,8 @@ def add_dots(a, rows_a, b, rows_b, n, out, places):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _at_once(d):  # type: ignore[no-untyped-def]
-    """How many products, d / that apart, are added up while they are in registers: four halvings, one or none."""
+def _products_per_term(d):  # type: ignore[no-untyped-def]
+    """Return how many products are added in registers: 16 (four halvings), 2 (one) or 1 (none)."""
     if d % 16 == 0 and d // 16 >= WIDTH:
         return 16
     return 2 if d % 2 == 0 and d // 2 >= WIDTH else 1
@@ -92,7 +94,7 @@ def _at_once(d):  # type: ignore[no-untyped-def]
 
 @inner
 def _run(rows, start, stop):  # type: ignore[no-untyped-def]
-    """How many of the rows from ``start`` are the same, at most 8."""
+    """Return how many consecutive rows from ``start`` are equal, at most 8."""
     run = 1
     while run < 8 and start + run < stop and rows[start + run] == rows[start]:
         run += 1
@@ -101,10 +103,10 @@ def _run(rows, start, stop):  # type: ignore[no-untyped-def]
 
 @inner
 def _fold_sixteen(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
-    """terms[t + u] = what four halvings make of the products of a[rows[e + u]] and b[j], for u < run.
+    """Set terms[t + u] to the products of a[rows[e + u]] and b[j] after four halvings, for u < run.
 
-    With p_m the product m · d/16 further on: the first halving adds p_m and p_{m+8}, the next two m and m + 4, then
-    m + 2, then m + 1. So p₀, p₄, p₈ and p₁₂ come together first, and what they make with what the four from p₂ make.
+    Let p_m be the product at offset m · d/16. The four halvings add p_m and p_{m+8}, then m and m + 4, then m + 2,
+    then m + 1. So p₀, p₄, p₈ and p₁₂ are added first, and their sum is added to that of p₂, p₆, p₁₀ and p₁₄.
     """
     left = a.shape[1] // 16
     step = 4 * left
@@ -124,21 +126,26 @@ def _fold_sixteen(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-d
 
 @inner
 def _four(a, i, c, step, b0, b1, b2, b3):  # type: ignore[no-untyped-def]
-    """Every fourth product of sixteen, halved twice."""
+    """Return the sum of four products, (0 + 2) + (1 + 3)."""
     first = load(a, i, c) * b0 + load(a, i, c + 2 * step) * b2
     return first + (load(a, i, c + step) * b1 + load(a, i, c + 3 * step) * b3)
 
 
 @inner
-def _fold_two(a, rows, e, b, j, terms, t, run, at_once):  # type: ignore[no-untyped-def]
-    """As `_fold_sixteen`, with one halving or none."""
-    left = a.shape[1] // at_once
+def _multiply(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
+    """Set terms[t + u] to the products of a[rows[e + u]] and b[j], for u < run."""
     for u in range(run):
         i = rows[e + u]
-        if at_once == 1:
-            for c in range(left):
-                terms[t + u, c] = a[i, c] * b[j, c]
-            continue
+        for c in range(a.shape[1]):
+            terms[t + u, c] = a[i, c] * b[j, c]
+
+
+@inner
+def _fold_two(a, rows, e, b, j, terms, t, run):  # type: ignore[no-untyped-def]
+    """As `_fold_sixteen`, but with one halving."""
+    left = a.shape[1] // 2
+    for u in range(run):
+        i = rows[e + u]
         for start in range(0, left, WIDTH):
             c = min(start, left - WIDTH)
             first = load(a, i, c) * load(b, j, c)
@@ -147,9 +154,9 @@ def _fold_two(a, rows, e, b, j, terms, t, run, at_once):  # type: ignore[no-unty
 
 @inner
 def _halve(terms, t, half):  # type: ignore[no-untyped-def]
-    """Add the second half onto the first, 16 at a time; the last 16 are read before any of them changes.
+    """Add the second half of the terms to the first, 16 at a time; the last 16 are loaded before any store.
 
-    Of a half that is less than 16 all 16 are added: what follows it is of no account.
+    If the half is shorter than 16, the surplus lanes are computed and ignored.
     """
     final = max(half - WIDTH, 0)
     last = load(terms, t, final) + load(terms, t, final + half)

@@ -1,15 +1,15 @@
-"""Numba kernels that select the largest entries of rows, by the total order of `compressae_ref.order`."""
+"""Numba kernels that select the largest entries of rows, in the order of R1."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inner, kernel
-from compressae_ref.backends.numba.rules import magnitude, worse
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.numba.rules import magnitude, ranks_below
+from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 512
@@ -18,28 +18,34 @@ ROWS_PER_TASK = 512
 def split_codes(codes: Codes, k: int) -> tuple[Codes, Codes]:
     parts = [empty_codes(len(codes), width, codes.values.dtype) for width in (k, codes.k - k)]
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
-    share(len(codes), ROWS_PER_TASK, _split, indices, values, ordered(values), *parts[0], *parts[1])
+    parallel_for(len(codes), ROWS_PER_TASK, _split, indices, values, ordered(values), *parts)
     kept, rest = (Codes.trusted(*part, codes.n_latents, codes.model) for part in parts)
     return kept, rest
 
 
-def empty_codes(n: int, k: int, dtype: Any) -> tuple[Any, Any]:
-    """Indices and values for n codes."""
-    return np.empty((n, k), np.int32), np.empty((n, k), dtype)
+class CodeArrays(NamedTuple):
+    """Indices and values of codes, both (n, k)."""
+
+    indices: Any
+    values: Any
+
+
+def empty_codes(n: int, k: int, dtype: Any) -> CodeArrays:
+    """Return uninitialized arrays for n codes."""
+    return CodeArrays(np.empty((n, k), np.int32), np.empty((n, k), dtype))
 
 
 def ordered(values: Floats) -> Any:
-    """The bits of contiguous values as unsigned integers; without the sign they order like magnitudes."""
+    """View contiguous floats as unsigned integers; without the sign bit these order like magnitudes."""
     return values.view(f"u{values.itemsize}")
 
 
 @kernel
-def _split(  # type: ignore[no-untyped-def]
-    indices, values, bits, kept_indices, kept_values, rest_indices, rest_values, first, last
-):
+def _split(indices, values, bits, kept, rest, start, stop):  # type: ignore[no-untyped-def]
+    (kept_indices, kept_values), (rest_indices, rest_values) = kept, rest
     width, k = indices.shape[1], kept_indices.shape[1]
     positions, keys = np.empty((2, width + 1), np.int64), np.empty(width, bits.dtype)
-    for row in range(first, last):
+    for row in range(start, stop):
         magnitudes(bits[row], keys)
         positions_of_largest(keys, width, k, positions[0], positions[1])
         for t in range(k):
@@ -52,7 +58,7 @@ def _split(  # type: ignore[no-untyped-def]
 
 @inner
 def magnitudes(bits, keys):  # type: ignore[no-untyped-def]
-    """Keys that order like |value| (R1): the bits without the sign."""
+    """Fill ``keys`` with keys that order like |value| (R1): the bits without the sign."""
     sign = bits.dtype.type(1) << bits.dtype.type(8 * bits.itemsize - 1)
     for i in range(bits.size):
         keys[i] = magnitude(bits[i], sign)
@@ -60,21 +66,21 @@ def magnitudes(bits, keys):  # type: ignore[no-untyped-def]
 
 @inner
 def positions_of_largest(keys, m, k, kept, rest):  # type: ignore[no-untyped-def]
-    """Positions of the k largest of keys[:m] and of the others, each ascending; ties go to the lower position.
+    """Write the positions of the k largest of keys[:m] and of the others, ascending; ties go to the lower position.
 
-    Each needs room for one more than it holds: what does not belong there is written, and then overwritten.
+    Both arrays need one extra element: every position is written to both, and overwritten where it does not belong.
     """
     threshold = kth_largest(keys[:m], k)
     last = _kth_position(keys[:m], k, threshold)
     t = 0
     for i in range(m):
         kept[t] = rest[i - t] = i
-        t += not worse(keys[i], i, threshold, last)
+        t += not ranks_below(keys[i], i, threshold, last)
 
 
 @inner
 def _kth_position(keys, k, threshold):  # type: ignore[no-untyped-def]
-    """Where the last of the k largest keys is among those that are equal to the k-th largest."""
+    """Return the last position that is kept among keys equal to the k-th largest."""
     free = k
     for i in range(keys.size):
         free -= keys[i] > threshold
@@ -87,10 +93,10 @@ def _kth_position(keys, k, threshold):  # type: ignore[no-untyped-def]
 
 @inner
 def kth_largest(keys, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of unsigned keys.
+    """Return the k-th largest of unsigned keys.
 
-    Bit by bit from the top: a bit belongs to the answer if at least k keys are no smaller with it. Each bit costs one
-    pass, which vectorises; where exactly k are left, the smallest of them is the answer.
+    The result is built from the highest bit down: a bit is set if at least k keys are no smaller with it. Each bit
+    takes one pass, which vectorizes. Once exactly k keys are left, their minimum is the result.
     """
     one, threshold = keys.dtype.type(1), keys.dtype.type(0)
     for bit in range(8 * keys.itemsize - 2, -1, -1):
@@ -107,7 +113,7 @@ def kth_largest(keys, k):  # type: ignore[no-untyped-def]
 
 @inner
 def _smallest_from(keys, threshold):  # type: ignore[no-untyped-def]
-    """The smallest of the keys that are not below ``threshold``."""
+    """Return the smallest key of at least ``threshold``."""
     smallest = ~keys.dtype.type(0)
     for i in range(keys.size):
         smallest = keys[i] if keys[i] >= threshold and keys[i] < smallest else smallest

@@ -18,7 +18,7 @@ from compressae_ref.backends.numpy.rows import (
     renormalize_decoder,
     unit_rows,
 )
-from compressae_ref.backends.numpy.search import best_items, index_items, lists_from
+from compressae_ref.backends.numpy.search import best_items, build_index, load_index
 from compressae_ref.backends.numpy.sparse_products import (
     count_latents,
     decode,
@@ -41,8 +41,8 @@ __all__ = [
     "decode_nested",
     "encode",
     "fetch",
-    "index_items",
-    "lists_from",
+    "build_index",
+    "load_index",
     "loss_backward",
     "name",
     "pack_rows",

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from compressae_ref.backends.thread_pool import share
+from compressae_ref.backends.thread_pool import parallel_for
 
 ROWS_PER_BLOCK = 128
 
@@ -26,5 +26,5 @@ def map_blocks(n: int, most: int, function: Callable[[slice], Result]) -> list[R
         with np.errstate(**errors):
             results[start] = function(slice(start, stop))
 
-    share(n, most, work)
+    parallel_for(n, most, work)
     return [results[start] for start in sorted(results)] or [function(slice(0, 0))]

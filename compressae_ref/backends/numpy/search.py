@@ -17,11 +17,11 @@ from compressae_ref.codes import Codes
 ITEMS_PER_BLOCK = 8192
 
 
-def index_items(codes: Codes, norms: Floats) -> None:
+def build_index(codes: Codes, norms: Floats) -> None:
     """Return None: this backend keeps no search index."""
 
 
-def lists_from(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
+def load_index(fields: Mapping[str, Any], codes: Codes, check: bool) -> None:
     """Return None: the index of another backend is not used."""
 
 
