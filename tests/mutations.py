@@ -209,7 +209,7 @@ CUDA_FAULTS = [  # their tests run where Numba simulates a GPU
     Fault("cuda: a thread does not wait for the others", CUDA_SUMS, "    cuda.syncthreads()  # before another thread overwrites the counts", "    if cuda.threadIdx.x:\n        cuda.syncthreads()", "test_backends.py -k test_selection"),
     Fault("cuda: all that are tied are kept", CUDA_SELECT, "free = k - block_sum(above, room)", "free = k", "test_backends.py -k test_selection"),
     Fault("cuda: the lowest bit is not looked at", CUDA_SELECT, "for step in range(8 * keys.itemsize):", "for step in range(8 * keys.itemsize - 1):", "test_backends.py -k last_bits"),
-    Fault("cuda: of ties the first is lost", CUDA_SELECT, "ranks[own, i] < trial)", "ranks[own, i] <= trial)", "test_backends.py -k test_selection"),
+    Fault("cuda: of ties the first is lost", CUDA_SELECT, "ranks[rank_row, i] < trial)", "ranks[rank_row, i] <= trial)", "test_backends.py -k test_selection"),
     Fault("cuda: the bias is added twice", CUDA_ENCODE, "pre[i, t] + b[latents[i, t]]", "pre[i, t] + b[latents[i, t]] + b[latents[i, t]]", "test_backends.py -k test_encoding"),
     Fault("cuda: −0 is stored", CUDA_ENCODE, "stored(pre[i, t] + b[latents[i, t]], pre.dtype.type(0))", "pre[i, t] + b[latents[i, t]]", "test_backends.py -k minus_zero"),
     Fault("cuda: the first guess is believed", CUDA_ENCODE, "(left_out + bound < kept).all()", "(left_out - 9 < kept).all()", "test_cuda.py -k looked_at"),

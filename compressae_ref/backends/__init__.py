@@ -131,7 +131,7 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     if backend not in BACKENDS:
         raise BackendError(f"expected one of {', '.join(BACKENDS)}, got {backend!r}", argument="backend")
     if backend == "numba" and not _numba_is_installed():
-        raise BackendError("pip install 'compressae-ref[numba]'", argument="backend 'numba' needs the package numba")
+        raise BackendError("backend 'numba' needs the package numba", hint="pip install 'compressae-ref[numba]'")
     if backend == "cuda" and (missing := what_cuda_lacks()):
         raise BackendError(f"backend 'cuda' needs {missing}")
     try:

@@ -18,7 +18,7 @@ from compressae_ref.arrays import to_host as fetch
 from compressae_ref.backends.cuda.launch import F2, I1, I2, L1, L, elements, kernel, kernel_with
 from compressae_ref.backends.cuda.memory import by_blocks, changed, changed_columns, empty, like, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
-from compressae_ref.backends.cuda.sums import chosen_dots, own_part, room_bytes, sum_before
+from compressae_ref.backends.cuda.sums import chosen_dots, room_bytes, sum_before, thread_range
 from compressae_ref.backends.rules import mul_rounded
 from compressae_ref.codes import Codes
 
@@ -165,7 +165,7 @@ def _add_up(counts: I2, totals: I1) -> None:
 @kernel_with(room_bytes)
 def _begin(totals: I1, starts: L1) -> None:
     room = cuda.shared.array(0, starts.dtype)  # int64
-    start, stop = own_part(totals.shape[0])
+    start, stop = thread_range(totals.shape[0])
     count = 0
     for j in range(start, stop):
         count += totals[j]

@@ -15,7 +15,7 @@ from compressae_ref.backends.cuda.codes import codes_of
 from compressae_ref.backends.cuda.launch import F2, I2, L2, U2, L, elements, kernel, kernel_with
 from compressae_ref.backends.cuda.memory import empty, like, place, rows
 from compressae_ref.backends.cuda.rules import piece
-from compressae_ref.backends.cuda.sums import block_sum, own_part, room_bytes, sum_before
+from compressae_ref.backends.cuda.sums import block_sum, room_bytes, sum_before, thread_range
 from compressae_ref.backends.rules import magnitude, ranks_below
 from compressae_ref.codes import Codes
 
@@ -73,10 +73,10 @@ def largest(keys: Any, k: int, ranks: Any, rest: bool = True, max_rank: int | No
     return kept, others, kth
 
 
-def taken(indices: Any, values: Any, chosen: Any, own_indices: Any, own_values: Any) -> tuple[Any, Any]:
-    """Copy indices and values at the ``chosen`` positions (n, k) of each row to ``own_indices`` and ``own_values``."""
-    _taken(elements(chosen.size), indices, values, chosen, own_indices, own_values)
-    return own_indices, own_values
+def taken(indices: Any, values: Any, chosen: Any, out_indices: Any, out_values: Any) -> tuple[Any, Any]:
+    """Copy indices and values at the ``chosen`` positions (n, k) of each row to ``out_indices`` and ``out_values``."""
+    _taken(elements(chosen.size), indices, values, chosen, out_indices, out_values)
+    return out_indices, out_values
 
 
 @kernel
@@ -95,28 +95,28 @@ def _all(numbers: I2) -> None:
 
 
 @kernel
-def _taken(indices: I2, values: F2, chosen: I2, own_indices: I2, own_values: F2) -> None:
+def _taken(indices: I2, values: F2, chosen: I2, out_indices: I2, out_values: F2) -> None:
     for number in range(cuda.grid(1), chosen.size, cuda.gridsize(1)):
         i, t = number // chosen.shape[1], number % chosen.shape[1]
-        own_indices[i, t] = indices[i, chosen[i, t]]
-        own_values[i, t] = values[i, chosen[i, t]]
+        out_indices[i, t] = indices[i, chosen[i, t]]
+        out_values[i, t] = values[i, chosen[i, t]]
 
 
 @kernel_with(room_bytes)
 def _largest(keys: U2, ranks: L2, bits: L, kept: I2, others: I2, kth: U2) -> None:
     room = cuda.shared.array(0, ranks.dtype)  # int64
     k = kept.shape[1]
-    start, stop = own_part(keys.shape[1])
+    start, stop = thread_range(keys.shape[1])
     for row in range(cuda.blockIdx.x, keys.shape[0], cuda.gridDim.x):
-        own = row % ranks.shape[0]
+        rank_row = row % ranks.shape[0]
         key = _kth_key(keys, row, k, room)
-        rank = _kth_rank(keys, row, key, ranks, own, k, bits, room)
+        rank = _kth_rank(keys, row, key, ranks, rank_row, k, bits, room)
         count = 0
         for i in range(start, stop):
-            count += not ranks_below(keys[row, i], ranks[own, i], key, rank)
+            count += not ranks_below(keys[row, i], ranks[rank_row, i], key, rank)
         to = sum_before(count, room)
         for i in range(start, stop):
-            if not ranks_below(keys[row, i], ranks[own, i], key, rank):
+            if not ranks_below(keys[row, i], ranks[rank_row, i], key, rank):
                 kept[row, to] = i
                 to += 1
             elif others.shape[1] > 0:
@@ -140,7 +140,7 @@ def _kth_key(keys: Any, row: Any, k: Any, room: Any) -> Any:
 
 
 @piece
-def _kth_rank(keys: Any, row: Any, key: Any, ranks: Any, own: Any, k: Any, bits: Any, room: Any) -> Any:
+def _kth_rank(keys: Any, row: Any, key: Any, ranks: Any, rank_row: Any, k: Any, bits: Any, room: Any) -> Any:
     """Return the highest rank that is kept among keys equal to the k-th largest; the maximum if all are kept."""
     above, tied = 0, 0
     for i in range(cuda.threadIdx.x, keys.shape[1], cuda.blockDim.x):
@@ -154,7 +154,7 @@ def _kth_rank(keys: Any, row: Any, key: Any, ranks: Any, own: Any, k: Any, bits:
         trial = rank | (1 << (bits - 1 - step))
         count = 0
         for i in range(cuda.threadIdx.x, keys.shape[1], cuda.blockDim.x):
-            count += (keys[row, i] == key) & (ranks[own, i] < trial)
+            count += (keys[row, i] == key) & (ranks[rank_row, i] < trial)
         if block_sum(count, room) < free:
             rank = trial
     return rank

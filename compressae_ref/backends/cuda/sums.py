@@ -108,7 +108,7 @@ def block_sum(count: Any, room: Any) -> Any:
 
 
 @piece
-def own_part(n: Any) -> Any:
+def thread_range(n: Any) -> Any:
     """Return the range of n consecutive elements that belongs to this thread of a block."""
     size = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
     start = min(cuda.threadIdx.x * size, n)

@@ -183,7 +183,7 @@ def _rounded_down(bound):  # type: ignore[no-untyped-def]
 
 @inner
 def _kth_largest(sums, k):  # type: ignore[no-untyped-def]
-    """The k-th largest sum, or the lowest of all numbers if there are fewer."""
+    """Return the k-th largest sum, or the smallest int16 if there are fewer than k."""
     low, high = EXCLUDED, -EXCLUDED
     while high - low > 1:
         middle = (low + high) // 2

@@ -177,11 +177,11 @@ def _add_column(product, y, other, c, column, start, stop, after):  # type: igno
 @inlined
 def _copied(y, c, width):  # type: ignore[no-untyped-def]
     """Copy columns to a contiguous matrix: strided rows would compete for the same cache sets."""
-    copy, whole = aligned_rows(y.shape[0], width, y.dtype), width - width % WIDTH
+    copy, vectorized = aligned_rows(y.shape[0], width, y.dtype), width - width % WIDTH
     for i in range(y.shape[0]):
-        for column in range(0, whole, WIDTH):
+        for column in range(0, vectorized, WIDTH):
             store(copy, i, column, load(y, i, c + column))
-        for column in range(whole, width):
+        for column in range(vectorized, width):
             copy[i, column] = y[i, c + column]
     return copy
 
