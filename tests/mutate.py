@@ -37,7 +37,15 @@ from compressae_ref.verify.report import Suite, levels_up_to, run
 from compressae_ref.verify.vectors import default_folder
 
 PACKAGE = Path(compressae_ref.__file__).parent
-FILES = ("reference", "model", "training.step", "training.adam", "codes", "retrieval.spaces", "retrieval.similarity")
+FILES = (
+    "reference",
+    "model",
+    "training.step",
+    "training.adam_state",
+    "codes",
+    "retrieval.spaces",
+    "retrieval.similarity",
+)
 TESTS = ("reference", "gradients", "codes", "similarity", "model", "spec", "metrics", "files", "train")
 AIM = 0.97
 TIMES_AS_LONG = 3
@@ -57,7 +65,7 @@ EXPLAINED: dict[str, str] = {
     "reference:sparse_cosine: 0 → 1": "indices and values of a code have one length",
     "reference:train_step: True → False": "strict zip of four lists with three arrays each",
     "training.step:backward: True → False": "strict zip of two pairs",
-    "training.adam:adam_step: True → False": "strict zip of four dictionaries with the same names",
+    "training.adam_state:adam_step: True → False": "strict zip of four dictionaries with the same names",
     "codes:_as_values: 8 → 9": "no float has nine bytes",
     "codes:_filled_rows: 2 → 3": "more candidates than are needed, of which the lowest are taken",
 }

@@ -24,7 +24,7 @@ from compressae_ref.backends.numpy import sparse_products, topk
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
 from compressae_ref.files.model_file import save_model
-from compressae_ref.training.adam import AdamConfig, adam_constants
+from compressae_ref.training.adam_state import AdamConfig, adam_constants
 from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes

@@ -12,7 +12,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.model import aux_k
 from compressae_ref.params import Params, init_params
 from compressae_ref.reference import power, unit_rows
-from compressae_ref.training.adam import AdamConfig, adam_constants, adam_step, init_adam
+from compressae_ref.training.adam_state import AdamConfig, adam_constants, adam_step, init_adam
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step
 from tests import strategies as draw

@@ -19,7 +19,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.files.codes_file import save_codes
 from compressae_ref.files.model_file import VERSION, save_model
 from compressae_ref.model import AUX_WEIGHT
-from compressae_ref.training.adam import AdamConfig, adam_constants
+from compressae_ref.training.adam_state import AdamConfig, adam_constants
 from compressae_ref.training.step import forward, loss_and_grads
 from compressae_ref.verify import self_test
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS

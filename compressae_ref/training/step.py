@@ -18,7 +18,7 @@ from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.model import AUX_WEIGHT, aux_k
 from compressae_ref.params import Params
-from compressae_ref.training.adam import AdamConfig, AdamState, adam_step, init_adam
+from compressae_ref.training.adam_state import AdamConfig, AdamState, adam_step, init_adam
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 

@@ -23,7 +23,7 @@ from compressae_ref.files.model_file import load_model, save_model
 from compressae_ref.model import AUX_WEIGHT, Model
 from compressae_ref.params import Params, initial_params
 from compressae_ref.retrieval.index import Index
-from compressae_ref.training.adam import AdamConfig, adam_constants, init_adam
+from compressae_ref.training.adam_state import AdamConfig, adam_constants, init_adam
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import TrainState, forward, loss_and_grads, train_step
 from compressae_ref.verify.operations import OPERATIONS

@@ -8,6 +8,7 @@ Codes are packed, unpacked and refined on the CPU, with the same bits; these ste
 """
 
 from compressae_ref.arrays import to_host as fetch
+from compressae_ref.backends.cuda.adam import adam_update
 from compressae_ref.backends.cuda.encode import encode
 from compressae_ref.backends.cuda.host import place_params
 from compressae_ref.backends.cuda.memory import place
@@ -20,7 +21,6 @@ from compressae_ref.backends.cuda.products import (
     weights_backward,
 )
 from compressae_ref.backends.cuda.rows import (
-    adam_update,
     loss_backward,
     project_decoder_gradient,
     renormalize_decoder,

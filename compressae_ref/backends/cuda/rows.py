@@ -10,18 +10,16 @@ from numba import cuda
 from compressae_ref.arrays import Floats, on_device
 from compressae_ref.arrays import to_host as fetch
 from compressae_ref.backends.cuda.embeddings import cast
-from compressae_ref.backends.cuda.launch import F1, F2, F, elements, kernel, kernel_with
-from compressae_ref.backends.cuda.memory import by_blocks, changed, empty, flat_numbers, place, rows
+from compressae_ref.backends.cuda.launch import F2, F, kernel_with
+from compressae_ref.backends.cuda.memory import by_blocks, changed, empty, rows
 from compressae_ref.backends.cuda.rules import piece
 from compressae_ref.backends.cuda.sums import fold_bytes, fold_dot
 from compressae_ref.backends.rules import (
     COSINE_EPS,
-    adam_delta,
     clamped,
     cosine,
     cosine_grad,
     cosine_grad_scale,
-    moment,
     mul_rounded,
     scale_exponent,
     scale_factors,
@@ -128,21 +126,3 @@ def _cosine_backward(grad_cos: Any, x: Any, i: Any, norm_x: Any, x_hat: Any, eps
     norm_hat = clamped(sqrt_rounded(fold_dot(x_hat, i, x_hat, i, terms), zero), eps)
     cos = cosine(fold_dot(x, i, x_hat, i, terms), norm_x, norm_hat)
     return cos, grad_cos / mul_rounded(norm_x, norm_hat), cosine_grad_scale(grad_cos, cos, norm_hat, eps, zero)
-
-
-def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-    flattened = [flat_numbers(array) for array in (param, m, v)]
-    with changed(*flattened) as placed:
-        tiny = constants.dtype.type(np.finfo(constants.dtype).tiny)
-        _adam_update(elements(param.size), *placed, rows(flat_numbers(grad)), place(constants), tiny)
-
-
-@kernel
-def _adam_update(param: F1, m: F1, v: F1, grad: F1, constants: F1, tiny: F) -> None:
-    lr, beta1, beta2, rest1, rest2 = constants[0], constants[1], constants[2], constants[3], constants[4]
-    eps, correction1, correction2 = constants[5], constants[6], constants[7]
-    zero = param.dtype.type(0)
-    for i in range(cuda.grid(1), param.size, cuda.gridsize(1)):
-        m[i] = moment(beta1, m[i], rest1, grad[i], tiny, zero)
-        v[i] = moment(beta2, v[i], rest2, mul_rounded(grad[i], grad[i]), tiny, zero)
-        param[i] -= adam_delta(lr, m[i], v[i], correction1, correction2, eps)

@@ -5,12 +5,12 @@ owner. ``fastmath`` is off wherever a result is kept, so no sum is reordered and
 rows through ``indices`` without bounds checks: `Codes` has validated them.
 """
 
+from compressae_ref.backends.numba.adam import adam_update
 from compressae_ref.backends.numba.bit_packing import unpack_rows
 from compressae_ref.backends.numba.encode import encode
 from compressae_ref.backends.numba.inverted_index import build_index, load_index
 from compressae_ref.backends.numba.matching_pursuit import refine_unit
 from compressae_ref.backends.numba.rows import (
-    adam_update,
     codes_dot,
     loss_backward,
     renormalize_decoder,

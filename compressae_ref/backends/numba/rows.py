@@ -1,4 +1,4 @@
-"""Numba kernels that work row by row: unit rows, losses and their gradients, unit atoms, Adam, dots with codes."""
+"""Numba kernels that work row by row: unit rows, losses and their gradients, unit atoms, dots with codes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compressae_ref.arrays import Floats, aligned_empty, flat
+from compressae_ref.arrays import Floats, aligned_empty
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.rules import (
-    adam_delta,
     clamped,
     cosine,
     cosine_grad,
     cosine_grad_scale,
-    moment,
     mul_rounded,
     scale_exponent,
     scale_factors,
@@ -28,7 +26,7 @@ from compressae_ref.backends.thread_pool import parallel_for
 from compressae_ref.codes import Codes
 
 ROWS_PER_TASK = 128
-NUMBERS_PER_TASK = 1 << 16
+CODES_PER_TASK = 1 << 12
 
 
 def unit_rows(x: Floats, dtype: Any) -> Floats:
@@ -170,27 +168,10 @@ def _add(x, out):  # type: ignore[no-untyped-def]
         out[c] += x[c]
 
 
-def adam_update(param: Floats, grad: Floats, m: Floats, v: Floats, constants: Floats) -> None:
-    arrays = (flat(array) for array in (param, grad, m, v))
-    parallel_for(param.size, NUMBERS_PER_TASK, _adam_update, *arrays, constants, np.finfo(param.dtype).tiny)
-
-
-@kernel
-def _adam_update(param, grad, m, v, constants, tiny, start, stop):  # type: ignore[no-untyped-def]
-    lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = constants
-    zero = param.dtype.type(0)
-    param, grad, m, v = param[start:stop], grad[start:stop], m[start:stop], v[start:stop]
-    for i in range(param.size):
-        one = moment(beta1, m[i], rest1, grad[i], tiny, zero)
-        two = moment(beta2, v[i], rest2, mul_rounded(grad[i], grad[i]), tiny, zero)
-        m[i], v[i] = one, two
-        param[i] -= adam_delta(lr, one, two, correction1, correction2, eps)
-
-
 def codes_dot(u: Floats, codes: Codes) -> Floats:
     dots = np.empty((len(u), len(codes)), u.dtype)
     indices, values = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
-    parallel_for(len(codes), NUMBERS_PER_TASK // 16, _codes_dot, np.ascontiguousarray(u), indices, values, dots)
+    parallel_for(len(codes), CODES_PER_TASK, _codes_dot, np.ascontiguousarray(u), indices, values, dots)
     return dots
 
 

@@ -5,11 +5,11 @@ Each function returns the bits of `compressae_ref.reference`: the result for a r
 over rows stays within one thread.
 """
 
+from compressae_ref.backends.numpy.adam import adam_update
 from compressae_ref.backends.numpy.bit_packing import pack_rows, unpack_rows
 from compressae_ref.backends.numpy.encode import encode
 from compressae_ref.backends.numpy.matching_pursuit import refine_unit
 from compressae_ref.backends.numpy.rows import (
-    adam_update,
     fetch,
     loss_backward,
     place,
