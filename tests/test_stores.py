@@ -1,4 +1,4 @@
-"""The contract of stores, held against real engines."""
+"""The interface of stores, tested with real engines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARAMS.b_enc[:] = np.linspace(-0.05, 0.05, H)
 MODEL = Model(PARAMS, K)
 OTHER = Model(init_params(D, H, np.random.default_rng(2)), K)
 TOLERANCE = 1e-6
-"""Engines add up some dozens of products of float32 in another order: an ulp or two of 1 each."""
+"""Engines sum some dozens of float32 products in another order, which is an ulp or two of 1 each."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -38,7 +38,7 @@ def engine(request, tmp_path_factory):
 
 @pytest.fixture
 def opened(engine):
-    """Makes and opens stores, and closes them at the end."""
+    """Create and open stores, and close them at the end."""
     stores = []
 
     def open_new(ids=None, x=X):
@@ -52,7 +52,7 @@ def opened(engine):
         stores.append(open_store(address))
         return stores[-1]
 
-    open_new.again = open_again  # after something else happened to it
+    open_new.again = open_again  # after another process changed it
     yield open_new
     for store in stores:
         store.close()
@@ -124,7 +124,7 @@ def test_later_items_get_theirs_with_the_next_push(engine, opened):
 
 
 class InterruptError(Exception):
-    """As if the process ended here."""
+    """Stands for the end of the process."""
 
 
 def test_an_interrupted_push_goes_on_where_it_was(engine, opened):
@@ -170,12 +170,12 @@ def test_vectors_of_zeros(engine, opened):
     x = X[:10].copy()
     x[6] = 0
     store, _ = opened(engine.ids(10), x)
-    with pytest.raises(StoreError, match="expected vectors that are not zero, got the item 43"):
+    with pytest.raises(StoreError, match="expected vectors that are not zero, got a zero vector in item 43"):
         push(store, MODEL, backend="numpy")
     pushed = push(store, MODEL, zero_rows="empty", backend="numpy")
     assert store.count_written(pushed.field) == 10
     assert not any(store.read(pushed.field, [43])[0][1])
-    assert len(np.asarray(embeddings_of(store))) == 9  # nothing to learn from it
+    assert len(np.asarray(embeddings_of(store))) == 9  # training ignores the zero row
 
 
 def test_what_an_engine_would_take_silently_is_refused(engine, opened):
@@ -194,12 +194,12 @@ def test_what_an_engine_would_take_silently_is_refused(engine, opened):
     codes = Codes(good, np.ones((2, 2), np.float32), H)
     with pytest.raises(DomainError, match="unique ids"):
         store.write("raw", [1, 1], codes)
-    with pytest.raises(DomainError, match="one for each of 2 codes"):
+    with pytest.raises(DomainError, match="expected 2 ids, one for each code, got 1"):
         store.write("raw", [1], codes)
     assert store.count_written("raw") == 0
 
 
-# -- asking -----------------------------------------------------------------------------------------------------------
+# -- search -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("space", "refine"), [*((space, False) for space in SPACES), ("expanded", True)])
@@ -223,7 +223,7 @@ def assert_as_ours(engine, found, space, refine):
         expected = dict(zip(ids, scores, strict=True))
         np.testing.assert_allclose(mine.scores, [expected[each] for each in mine.ids], rtol=0, atol=TOLERANCE)
         missed = [score for each, score in expected.items() if each not in mine.ids]
-        worst = mine.scores[-1] if len(mine.ids) == 10 else 0  # fewer: no other shares a latent with the query
+        worst = mine.scores[-1] if len(mine.ids) == 10 else 0  # fewer than 10: no other item shares a latent
         assert max(missed) <= worst + TOLERANCE
 
 
@@ -243,10 +243,10 @@ def test_the_same_queries_before_and_after(opened):
 
 def test_what_was_not_pushed_cannot_be_asked(opened):
     store, _ = opened()
-    with pytest.raises(StoreError, match=r"expected a field 'codes_.*' of codes, got none: push for this space first"):
+    with pytest.raises(StoreError, match=r"expected a field 'codes_.*' of codes, got a store without it; push"):
         search_store(store, MODEL, QUERIES, backend="numpy")
     push(store, MODEL, backend="numpy")
-    with pytest.raises(StoreError, match="_reconstruction' of codes, got none"):
+    with pytest.raises(StoreError, match="_reconstruction' of codes, got a store without it"):
         search_store(store, MODEL, QUERIES, space="expanded", backend="numpy")
 
 
@@ -319,7 +319,7 @@ push(store, load_model(sys.argv[1]), rows=6, backend="numpy", progress=lambda do
 
 def test_a_killed_push_leaves_every_item_with_its_code_once(engine, tmp_path):
     if engine.engine == "memory":
-        pytest.skip("it does not outlive the process")
+        pytest.skip("its data ends with the process")
     x = np.random.default_rng(7).standard_normal((MANY, D)).astype(np.float32)
     ids = engine.ids(MANY)
     address = engine.make(ids, x)
@@ -333,7 +333,7 @@ def test_a_killed_push_leaves_every_item_with_its_code_once(engine, tmp_path):
         child.kill()
         child.wait()
         child.stdout.close()
-        assert lines[0] >= before + 6 or before == 0  # it went on where it was
+        assert lines[0] >= before + 6 or before == 0  # it resumed where it stopped
         before = lines[-1]
     store = open_store(address)
     pushed = push(store, MODEL, rows=100, backend="numpy")

@@ -1,4 +1,7 @@
-"""The command ``train``: train a model on embeddings."""
+"""The command ``train``: train a model on embeddings.
+
+The help of each training setting is its text in `training.settings.TrainConfig`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Vector databases: read dense vectors from one, write their codes beside them, ask for both."""
+"""Vector databases: read dense vectors from one, write their codes beside them, and query both."""

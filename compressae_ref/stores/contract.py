@@ -1,7 +1,7 @@
-"""What every store can do, and how one is named on the command line.
+"""Define the interface of a store, and its address on the command line.
 
-A store is a collection, or a table, in a vector database. Its dense vectors stay as they are; codes go into a sparse
-field beside them. Each adapter checks what its engine does not, and is the only place that knows the engine.
+A store is a collection or a table in a vector database. Its dense vectors are never changed; codes go into a sparse
+field beside them. Only the adapter knows the engine. It checks the data that the engine does not check.
 """
 
 from __future__ import annotations
@@ -21,111 +21,120 @@ from compressae_ref.errors import CompressaeError, DomainError, StoreError
 from compressae_ref.item_ids import reject_repeated
 
 ROWS = 2048
-"""Items that are read, encoded and written together."""
+"""Default number of items that are read, encoded and written together."""
 
 Id = int | str
 
 
 class Found(NamedTuple):
-    """The best items of one query, best first; fewer than were asked for where the engine finds fewer."""
+    """Best items of one query, best first. An engine may return fewer than ``top``."""
 
     ids: list[Id]
     scores: list[float]
 
 
 class Rows(NamedTuple):
-    """Some items of a store."""
+    """A block of items: ids and dense vectors."""
 
     ids: list[Id]
     x: Floats
-    """(n, d) their dense vectors"""
+    """(n, d) dense vectors"""
 
 
 class Store(Protocol):
-    """A collection of items with dense vectors, and perhaps with codes.
+    """A collection of items with dense vectors and, after `push`, with codes.
 
-    Sparse vectors are compared by their dot; `serving` makes of it the cosine of any space. ``field`` is the name of a
-    sparse field.
+    Engines compare sparse vectors by their dot product. `stored_form.Serving` scales the vectors so that the dot
+    product is the cosine of the chosen space. ``field`` is the name of a sparse field.
     """
 
     name: str
-    """for messages: as on the command line, without a password"""
+    """the address for messages, without a password"""
     signed: bool
-    """whether it takes negative values; codes are written with split signs where it does not"""
+    """whether the engine accepts negative values; if not, codes are stored with split signs"""
     exact: bool
-    """whether it finds the best items of all, and not only most of them"""
+    """whether search in the codes is exact, not approximate"""
 
     def count(self) -> int:
-        """Items that have a dense vector."""
+        """Return the number of items that have a dense vector."""
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
-        """All items with a dense vector, by ascending id, in blocks; only those without a code in ``without``."""
+        """Yield items with a dense vector in blocks, by ascending id. ``without``: only items without a code there."""
 
     def has_field(self, field: str) -> bool:
-        """Whether there is such a sparse field."""
+        """Return whether the sparse field exists."""
 
     def add_field(self, field: str, width: int) -> None:
-        """Make a sparse field of so many dimensions; nothing happens to what is there."""
+        """Add a sparse field of ``width`` dimensions; existing data does not change."""
 
     def drop_field(self, field: str) -> None:
-        """Take a sparse field away, and all that is in it."""
+        """Delete a sparse field and its content."""
 
     def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
-        """Give items their sparse vectors: all of them, or after an error none."""
+        """Write the sparse vectors of these items. After an error, none of them is written."""
 
     def count_written(self, field: str) -> int:
-        """Items that have a sparse vector in this field."""
+        """Return the number of items that have a sparse vector in this field."""
 
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
-        """Indices, ascending, and values of these items, or None for one without."""
+        """Return ascending indices and values of each item, or None if it has no sparse vector."""
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
-        """The items whose sparse vectors have the largest dots with each of these; ``cosine``: all of them are unit."""
+        """Return the items with the largest dot products. ``cosine``: all vectors have unit length."""
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
-        """The items whose dense vectors have the largest cosines with each row."""
+        """Return the items whose dense vectors have the largest cosine with each row."""
 
     def sizes(self, field: str) -> dict[str, int]:
-        """Bytes on disk of the dense vectors, of the sparse field and, where it is apart, of its index."""
+        """Return the bytes on disk of the dense vectors, of the sparse field and of its separate index, if any."""
 
     def close(self) -> None:
-        """Let go of it; what was written stays."""
+        """Close the store. Written data is kept."""
 
 
 class Address(NamedTuple):
-    """Where a store is: ``scheme:rest?name=value&...``."""
+    """A parsed address: ``scheme:rest?name=value&...``."""
 
     scheme: str
     rest: str
-    """all between the scheme and the options"""
+    """the part between the scheme and the options"""
     options: dict[str, str]
 
     def option(self, name: str, default: str | None = None) -> str | None:
-        """An option, or its default."""
+        """Return an option, or the default if it is not given."""
         return self.options.get(name, default)
+
+    def required(self, name: str, path: str) -> str:
+        """Return an option, or raise a StoreError about ``path`` if it is not given."""
+        value = self.options.get(name)
+        if value is None:
+            raise StoreError(f"expected a {name} in the address, got none", path=path, hint=f"add ?{name}=NAME")
+        return value
 
 
 ADAPTERS = {
-    "edge": ("qdrant_edge", "edge:FOLDER: a shard of Qdrant Edge"),
+    "edge": ("qdrant_edge", "edge:FOLDER"),
     "qdrant": ("qdrant_server", "qdrant://HOST:PORT/COLLECTION"),
     "postgresql": ("pgvector", "postgresql://HOST/DATABASE?table=TABLE"),
-    "milvus": ("milvus", "milvus:FILE?collection=COLLECTION or milvus://HOST:PORT?collection=COLLECTION"),
+    "milvus": ("milvus", "milvus:FILE?collection=NAME or milvus://HOST:PORT?collection=NAME"),
 }
-"""Module and form of each kind of store."""
+"""Module and address form of each kind of store."""
 
 OPTIONS = ("dense", "id", "table", "collection")
-"""Options of an address; all others go to the engine."""
+"""Options that this package reads; all others are passed to the engine."""
 
 
 def open_store(address: str) -> Store:
-    """The store at an address such as ``edge:shard?dense=embedding``.
+    """Open the store at an address such as ``edge:shard?dense=embedding``.
 
     Raises
     ------
     DomainError
-        For an address of no known kind. StoreError for a store that is not there, or without dense vectors.
+        If the address has an unknown scheme.
+    StoreError
+        If the store does not exist, or has no dense vectors.
     BackendError
-        If the package that talks to it is not installed.
+        If the client package of the engine is not installed.
     """
     parsed = parse_address(address)
     module = import_module(f"compressae_ref.stores.{ADAPTERS[parsed.scheme][0]}")
@@ -134,38 +143,41 @@ def open_store(address: str) -> Store:
 
 
 def parse_address(address: str) -> Address:
-    """The parts of an address."""
+    """Split an address into scheme, rest and options."""
     scheme, colon, _ = address.partition(":")
     scheme = {"postgres": "postgresql"}.get(scheme, scheme)
     if not colon or scheme not in ADAPTERS:
-        forms = "; ".join(form for _, form in ADAPTERS.values())
-        raise DomainError(f"expected an address ({forms}), got {address!r}", argument="store")
+        forms = ", ".join(form for _, form in ADAPTERS.values())
+        raise DomainError(f"expected an address of a store, got {address!r}", argument="store", hint=f"use {forms}")
     body, _, query = address.partition("?")
     options = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
     return Address(scheme, body.partition(":")[2], options)
 
 
 def without_password(address: str) -> str:
-    """An address for messages."""
+    """Return the address with its password masked, for messages."""
     parts = urlsplit(address)
     return address.replace(f":{parts.password}@", ":***@") if parts.password else unquote(address)
 
 
-def chosen_field(fields: Sequence[str], asked: str | None, name: str) -> str:
-    """The field of dense vectors that is asked for, or the only one."""
-    if asked is not None and asked in fields:
-        return asked
-    if asked is None and len(fields) == 1:
+def chosen_field(fields: Sequence[str], wanted: str | None, store: str) -> str:
+    """Return the dense field of the given name or, without a name, the only dense field of the store."""
+    if wanted is not None and wanted in fields:
+        return wanted
+    if wanted is None and len(fields) == 1:
         return fields[0]
-    wanted = "?dense=NAME with one of its fields of dense vectors" if asked is None else f"a dense field {asked!r}"
-    raise StoreError(f"expected {wanted}, got {', '.join(map(repr, fields)) or 'none'}", path=name)
+    expected = "one field of dense vectors" if wanted is None else f"a dense field {wanted!r}"
+    if not fields:
+        raise StoreError(f"expected {expected}, got a store without dense vectors", path=store)
+    listed = ", ".join(map(repr, fields))
+    raise StoreError(f"expected {expected}, got {listed}", path=store, hint="choose one with ?dense=NAME")
 
 
 @contextmanager
 def engine_errors(
     name: str, kinds: type[BaseException] | tuple[type[BaseException], ...] = Exception
 ) -> Iterator[None]:
-    """What an engine raises as one line with the name of the store."""
+    """Turn the errors of an engine into a StoreError of one line that names the store."""
     try:
         yield
     except (CompressaeError, KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -176,29 +188,29 @@ def engine_errors(
 
 
 def checked(ids: Sequence[Id], vectors: Codes) -> None:
-    """Raise for what no engine should be given: ids that repeat, indices that do, values that are not finite."""
+    """Raise if ids or indices repeat, or if a value is not finite: not every engine refuses these."""
     if len(ids) != len(vectors):
-        raise DomainError(f"expected one for each of {len(vectors)} codes, got {len(ids)}", argument="ids")
+        raise DomainError(f"expected {len(vectors)} ids, one for each code, got {len(ids)}", argument="ids")
     reject_repeated(list(ids))
     Codes(vectors.indices, vectors.values, vectors.n_latents)
 
 
 def as_rows(ids: list[Id], vectors: Any, name: str) -> Rows:
-    """A block of a store, checked: an engine may have been given anything."""
+    """Return a block of items after checking its vectors: an engine may hold NaN or infinity."""
     try:
         return Rows(ids, as_embeddings(np.asarray(vectors, np.float32), name="x", zeros=True))
     except DomainError as error:
-        item = "" if error.row is None else f" in the item {ids[error.row]!r}"
+        item = "" if error.row is None else f" in item {ids[error.row]!r}"
         raise StoreError(f"{error.message}{item}", argument=error.argument, path=name) from error
 
 
-def plain_id(each: Any) -> Id:
-    """An id as an engine's client gives it: a whole number, or whatever else it is as a text."""
-    return each if isinstance(each, int) else str(each)
+def plain_id(key: Any) -> Id:
+    """Return an engine's key as an integer, or as a string if it is of any other type, such as a UUID."""
+    return key if isinstance(key, int) else str(key)
 
 
 def nonzero(vectors: Codes) -> Iterator[tuple[list[int], list[float]]]:
-    """Indices and values of each vector without its zeros, which carry nothing."""
+    """Yield the indices and values of each vector without its zeros, which add nothing to a dot product."""
     for indices, values in zip(vectors.indices, vectors.values, strict=True):
-        kept = values != 0
-        yield indices[kept].tolist(), values[kept].tolist()
+        mask = values != 0
+        yield indices[mask].tolist(), values[mask].tolist()

@@ -1,8 +1,8 @@
-"""Milvus, a server or its Lite in a file, which takes no negative values: codes are stored with split signs.
+"""Milvus, a server or Milvus Lite in a file.
 
-A collection cannot get a sparse field later. So the codes go into a collection of their own beside it, with the same
-keys, called ``COLLECTION_FIELD``. Dots of split codes are upper bounds of those of the codes; `ask` fetches more items
-and scores them again.
+Milvus refuses negative values, so codes are stored with split signs. It cannot add a sparse field to an existing
+collection, so the codes go into a second collection with the same keys, ``COLLECTION_FIELD``. Dot products of split
+codes are upper bounds of those of the codes; `query.search_store` fetches more items and re-ranks them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
@@ -29,29 +28,27 @@ from compressae_ref.stores.contract import (
 )
 
 CODE = "code"
-"""Name of the sparse field in a collection of codes."""
+"""Name of the sparse field in the collection of codes."""
 
 MOST_TEXT = 65_535
-"""Characters of a text key at most."""
+"""Maximum number of characters of a string key."""
 
 
 def open_at(address: Address) -> MilvusStore:
-    """The collection of an address: ``milvus:FILE?collection=NAME`` or ``milvus://HOST:PORT?collection=NAME``."""
-    collection = address.option("collection")
-    if collection is None:
-        raise StoreError("expected ?collection=NAME, got none", path=f"milvus:{address.rest}")
+    """Open the collection of an address: ``milvus:FILE?collection=NAME`` or ``milvus://HOST:PORT?collection=NAME``."""
+    collection = address.required("collection", f"milvus:{address.rest}")
     at = address.rest
     if at.startswith("//"):
         at = f"{'https' if address.option('https') else 'http'}:{at}"
     module = require_package("pymilvus", "milvus", "Milvus")
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it would print is raised, too
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs errors that it also raises
     with engine_errors(f"milvus:{address.rest}"):
         client = module.MilvusClient(at, token=os.environ.get("MILVUS_TOKEN", ""))
     return MilvusStore(client, collection, address.option("dense"), f"milvus:{address.rest}", at)
 
 
 class MilvusStore:
-    """A collection, and those of its codes (`contract.Store`)."""
+    """A collection and the collections of its codes (`contract.Store`)."""
 
     signed = False
     exact = True
@@ -63,7 +60,7 @@ class MilvusStore:
         try:
             with self._errors():
                 fields = client.describe_collection(collection)["fields"]
-                client.load_collection(collection)  # nothing can be read before; a file forgets it
+                client.load_collection(collection)  # required before reading; Lite forgets it when the file is closed
         except BaseException:
             self.close()
             raise
@@ -76,19 +73,19 @@ class MilvusStore:
         return engine_errors(self.name)
 
     def _beside(self, field: str) -> str:
-        """The collection with the codes."""
+        """Return the name of the collection with the codes."""
         return f"{self._collection}_{field}"
 
-    def _counted(self, collection: str) -> int:
+    def _row_count(self, collection: str) -> int:
         with self._errors():
             return int(self._client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
     def count(self) -> int:
-        """Items; each has a dense vector."""
-        return self._counted(self._collection)
+        """Return the number of items; every item has a dense vector."""
+        return self._row_count(self._collection)
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
-        """Items in blocks, as the client iterates over keys."""
+        """Yield items in blocks, in the order of the client's iterator."""
         with self._errors():
             fields = [self._key, self._dense]
             blocks = self._client.query_iterator(self._collection, batch_size=rows, output_fields=fields)
@@ -99,28 +96,28 @@ class MilvusStore:
                 blocks.close()
                 return
             written = set() if without is None else self._written(without, [item[self._key] for item in block])
-            left = [item for item in block if item[self._key] not in written]
-            if left:
-                yield as_rows([item[self._key] for item in left], [item[self._dense] for item in left], self.name)
+            items = [item for item in block if item[self._key] not in written]
+            if items:
+                yield as_rows([item[self._key] for item in items], [item[self._dense] for item in items], self.name)
 
     def _written(self, field: str, ids: list[Id]) -> set[Id]:
         with self._errors():
             return {item[self._key] for item in self._client.get(self._beside(field), ids, output_fields=[self._key])}
 
     def has_field(self, field: str) -> bool:
-        """Whether there is a collection with these codes."""
+        """Return whether the collection of these codes exists."""
         with self._errors():
-            found = bool(self._client.has_collection(self._beside(field)))
-            if found:
+            exists = bool(self._client.has_collection(self._beside(field)))
+            if exists:
                 self._client.load_collection(self._beside(field))
-        return found
+        return exists
 
     def add_field(self, field: str, width: int) -> None:
-        """Make the collection."""
+        """Create the collection of codes."""
         with self._errors():
             schema = self._client.create_schema(auto_id=False)
-            longest = {"max_length": MOST_TEXT} if self._key_type == self._types.VARCHAR else {}
-            schema.add_field(self._key, self._key_type, is_primary=True, **longest)
+            limit = {"max_length": MOST_TEXT} if self._key_type == self._types.VARCHAR else {}
+            schema.add_field(self._key, self._key_type, is_primary=True, **limit)
             schema.add_field(CODE, self._types.SPARSE_FLOAT_VECTOR)
             index = self._client.prepare_index_params()
             index.add_index(CODE, metric_type="IP", index_type="SPARSE_INVERTED_INDEX")
@@ -132,52 +129,52 @@ class MilvusStore:
             self._client.drop_collection(self._beside(field))
 
     def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
-        """One request, by key: what is there is overwritten."""
+        """Write the codes in one request; existing codes of the same keys are overwritten."""
         checked(ids, vectors)
         codes = [dict(zip(*entries, strict=True)) for entries in nonzero(vectors)]
-        items = [{self._key: each, CODE: code} for each, code in zip(ids, codes, strict=True)]
+        items = [{self._key: key, CODE: code} for key, code in zip(ids, codes, strict=True)]
         with self._errors():
             self._client.upsert(self._beside(field), items)
 
     def count_written(self, field: str) -> int:
-        """Items that have a code."""
-        return self._counted(self._beside(field))
+        """Return the number of items that have a code."""
+        return self._row_count(self._beside(field))
 
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
-        """Codes as they are stored, with split signs."""
+        """Return the codes as stored, with split signs."""
         with self._errors():
             items = self._client.get(self._beside(field), list(ids), output_fields=[self._key, CODE])
-        found = {item[self._key]: sorted(item[CODE].items()) for item in items}
-        return [None if each not in found else _parts(found[each]) for each in ids]
+        codes = {item[self._key]: sorted(item[CODE].items()) for item in items}
+        return [_parts(codes[key]) if key in codes else None for key in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
-        """By the dots of what is stored."""
+        """Search by dot products of the stored codes, whose signs are split."""
         codes = [dict(zip(*entries, strict=True)) for entries in nonzero(vectors)]
         return self._search(self._beside(field), CODE, codes, top, "IP")
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
-        """As the collection's own index does it."""
+        """Search with the index of the collection."""
         return self._search(self._collection, self._dense, x.tolist(), top, "COSINE")
 
     def _search(self, collection: str, field: str, vectors: list[Any], top: int, metric: str) -> list[Found]:
         with self._errors():
-            answers = self._client.search(
+            results = self._client.search(
                 collection, vectors, anns_field=field, limit=top, search_params={"metric_type": metric}
             )
-        return [Found([hit[self._key] for hit in hits], [float(hit["distance"]) for hit in hits]) for hits in answers]
+        return [Found([hit[self._key] for hit in hits], [float(hit["distance"]) for hit in hits]) for hits in results]
 
     def sizes(self, field: str) -> dict[str, int]:
-        """Nothing: it does not say what its files take."""
+        """Return no sizes: Milvus does not report them."""
         return {}
 
     def close(self) -> None:
-        """Close the connection; a file may be opened by another process after that."""
+        """Close the connection; another process can open a Lite file after that."""
         self._client.close()
         release(self._at)
 
 
 def release(at: str) -> None:
-    """Stop Lite's server for a file, which stays in this process otherwise, and keeps others from the file."""
+    """Stop the server of Milvus Lite in this process, which otherwise keeps its file locked."""
     if not at.startswith("http"):
         manager = require_package("milvus_lite.server_manager", "milvus", "Milvus Lite").server_manager_instance
         manager.release_server(at)

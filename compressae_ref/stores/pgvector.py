@@ -1,8 +1,8 @@
 """PostgreSQL with pgvector: a table with a key and a column ``vector`` or ``halfvec``; codes go into a ``sparsevec``.
 
-The new column is null until an item is pushed, so that adding it takes a moment. Without an index on it the server
-scans all codes, which is exact. An HNSW index finds most of the best, and is used where its operator class is that of
-the query: ``sparsevec_cosine_ops`` in the sparse space, ``sparsevec_ip_ops`` in the others (`PgStore.build_index`).
+The new column is null until an item is pushed, so adding it is fast. Without an index the server scans all codes, and
+search is exact. An HNSW index is approximate. PostgreSQL uses it only if its operator class matches the query:
+``sparsevec_cosine_ops`` in the sparse space, ``sparsevec_ip_ops`` in the other spaces (`PgStore.build_index`).
 """
 
 from __future__ import annotations
@@ -34,17 +34,15 @@ from compressae_ref.stores.contract import (
 from compressae_ref.stores.sparsevec import MOST_ENTRIES, as_binary, as_text, copied, from_binary
 
 DENSE_TYPES = {"vector": ">f4", "halfvec": ">f2"}
-"""Types of dense columns, and the numbers of their binary form."""
+"""Types of dense columns, and the dtype of their binary form."""
 
 ID_TYPES = ("smallint", "integer", "bigint", "text", "character varying", "uuid")
-"""Types of keys that can be read back as whole numbers or texts."""
+"""Types of keys that can be read as integers or strings."""
 
 
 def open_at(address: Address) -> PgStore:
-    """The table of an address; what is no option of ours goes to libpq."""
-    table = address.option("table")
-    if table is None:
-        raise StoreError("expected ?table=NAME, got no table", path=address.scheme)
+    """Open the table of an address; options that this package does not read are passed to libpq."""
+    table = address.required("table", without_password(f"postgresql:{address.rest}"))
     libpq = {name: value for name, value in address.options.items() if name not in OPTIONS}
     uri = f"postgresql:{address.rest}" + (f"?{urlencode(libpq)}" if libpq else "")
     return PgStore(uri, table, address.option("id"), address.option("dense"))
@@ -64,20 +62,22 @@ class PgStore:
         with self._errors():
             self._connection = self._psycopg.connect(uri, autocommit=True)
         try:
-            self._look(key, dense)
+            self._inspect(key, dense)
         except BaseException:
             self.close()
             raise
 
-    def _look(self, key: str | None, dense: str | None) -> None:
-        """What the table has."""
-        self._run("SET lock_timeout = '10s'")  # rather fail than hold up the queries that wait behind us
+    def _inspect(self, key: str | None, dense: str | None) -> None:
+        """Find the key column and the dense column of the table."""
+        self._run("SET lock_timeout = '10s'")  # fail instead of blocking the queries that queue behind ours
         columns = self._columns()
         keys = [key] if key is not None else self._primary_key()
         if len(keys) != 1 or _base(columns.get(keys[0])) not in ID_TYPES:
-            found = ", ".join(f"{name} {columns.get(name)}" for name in keys) or "none"
+            types = [f"{name} {columns[name]}" if name in columns else f"no column {name!r}" for name in keys]
             raise StoreError(
-                f"expected a primary key, or ?id=COLUMN, of {', '.join(ID_TYPES)}, got {found}", path=self.name
+                f"expected a key of one column ({', '.join(ID_TYPES)}), got {', '.join(types) or 'no primary key'}",
+                path=self.name,
+                hint="choose a column with ?id=COLUMN",
             )
         self._key_type = _base(columns[keys[0]])
         denses = [name for name, kind in columns.items() if _base(kind) in DENSE_TYPES]
@@ -86,7 +86,7 @@ class PgStore:
 
     @property
     def exact(self) -> bool:
-        """Whether no column of codes has an index."""
+        """Whether no column of codes has an approximate index."""
         return not self._run(
             "SELECT 1 FROM pg_index JOIN pg_opclass ON pg_opclass.oid = ANY(indclass::oid[]) "
             "WHERE indrelid = {relation}::regclass AND opcname LIKE 'sparsevec%%'"
@@ -98,7 +98,7 @@ class PgStore:
         return engine_errors(self.name, self._psycopg.Error)
 
     def _run(self, query: str, *values: Any, **names: str) -> list[Any]:
-        """Rows of a statement in which {table}, {key}, {dense} and further names stand for identifiers."""
+        """Return the rows of a statement; {table}, {key}, {dense} and ``names`` are replaced by identifiers."""
         with self._errors():
             cursor = self._connection.cursor(binary=True).execute(self._filled(query, names), values)
             return cursor.fetchall() if cursor.description else []
@@ -127,27 +127,27 @@ class PgStore:
     # -- the contract -------------------------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """Rows whose dense vector is not null."""
+        """Return the number of rows whose dense vector is not null."""
         return int(self._run("SELECT count(*) FROM {table} WHERE {dense} IS NOT NULL")[0][0])
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
-        """Rows in the order of their keys; each block is a query of its own, so that no lock is kept."""
-        lacking = " AND {field} IS NULL" if without is not None else ""
+        """Yield rows in blocks by ascending key; each block is a separate query, so no lock is held between."""
+        missing = " AND {field} IS NULL" if without is not None else ""
         query = (
-            "SELECT {key}, {dense} FROM {table} WHERE {dense} IS NOT NULL" + lacking + "{after} ORDER BY {key} LIMIT %s"
+            "SELECT {key}, {dense} FROM {table} WHERE {dense} IS NOT NULL" + missing + "{after} ORDER BY {key} LIMIT %s"
         )
         last: tuple[Any, ...] = ()
         while True:
             after = " AND {key} > %s" if last else ""
-            found = self._run(query.replace("{after}", after), *last, rows, **({"field": without} if without else {}))
-            if not found:
+            block = self._run(query.replace("{after}", after), *last, rows, **({"field": without} if without else {}))
+            if not block:
                 return
-            vectors = [np.frombuffer(content, DENSE_TYPES[self._dense_type], offset=4) for _, content in found]
-            yield as_rows([plain_id(each) for each, _ in found], vectors, self.name)
-            last = (found[-1][0],)
+            vectors = [np.frombuffer(content, DENSE_TYPES[self._dense_type], offset=4) for _, content in block]
+            yield as_rows([plain_id(key) for key, _ in block], vectors, self.name)
+            last = (block[-1][0],)
 
     def has_field(self, field: str) -> bool:
-        """Whether the table has a column of this name; StoreError if it is no sparsevec."""
+        """Return whether the table has this column; raise StoreError if it is not a sparsevec."""
         kind = self._columns().get(field)
         if kind is not None and not kind.startswith("sparsevec"):
             raise StoreError(f"expected a sparsevec in the column {field!r}, got {kind}", path=self.name)
@@ -156,7 +156,11 @@ class PgStore:
     def add_field(self, field: str, width: int) -> None:
         """Add a column of nulls."""
         if not self._run("SELECT 1 FROM pg_type WHERE typname = 'sparsevec'"):
-            raise StoreError("expected pgvector 0.7 or newer, which has sparsevec, got an older one", path=self.name)
+            raise StoreError(
+                "expected the type sparsevec of pgvector 0.7 or newer, got a database without it",
+                path=self.name,
+                hint="install or update the extension vector",
+            )
         self._run(f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {{field}} sparsevec({width:d})", field=field)
 
     def drop_field(self, field: str) -> None:
@@ -164,7 +168,7 @@ class PgStore:
         self._run("ALTER TABLE {table} DROP COLUMN {field}", field=field)
 
     def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
-        """Copy to a temporary table and update from it, in one transaction."""
+        """Copy the codes to a temporary table and update from it, in one transaction."""
         checked(ids, vectors)
         if vectors.k > MOST_ENTRIES:
             raise StoreError(f"expected at most {MOST_ENTRIES} entries in a sparsevec, got {vectors.k}", path=self.name)
@@ -179,44 +183,45 @@ class PgStore:
             cursor.execute("ANALYZE compressae_staged")
             cursor.execute(self._filled(update, {"field": field}), ())
 
-    def _key_bytes(self, each: Id) -> bytes:
-        if isinstance(each, int):
-            return each.to_bytes({"smallint": 2, "integer": 4, "bigint": 8}[self._key_type], "big", signed=True)
-        return bytes.fromhex(each.replace("-", "")) if self._key_type == "uuid" else each.encode()
+    def _key_bytes(self, key: Id) -> bytes:
+        """Return a key in PostgreSQL's binary format."""
+        if isinstance(key, int):
+            return key.to_bytes({"smallint": 2, "integer": 4, "bigint": 8}[self._key_type], "big", signed=True)
+        return bytes.fromhex(key.replace("-", "")) if self._key_type == "uuid" else key.encode()
 
     def count_written(self, field: str) -> int:
-        """Rows whose dense vector and code are not null."""
+        """Return the number of rows whose dense vector and code are not null."""
         query = "SELECT count(*) FROM {table} WHERE {dense} IS NOT NULL AND {field} IS NOT NULL"
         return int(self._run(query, field=field)[0][0])
 
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
-        """Codes as they are stored."""
+        """Return the codes as stored."""
         query = f"SELECT {{key}}, {{field}} FROM {{table}} WHERE {{key}} = ANY(%s::{self._key_type}[])"
-        found = {plain_id(each): code for each, code in self._run(query, list(ids), field=field)}
-        return [None if found.get(each) is None else from_binary(found[each]) for each in ids]
+        codes = {plain_id(key): code for key, code in self._run(query, list(ids), field=field)}
+        return [None if codes.get(key) is None else from_binary(codes[key]) for key in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
-        """By ``<=>`` where it is their cosine that counts, else by ``<#>``; with an index, if one has that operator."""
+        """Search by ``<=>`` if ``cosine``, else by ``<#>``; PostgreSQL uses an index of that operator, if any."""
         distance, score = ("<=>", "1 - distance") if cosine else ("<#>", "-distance")
         query = self._best(f"{{field}} {distance} %s::text::sparsevec", score, "{field} IS NOT NULL")
-        texts = (as_text(*entries, vectors.n_latents) for entries in nonzero(vectors))
-        return [_found(self._run(query, text, text, top, field=field)) for text in texts]
+        literals = (as_text(*entries, vectors.n_latents) for entries in nonzero(vectors))
+        return [_found(self._run(query, literal, literal, top, field=field)) for literal in literals]
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
-        """By ``<=>``, with an index if there is one."""
+        """Search by ``<=>``, with an index if one exists."""
         query = self._best(f"{{dense}} <=> %s::text::{self._dense_type}", "1 - distance", "{dense} IS NOT NULL")
-        texts = (f"[{','.join(map(repr, row))}]" for row in x.tolist())
-        return [_found(self._run(query, text, text, top)) for text in texts]
+        literals = (f"[{','.join(map(repr, row))}]" for row in x.tolist())
+        return [_found(self._run(query, literal, literal, top)) for literal in literals]
 
     def _best(self, distance: str, score: str, where: str) -> str:
-        """Rows by one distance, which an index may order, and then by key."""
+        """Return the SQL that orders rows by distance, for which an index may be used, and then by key."""
         inner = (
             f"SELECT {{key}} AS id, {distance} AS distance FROM {{table}} WHERE {where} ORDER BY {distance} LIMIT %s"
         )
         return f"SELECT id, {score} FROM ({inner}) AS best ORDER BY distance, id"
 
     def sizes(self, field: str) -> dict[str, int]:
-        """Bytes of all values of the columns as the server keeps them, and of the indexes on the codes."""
+        """Return the bytes of the stored values of both columns and of the indexes on the codes."""
         query = "SELECT sum(pg_column_size({dense}))::bigint, sum(pg_column_size({field}))::bigint FROM {table}"
         (dense, codes), *_ = self._run(query, field=field)
         query = (
@@ -227,7 +232,7 @@ class PgStore:
         return {"dense": dense or 0, "codes": codes or 0} | ({} if index is None else {"index": index})
 
     def build_index(self, field: str, *, cosine: bool, m: int = 16, ef_construction: int = 64) -> None:
-        """An HNSW index on the codes: approximate, faster on many items; at most 1,000 entries per code."""
+        """Build an HNSW index on the codes: approximate, faster on many items, at most 1,000 entries per code."""
         operators = "sparsevec_cosine_ops" if cosine else "sparsevec_ip_ops"
         settings = f"(m = {m:d}, ef_construction = {ef_construction:d})"
         self._run(f"CREATE INDEX ON {{table}} USING hnsw ({{field}} {operators}) WITH {settings}", field=field)
@@ -238,9 +243,9 @@ class PgStore:
 
 
 def _base(kind: str | None) -> str:
-    """A type without its size."""
+    """Return the name of a type without its size."""
     return (kind or "").partition("(")[0]
 
 
 def _found(rows: list[Any]) -> Found:
-    return Found([plain_id(each) for each, _ in rows], [float(score) for _, score in rows])
+    return Found([plain_id(key) for key, _ in rows], [float(score) for _, score in rows])

@@ -1,4 +1,4 @@
-"""From dense vectors to codes in one store: train on what is there, write the codes beside it."""
+"""Train on the dense vectors of a store, and write their codes beside them."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import ROWS, Id, Rows, Store
 from compressae_ref.stores.stored_form import Serving, serving
 
-LOOKED_AT = 64
-"""Codes of a field that are compared with those of the model before more are written."""
+CODES_COMPARED = 64
+"""Stored codes of an existing field that are compared with those of the model before more codes are written."""
 
 
 class Pushed(NamedTuple):
-    """What `push` has done."""
+    """Result of `push`."""
 
     field: str
     written: int
-    """items that got a code now"""
+    """number of items whose codes were written by this call"""
     before: int
-    """items that had one already"""
+    """number of items that already had a code"""
 
 
 def embeddings_of(store: Store, most: int | None = None) -> EmbeddingRows:
-    """The dense vectors of a store as a source of rows to train on, by ascending id, without those that are zero.
+    """Return the dense vectors of a store as rows to train on, by ascending id, without zero vectors.
 
-    What changes meanwhile may be missed.
+    Changes to the store during training may be missed.
 
     Parameters
     ----------
-    most : rows at most, evenly spread over all; None: all
+    most : maximum number of rows, evenly spaced over all items; None: all
     """
     n, d = store.count(), _first(store).x.shape[1]
 
@@ -52,27 +52,27 @@ def embeddings_of(store: Store, most: int | None = None) -> EmbeddingRows:
 
 
 def ids_in(store: Store, most: int | None = None) -> NDArray[Any]:
-    """The ids of the rows of `embeddings_of`."""
+    """Return the ids of the rows of `embeddings_of`."""
     return as_ids(np.concatenate([np.array(block.ids) for block in _to_train_on(store, store.count(), most)]))
 
 
 def _to_train_on(store: Store, n: int, most: int | None) -> Iterator[Rows]:
-    """Every so many items, and of them those whose vectors are not zero."""
+    """Yield ``most`` of n items, evenly spaced, without items whose vector is zero."""
     first = 0
     for block in store.scroll(ROWS):
         numbers = np.arange(first, first + len(block.ids), dtype=np.int64)
-        kept: Bools = np.any(block.x, axis=1)
+        mask: Bools = np.any(block.x, axis=1)
         if most is not None and most < n:
-            kept &= (numbers + 1) * most // n > numbers * most // n  # as many as ``most`` of n
-        yield Rows([each for each, keep in zip(block.ids, kept, strict=True) if keep], block.x[kept])
+            mask &= (numbers + 1) * most // n > numbers * most // n  # true for exactly ``most`` of n numbers
+        yield Rows([item_id for item_id, chosen in zip(block.ids, mask, strict=True) if chosen], block.x[mask])
         first += len(block.ids)
 
 
 def _first(store: Store) -> Rows:
-    """Any item."""
+    """Return a block of one item."""
     for block in store.scroll(1):
         return block
-    raise StoreError("expected items with dense vectors, got none", path=store.name)
+    raise StoreError("expected items with dense vectors, got an empty store", path=store.name)
 
 
 def push(
@@ -89,32 +89,33 @@ def push(
     backend: str | Backend | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pushed:
-    """Write the codes of all items that have none yet into a sparse field; ids, dense vectors and payload stay.
+    """Write the codes of all items that have no code yet into a sparse field.
 
-    Each block is written whole or not at all, and what is written is not touched again: after an interruption of any
-    kind the same call goes on where it was. So it does for items that came later.
+    Ids, dense vectors and payload do not change. Each block is written as a whole or not at all, and written codes are
+    never rewritten. An interrupted push therefore resumes with the same call, which also encodes items added since.
 
     Parameters
     ----------
-    k : stored entries per item; None: the model's
-    space : the space to search in; the last three of `spaces.SPACES` share what is stored
-    refine : choose entries by matching pursuit, as `refinement.refine` does
-    field : name of the sparse field; None: `serving.Serving.field`, which no codes of another model have
-    replace : drop the field first, with all that is in it
-    zero_rows : what becomes of vectors of zeros: "error" stops, "empty" gives them codes of zeros, which nothing finds
-    rows : items that are read, encoded and written together
-    progress : called with the number of items that have codes and that of all
+    k : stored entries per item; None: k of the model
+    space : the space to search in; the last three of `spaces.SPACES` use the same stored codes
+    refine : choose entries by matching pursuit, as `extensions.refine.refine` does
+    field : name of the sparse field; None: `stored_form.Serving.field`, which is unique to model and settings
+    replace : delete the field and its content first
+    zero_rows : "error" refuses zero vectors; "empty" gives them codes of zeros, which no query finds
+    rows : number of items that are read, encoded and written together
+    progress : called with the number of items that have codes and the number of all items
 
     Raises
     ------
     StoreError
-        If the field holds other codes than those of this model and these settings, or the engine refuses something.
+        If the field holds codes of another model or other settings, if a vector is zero or not finite (with its id), or
+        if the engine refuses a request.
     DomainError, ShapeError
-        For vectors that have no code, with the id; for another dimension than the model's.
+        If a setting is out of range, or the vectors do not have the dimension of the model.
     """
     rows, how = as_integer(rows, "rows"), serving(model, k, space, refine, backend)
     field = how.field if field is None else field
-    as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before anything is changed
+    as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
     if replace and store.has_field(field):
         store.drop_field(field)
     if not store.has_field(field):
@@ -132,36 +133,37 @@ def push(
 
 
 def _coded(store: Store, block: Rows, how: Serving, zero_rows: ZeroRows) -> Codes:
-    """The codes of a block as the engine takes them."""
-    some = block.x.any(axis=1)
-    if zero_rows == "error" and not some.all():
-        raise StoreError(
-            f"expected vectors that are not zero, got the item {block.ids[some.argmin()]!r}", path=store.name
-        )
+    """Return the codes of a block, with split signs if the engine refuses negative values."""
+    nonzero_rows = block.x.any(axis=1)
+    if zero_rows == "error" and not nonzero_rows.all():
+        zero_id = block.ids[nonzero_rows.argmin()]
+        raise StoreError(f"expected vectors that are not zero, got a zero vector in item {zero_id!r}", path=store.name)
     codes = how.items(block.x, store.name, zero_rows)
     return codes if store.signed else codes.split_signs()
 
 
 def _check_field(store: Store, field: str, how: Serving, zero_rows: ZeroRows) -> None:
-    """Raise unless the first codes in the field are what would be written there."""
-    for block in store.scroll(LOOKED_AT):
+    """Raise unless the first stored codes equal those that this push would write."""
+    for block in store.scroll(CODES_COMPARED):
         stored = store.read(field, block.ids)
         if wrong := [*_different(block.ids, stored, _coded(store, block, how, zero_rows))]:
             raise StoreError(
                 f"expected the codes of this model and these settings in the field {field!r}, "
-                f"got others for the item {wrong[0]!r}: name another field, or replace it",
+                f"got a different code in item {wrong[0]!r}",
                 path=store.name,
+                hint="choose another field, or replace this one",
             )
-        if any(found is not None for found in stored):
+        if any(code is not None for code in stored):
             return
 
 
 def _different(ids: list[Id], stored: list[Any], expected: Codes) -> Iterator[Id]:
-    """Items whose stored code is not the expected one; engines may leave out zeros, and round to float32."""
-    for each, found, indices, values in zip(ids, stored, expected.indices, expected.values, strict=True):
-        if found is None:
+    """Yield the ids whose stored code differs; engines may omit zeros and round to float32."""
+    for item_id, code, indices, values in zip(ids, stored, expected.indices, expected.values, strict=True):
+        if code is None:
             continue
-        there, kept = np.asarray(found[1], np.float32) != 0, values != 0
-        same = np.array_equal(np.asarray(found[0])[there], indices[kept])
-        if not same or not np.allclose(np.asarray(found[1])[there], values[kept], rtol=1e-5, atol=1e-7):
-            yield each
+        stored_mask, expected_mask = np.asarray(code[1], np.float32) != 0, values != 0
+        stored_values, expected_values = np.asarray(code[1])[stored_mask], values[expected_mask]
+        same = np.array_equal(np.asarray(code[0])[stored_mask], indices[expected_mask])
+        if not same or not np.allclose(stored_values, expected_values, rtol=1e-5, atol=1e-7):
+            yield item_id

@@ -1,4 +1,4 @@
-"""The same queries in the dense field of a store and in its codes."""
+"""Search the codes of a store, and compare the results with those of its dense field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compressae_ref.stores.contract import Found, Store
 from compressae_ref.stores.stored_form import serving
 
 RESCORED = 4
-"""Where an engine's scores are only bounds, so many times as many items are fetched and scored again."""
+"""Items fetched per result if the scores of an engine are only upper bounds; they are re-ranked."""
 
 
 def search_store(
@@ -34,58 +34,63 @@ def search_store(
     fetch: int | None = None,
     backend: str | Backend | None = None,
 ) -> list[Found]:
-    """The best items by the codes in a store, with the scores that `index.search` gives.
+    """Return the best items of each query by the codes in a store, with the scores of `index.search`.
 
     Parameters
     ----------
     queries : (n_q, d) dense embeddings
-    k, space, refine, field : as they were pushed
+    k, space, refine, field : the settings of `push`
     query_k : entries per query, as in `index.search`
-    fetch : where the engine's scores are only bounds, items to score again; None: 4 · top
+    fetch : number of items to re-rank if the scores of the engine are only upper bounds; None: 4 · top
 
     Raises
     ------
     StoreError
-        If nothing was pushed like that, or the engine refuses the query.
+        If no codes were pushed with these settings, or the engine refuses the query.
     """
     top, how = as_integer(top, "top"), serving(model, k, space, refine, backend)
     field = how.field if field is None else field
     if not store.has_field(field):
-        raise StoreError(f"expected a field {field!r} of codes, got none: push for this space first", path=store.name)
+        raise StoreError(
+            f"expected a field {field!r} of codes, got a store without it",
+            path=store.name,
+            hint="push codes with these settings first",
+        )
     vectors = how.queries(queries, query_k)
     if store.signed:
         return store.query(field, vectors, top, cosine=how.space == "sparse")
     bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
-    return [rescored(store, field, u, found, top) for u, found in zip(vectors.to_dense(), bounds, strict=True)]
+    return [rescored(store, field, u, bound, top) for u, bound in zip(vectors.to_dense(), bounds, strict=True)]
 
 
 def rescored(store: Store, field: str, u: Floats, found: Found, top: int) -> Found:
-    """The best of what was found by split signs, by the dots of signed codes with one query u."""
+    """Re-rank items found by split signs by the dot products of their signed codes with one query u."""
     scores = []
     for stored in store.read(field, found.ids):
         indices, values = (np.asarray(part) for part in stored or ((), ()))
         indices = indices.astype(np.int64)
         scores.append(float(u[indices // 2] @ np.where(indices % 2, -values, values)))
     best = np.argsort(np.negative(scores), kind="stable")[:top].tolist()
-    return Found([found.ids[place] for place in best], [scores[place] for place in best])
+    return Found([found.ids[row] for row in best], [scores[row] for row in best])
 
 
 class Compared(NamedTuple):
-    """The same queries before and after."""
+    """Results and times of the same queries in the dense field and in the codes."""
 
     dense: list[Found]
     codes: list[Found]
     overlap: float
-    """mean share of the dense neighbours that the codes find"""
+    """mean share of the dense results that the codes return too"""
     dense_seconds: float
-    """per query"""
+    """seconds per query"""
     codes_seconds: float
+    """seconds per query"""
 
 
 def compare(store: Store, model: Model, queries: Any, top: int = 10, **settings: Any) -> Compared:
-    """Ask for the same queries in the dense field and in the codes; settings are those of `search_store`."""
+    """Run the same queries in the dense field and in the codes. ``settings`` are those of `search_store`."""
     x = as_embeddings(queries, name="queries", d=model.params.d)
-    search_store(store, model, x[:1], top, **settings)  # what is loaded or compiled at first is not timed
+    search_store(store, model, x[:1], top, **settings)  # loading and compilation are not timed
     store.query_dense(x[:1], top)
     started = time.perf_counter()
     dense = store.query_dense(x, top)
@@ -96,6 +101,6 @@ def compare(store: Store, model: Model, queries: Any, top: int = 10, **settings:
 
 
 def overlap(before: list[Found], after: list[Found]) -> float:
-    """Mean share of the items found before that are found after."""
+    """Return the mean share of the items in ``before`` that are also in ``after``."""
     pairs = zip(before, after, strict=True)
     return float(np.mean([len({*old.ids} & {*new.ids}) / max(len(old.ids), 1) for old, new in pairs]))

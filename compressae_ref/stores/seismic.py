@@ -1,8 +1,8 @@
-"""Seismic, an approximate index for sparse vectors in memory, made for values that are not negative.
+"""Seismic, an approximate index in memory for sparse vectors whose values are not negative.
 
-It takes negative ones, and then loses most of what it should find. So codes go in with split signs, more items are
-fetched than were asked for, and those are scored again by the codes themselves, which are kept beside the index.
-It is no store: it holds no dense vectors and no payload.
+Seismic accepts negative values, but its recall is then low. Codes are therefore indexed with split signs. A search
+fetches more items than requested and re-ranks them by their signed codes, which are stored beside the index.
+Seismic is not a `contract.Store`: it holds no dense vectors and no payload.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from compressae_ref.stores.contract import Found, checked, engine_errors, nonzer
 from compressae_ref.stores.query import RESCORED
 
 BUILD = {"n_postings": 3500, "centroid_fraction": 0.1, "min_cluster_size": 2, "summary_energy": 0.4, "doc_cut": 16}
-"""Seismic's defaults, except that all of a code of 32 entries may count: ``doc_cut`` keeps its largest ones only."""
+"""Default settings of Seismic. `RawSeismic` raises ``doc_cut``, the largest entries kept per item, to k."""
 
 CUT, HEAP_FACTOR = 64, 0.7
-"""Entries of a query, largest first, whose lists are looked into; and how good a block of a list must look."""
+"""Number of largest query entries whose lists are searched, and the factor by which blocks of a list are skipped."""
 
 
 class RawSeismic:
-    """Vectors as they are, in an index; those whose values are not negative it was made for.
+    """Index sparse vectors without a change. Recall is good only if no value is negative.
 
     Parameters
     ----------
-    vectors : n sparse vectors; they are called 0 to n − 1
-    build : settings of Seismic's own
+    vectors : n sparse vectors with the ids 0 to n − 1
+    build : settings of Seismic
     """
 
     def __init__(self, vectors: Codes, **build: Any) -> None:
@@ -46,39 +46,39 @@ class RawSeismic:
             self._index = self._engine.SeismicIndex.build_from_dataset(dataset, **settings)
 
     def search(self, vectors: Codes, top: int, *, cut: int = CUT) -> list[list[int]]:
-        """The vectors with the largest dots, or most of them, for each query."""
-        rows, text = [*nonzero(vectors)], self._engine.get_seismic_string()
+        """Return the ids of the vectors with the largest dot products for each query (approximate)."""
+        rows, string = [*nonzero(vectors)], self._engine.get_seismic_string()
         with engine_errors("seismic", BaseException):
-            answers = self._index.batch_search(
-                queries_ids=np.array([str(query) for query in range(len(rows))], text),
-                query_components=[np.array(indices).astype(text) for indices, _ in rows],
+            results = self._index.batch_search(
+                queries_ids=np.array([str(query) for query in range(len(rows))], string),
+                query_components=[np.array(indices).astype(string) for indices, _ in rows],
                 query_values=[np.array(values, np.float32) for _, values in rows],
                 k=top,
                 query_cut=cut,
                 heap_factor=HEAP_FACTOR,
             )
-        found = {int(hits[0][0]): [int(hit[2]) for hit in hits] for hits in answers if hits}
-        return [found.get(query, []) for query in range(len(rows))]
+        ids = {int(hits[0][0]): [int(hit[2]) for hit in hits] for hits in results if hits}
+        return [ids.get(query, []) for query in range(len(rows))]
 
 
 class SeismicCodes:
-    """Codes of items as `serving.Serving.items` makes them, found by their split signs and scored as they are.
+    """Index the codes of `stored_form.Serving.items` by split signs; re-rank results by the signed codes.
 
     Parameters
     ----------
-    vectors : n codes; items are called 0 to n − 1
-    build : settings of Seismic's own
+    vectors : n codes of items with the ids 0 to n − 1
+    build : settings of Seismic
     """
 
     def __init__(self, vectors: Codes, **build: Any) -> None:
         self._vectors, self._index = vectors, RawSeismic(vectors.split_signs(), **build)
 
     def search(self, vectors: Codes, top: int, *, fetch: int | None = None, cut: int = CUT) -> list[Found]:
-        """The best items for queries of `serving.Serving.queries`: ``fetch`` (4 · top) by bounds, then exactly."""
+        """Return the best items for `stored_form.Serving.queries`: re-rank ``fetch`` items (None: 4 · top)."""
         items = self._index.search(vectors.split_signs(), max(fetch or RESCORED * top, top), cut=cut)
-        return [self._rescored(u, some, top) for u, some in zip(vectors.to_dense(), items, strict=True)]
+        return [self._rescored(u, rows, top) for u, rows in zip(vectors.to_dense(), items, strict=True)]
 
     def _rescored(self, u: Any, items: list[int], top: int) -> Found:
         scores = np.sum(u[self._vectors.indices[items]] * self._vectors.values[items], axis=1)
         best = np.lexsort((items, -scores))[:top]
-        return Found([items[place] for place in best], scores[best].tolist())
+        return Found([items[row] for row in best], scores[best].tolist())
