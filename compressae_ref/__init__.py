@@ -1,132 +1,96 @@
 """CompresSAE in NumPy and Numba: train a top-k sparse autoencoder on embeddings, store sparse codes, search them.
 
-The names below stand in the order in which data flows. Each is imported when it is first used: importing the package
-costs less than importing NumPy.
+The public names are listed in the order of the data flow. Each one is imported at its first use, so ``import
+compressae_ref`` costs less than importing NumPy.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compressae_ref.backends import get_backend
-    from compressae_ref.backends.ranking import Hits
-    from compressae_ref.codes import Codes
-    from compressae_ref.errors import (
-        BackendError,
-        CompressaeError,
-        DomainError,
-        DTypeError,
-        FormatError,
-        ShapeError,
-        StoreError,
-    )
+    # Type checkers read these imports instead of the table below. A test compares the two.
+    from compressae_ref.backends import get_backend as get_backend
+    from compressae_ref.backends.ranking import Hits as Hits
+    from compressae_ref.codes import Codes as Codes
+    from compressae_ref.errors import BackendError as BackendError
+    from compressae_ref.errors import CompressaeError as CompressaeError
+    from compressae_ref.errors import DomainError as DomainError
+    from compressae_ref.errors import DTypeError as DTypeError
+    from compressae_ref.errors import FormatError as FormatError
+    from compressae_ref.errors import ShapeError as ShapeError
+    from compressae_ref.errors import StoreError as StoreError
     from compressae_ref.estimator import CompresSAE as CompresSAE
-    from compressae_ref.evaluation.evaluate import evaluate
-    from compressae_ref.extensions.packed_codes import PackedCodes, pack
-    from compressae_ref.extensions.refine import encode_refined, refine, refined_blocks
-    from compressae_ref.files.codes_file import load_codes, save_code_blocks, save_codes
-    from compressae_ref.files.model_file import load_model, save_model
-    from compressae_ref.files.packed_file import load_packed, save_packed
-    from compressae_ref.metrics import bytes_per_row, dead_latents, effective_latents, mean_cosine, recall_at
-    from compressae_ref.model import Model
-    from compressae_ref.params import Params, init_params
-    from compressae_ref.retrieval.index import Index, search
-    from compressae_ref.retrieval.similarity import (
-        asymmetric_cosine,
-        expanded_cosine,
-        gram,
-        reconstructed_cosine,
-        sparse_cosine,
-    )
-    from compressae_ref.training.fit import FitResult, Progress, Record, fit
-    from compressae_ref.training.settings import TrainConfig
+    from compressae_ref.evaluation.evaluate import evaluate as evaluate
+    from compressae_ref.extensions.packed_codes import PackedCodes as PackedCodes
+    from compressae_ref.extensions.packed_codes import pack as pack
+    from compressae_ref.extensions.refine import encode_refined as encode_refined
+    from compressae_ref.extensions.refine import refine as refine
+    from compressae_ref.extensions.refine import refined_blocks as refined_blocks
+    from compressae_ref.files.codes_file import load_codes as load_codes
+    from compressae_ref.files.codes_file import save_code_blocks as save_code_blocks
+    from compressae_ref.files.codes_file import save_codes as save_codes
+    from compressae_ref.files.model_file import load_model as load_model
+    from compressae_ref.files.model_file import save_model as save_model
+    from compressae_ref.files.packed_file import load_packed as load_packed
+    from compressae_ref.files.packed_file import save_packed as save_packed
+    from compressae_ref.metrics import bytes_per_row as bytes_per_row
+    from compressae_ref.metrics import dead_latents as dead_latents
+    from compressae_ref.metrics import effective_latents as effective_latents
+    from compressae_ref.metrics import mean_cosine as mean_cosine
+    from compressae_ref.metrics import recall_at as recall_at
+    from compressae_ref.model import Model as Model
+    from compressae_ref.params import Params as Params
+    from compressae_ref.params import init_params as init_params
+    from compressae_ref.retrieval.index import Index as Index
+    from compressae_ref.retrieval.index import search as search
+    from compressae_ref.retrieval.similarity import asymmetric_cosine as asymmetric_cosine
+    from compressae_ref.retrieval.similarity import expanded_cosine as expanded_cosine
+    from compressae_ref.retrieval.similarity import gram as gram
+    from compressae_ref.retrieval.similarity import reconstructed_cosine as reconstructed_cosine
+    from compressae_ref.retrieval.similarity import sparse_cosine as sparse_cosine
+    from compressae_ref.training.fit import FitResult as FitResult
+    from compressae_ref.training.fit import Progress as Progress
+    from compressae_ref.training.fit import Record as Record
+    from compressae_ref.training.fit import fit as fit
+    from compressae_ref.training.settings import TrainConfig as TrainConfig
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "fit",
-    "TrainConfig",
-    "FitResult",
-    "Progress",
-    "Record",
-    "Params",
-    "init_params",
-    "Model",
-    "Codes",
-    "pack",
-    "PackedCodes",
-    "refine",
-    "encode_refined",
-    "refined_blocks",
-    "sparse_cosine",
-    "reconstructed_cosine",
-    "asymmetric_cosine",
-    "expanded_cosine",
-    "gram",
-    "search",
-    "Index",
-    "Hits",
-    "evaluate",
-    "recall_at",
-    "mean_cosine",
-    "dead_latents",
-    "effective_latents",
-    "bytes_per_row",
-    "save_model",
-    "load_model",
-    "save_codes",
-    "save_code_blocks",
-    "load_codes",
-    "save_packed",
-    "load_packed",
-    "get_backend",
-    "CompressaeError",
-    "ShapeError",
-    "DTypeError",
-    "DomainError",
-    "FormatError",
-    "BackendError",
-    "StoreError",
-]
-
-_HOME = {
-    "training.fit": ("fit", "FitResult", "Progress", "Record"),
-    "training.settings": ("TrainConfig",),
-    "params": ("Params", "init_params"),
-    "model": ("Model",),
-    "codes": ("Codes",),
-    "extensions.refine": ("refine", "encode_refined", "refined_blocks"),
-    "retrieval.similarity": ("sparse_cosine", "reconstructed_cosine", "asymmetric_cosine", "expanded_cosine", "gram"),
-    "retrieval.index": ("search", "Index"),
-    "backends.ranking": ("Hits",),
-    "metrics": ("recall_at", "mean_cosine", "dead_latents", "effective_latents", "bytes_per_row"),
-    "evaluation.evaluate": ("evaluate",),
-    "files.model_file": ("save_model", "load_model"),
-    "files.codes_file": ("save_codes", "save_code_blocks", "load_codes"),
-    "extensions.packed_codes": ("pack", "PackedCodes"),
-    "files.packed_file": ("save_packed", "load_packed"),
-    "backends": ("get_backend",),
-    "estimator": ("CompresSAE",),  # not in __all__: it needs scikit-learn
-    "errors": (
-        "CompressaeError",
-        "ShapeError",
-        "DTypeError",
-        "DomainError",
-        "FormatError",
-        "BackendError",
-        "StoreError",
-    ),
+_NAMES = {
+    "training.fit": "fit FitResult Progress Record",
+    "training.settings": "TrainConfig",
+    "params": "Params init_params",
+    "model": "Model",
+    "codes": "Codes",
+    "extensions.packed_codes": "pack PackedCodes",
+    "extensions.refine": "refine encode_refined refined_blocks",
+    "retrieval.similarity": "sparse_cosine reconstructed_cosine asymmetric_cosine expanded_cosine gram",
+    "retrieval.index": "search Index",
+    "backends.ranking": "Hits",
+    "evaluation.evaluate": "evaluate",
+    "metrics": "recall_at mean_cosine dead_latents effective_latents bytes_per_row",
+    "files.model_file": "save_model load_model",
+    "files.codes_file": "save_codes save_code_blocks load_codes",
+    "files.packed_file": "save_packed load_packed",
+    "backends": "get_backend",
+    "errors": "CompressaeError ShapeError DTypeError DomainError FormatError BackendError StoreError",
 }
-"""The module of each name, said once more for Python than for those who read types."""
+"""The public names of each module."""
+
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # type checkers export the imports above, and would take a computed __all__ for an empty one
+    __all__ = list(_MODULES)
+
+_MODULES["CompresSAE"] = "estimator"  # not in __all__: ``import *`` must not need scikit-learn
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            globals()[name] = getattr(import_module(f"compressae_ref.{module}"), name)
-            return globals()[name]
-    raise AttributeError(f"module 'compressae_ref' has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'compressae_ref' has no attribute {name!r}")
+    globals()[name] = getattr(import_module(f"compressae_ref.{_MODULES[name]}"), name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES})

@@ -1,4 +1,4 @@
-"""The model as a scikit-learn estimator. Nothing else in this package imports scikit-learn."""
+"""Provide the model as a scikit-learn estimator. No other module of this package imports scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_params
 from compressae_ref.codes import Codes
-from compressae_ref.errors import BackendError
+from compressae_ref.errors import BackendError, reason
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.model import Model
 from compressae_ref.params import init_params
@@ -29,44 +29,43 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as missing:
     raise BackendError(
-        "expected scikit-learn of version 1.6 or newer: pip install 'compressae-ref[sklearn]'", argument="CompresSAE"
+        f"expected scikit-learn 1.6 or newer, got an import error: {reason(missing)}",
+        argument="CompresSAE",
+        hint="pip install 'compressae-ref[sklearn]'",
     ) from missing
 
 SETTINGS = (
     "n_latents", "k", "init", "batch_size", "steps", "lr", "warmup_steps", "decay", "validation_rows", "patience",
     "dtype",
 )  # fmt: skip
-"""Parameters that are settings of the training."""
-
+"""Parameters of the estimator that are fields of TrainConfig."""
 
 DTYPES = [np.float64, np.float32, np.float16]
-"""What may come; anything else becomes float64."""
+"""Accepted dtypes; any other dtype is converted to float64."""
 
 
 class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Sparse codes of dense embeddings by a top-k sparse autoencoder.
 
-    Rows are compared by their direction: every row is made unit first, and whoever puts a ``Normalizer`` in front of it
-    gets the same.
+    Only the direction of a row matters: every row is normalized first, so a preceding ``Normalizer`` is unnecessary.
 
     Parameters
     ----------
-    n_latents : h, the columns of the codes; None: 4096, or fewer for few rows (`config.default_latents`)
+    n_latents : h, number of columns of the codes; None: 4096, or fewer for few rows (`settings.default_latents`)
     k : stored entries per row
-    init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype : as in `config.TrainConfig`
-    zero_rows : what becomes of rows of zeros, which have no direction: "empty" gives them codes of zeros, and leaves
-        them out of the training; "error" refuses them
-    sparse_output : False: `transform` returns a dense array, of which ``set_output`` can make a data frame
-    backend : "numpy", "numba" or "cuda": the same bits; None: numba where it is installed
-    random_state : an integer for the same model every time, a ``RandomState``, or None
+    init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype : as in `settings.TrainConfig`
+    zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them
+    sparse_output : if False, `transform` returns a dense array, which ``set_output`` can convert to a data frame
+    backend : "numpy", "numba" or "cuda", all with the same bits; None: numba if it is installed
+    random_state : an integer for a reproducible model, a ``RandomState``, or None
 
     Attributes
     ----------
     model_ : the trained `Model`
     components_ : (h, d) atoms, unit rows
     n_features_in_ : d
-    n_iter_ : steps of Adam that were done
-    history_ : records of the last `fit`, as `train.fit` returns them
+    n_iter_ : number of Adam steps
+    history_ : records of the last `fit`, as in `FitResult.history`
     """
 
     def __init__(
@@ -105,12 +104,14 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> CompresSAE:
-        """Train a model on the rows of X (n, d), from the beginning.
+        """Train a new model on the rows of X (n, d).
 
         Raises
         ------
         ShapeError, DTypeError, DomainError
-            All of them ``ValueError``, as `train.fit`; what scikit-learn raises for what is no array of numbers.
+            As in `compressae_ref.fit`; all are subclasses of ``ValueError``.
+        ValueError, TypeError
+            From scikit-learn, if X is not a numeric array.
         """
         x = self._to_train_on(X, reset=True)
         result = fit(x, self._config(), backend=self.backend)
@@ -119,11 +120,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self._fitted(result.model, result.record.step)
 
     def partial_fit(self, X: Any, y: Any = None) -> CompresSAE:
-        """Go once through the rows of X (n, d) in batches, in an order of their own, at the full learning rate.
+        """Train for one pass over the rows of X (n, d) in shuffled batches, at a constant learning rate.
 
-        The first call decides ``n_latents``, and dtype, where they are None; ``steps``, ``decay``, ``warmup_steps``,
-        ``validation_rows`` and ``patience`` need to know all rows, and mean nothing here. At a rate that does not fall
-        a lower one than that of `fit` serves better (0.01); ``set_params(lr=...)`` lowers it on the way.
+        The first call determines ``n_latents`` and ``dtype`` if they are None. ``steps``, ``decay``, ``warmup_steps``,
+        ``validation_rows`` and ``patience`` are ignored, because they depend on all rows. A constant rate should be
+        lower than that of `fit`, for example 0.01; ``set_params(lr=...)`` changes it between calls.
         """
         state = getattr(self, "_state", None)
         x = self._to_train_on(X, reset=state is None)
@@ -148,23 +149,23 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self
 
     def transform(self, X: Any) -> Any:
-        """Codes of the rows of X (n, d).                                                                        (E5)
+        """Return the codes of the rows of X (n, d) (E5).
 
         Returns
         -------
-        SciPy CSR array (n, h) with k stored entries in each row; a dense array with ``sparse_output=False``
+        SciPy CSR array (n, h) with k stored entries in each row; a dense array if ``sparse_output`` is False
         """
         codes = self._encoded(self._checked(X))
         return codes.to_csr() if self.sparse_output else codes.to_dense()
 
     def inverse_transform(self, X: Any) -> Floats:
-        """Reconstructions (n, d) of codes (n, h), sparse or dense: what carries meaning is their direction.     (E7)"""
+        """Return the reconstructions (n, d) of sparse or dense codes (n, h) (E7). Only their direction matters."""
         check_is_fitted(self)
         codes = Codes.from_csr(X if sparse.issparse(X) else sparse.csr_array(np.atleast_2d(np.asarray(X))))
         return self.model_.decode(codes, backend=self.backend)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean cosine of rows with their reconstructions, at most 1: more is better; of zero rows it is 0."""
+        """Return the mean cosine of rows and their reconstructions, at most 1. A zero row counts as 0."""
         x = self._checked(X)
         unit = unit_rows(np.where(x.any(axis=1, keepdims=True), x, 1), self.model_.params.dtype)
         return mean_cosine(unit, self.model_.decode(self._encoded(x), backend=self.backend))
@@ -181,9 +182,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return x[x.any(axis=1)] if self.zero_rows == "empty" else x
 
     def _config(self) -> TrainConfig:
-        """The settings of the training, with a seed that ``random_state`` gives."""
-        given = isinstance(self.random_state, (int, np.integer))
-        seed = self.random_state if given else check_random_state(self.random_state).randint(2**31 - 1)
+        """Return the training settings, with a seed from ``random_state``."""
+        is_seed = isinstance(self.random_state, (int, np.integer))
+        seed = self.random_state if is_seed else check_random_state(self.random_state).randint(2**31 - 1)
         return make_config(None, None, {name: getattr(self, name) for name in SETTINGS} | {"seed": int(seed)})
 
     @property

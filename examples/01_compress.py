@@ -1,6 +1,6 @@
-"""The shortest useful way: train, encode, store the codes in a file, and read them without this package.
+"""The shortest useful path: train, encode, store the codes in a file, and read them without this package.
 
-Run it with ``python examples/01_compress.py``. It uses the embeddings that come with the package, and takes seconds.
+Run it with ``python examples/01_compress.py``. It uses the demo embeddings of the package and takes seconds.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from compressae_ref.reference import unit_rows
 
 def train(items: np.ndarray) -> Model:
     n, d = items.shape
-    print(f"{n:,} embeddings of d = {d} numbers each: WordNet entries, by all-MiniLM-L6-v2.\n")
-    # Enough to see how it goes; the defaults train for longer.
+    print(f"{n:,} embeddings with d = {d}: WordNet entries, encoded by all-MiniLM-L6-v2.\n")
+    # A short training for a demonstration; the default settings train longer.
     result = fit(items, n_latents=1024, k=32, steps=150, batch_size=256)
-    print("1. Trained 150 steps. An embedding becomes k = 32 entries out of h = 1,024 latents; an embedding that was")
-    print(f"   held out and its reconstruction have cosine {result.history[-1].validation_cosine:.3f} on average.\n")
+    print("1. Trained for 150 steps. An embedding becomes k = 32 entries of h = 1,024 latents. The mean cosine of")
+    print(f"   held-out embeddings and their reconstructions is {result.history[-1].validation_cosine:.3f}.\n")
     return result.model
 
 
 def store(folder: Path, model: Model, codes: Codes) -> tuple[Model, Codes]:
     save_model(folder / "model.npz", model)
     save_codes(folder / "codes.npz", codes)
-    print("2. Encoded all of them, and wrote two files:")
+    print("2. Encoded all embeddings and wrote two files:")
     for file in sorted(folder.iterdir(), reverse=True):
         print(f"   {file.name}  {file.stat().st_size:>9,} bytes")
     loaded = load_model(folder / "model.npz"), load_codes(folder / "codes.npz")
     same = loaded[0].digest == model.digest and np.array_equal(loaded[1].values, codes.values)
-    print(f"   Read back, they are {'the same' if same else 'DIFFERENT'}; the codes name the model that made them.\n")
+    print(
+        f"   Read back, they are {'the same' if same else 'DIFFERENT'}. The file of codes contains the digest of their model.\n"
+    )
     return loaded
 
 
@@ -43,25 +45,23 @@ def read_with_scipy(file: Path, names: list[str], word: str) -> None:
     matrix = load_npz(file)
     print(f"3. SciPy alone reads the codes: a sparse matrix {matrix.shape} with {matrix.nnz:,} stored entries.")
     item = next(row for row, name in enumerate(names) if name == word)
-    # The cosine in sparse space, but for the norm of the one row asked with: that does not change the order.
+    # This is the cosine in sparse space without the norm of the query, which does not change the order.
     scores = (matrix @ matrix[[item]].T).toarray().ravel() / norm(matrix, axis=1)
     nearest = np.argsort(-scores, kind="stable")[1:6]
-    print(f"   Nearest to {word!r} by cosine of the codes: {', '.join(names[row] for row in nearest)}.\n")
+    print(f"   Nearest items to {word!r} by cosine of the codes: {', '.join(names[row] for row in nearest)}.\n")
 
 
 def compare(codes: Codes, unseen: np.ndarray, model: Model) -> None:
-    print("4. The same codes serve every smaller k: truncating keeps the k largest entries, nothing is encoded again.")
-    print(
-        f"   What it costs is the cosine of {len(unseen)} embeddings that the training never saw with what is left.\n"
-    )
+    print("4. The same codes contain the codes of every smaller k: truncation keeps the k largest entries.")
+    print(f"   The last column is the mean cosine of {len(unseen)} unseen embeddings and their reconstructions.\n")
     x_unit, unseen_codes = unit_rows(unseen, np.float32), model.encode(unseen)
     dense = bytes_per_row(x_unit)
-    print("   stored as          bytes each   all of them   smaller by   cosine")
+    print("   stored as          bytes each         total   smaller by   cosine")
     print(f"   dense, float32   {dense:>12,} {dense * len(codes):>13,}         1.0×    1.000")
     for k in (32, 16, 8):
         size, cosine = bytes_per_row(codes.truncate(k)), mean_cosine(x_unit, model.decode(unseen_codes.truncate(k)))
         print(f"   codes, k = {k:<6}{size:>12,} {size * len(codes):>13,} {dense / size:>11.1f}×    {cosine:.3f}")
-    print("\n   An entry takes 8 bytes: 4 for the number of its latent, 4 for its value.")
+    print("\n   An entry takes 8 bytes: 4 for the index of its latent and 4 for its value.")
 
 
 def main() -> None:

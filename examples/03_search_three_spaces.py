@@ -1,7 +1,7 @@
-"""Exact search over codes in three spaces: sparse, reconstructed and asymmetric; and why the second needs no K.
+"""Exact search over codes in three spaces: sparse, reconstructed and asymmetric.
 
-The paper writes the reconstructed space with the Gram matrix K = W_dec W_decᵀ of h² numbers. Here the same cosine is
-computed without it, and compared with both definitions. Run it with ``python examples/03_search_three_spaces.py``.
+The paper defines the reconstructed space with the Gram matrix K = W_dec W_decᵀ of h² numbers. This package computes the
+same cosine without K; the last part compares both. Run it with ``python examples/03_search_three_spaces.py``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.retrieval.spaces import Space
 
 MEANING: dict[Space, str] = {
-    "sparse": "code against code, plain cosine: any store of sparse vectors can do it",
-    "reconstructed": "what the codes decode to, without decoding the items",
-    "asymmetric": "the dense query as it is against what the items decode to",
+    "sparse": "cosine of two codes, which any database of sparse vectors can compute",
+    "reconstructed": "cosine of two reconstructions, without decoding the items",
+    "asymmetric": "cosine of the dense query and the reconstructed item",
 }
 
 
 def compare_recall(data: DemoData, codes: Codes, model: Model) -> None:
     truth = nearest_dense(data.queries, data.items, 10)
     print(
-        f"1. {len(data.queries)} held-out queries: what share of the 10 nearest dense vectors is among the 10 found?\n"
+        f"1. Mean share of the 10 nearest dense vectors among the 10 results of {len(data.queries)} held-out queries:\n"
     )
     print("   space           recall@10")
     for space in MEANING:
@@ -32,7 +32,7 @@ def compare_recall(data: DemoData, codes: Codes, model: Model) -> None:
 
 
 def show_neighbours(data: DemoData, codes: Codes, model: Model) -> None:
-    print("\n2. Three of the queries, and the five items nearest to each:")
+    print("\n2. Three queries and the five nearest items of each:")
     synonyms = [label.split(" (")[0].split(", ") for label in data.query_names]
     for word in ("butter", "osteosarcoma", "cowboy"):
         row = next(row for row, words in enumerate(synonyms) if word in words)
@@ -48,7 +48,7 @@ def names(data: DemoData, ids: np.ndarray) -> str:
 
 
 def verify_reconstructed(queries: Codes, items: Codes, params: Params) -> None:
-    """Three forms of one cosine, in float64, so that rounding hides nothing."""
+    """Compare three forms of one cosine in float64, with a bound on their rounding errors."""
     params = Params(*(array.astype(np.float64) for array in params.arrays().values()))
     queries, items = (Codes(c.indices, c.values.astype(np.float64), c.n_latents) for c in (queries, items))
     ours = reconstructed_cosine(queries, items, params.W_dec)
@@ -59,22 +59,22 @@ def verify_reconstructed(queries: Codes, items: Codes, params: Params) -> None:
         "cosine of the decoded rows": (x_q @ x.T) / np.outer(norms_q, norms),
         "Gram-matrix form, with K": s_q @ K @ s.T / np.sqrt(np.outer(quadratic(s_q, K), quadratic(s, K))),
     }
-    # A dot product here is a chain of m = d + 2k rounded sums of terms whose sizes add up to at most ‖s_q‖₁ ‖s‖₁ (atoms
-    # are unit rows): γ_m of that, over the norms. Numerator and the two norms make three, and the other form as much.
+    # A dot product is a chain of m = d + 2k rounded sums. Its terms sum to at most ‖s_q‖₁ ‖s‖₁, because atoms are unit
+    # rows, so its error is at most γ_m times that. The numerator and the two norms of both forms give a factor below 8.
     m = params.d + 2 * items.k
     spread = max(np.max(np.abs(s_q).sum(1) / norms_q), np.max(np.abs(s).sum(1) / norms))
     bound = 8 * m * np.finfo(np.float64).eps / 2 * spread**2
-    print(f"\n3. reconstructed_cosine, {ours.shape[0]} × {ours.shape[1]} pairs, largest difference to")
+    print(f"\n3. Largest difference of reconstructed_cosine, over {ours.shape[0]} × {ours.shape[1]} pairs, to the")
     for form, cosine in forms.items():
         difference = np.abs(ours - cosine).max()
-        print(f"   {form:<28}{difference:.0e}   (rounding may make {bound:.0e})")
+        print(f"   {form:<28}{difference:.0e}   (bound {bound:.0e})")
         if not difference <= bound:
-            raise RuntimeError(f"reconstructed_cosine is not the {form}: {difference:.1e} apart, {bound:.1e} allowed")
-    print("   One cosine, written in three ways.")
+            raise RuntimeError(f"expected a difference of at most {bound:.1e} to the {form}, got {difference:.1e}")
+    print("   All three forms are the same cosine.")
 
 
 def quadratic(s: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """sᵀ K s of each row."""
+    """Return sᵀ K s for each row s."""
     return np.einsum("ij,ij->i", s @ K, s)
 
 

@@ -1,7 +1,7 @@
-"""What a setting of training is worth on your data: train with each of several values, and see what each space makes of it.
+"""Compare training settings on your data: train with each value, and measure recall in each space.
 
-Run it with ``python examples/05_settings.py``: it compares dictionaries of different sizes on the embeddings that come with
-the package, and takes seconds. The tables of ``spec/evidence.md`` come from longer runs of it, like this one:
+Run it with ``python examples/05_settings.py``. Without arguments it compares numbers of latents on the demo embeddings of
+the package, and takes seconds. The tables of ``spec/evidence.md`` come from longer runs, such as:
 
     python examples/05_settings.py items.npy queries.npy --set steps=600 --vary init=tied,original lr=0.001,0.01
 """
@@ -25,11 +25,11 @@ from compressae_ref.retrieval.brute_force import nearest_dense
 TOP = 100
 COLUMNS = ["cosine", "dead", "effective", "shared", "sparse", "sparse, 4k", "reconstructed", "asymmetric"]
 LEGEND = f"""
-cosine          of held-out rows with their reconstructions, on average
-dead            latents that no item stores
-effective       latents in use: exp of the entropy of how often each is stored
-shared          latents that the code of a query has in common with that of one of its {TOP} nearest dense vectors
-sparse ...      recall@{TOP} against the dense neighbours in each space; 4k: the query's code has four times the entries"""
+cosine          mean cosine of held-out rows and their reconstructions
+dead            number of latents that no item stores
+effective       exp of the entropy of the latent frequencies
+shared          mean number of latents that a query shares with one of its {TOP} nearest dense vectors
+sparse ...      recall@{TOP} of the dense neighbours in each space; 4k: the query has four times as many entries"""
 
 
 def main() -> None:
@@ -52,24 +52,26 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("items", nargs="?", metavar="ITEMS", help=".npy or .npz: rows to train on and to search")
-    parser.add_argument("queries", nargs="?", metavar="QUERIES", help="rows to ask with, none of them in ITEMS")
-    parser.add_argument("--set", nargs="+", type=setting, metavar="NAME=VALUE", help="for all trainings")
+    parser.add_argument("items", nargs="?", metavar="ITEMS", help="file of embeddings to train on and to search")
+    parser.add_argument("queries", nargs="?", metavar="QUERIES", help="file of query embeddings that are not in ITEMS")
+    parser.add_argument("--set", nargs="+", type=setting, metavar="NAME=VALUE", help="settings of all trainings")
     varied = [setting("n_latents=256,512,1024,2048")]
-    parser.add_argument("--vary", nargs="+", type=setting, default=varied, metavar="NAME=VALUE,...", help="to compare")
+    parser.add_argument(
+        "--vary", nargs="+", type=setting, default=varied, metavar="NAME=VALUE,...", help="settings to compare"
+    )
     options = parser.parse_args()
-    if options.set is None:  # a short look without arguments, the defaults of training on your own data
+    if options.set is None:  # short training on the demo data, default settings on your data
         options.set = [] if options.items else [setting("k=16"), setting("steps=150"), setting("batch_size=256")]
     if options.items is not None and options.queries is None:
-        parser.error("expected QUERIES beside ITEMS")
+        parser.error("expected ITEMS and QUERIES, got ITEMS only")
     return options
 
 
 def setting(text: str) -> tuple[str, list[Any]]:
-    """The name of a setting and its values: numbers where they look like numbers."""
+    """Parse NAME=VALUE,... into a name and values; numbers in JSON syntax become numbers."""
     name, _, values = text.partition("=")
     if name not in TrainConfig.__dataclass_fields__ or not values:
-        raise argparse.ArgumentTypeError(f"expected a setting of TrainConfig, '=' and values, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE with a setting of TrainConfig, got {text!r}")
     return name, [number(value) for value in values.split(",")]
 
 
@@ -100,7 +102,7 @@ def measure(items: Any, queries: Any, settings: dict[str, Any]) -> Sequence[str]
 
 
 def shared_latents(queries: Codes, items: Codes, neighbours: np.ndarray) -> float:
-    """Latents that the code of a query and that of one of its neighbours both store, on average."""
+    """Return the mean number of latents that both a query and one of its neighbours store."""
     stored = queries.to_dense() != 0
     return float(np.mean([stored[q][items.indices[ids]].sum(axis=1).mean() for q, ids in enumerate(neighbours)]))
 

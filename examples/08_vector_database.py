@@ -1,8 +1,8 @@
-"""Codes where the vectors already are: train from a vector database, write the codes beside them, ask for both.
+"""Codes in a vector database: train on its vectors, write the codes beside them, and query both.
 
-Run it with ``python examples/08_vector_database.py``, after ``pip install 'compressae-ref[edge]'``: it uses Qdrant Edge,
-which runs in this process, in a temporary folder, and the embeddings that come with the package. Any other store does the
-same, with another address in the place of ``edge:...`` (examples/pages/stores.md).
+Run ``pip install 'compressae-ref[edge]'``, then ``python examples/08_vector_database.py``. It uses the demo embeddings of the
+package and Qdrant Edge, which runs in this process on a temporary folder. Other databases need only another address instead
+of ``edge:...`` (examples/pages/stores.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from compressae_ref.stores.query import compare, search_store
 
 
 def fill(folder: str, data: DemoData) -> str:
-    """A database as somebody has it: dense vectors, and texts beside them."""
+    """Create a database with dense vectors and names, and return its address."""
     store = create(folder, "dense", data.items.shape[1])
     store.insert(range(len(data.items)), data.items.astype(np.float32), [{"name": name} for name in data.item_names])
     store.close()
@@ -30,7 +30,7 @@ def fill(folder: str, data: DemoData) -> str:
 
 
 def interrupted_push(store: Store, model: object) -> None:
-    """What is written stays, and the next push goes on from there."""
+    """Interrupt a push; the next push resumes where it stopped."""
 
     def stop(done: int, total: int) -> None:
         if done > total // 3:
@@ -49,17 +49,17 @@ def main() -> None:
         store = open_store(fill(f"{folder}/shard", data))
         model = fit(embeddings_of(store), n_latents=1024, k=32, steps=150, batch_size=256).model
         print(f"1. Trained on the {store.count():,} vectors in a shard of Qdrant Edge.\n\n2. Codes beside them:")
-        print(f"   field {push(store, model).field}, for plain cosine of codes")
+        print(f"   field {push(store, model).field}, for the cosine of two codes")
         interrupted_push(store, model)
 
-        print("\n3. The same queries before and after, and the same results as our own search:")
+        print("\n3. Dense results found again in the codes, and scores compared with the exact search of this package:")
         for space in ("sparse", "expanded"):
             compared = compare(store, model, queries, 10, space=space)
-            held = model.encode(np.asarray(embeddings_of(store)))
-            ours = Index.build(held, space=space, model=model).search(queries, 10)
-            found = search_store(store, model, queries, 10, space=space)
+            codes = model.encode(np.asarray(embeddings_of(store)))
+            exact = Index.build(codes, space=space, model=model).search(queries, 10)
+            results = search_store(store, model, queries, 10, space=space)
             same = all(
-                np.allclose(hits.scores, scores, atol=1e-6) for hits, scores in zip(found, ours.scores, strict=True)
+                np.allclose(hits.scores, scores, atol=1e-6) for hits, scores in zip(results, exact.scores, strict=True)
             )
             print(
                 f"   {space:<9} {compared.overlap:.1%} of the dense neighbours; scores {'equal' if same else 'DIFFERENT'}"

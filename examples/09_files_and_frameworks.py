@@ -1,7 +1,7 @@
-"""Files of other programs, weights for PyTorch, and a scikit-learn pipeline.
+"""Files of other programs, weights for other frameworks, and a scikit-learn pipeline.
 
-Run it with ``python examples/09_files_and_frameworks.py``. The files need NumPy alone; the last part needs scikit-learn and
-is left out without it. It uses the embeddings that come with the package, and takes seconds.
+Run it with ``python examples/09_files_and_frameworks.py``. The files need NumPy only. The last part is skipped if
+scikit-learn is not installed. It uses the demo embeddings of the package and takes seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from compressae_ref.files.foreign.write import write_codes, write_embeddings
 
 
 def embeddings(folder: Path, x: np.ndarray) -> None:
-    print("1. The same embeddings in several files, and what each takes:")
+    print("1. The same embeddings in several file formats:")
     for kind in ("npy", "npz", "fbin", "fvecs", "safetensors"):
         path = folder / f"x.{kind}"
         write_embeddings(path, x, ids=np.array([f"entry {row}" for row in range(len(x))]))
@@ -40,12 +40,12 @@ def codes(folder: Path, x: np.ndarray, model: Model) -> None:
         write_codes(path, model.encode_blocks(x), len(x))
         again = open_codes(str(path), model.params.n_latents).load()
         same = "the same" if np.array_equal(again.values, model.encode(x).values) else "DIFFERENT"
-        print(f"   .{kind:<6} {path.stat().st_size / len(x):>6.0f} bytes a code, {same}")
+        print(f"   .{kind:<6} {path.stat().st_size / len(x):>6.0f} bytes per code, {same}")
     print("   " + (folder / "codes.jsonl").read_text().splitlines()[0][:100] + " ...")
 
 
 def weights(folder: Path, model: Model) -> None:
-    print("\n3. Weights, there and back:")
+    print("\n3. Weights written and read back:")
     for name, to in (("state.safetensors", None), ("sae", "saelens"), ("csr", "sentence-transformers")):
         save_any_model(folder / name, model, to)
         again = load_any_model(str(folder / name))
@@ -55,7 +55,7 @@ def weights(folder: Path, model: Model) -> None:
 
 
 def pipeline(x: np.ndarray, queries: np.ndarray) -> None:
-    print("\n4. In a scikit-learn pipeline, before a search for neighbours:")
+    print("\n4. In a scikit-learn pipeline with a nearest-neighbour search:")
     if find_spec("sklearn") is None:
         print("   scikit-learn is not installed: pip install 'compressae-ref[sklearn]'")
         return
@@ -69,10 +69,10 @@ def pipeline(x: np.ndarray, queries: np.ndarray) -> None:
     estimator = CompresSAE(n_latents=512, steps=100, batch_size=256, random_state=0)
     search = GridSearchCV(estimator, {"k": [8, 32]}, cv=2).fit(x)
     for k, score in zip((8, 32), search.cv_results_["mean_test_score"].tolist(), strict=True):
-        print(f"   k = {k:<3} mean cosine of reconstructions {score:.3f}")
+        print(f"   k = {k:<3} mean cosine of rows and reconstructions {score:.3f}")
     steps = make_pipeline(Normalizer(), search.best_estimator_, NearestNeighbors(metric="cosine")).fit(x)
-    found = steps[-1].kneighbors(steps[:-1].transform(queries[:1]), 3, return_distance=False)
-    print(f"   the items nearest to the first query: {found[0].tolist()}")
+    rows = steps[-1].kneighbors(steps[:-1].transform(queries[:1]), 3, return_distance=False)
+    print(f"   rows of the items nearest to the first query: {rows[0].tolist()}")
 
 
 def main() -> None:

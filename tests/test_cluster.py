@@ -1,4 +1,4 @@
-"""Encoding on Dask: parts that are whole, whoever dies, and that load as one."""
+"""Encoding on Dask: parts are complete, even if workers die, and load as one array of codes."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ MODEL = Model(init_params(D, H, np.random.default_rng(1)), 4)
 IDS = np.array([f"item {row}" for row in range(N)])
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore"),  # a cluster that loses workers has much to say
+    pytest.mark.filterwarnings("ignore"),  # a cluster that loses workers prints many warnings
     pytest.mark.usefixtures("ends"),
 ]
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes that live through several tests."""
+    """Two worker processes for all tests of this module."""
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def encode(cluster, tmp_path):
-    """Encodes a file with the cluster into a folder."""
+    """Encode a file with the cluster into a folder."""
     np.save(tmp_path / "x.npy", X)
 
     def act(folder="parts", embeddings="x.npy", relative=False, **settings):
@@ -90,7 +90,7 @@ def test_workers_read_any_format_and_keep_its_ids(encode, tmp_path, kind):
 
 def test_an_array_in_a_file_of_several_is_found_from_anywhere(encode, tmp_path, monkeypatch):
     np.savez(tmp_path / "two.npz", a=X[:50], b=X)
-    monkeypatch.chdir(tmp_path)  # where the workers are not
+    monkeypatch.chdir(tmp_path)  # the workers run in another folder
     encode(embeddings="two.npz::b", relative=True)
     assert_same(loaded(tmp_path / "parts"), MODEL.encode(X))
     with pytest.raises(DomainError, match="a file that every worker can read"):
@@ -228,7 +228,7 @@ def test_no_scheduler_is_one_line_and_writes_nothing(tmp_path, address, monkeypa
 
 
 def test_a_part_that_kills_its_workers_is_an_error_and_not_an_endless_loop(encode, tmp_path):
-    """Every worker that takes the part is killed; the others go on, and so does a later run."""
+    """Every worker that starts the part is killed. Other parts are written, and a later run resumes."""
     np.save(tmp_path / "x.npy", X)
     stop = threading.Event()
 
@@ -245,7 +245,7 @@ def test_a_part_that_kills_its_workers_is_an_error_and_not_an_endless_loop(encod
     try:
         encode(part_rows=N // 2, refine=True)
     except DomainError as error:
-        assert "killed again and again" in str(error)  # noqa: PT017  it may also live, where it writes faster
+        assert "killed repeatedly" in str(error)  # noqa: PT017  a fast worker may finish before it is killed
     finally:
         stop.set()
         hunter.join()

@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: scikit-learn's own checks, and that it is the model of this package."""
+"""The scikit-learn estimator passes the checks of scikit-learn and equals the model of this package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ X = np.random.default_rng(0).standard_normal((80, 8)).astype(np.float32)
     [{"n_latents": 16, "k": 2, "steps": 20, "batch_size": 16}, {"k": 2, "steps": 3, "sparse_output": False}],
 )
 def test_scikit_learns_own_checks(settings):
-    """All of them: there is no exception to list. Some skip themselves, where an optional package is missing."""
+    """Run all checks of scikit-learn, without a list of expected failures. Some skip if a package is missing."""
     from sklearn.utils.estimator_checks import estimator_checks_generator
 
     checks = list(estimator_checks_generator(csae.CompresSAE(**settings)))
@@ -118,7 +118,7 @@ def test_partial_fit_learns_and_repeats():
         estimators[0].partial_fit(X[:, :5])
     earlier = estimators[0].model_
     estimators[0].partial_fit(X)
-    assert earlier.digest == estimators[1].model_.digest  # what was handed out does not change
+    assert earlier.digest == estimators[1].model_.digest  # a later call does not change an earlier model
 
 
 def test_fit_begins_anew_after_partial_fit():

@@ -89,7 +89,9 @@ import sys, typing, ast, compressae_ref
 assert "numpy" not in sys.modules
 tree = ast.parse(open(compressae_ref.__file__, encoding="utf-8").read())
 imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "compressae_ref" in node.module]
+assert all(alias.asname == alias.name for node in imports for alias in node.names)  # so type checkers export it
 typed = {alias.name: node.module for node in imports for alias in node.names}
+assert {name: f"compressae_ref.{module}" for name, module in compressae_ref._MODULES.items()} == typed
 del typed["CompresSAE"]  # it needs scikit-learn, and ``import *`` must not
 assert sorted(typed) == sorted(compressae_ref.__all__), set(typed) ^ set(compressae_ref.__all__)
 for name, module in typed.items():

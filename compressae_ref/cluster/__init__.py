@@ -1,1 +1,1 @@
-"""Encoding more rows than one machine should: parts of a folder, made by the workers of a cluster."""
+"""Encode on a cluster: each worker writes parts of one folder of codes."""

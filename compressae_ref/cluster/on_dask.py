@@ -1,7 +1,7 @@
-"""Encoding on Dask: every worker makes parts of a folder that all of them see.
+"""Encode on Dask: workers write the parts of a folder on a shared file system.
 
-A worker reads the model, which lies beside the parts, and its rows from the embeddings. Tasks are given and return a
-few numbers: so nothing is lost with a worker, or with all of them, but the parts that they were at. Others make those.
+A worker reads the model from the folder of the parts, and its rows from the embeddings. A task receives and returns row
+numbers only. If a worker dies, only its current part is lost, and another worker encodes that part again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.checks import ZeroRows, as_integer, as_k
-from compressae_ref.errors import BackendError, DomainError, naming_file
+from compressae_ref.errors import BackendError, DomainError, naming_file, reason
 from compressae_ref.extensions.refine import refined_blocks
 from compressae_ref.files.codes_file import save_code_blocks
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
@@ -28,13 +28,13 @@ from compressae_ref.optional import require_package
 from compressae_ref.row_source import Head, RowSource
 
 MODEL = "model.npz"
-"""The model among the parts."""
+"""File name of the model in the folder of the parts."""
 
 TIMEOUT = 20
-"""Seconds in which a scheduler must answer."""
+"""Seconds to wait for a scheduler."""
 
 PART_ROWS = 1 << 17
-"""Rows of a part, unless it is told otherwise: 34 MB of codes with k = 32."""
+"""Default number of rows per part: 34 MB of codes with k = 32."""
 
 
 def encode_on_dask(
@@ -51,43 +51,49 @@ def encode_on_dask(
     backend: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Encode a file of embeddings into a folder of parts; parts that are there already are not made again.
+    """Encode a file of embeddings into a folder of parts, and skip the parts that exist.
 
     Parameters
     ----------
-    embeddings, folder : paths under which every worker finds them
-    address : of a scheduler, such as ``tcp://host:8786``, or ``local:4`` for so many processes of this machine
-    part_rows : rows of a part
-    progress : called with the number of rows that are done and that of all
+    embeddings, folder : paths that are valid on every worker
+    address : a scheduler such as ``tcp://host:8786``, or ``local:4`` for four processes on this machine
+    part_rows : number of rows per part
+    progress : called with the number of encoded rows and the number of all rows
 
     Returns
     -------
-    The manifest
+    The manifest of the folder
 
     Raises
     ------
     CompressaeError
-        As `Model.encode`, with the row; DomainError for a part at which workers die again and again.
+        As in `Model.encode`, with the row.
+    DomainError
+        If workers are killed repeatedly on the same part.
     BackendError
-        If Dask is not installed, or the scheduler does not answer.
+        If Dask is not installed, or the scheduler cannot be reached.
     """
     at = _for_workers(embeddings)
     source, part_rows = open_embeddings(at), as_integer(part_rows, "part_rows")
     h, k = model.params.n_latents, as_k(model.k if k is None else k, model.params.n_latents)
     plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows)
     place = require_folder(Path(folder).resolve(), plan)
-    if left := plan.left(place):
+    if missing := plan.left(place):
         with _client(address) as client, naming_file(at):
             begin(place, plan)
             save_model(place / MODEL, model)
-            _encode_all(client, place, left, plan, backend, progress)
+            _encode_all(client, place, missing, plan, backend, progress)
     return finish(place, plan)
 
 
 def _for_workers(embeddings: str) -> str:
-    """The file, or the array in it, under a path that does not depend on where a worker runs."""
+    """Return the absolute path of a file, or of an array in a file, because workers run in other folders."""
     if embeddings == "-":
-        raise DomainError("expected a file that every worker can read with --dask", argument="standard input")
+        raise DomainError(
+            "expected a file that every worker can read, got standard input",
+            argument="embeddings",
+            hint="write the embeddings to a file, or omit --dask",
+        )
     path, entry = place_of(embeddings)
     return str(Place(str(Path(path).resolve()), entry))
 
@@ -95,14 +101,14 @@ def _for_workers(embeddings: str) -> str:
 def _encode_all(
     client: Any,
     folder: Path,
-    left: list[tuple[int, int]],
+    missing: list[tuple[int, int]],
     plan: Plan,
     backend: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     distributed = _distributed()
-    tasks = [client.submit(_task, str(folder), part, plan, backend, pure=False) for part in left]
-    done = plan.n - sum(stop - start for start, stop in left)
+    tasks = [client.submit(_task, str(folder), part, plan, backend, pure=False) for part in missing]
+    done = plan.n - sum(stop - start for start, stop in missing)
     try:
         for task in distributed.as_completed(tasks):
             start, stop = task.result()
@@ -111,7 +117,9 @@ def _encode_all(
                 progress(done, plan.n)
     except distributed.KilledWorker as error:
         raise DomainError(
-            "expected workers that live, got one killed again and again at a part", path=folder
+            "expected workers to finish every part, got one part on which workers were killed repeatedly",
+            path=folder,
+            hint="if they run out of memory, choose a smaller --part-rows and a new folder",
         ) from error
     finally:
         client.cancel(tasks)
@@ -120,7 +128,7 @@ def _encode_all(
 def encode_part(
     folder: Path, start: int, stop: int, plan: Plan, model: Model, source: RowSource, backend: str | None
 ) -> None:
-    """Encode rows from ``start`` to ``stop``, and write them as a part."""
+    """Encode the rows from ``start`` to ``stop``, and write them as one part."""
     rows = Head(source, stop)
     settings: dict[str, Any] = {"zero_rows": plan.zero_rows, "backend": backend, "first_row": start}
     if plan.refine:
@@ -132,10 +140,10 @@ def encode_part(
 
 
 def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None) -> tuple[int, int]:
-    """One part, on a worker, unless one that died since has made it."""
+    """Encode one part on a worker, unless a worker wrote it before it died."""
     start, stop = part
     if not (Path(folder) / part_name(start)).exists():
-        set_threads(1)  # Dask sees to that for a BLAS, and not for our kernels: each worker would take all processors
+        set_threads(1)  # Dask limits the threads of a BLAS, but not those of our kernels
         model, source = _opened(folder, plan.embeddings, plan.model)
         encode_part(Path(folder), start, stop, plan, model, source, backend)
     return part
@@ -143,7 +151,7 @@ def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None) -
 
 @lru_cache(maxsize=1)
 def _opened(folder: str, embeddings: str, digest: str) -> tuple[Model, Any]:
-    """The model and the embeddings, opened once by each worker."""
+    """Open the model and the embeddings, once per worker."""
     return load_model(Path(folder) / MODEL), open_embeddings(embeddings)
 
 
@@ -153,12 +161,12 @@ def _distributed() -> Any:
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
-    """A client of a scheduler, or of processes that end with it."""
+    """Connect to a scheduler, or start local processes that end with the client."""
     distributed = _distributed()
     scheme, _, workers = address.partition(":")
     if scheme == "local":
         if not workers.isdecimal() or int(workers) < 1:
-            raise DomainError(f"expected local:N with N processes from 1, got {address!r}", argument="--dask")
+            raise DomainError(f"expected local:N with N ≥ 1 processes, got {address!r}", argument="--dask")
         cluster = distributed.LocalCluster(n_workers=int(workers), threads_per_worker=1, dashboard_address=None)
         with cluster, distributed.Client(cluster) as client:
             yield client
@@ -169,7 +177,7 @@ def _client(address: str) -> Iterator[Any]:
 
 
 def _require_scheduler(address: str) -> None:
-    """Raise where nothing answers: a client that could not connect may deadlock the next one when it is collected."""
+    """Raise if the scheduler does not answer: a client that cannot connect may deadlock a later client."""
     connect = require_package("distributed.comm", "dask", "--dask").connect
 
     async def call() -> None:
@@ -177,9 +185,11 @@ def _require_scheduler(address: str) -> None:
         await communication.close()
 
     try:
-        with ThreadPoolExecutor(1) as pool:  # a loop of its own, even where one is running
+        with ThreadPoolExecutor(1) as pool:  # in a thread, because this one may already run an event loop
             pool.submit(asyncio.run, call()).result()
     except (OSError, ValueError) as error:
         raise BackendError(
-            f"expected the address of a scheduler or local:N, got {address!r}", argument="--dask"
+            f"expected a running scheduler, got no answer from {address!r}: {reason(error)}",
+            argument="--dask",
+            hint="pass the address of a scheduler, or local:N",
         ) from error

@@ -1,4 +1,4 @@
-"""The embeddings that come with the package."""
+"""Load the embeddings that are included in the package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DemoData(NamedTuple):
 
 
 def load_demo_data() -> DemoData:
-    """The set that comes with the package; its licence stands beside it."""
+    """Read the embeddings and names; ``small_wordnet.LICENSE.txt`` is their licence."""
     file = resources.files("compressae_ref.demo_data") / "small_wordnet.npz"
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         vectors, queries = archive["embeddings"], archive["query"].astype(np.int64)

@@ -131,7 +131,7 @@ class PgStore:
         return int(self._run("SELECT count(*) FROM {table} WHERE {dense} IS NOT NULL")[0][0])
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
-        """Yield rows in blocks by ascending key; each block is a separate query, so no lock is held between."""
+        """Yield rows in blocks by ascending key; each block is a separate query, so no lock is held between blocks."""
         missing = " AND {field} IS NULL" if without is not None else ""
         query = (
             "SELECT {key}, {dense} FROM {table} WHERE {dense} IS NOT NULL" + missing + "{after} ORDER BY {key} LIMIT %s"

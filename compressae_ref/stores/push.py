@@ -113,8 +113,8 @@ def push(
     DomainError, ShapeError
         If a setting is out of range, or the vectors do not have the dimension of the model.
     """
-    rows, how = as_integer(rows, "rows"), serving(model, k, space, refine, backend)
-    field = how.field if field is None else field
+    rows, form = as_integer(rows, "rows"), serving(model, k, space, refine, backend)
+    field = form.field if field is None else field
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
     if replace and store.has_field(field):
         store.drop_field(field)
@@ -122,31 +122,31 @@ def push(
         store.add_field(field, model.params.n_latents * (1 if store.signed else 2))
     before = store.count_written(field)
     if before:
-        _check_field(store, field, how, zero_rows)
+        _check_field(store, field, form, zero_rows)
     written, total = 0, store.count()
     for block in store.scroll(rows, without=field):
-        store.write(field, block.ids, _coded(store, block, how, zero_rows))
+        store.write(field, block.ids, _coded(store, block, form, zero_rows))
         written += len(block.ids)
         if progress is not None:
             progress(before + written, max(total, before + written))
     return Pushed(field, written, before)
 
 
-def _coded(store: Store, block: Rows, how: Serving, zero_rows: ZeroRows) -> Codes:
+def _coded(store: Store, block: Rows, form: Serving, zero_rows: ZeroRows) -> Codes:
     """Return the codes of a block, with split signs if the engine refuses negative values."""
     nonzero_rows = block.x.any(axis=1)
     if zero_rows == "error" and not nonzero_rows.all():
         zero_id = block.ids[nonzero_rows.argmin()]
         raise StoreError(f"expected vectors that are not zero, got a zero vector in item {zero_id!r}", path=store.name)
-    codes = how.items(block.x, store.name, zero_rows)
+    codes = form.items(block.x, store.name, zero_rows)
     return codes if store.signed else codes.split_signs()
 
 
-def _check_field(store: Store, field: str, how: Serving, zero_rows: ZeroRows) -> None:
+def _check_field(store: Store, field: str, form: Serving, zero_rows: ZeroRows) -> None:
     """Raise unless the first stored codes equal those that this push would write."""
     for block in store.scroll(CODES_COMPARED):
         stored = store.read(field, block.ids)
-        if wrong := [*_different(block.ids, stored, _coded(store, block, how, zero_rows))]:
+        if wrong := [*_different(block.ids, stored, _coded(store, block, form, zero_rows))]:
             raise StoreError(
                 f"expected the codes of this model and these settings in the field {field!r}, "
                 f"got a different code in item {wrong[0]!r}",

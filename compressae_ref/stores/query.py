@@ -48,17 +48,17 @@ def search_store(
     StoreError
         If no codes were pushed with these settings, or the engine refuses the query.
     """
-    top, how = as_integer(top, "top"), serving(model, k, space, refine, backend)
-    field = how.field if field is None else field
+    top, form = as_integer(top, "top"), serving(model, k, space, refine, backend)
+    field = form.field if field is None else field
     if not store.has_field(field):
         raise StoreError(
             f"expected a field {field!r} of codes, got a store without it",
             path=store.name,
             hint="push codes with these settings first",
         )
-    vectors = how.queries(queries, query_k)
+    vectors = form.queries(queries, query_k)
     if store.signed:
-        return store.query(field, vectors, top, cosine=how.space == "sparse")
+        return store.query(field, vectors, top, cosine=form.space == "sparse")
     bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
     return [rescored(store, field, u, bound, top) for u, bound in zip(vectors.to_dense(), bounds, strict=True)]
 

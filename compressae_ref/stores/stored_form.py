@@ -51,8 +51,8 @@ class Serving:
 
     def queries(self, queries: Any, query_k: int | None) -> Codes:
         """Return dense queries as sparse vectors. In the asymmetric space they have all h entries."""
-        like = Codes.none(self.k, self.model.params.n_latents, self.model.params.dtype)
-        u, norms = as_queries(self.space, queries, like, self.model, query_k, self.backend)
+        empty = Codes.none(self.k, self.model.params.n_latents, self.model.params.dtype)
+        u, norms = as_queries(self.space, queries, empty, self.model, query_k, self.backend)
         return divided(u if isinstance(u, Codes) else _all_entries(u), norms)
 
 
