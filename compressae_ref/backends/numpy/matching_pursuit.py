@@ -31,7 +31,7 @@ class Pursuit(NamedTuple):
 
 def tolerance(dtype: np.dtype[np.floating]) -> np.floating:
     """The share of an atom's square that must remain after orthogonalisation, about √ε (R15)."""
-    # spec: "its pivot (E20) must be greater than ⟨a, a⟩ times 2⁻²⁶ in float64, or 2⁻¹¹ in float32."
+    # spec: "only if its pivot (E20) is greater than ⟨a, a⟩ times 2⁻²⁶ in float64, or 2⁻¹¹ in float32."
     return dtype.type(2.0**-11 if dtype == np.float32 else 2.0**-26)
 
 
@@ -103,7 +103,7 @@ def _refine_rows(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floa
     indices, values = np.empty((len(codes), k), np.int32), np.empty((len(codes), k), W_dec.dtype)
     for row, latents in enumerate(codes.indices):
         pursuit = pursue(latents, x_unit[row], W_dec, k, dots)
-        # spec: "the lowest of the other candidates fill the code, with the value 0."
+        # spec: "the other candidates with the lowest latents fill the code, with the value 0."
         others = np.setdiff1d(np.arange(codes.k), pursuit.chosen)
         kept = np.sort(np.append(pursuit.chosen, others[: k - len(pursuit.chosen)]).astype(np.int64))
         indices[row], values[row] = latents[kept], least_squares(pursuit, codes.k)[kept] + 0
