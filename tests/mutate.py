@@ -70,6 +70,7 @@ EXPLAINED: dict[str, str] = {
     "training.adam_state:adam_step: True → False": "strict zip of four dictionaries with the same names",
     "codes:_as_values: 8 → 9": "no float has nine bytes",
     "codes:_filled_rows: 2 → 3": "more candidates than are needed, of which the lowest are taken",
+    "retrieval.spaces:dense_queries: 1 → 0": "a block has room for one row where there are no rows",
 }
 """``file:function: before → after`` of each survivor that may live, and why."""
 

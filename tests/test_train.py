@@ -16,6 +16,7 @@ from compressae_ref.checks import as_params
 from compressae_ref.files.model_file import save_model
 from compressae_ref.training.batches import held_out_rows, shuffled_batches
 from compressae_ref.training.settings import PRESETS, default_latents, default_steps, learning_rate, resolve
+from compressae_ref.training.step import init_state
 from compressae_ref.unit_blocks import HostRows
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
@@ -53,6 +54,18 @@ def test_any_source_of_the_same_rows_gives_the_same_model(x, tmp_path):
     assert len(set(digests)) == 1
     half = x.astype("f2")
     assert fit(half, **SMALL).model.digest == fit(half.astype("f4"), **SMALL).model.digest
+
+
+def test_a_state_copies_the_parameters_and_starts_from_zeros():
+    params = init_params(4, 6, np.random.default_rng(0))
+    state = init_state(params)
+    for name in ("W_enc", "b_enc", "W_dec"):
+        own, given = getattr(state.params, name), getattr(params, name)
+        assert isinstance(own, np.ndarray)
+        assert_same_bits(own, given)
+        assert not np.shares_memory(own, given)
+        assert not any(getattr(each, name).any() for each in (state.adam.m, state.adam.v, state.grads))
+    assert (state.adam.step, state.usage.any()) == (0, False)
 
 
 def test_settings_may_be_numpy_numbers_and_the_model_can_be_saved(x, tmp_path):
