@@ -163,11 +163,14 @@ def test_the_code_of_a_query_may_be_longer_or_shorter_than_those_of_the_items(sm
         assert_same_bits(hits.scores, by_hand.scores)
 
 
-def test_no_items_and_no_queries(small):
+@pytest.mark.parametrize("space", SPACES)
+def test_no_items_and_no_queries(small, space):
     model, x, _ = small
     codes = model.encode(x)
-    assert search(x[:2], codes[:0], 5, model=model).ids.shape == (2, 0)
-    assert search(codes[:0], codes, 5).ids.shape == (0, 5)
+    assert search(x[:2], codes[:0], 5, space=space, model=model).ids.shape == (2, 0)
+    assert search(x[:0], codes, 5, space=space, model=model).ids.shape == (0, 5)
+    if space in ("sparse", "reconstructed"):
+        assert search(codes[:0], codes, 5, space=space, model=model).ids.shape == (0, 5)
 
 
 def test_what_search_refuses(small):
@@ -195,6 +198,11 @@ def test_what_search_refuses(small):
         (lambda: search(queries, codes, model=other), DomainError, "expected codes of model .*, got codes of model"),
         (lambda: search(other.encode(queries), codes), DomainError, "queries: expected codes of model"),
         (lambda: search(codes, codes, space="asymmetric", model=model), DomainError, "dense embeddings.*got codes"),
+        (
+            lambda: search(Codes([[0, 1], [2, 3]], np.array([[1, 1], [1e20, 1]], np.float32), 40), anonymous),
+            DomainError,
+            "queries: expected values whose sum of squares is finite in float32, got infinity.* row 1",
+        ),
         (lambda: search(Codes([[0]], [[1.0]], 3), codes), ShapeError, "n_latents = 40 as the items have, got 3"),
         (
             lambda: search(other.encode(queries), anonymous, space="reconstructed", model=model),
