@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.checks import as_embeddings
+from compressae_ref.checks import as_embeddings, not_rows
 from compressae_ref.errors import DTypeError, ShapeError
 
 BLOCK_ROWS = 1024
@@ -63,7 +63,7 @@ def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
         x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
     )
     if getattr(source, "ndim", 2) != 2:
-        raise ShapeError(f"expected an array (n, d) of embeddings as rows, got shape {source.shape}", argument=name)
+        raise not_rows(source.shape, argument=name)
     if len(source) == 0 and not empty:
         raise ShapeError("expected at least one row, got none", argument=name)
     kind = getattr(getattr(source, "dtype", None), "kind", "f")

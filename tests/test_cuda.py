@@ -403,7 +403,7 @@ def test_what_cannot_be_embeddings_is_refused_as_elsewhere(x, error):
 
 
 def test_no_rows_on_the_device():
-    with pytest.raises(ShapeError, match=r"^x: expected at least one row, got none; pass one or more embeddings$"):
+    with pytest.raises(ShapeError, match=r"^x: expected at least one row, got none$"):
         MODEL.encode(place(X[:0]), backend="cuda")
     assert search(place(X[:0]), CODES, 5, model=MODEL, backend="cuda").ids.shape == (0, 5)
 

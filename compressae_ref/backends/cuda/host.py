@@ -42,7 +42,7 @@ class DeviceRows:
         self._x, self._name = place(x), name
         check_kind(self._x.shape, self._x.dtype, name, d)
         if not len(self._x) and not empty:
-            raise ShapeError("expected at least one row, got none", argument=name, hint="pass one or more embeddings")
+            raise ShapeError("expected at least one row, got none", argument=name)
 
     def __len__(self) -> int:
         return len(self._x)
