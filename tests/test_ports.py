@@ -93,7 +93,7 @@ def assert_caught(program: str, fault, capsys) -> None:
     report = judged(program, "L3", capsys, "--bits", *(word for test in chosen for word in ("--only", test)))
     assert not report["passed"], f"{fault.what}: not caught by {chosen}"
     failures = [failure for level in report["levels"].values() for failure in level["failures"]]
-    report_text = " ".join(text for failure in failures for text in (failure["reason"], *failure["flags"]))
+    report_text = " ".join(text for failure in failures for text in (failure["words"], *failure["flags"]))
     assert fault.told in report_text, f"{fault.what}: {failures[:3]}"
 
 
