@@ -167,6 +167,7 @@ def test_the_code_of_a_query_may_be_longer_or_shorter_than_those_of_the_items(sm
 def test_no_items_and_no_queries(small, space):
     model, x, _ = small
     codes = model.encode(x)
+    assert asymmetric_cosine(x[:0], codes, model.params.W_dec).shape == (0, len(codes))
     assert search(x[:2], codes[:0], 5, space=space, model=model).ids.shape == (2, 0)
     assert search(x[:0], codes, 5, space=space, model=model).ids.shape == (0, 5)
     if space in ("sparse", "reconstructed"):
