@@ -41,12 +41,19 @@ def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: i
     DomainError
         If a row is not finite (R3), or is zero and ``zeros`` is False (R4).
     """
+    return checked_rows(x, name=name, d=d, first_row=first_row, zeros=zeros)[0]
+
+
+def checked_rows(
+    x: Any, *, name: str = "x", d: int | None = None, first_row: int = 0, zeros: bool = False
+) -> tuple[Floats, Bools]:
+    """Return `as_embeddings`, and which of its rows are zero (n,)."""
     array = host_array(x, name)
     check_kind(array.shape, array.dtype, name, d)
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
     infinite, zero = np.logical_not(np.isfinite(block).all(axis=1)), np.logical_not(block.any(axis=1))
     reject_rows(infinite, zero, name, first_row, zeros)
-    return block
+    return block, zero
 
 
 def check_kind(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, d: int | None) -> None:

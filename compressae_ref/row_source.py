@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Floats
-from compressae_ref.checks import as_embeddings, not_rows
+from compressae_ref.arrays import Bools, Floats
+from compressae_ref.checks import as_embeddings, checked_rows, not_rows
 from compressae_ref.errors import DTypeError, ShapeError
 
 BLOCK_ROWS = 1024
@@ -75,19 +75,22 @@ def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
 def read_blocks(source: RowSource, rows: int, **checks: Any) -> Iterator[Floats]:
     """Yield blocks of rows in order, each checked by `checks.as_embeddings`."""
     for start in range(0, len(source), rows):
-        yield read_block(source, start, rows, **checks)
+        yield read_block(source, start, rows, **checks)[0]
 
 
-def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> Floats:
-    """Read and check up to ``rows`` rows from ``start``. ShapeError if the source returns another number of rows."""
-    block = as_embeddings(source[start : start + rows], first_row=start, **checks)
+def read_block(source: RowSource, start: int, rows: int, **checks: Any) -> tuple[Floats, Bools]:
+    """Read and check up to ``rows`` rows from ``start``; return them, and which are zero.
+
+    ShapeError if the source returns another number of rows.
+    """
+    block, zero = checked_rows(source[start : start + rows], first_row=start, **checks)
     expected = min(rows, len(source) - start)
     if len(block) != expected:
         raise ShapeError(
             f"expected {expected} rows from row {start} of {len(source)}, got {len(block)}",
             argument=checks.get("name", "x"),
         )
-    return block
+    return block, zero
 
 
 def check_rows(source: RowSource, **checks: Any) -> None:

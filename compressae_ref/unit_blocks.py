@@ -135,8 +135,7 @@ class HostRows:
 
     def block(self, start: int, stop: int, zeros: bool) -> tuple[Floats, Bools]:
         """Checked rows, and which are zero. Without zero rows nothing is copied."""
-        block = read_block(self.source, start, stop - start, name=self._name, d=self._d, zeros=zeros)
-        zero: Bools = np.logical_not(block.any(axis=1)) if zeros else np.zeros(len(block), np.bool_)
+        block, zero = read_block(self.source, start, stop - start, name=self._name, d=self._d, zeros=zeros)
         return (np.where(zero[:, None], block.dtype.type(1), block) if zero.any() else block), zero
 
     def check(self) -> None:

@@ -91,6 +91,6 @@ def _shuffled_blocks(
     starts = np.arange(0, len(source), rows)
     while True:
         for start in rng.permutation(starts).tolist():
-            block = read_block(source, start, rows, **checks)
+            block, _ = read_block(source, start, rows, **checks)
             here = held_out[slice(*np.searchsorted(held_out, (start, start + rows)))] - start
             yield np.delete(block, here, axis=0) if len(here) else block

@@ -105,7 +105,7 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
     wrong: list[tuple[Floats, Codes]] = []
     codes = codes.astype(model.params.dtype)
     for start in range(0, len(source), ROWS_PER_BLOCK):
-        block = read_block(source, start, ROWS_PER_BLOCK, d=model.params.d, zeros=True)
+        block, _ = read_block(source, start, ROWS_PER_BLOCK, d=model.params.d, zeros=True)
         stored = codes[start : start + len(block)]
         right = model.encode(block, codes.k, zero_rows="empty", backend=kernels)
         result.rows += len(block)
