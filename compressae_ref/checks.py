@@ -59,16 +59,26 @@ def checked_rows(
 def check_kind(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, d: int | None) -> None:
     """Raise ShapeError or DTypeError unless an array has the shape and dtype of embeddings (of d dimensions)."""
     if len(shape) != 2 or shape[1] == 0:
-        raise not_rows(shape, argument=name)
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise DTypeError(f"expected float16, float32 or float64, got {dtype}", argument=name)
+        raise not_rows(shape, name)
+    check_floats(dtype, name)
     if d is not None and shape[1] != d:
         raise ShapeError(f"expected d = {d} dimensions as in the model, got {shape[1]}", argument=name)
 
 
-def not_rows(shape: tuple[int, ...], **where: Any) -> ShapeError:
-    """Return the error about an array that is not two-dimensional; ``where`` is its argument or path."""
-    return ShapeError(f"expected an array (n, d) with one embedding per row, got shape {shape}", **where)
+def not_rows(shape: tuple[int, ...], name: str) -> ShapeError:
+    """Return the error about an array that is not two-dimensional."""
+    return ShapeError(f"expected an array (n, d) with one embedding per row, got shape {shape}", argument=name)
+
+
+def no_rows(**where: Any) -> ShapeError:
+    """Return the error about embeddings without rows; ``where`` is their argument or path."""
+    return ShapeError("expected at least one row, got none", **where)
+
+
+def check_floats(dtype: Any, name: str) -> None:
+    """Raise DTypeError unless embeddings have a dtype that this package reads."""
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise DTypeError(f"expected float16, float32 or float64, got {dtype}", argument=name)
 
 
 def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
-from compressae_ref.checks import as_embeddings, checked_rows, not_rows
-from compressae_ref.errors import DTypeError, ShapeError
+from compressae_ref.checks import as_embeddings, check_floats, checked_rows, no_rows, not_rows
+from compressae_ref.errors import ShapeError
 
 BLOCK_ROWS = 1024
 """Rows per read in training. They stay adjacent until the shuffle buffer mixes them."""
@@ -31,8 +31,6 @@ class RowSource(Protocol):
 
 class Head:
     """The first n rows of a source, as a source."""
-
-    ndim = 2
 
     def __init__(self, source: RowSource, n: int) -> None:
         self._source, self._n = source, n
@@ -62,13 +60,12 @@ def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
     source = (
         x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
     )
-    if getattr(source, "ndim", 2) != 2:
-        raise not_rows(source.shape, argument=name)
+    if len(getattr(source, "shape", (0, 0))) != 2:
+        raise not_rows(source.shape, name)
     if len(source) == 0 and not empty:
-        raise ShapeError("expected at least one row, got none", argument=name)
-    kind = getattr(getattr(source, "dtype", None), "kind", "f")
-    if kind != "f":
-        raise DTypeError(f"expected float16, float32 or float64, got {source.dtype}", argument=name)
+        raise no_rows(argument=name)
+    if hasattr(dtype := getattr(source, "dtype", None), "kind"):
+        check_floats(dtype, name)
     return source
 
 

@@ -23,7 +23,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.backends.ranking import Queries
-from compressae_ref.checks import as_k
+from compressae_ref.checks import as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import Model
@@ -151,9 +151,5 @@ def needed(model: Model | None, what: str) -> Model:
 
 def finite(norms: Floats, name: str) -> Floats:
     """Return norms if all are finite; DomainError with the first row that is not."""
-    if not np.isfinite(norms).all():
-        row = int(np.argmax(~np.isfinite(norms)))
-        raise DomainError(
-            f"expected values whose sum of squares is finite in {norms.dtype}, got infinity", argument=name, row=row
-        )
+    reject(~np.isfinite(norms), f"expected values whose sum of squares is finite in {norms.dtype}, got infinity", name)
     return norms

@@ -19,9 +19,8 @@ from compressae_ref.backends.cuda.codes import DeviceCodes
 from compressae_ref.backends.cuda.embeddings import cast, empty_rows, faults, take_rows
 from compressae_ref.backends.cuda.memory import place
 from compressae_ref.backends.cuda.select import empty_codes
-from compressae_ref.checks import check_kind, reject_codes, reject_rows
+from compressae_ref.checks import check_kind, no_rows, reject_codes, reject_rows
 from compressae_ref.codes import Codes
-from compressae_ref.errors import ShapeError
 from compressae_ref.params import Params
 
 _PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
@@ -42,7 +41,7 @@ class DeviceRows:
         self._x, self._name = place(x), name
         check_kind(self._x.shape, self._x.dtype, name, d)
         if not len(self._x) and not empty:
-            raise ShapeError("expected at least one row, got none", argument=name)
+            raise no_rows(argument=name)
 
     def __len__(self) -> int:
         return len(self._x)

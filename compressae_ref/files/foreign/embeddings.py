@@ -24,8 +24,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.checks import not_rows
-from compressae_ref.errors import DTypeError, FormatError
+from compressae_ref.errors import FormatError, naming_file
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, open_big_ann, open_vecs
 from compressae_ref.files.foreign.choose_array import chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5 import open_hdf5
@@ -61,11 +60,8 @@ def open_embeddings(path: str) -> Any:
     expected = "a .npy or .npz file of embeddings" if path == "-" else EXPECTED
     with reading(place, expected, MemoryError, Warning):  # wrong headers ask for too much memory, or warn
         rows = _read_standard_input() if path == "-" else _open(place)
-    if len(rows.shape) != 2:
-        raise not_rows(rows.shape, path=place)
-    if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
-        raise DTypeError(f"expected float16, float32 or float64, got {rows.dtype}", path=place)
-    return as_source(rows, str(place))
+    with naming_file(place):
+        return as_source(rows)
 
 
 def place_of(path: str) -> Place:

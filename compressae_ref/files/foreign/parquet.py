@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.checks import no_rows
 from compressae_ref.errors import DTypeError, FormatError, ShapeError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
@@ -132,7 +133,7 @@ def _length_of_lists(place: Place, batches: Batches, name: str, kind: Any) -> in
     for batch in batches([name])[1]:
         if batch.num_rows:
             return len(batch.column(0)[0].as_py() or ())
-    raise ShapeError("expected at least one row, got none", path=place)
+    raise no_rows(path=place)
 
 
 def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floats:
