@@ -52,6 +52,8 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Encode embeddings and write a codes file, or with ``--dask`` a folder of parts."""
+    if options.candidates is not None and not options.refine:
+        raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     if options.dask is not None:
         from compressae_ref.cli.encode_dask import run_dask
 
@@ -65,8 +67,6 @@ def run(options: argparse.Namespace) -> None:
 
     require_output(options.output, options.embeddings, options.model)
     require_code_format(options.output)
-    if options.candidates is not None and not options.refine:
-        raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
     with naming_file(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)

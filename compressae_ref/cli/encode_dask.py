@@ -7,14 +7,11 @@ import argparse
 from compressae_ref.cli.progress import shown_progress
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cluster.on_dask import PART_ROWS, encode_on_dask
-from compressae_ref.errors import DomainError
 from compressae_ref.files.model_file import load_model
 
 
 def run_dask(options: argparse.Namespace) -> None:
     """Encode on a Dask cluster and write a folder of parts."""
-    if options.candidates is not None and not options.refine:
-        raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     names = ("k", "refine", "candidates", "zero_rows", "backend")
     settings = {name: getattr(options, name) for name in names}
     with shown_progress("row") as progress:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_pushed
-from compressae_ref.cli.terminal import say
+from compressae_ref.cli.terminal import hits_text, say
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
@@ -70,4 +70,4 @@ def run(options: argparse.Namespace) -> None:
         if options.json:
             say(json.dumps({"query": query, "ids": ids, "scores": scores}))
         else:
-            say(f"{query}\t" + " ".join(f"{item}:{score:.6f}" for item, score in zip(ids, scores, strict=True)))
+            say(f"{query}\t{hits_text(ids, scores)}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from compressae_ref.cli.terminal import say, tell
+from compressae_ref.cli.terminal import hits_text, say, tell
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
@@ -43,8 +43,7 @@ def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:
         say(json.dumps({"query": query, **{name: hits._asdict() for name, hits in results.items()}}))
         return
     for name, hits in results.items():
-        pairs = zip(hits.ids, hits.scores, strict=True)
-        say(f"{query}\t{name}\t" + " ".join(f"{item}:{score:.6f}" for item, score in pairs))
+        say(f"{query}\t{name}\t{hits_text(hits.ids, hits.scores)}")
 
 
 def _summary(compared: Compared) -> str:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 
 def say(line: str) -> None:
     """Print a line of the result to standard output."""
     print(line, flush=True)
+
+
+def hits_text(ids: Iterable[Any], scores: Iterable[float]) -> str:
+    """Format the hits of a query as items with their scores."""
+    return " ".join(f"{item}:{score:.6f}" for item, score in zip(ids, scores, strict=True))
 
 
 def tell(line: str) -> None:

@@ -31,17 +31,17 @@ from compressae_ref.verify.vectors import Values
 
 
 def answer(operation: str, inputs: Values, backend: Backend) -> dict[str, Any]:
-    """Return ``{"outputs": …}``, or ``{"error": …}`` with the row if the error names one."""
+    """Answer a request on a backend."""
+    return answered(ANSWERS[operation], backend, **inputs)
+
+
+def answered(function: Callable[..., Values], *arguments: Any, **inputs: Any) -> dict[str, Any]:
+    """Call a function of an operation; return ``{"outputs": …}``, or ``{"error": …}`` with the row if it has one."""
     try:
         with np.errstate(all="ignore"):
-            return {"outputs": ANSWERS[operation](backend, **inputs)}
+            return {"outputs": function(*arguments, **inputs)}
     except CompressaeError as error:
-        return refusal(error)
-
-
-def refusal(error: CompressaeError) -> dict[str, Any]:
-    """Return an error as an answer: its name, and its row if it has one."""
-    return {"error": type(error).__name__, **({} if error.row is None else {"row": error.row})}
+        return {"error": type(error).__name__, **({} if error.row is None else {"row": error.row})}
 
 
 def _of(codes: Codes, suffix: str = "") -> Values:

@@ -61,3 +61,12 @@ def tensor(tensors: Mapping[str, Any], name: str, path: PathLike, ndim: int) -> 
     if array.ndim != ndim:
         raise FormatError(f"expected {name} with {ndim} dimensions, got shape {array.shape}", path=path)
     return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def require_zeros(tensors: Mapping[str, Any], bias: str, path: PathLike) -> None:
+    """Raise FormatError if the bias of a decoder, a tensor by name, has a value other than 0."""
+    if count := np.count_nonzero(tensor(tensors, bias, path, 1)):
+        raise FormatError(
+            f"expected {bias} of zeros, because a CompresSAE's decoder has no bias, got {count} values other than 0",
+            path=path,
+        )

@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref.errors import FormatError
 from compressae_ref.files.npz import PathLike
-from compressae_ref.files.weights.folders import read_folder, tensor, write_folder
+from compressae_ref.files.weights.folders import read_folder, require_zeros, tensor, write_folder
 from compressae_ref.files.weights.original import model_of
 from compressae_ref.model import Model
 
@@ -33,13 +33,8 @@ def load_saelens(path: PathLike, k: int | None = None) -> Model:
         if (value := config.get(name, needed if name != "architecture" else None)) != needed:
             raise FormatError(f"expected {name} {needed!r}, as in a CompresSAE, got {value!r}", path=path)
     W_enc, W_dec = tensor(tensors, "W_enc", path, 2), tensor(tensors, "W_dec", path, 2)
-    b_enc, b_dec = tensor(tensors, "b_enc", path, 1), tensor(tensors, "b_dec", path, 1)
-    if b_dec.any():
-        raise FormatError(
-            "expected b_dec of zeros, because a CompresSAE's decoder has no bias, "
-            f"got {np.count_nonzero(b_dec)} values other than 0",
-            path=path,
-        )
+    b_enc = tensor(tensors, "b_enc", path, 1)
+    require_zeros(tensors, "b_dec", path)
     if config.get("rescale_acts_by_decoder_norm"):
         # SAELens then scales latents by the norms of the atoms: fold the norms into the encoder
         norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)

@@ -21,7 +21,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.npz import PathLike
-from compressae_ref.files.weights.folders import read_folder, tensor, write_folder
+from compressae_ref.files.weights.folders import read_folder, require_zeros, tensor, write_folder
 from compressae_ref.files.weights.original import model_of
 from compressae_ref.model import Model
 
@@ -45,12 +45,7 @@ def load_sentence_transformers(path: PathLike, k: int | None = None) -> Model:
     # the weights are tied, so the file stores one array under either name
     shared = "decoder.linear.weight" if "encoder.weight" not in tensors else "encoder.weight"
     weight, bias = tensor(tensors, shared, path, 2), tensor(tensors, "latent_bias", path, 1)
-    if (pre_bias := tensor(tensors, "pre_bias", path, 1)).any():
-        raise FormatError(
-            "expected pre_bias of zeros, because a CompresSAE's decoder has no bias, "
-            f"got {np.count_nonzero(pre_bias)} values other than 0",
-            path=path,
-        )
+    require_zeros(tensors, "pre_bias", path)
     if not (_paired(weight) and _paired(bias)):
         raise FormatError(
             "expected latents in pairs of weights and their negatives, as a CompresSAE with split signs has, "
