@@ -25,25 +25,5 @@ from compressae_ref.backends.rules import (
     stored,
 )
 
-__all__ = [
-    "adam_delta",
-    "clamped",
-    "cosine",
-    "cosine_grad",
-    "cosine_grad_scale",
-    "halves_again",
-    "magnitude",
-    "moment",
-    "mul_rounded",
-    "power_of_two",
-    "ranks_below",
-    "scale_exponent",
-    "scale_factors",
-    "scaled",
-    "sqrt_rounded",
-    "stored",
-]
-
-
 for _rule in rules.RULES:
     overload(_rule, jit_options=OPTIONS, strict=False, target="cpu")(rules.as_overload(_rule))

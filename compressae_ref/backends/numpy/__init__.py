@@ -30,30 +30,3 @@ from compressae_ref.backends.numpy.sums import codes_dot, pair_dots
 from compressae_ref.backends.numpy.topk import split_codes
 
 name = "numpy"
-
-__all__ = [
-    "adam_update",
-    "best_items",
-    "codes_dot",
-    "count_latents",
-    "decode",
-    "decode_backward_values",
-    "decode_nested",
-    "encode",
-    "fetch",
-    "build_index",
-    "load_index",
-    "loss_backward",
-    "name",
-    "pack_rows",
-    "pair_dots",
-    "place",
-    "place_params",
-    "project_decoder_gradient",
-    "refine_unit",
-    "renormalize_decoder",
-    "split_codes",
-    "unit_rows",
-    "unpack_rows",
-    "weights_backward",
-]
