@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Type checkers read these imports instead of the table below. A test compares the two.
     from compressae_ref.backends import get_backend as get_backend
-    from compressae_ref.backends.ranking import Hits as Hits
+    from compressae_ref.backends.search_types import Hits as Hits
     from compressae_ref.codes import Codes as Codes
     from compressae_ref.errors import BackendError as BackendError
     from compressae_ref.errors import CompressaeError as CompressaeError
@@ -66,7 +66,7 @@ _NAMES = {
     "extensions.refine": "refine encode_refined refined_blocks",
     "retrieval.similarity": "sparse_cosine reconstructed_cosine asymmetric_cosine expanded_cosine gram",
     "retrieval.index": "search Index",
-    "backends.ranking": "Hits",
+    "backends.search_types": "Hits",
     "evaluation.evaluate": "evaluate",
     "metrics": "recall_at mean_cosine dead_latents effective_latents bytes_per_row",
     "files.model_file": "save_model load_model",

@@ -20,10 +20,10 @@ class Fault(NamedTuple):
 
 
 REFERENCE, MODEL, STEP, INDEX, IDS = "reference.py", "model.py", "training/step.py", "retrieval/index.py", "item_ids.py"
-RANKING, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = (
+RANKING, SEARCH_TYPES, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = (
     f"backends/{name}.py"
     for name in (
-        "ranking", "numpy/topk", "numpy/encode", "numpy/rows", "numpy/search", "numpy/matching_pursuit",
+        "ranking", "search_types", "numpy/topk", "numpy/encode", "numpy/rows", "numpy/search", "numpy/matching_pursuit",
         "numpy/bit_packing",
     )
 )  # fmt: skip
@@ -78,9 +78,9 @@ FAULTS = [
     Fault("NaN passes", "checks.py", "np.logical_not(np.isfinite(block).all(axis=1))", "np.isinf(block).any(axis=1)", "test_train.py -k r3"),
     Fault("the row of an error counts from the block", "checks.py", "first_row + int(np.argmax(bad))", "int(np.argmax(bad))", "test_train.py -k r3"),
     # retrieval
-    Fault("ties in search go to the higher id", NUMPY_SEARCH, "np.argsort(-best.scores, axis=1, kind=\"stable\")", "np.argsort(best.scores, axis=1, kind=\"stable\")[:, ::-1]", "test_similarity.py -k r10"),
+    Fault("ties in search go to the higher id", RANKING, "np.argsort(-best.scores, axis=1, kind=\"stable\")", "np.argsort(best.scores, axis=1, kind=\"stable\")[:, ::-1]", "test_similarity.py -k r10"),
     Fault("ids start anew in each block", NUMPY_SEARCH, "best = merged(best, scores, block, top)", "best = merged(best, scores, block - start, top)", "test_similarity.py -k r10"),
-    Fault("the norms of queries are forgotten", RANKING, "dots / (query_norms[:, None] * norms)", "dots / norms", "test_similarity.py -k definition"),
+    Fault("the norms of queries are forgotten", SEARCH_TYPES, "dots / (query_norms[:, None] * norms)", "dots / norms", "test_similarity.py -k definition"),
     Fault("ranks are of no account", NUMPY_SEARCH, "rows = np.argsort(items.ranks)", "rows = np.arange(len(items.ranks))", "test_best_items.py -k sort"),
     Fault("the best of parts: ties by the row", RANKING, "np.lexsort((ranks[rows], -scores))", "np.lexsort((rows, -scores))", "test_best_items.py -k parts"),
     Fault("what is forbidden is found", SEARCH, "if allowed.size > 0:", "if allowed.size > 1_000_000:", "test_best_items.py -k sort"),

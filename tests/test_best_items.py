@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref.backends import ranking
+from compressae_ref.backends import search_types
 from compressae_ref.backends.numpy import search as numpy_search
-from compressae_ref.backends.ranking import Hits, Items, Queries, best_of
+from compressae_ref.backends.ranking import best_of
+from compressae_ref.backends.search_types import Hits, Items, Queries
 from compressae_ref.codes import Codes
 from tests import by_reference
 from tests import strategies as draw
@@ -24,7 +25,7 @@ numba_heap = pytest.importorskip("compressae_ref.backends.numba.topk_heap")
 def kernels(request):
     with kernels_in_threads(request.param) as kernels, pytest.MonkeyPatch.context() as patch:
         patch.setattr(numpy_search, "ITEMS_PER_BLOCK", 7)
-        patch.setattr(ranking, "QUERIES_PER_BLOCK", 20)
+        patch.setattr(search_types, "QUERIES_PER_BLOCK", 20)
         yield kernels
 
 

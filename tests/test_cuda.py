@@ -32,7 +32,7 @@ from compressae_ref import (
 )
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.encode import pre_bound
-from compressae_ref.backends.ranking import Items, Queries
+from compressae_ref.backends.search_types import Items, Queries
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError
 from compressae_ref.model import Model

@@ -22,7 +22,7 @@ from compressae_ref import (
     search,
     sparse_cosine,
 )
-from compressae_ref.backends import ranking
+from compressae_ref.backends import search_types
 from compressae_ref.backends.numpy import search as numpy_search
 from compressae_ref.retrieval import brute_force
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -95,7 +95,7 @@ def test_r10_search_is_a_stable_sort_of_all_scores(small, backend, space, top, m
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     for items, asked in ((8192, 256), (7, 2), (300, 7)):
         monkeypatch.setattr(numpy_search, "ITEMS_PER_BLOCK", items)
-        monkeypatch.setattr(ranking, "QUERIES_PER_BLOCK", asked)
+        monkeypatch.setattr(search_types, "QUERIES_PER_BLOCK", asked)
         hits = search(queries, codes, top, space=space, model=model, backend=backend)
         np.testing.assert_array_equal(hits.ids, expected)
         assert_same_bits(hits.scores, np.take_along_axis(scores, expected, axis=1))

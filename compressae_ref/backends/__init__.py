@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from compressae_ref.backends.ranking import Hits, Items, Queries
+    from compressae_ref.backends.search_types import Hits, Items, Queries
     from compressae_ref.params import Params
 
 BACKENDS = ("numpy", "numba", "cuda")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.numpy.search import ITEMS_PER_BLOCK, by_score, merged
-from compressae_ref.backends.ranking import QUERIES_PER_BLOCK, Hits, no_hits
+from compressae_ref.backends.numpy.search import ITEMS_PER_BLOCK, merged
+from compressae_ref.backends.ranking import by_score
+from compressae_ref.backends.search_types import QUERIES_PER_BLOCK, Hits, no_hits
 from compressae_ref.checks import as_embeddings
 from compressae_ref.reference import unit_rows
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, scaled_dots
+from compressae_ref.backends.ranking import best_of
+from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots
 from compressae_ref.checks import as_integer
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError

@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.backends.ranking import Queries, scaled_dots
+from compressae_ref.backends.search_types import Queries, scaled_dots
 from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError

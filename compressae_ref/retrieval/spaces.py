@@ -22,7 +22,7 @@ from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
-from compressae_ref.backends.ranking import Queries
+from compressae_ref.backends.search_types import Queries
 from compressae_ref.checks import as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError

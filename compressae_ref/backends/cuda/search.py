@@ -14,8 +14,9 @@ from compressae_ref.backends.cuda.launch import B1, F1, F2, I2, L2, U2, elements
 from compressae_ref.backends.cuda.memory import by_blocks, empty, in_blocks, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
-from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
+from compressae_ref.backends.ranking import best_of
 from compressae_ref.backends.rules import cosine, mul_rounded
+from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, stacked
 from compressae_ref.codes import Codes
 
 QUERIES_PER_THREAD = 2 if SIMULATED else 8

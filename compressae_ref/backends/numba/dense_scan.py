@@ -22,7 +22,8 @@ from compressae_ref.backends.numba.simd import (
     store,
 )
 from compressae_ref.backends.numba.topk_heap import Heaps, push, sort
-from compressae_ref.backends.ranking import Hits, Items, Queries, best_of
+from compressae_ref.backends.ranking import best_of
+from compressae_ref.backends.search_types import Hits, Items, Queries
 from compressae_ref.backends.thread_pool import parallel_for, thread_count
 
 ITEMS_PER_BLOCK = 32
@@ -30,7 +31,7 @@ ITEMS_PER_BLOCK = 32
 
 
 class ItemArrays(NamedTuple):
-    """The contiguous arrays of `ranking.Items` that kernels read."""
+    """The contiguous arrays of `search_types.Items` that kernels read."""
 
     indices: Any
     values: Any

@@ -22,7 +22,8 @@ from compressae_ref.backends.numba.inverted_index import InvertedIndex
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.simd import WIDTH, aligned_rows, cmp_ge_unordered, count_trailing_zeros, load, splat
 from compressae_ref.backends.numba.topk_heap import Heaps, push, sort
-from compressae_ref.backends.ranking import Hits, Items, Queries, best_of, no_hits, stacked
+from compressae_ref.backends.ranking import best_of
+from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, stacked
 from compressae_ref.backends.thread_pool import parallel_for, thread_count
 from compressae_ref.codes import Codes
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numpy.sums import codes_dot
 from compressae_ref.backends.numpy.topk import largest
-from compressae_ref.backends.ranking import Hits, Items, Queries, no_hits, scaled_dots, stacked
+from compressae_ref.backends.ranking import by_score
+from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots, stacked
 from compressae_ref.codes import Codes
 
 ITEMS_PER_BLOCK = 8192
@@ -56,9 +57,3 @@ def merged(best: Hits, scores: Floats, rows: NDArray[np.int64], top: int) -> Hit
     scores = np.concatenate([best.scores, scores], axis=1)
     keep = largest(scores, min(top, scores.shape[1]))
     return Hits(ids[keep].reshape(len(ids), -1), scores[keep].reshape(len(ids), -1))
-
-
-def by_score(best: Hits) -> Hits:
-    """Sort by descending score; the sort is stable, and items come in the order of their ranks (R10)."""
-    order = np.argsort(-best.scores, axis=1, kind="stable")
-    return Hits(np.take_along_axis(best.ids, order, axis=1), np.take_along_axis(best.scores, order, axis=1))
