@@ -13,4 +13,6 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):  # pytest looks for such attributes in everything that it collects
+            raise AttributeError(attribute)
         return getattr(import_module(self._name), attribute)

@@ -8,19 +8,20 @@ import os
 import signal
 import threading
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from compressae_ref import Index, Model, encode_refined, init_params, save_model
 from compressae_ref.__main__ import main
+from compressae_ref.cluster.on_dask import encode_on_dask
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.write import write_embeddings
+from tests.lazy import LazyModule
 
-dask = pytest.importorskip("dask")
-distributed = pytest.importorskip("distributed")
-from compressae_ref.cluster.on_dask import encode_on_dask  # noqa: E402
+dask, distributed = LazyModule("dask"), LazyModule("distributed")
 
 N, D, H = 4000, 16, 64
 X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
@@ -28,6 +29,7 @@ MODEL = Model(init_params(D, H, np.random.default_rng(1)), 4)
 IDS = np.array([f"item {row}" for row in range(N)])
 
 pytestmark = [
+    pytest.mark.skipif(find_spec("distributed") is None, reason="needs distributed"),
     pytest.mark.filterwarnings("ignore"),  # a cluster that loses workers prints many warnings
     pytest.mark.usefixtures("ends"),
 ]

@@ -75,9 +75,9 @@ def train_step(x, model: Oracle, k: int, optimizer: torch.optim.Optimizer, order
     return float(loss.detach())
 
 
-@torch.no_grad()
 def normalize(model: Oracle) -> None:
-    model.W_dec.div_(model.W_dec.norm(dim=1, keepdim=True))
+    with torch.no_grad():  # as a decorator it would import torch when tests are collected
+        model.W_dec.div_(model.W_dec.norm(dim=1, keepdim=True))
 
 
 def dense_codes(x, model: Oracle, mask: torch.Tensor) -> torch.Tensor:
