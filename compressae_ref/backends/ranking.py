@@ -14,11 +14,13 @@ from compressae_ref.backends.search_types import Hits
 def best_of(parts: list[Hits], ranks: NDArray[np.int64], top: int) -> Hits:
     """Return the ``top`` best hits of several sets of items; ids are row numbers, which index ``ranks``."""
     rows, scores = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
-    order = np.lexsort((ranks[rows], -scores))[:, :top]
-    return Hits(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
+    return _in_order(Hits(rows, scores), np.lexsort((ranks[rows], -scores))[:, :top])
 
 
 def by_score(best: Hits) -> Hits:
     """Sort by descending score; the sort is stable, and items come in the order of their ranks (R10)."""
-    order = np.argsort(-best.scores, axis=1, kind="stable")
-    return Hits(np.take_along_axis(best.ids, order, axis=1), np.take_along_axis(best.scores, order, axis=1))
+    return _in_order(best, np.argsort(-best.scores, axis=1, kind="stable"))
+
+
+def _in_order(hits: Hits, order: NDArray[np.int64]) -> Hits:
+    return Hits(*(np.take_along_axis(column, order, axis=1) for column in hits))
