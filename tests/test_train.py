@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -304,6 +305,15 @@ def test_presets_configs_and_single_settings_override_each_other_in_this_order(x
 def test_settings_that_are_refused(x, settings, message):
     with pytest.raises((DomainError, DTypeError), match=message):
         fit(x, **{**SMALL, **settings})
+
+
+@pytest.mark.parametrize("setting", dataclasses.fields(TrainConfig), ids=lambda setting: setting.name)
+def test_none_is_the_default_or_is_refused(x, setting):
+    if setting.default is None or setting.name == "seed":
+        fit(x, **{**SMALL, "steps": 1, setting.name: None})
+        return
+    with pytest.raises((DomainError, DTypeError), match=f"^{setting.name}: expected .*, got None"):
+        fit(x, **{**SMALL, setting.name: None})
 
 
 def with_row(x, row, value):

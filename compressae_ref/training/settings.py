@@ -155,7 +155,7 @@ def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
     plain: dict[str, Any] = {
         name: as_integer(value, name, least)
         for name, least in _INTEGERS.items()
-        if (value := getattr(config, name)) is not None
+        if (value := getattr(config, name)) is not None or getattr(TrainConfig, name) is not None
     }
     for name, below in _REAL.items():
         zero_too = name in ("beta1", "aux_weight")
