@@ -50,14 +50,15 @@ if TYPE_CHECKING:
     from compressae_ref.retrieval.similarity import sparse_cosine as sparse_cosine
     from compressae_ref.training.fit import FitResult as FitResult
     from compressae_ref.training.fit import Progress as Progress
-    from compressae_ref.training.fit import Record as Record
     from compressae_ref.training.fit import fit as fit
+    from compressae_ref.training.history import Record as Record
     from compressae_ref.training.settings import TrainConfig as TrainConfig
 
 __version__ = "0.1.0"
 
 _NAMES = {
-    "training.fit": "fit FitResult Progress Record",
+    "training.fit": "fit FitResult Progress",
+    "training.history": "Record",
     "training.settings": "TrainConfig",
     "params": "Params init_params",
     "model": "Model",

@@ -17,7 +17,7 @@ from compressae_ref.metrics import mean_cosine
 from compressae_ref.model import Model
 from compressae_ref.params import init_params
 from compressae_ref.reference import unit_rows
-from compressae_ref.training.batches import shuffled_batches
+from compressae_ref.training.batches import ShuffledBatches
 from compressae_ref.training.fit import fit
 from compressae_ref.training.settings import TrainConfig, described, make_config, resolve
 from compressae_ref.training.step import TrainState, init_state, train_step
@@ -138,7 +138,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             self.n_iter_ = 0
         train, config, rng = state
         n_steps = -(-len(x) // self.batch_size)
-        batches = shuffled_batches(x, min(self.batch_size, len(x)), rng, held_out=np.empty(0, np.int64))
+        batches = ShuffledBatches(x, min(self.batch_size, len(x)), rng, held_out=np.empty(0, np.int64))
         for _ in range(n_steps):
             train_step(train, next(batches), config, get_backend(self.backend), self.lr)
         return self._fitted(Model(as_params(train.params.copy()), config.k, described(config)), self.n_iter_ + n_steps)

@@ -994,6 +994,7 @@ def test_help(name):
             "--preset",
             f"(default: {TrainConfig().batch_size})",
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
+            *("--checkpoint", "--every", "--resume", "--start"),
         ],
         "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--refine", "--candidates", "--zero-rows"],
         "pack": ["CODES", "--output", "--bits"],
@@ -1109,7 +1110,7 @@ def test_a_disk_that_fills_up(files, command, tmp_path, form):
 
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
-LONG = ("--n-latents", H, "--k", K, "--steps", 10_000_000, "--backend", "numpy")
+LONG = ("--n-latents", H, "--k", K, "--steps", 10_000_000, "--every", 1e9, "--backend", "numpy")
 WATCHED = """
 import sys
 from compressae_ref.cli import progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import pytest
 
 from compressae_ref import Model, init_params, load_model, save_model
 from compressae_ref.__main__ import main
+from compressae_ref.cli import train_steps
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from tests.engines import Engine
@@ -58,6 +60,33 @@ def test_pull_trains_on_some_that_are_evenly_spread(address, capsys):
     kept = open_embeddings("kept.npz")
     assert ids_of(kept).tolist() == [7 * row + 1 for row in range(2, N, 3)]
     np.testing.assert_allclose(np.asarray(kept), (X / np.linalg.norm(X, axis=1, keepdims=True))[2::3], atol=1e-6)
+
+
+def test_an_interrupted_pull_resumes_with_the_command_that_it_says(address, monkeypatch):
+    settings = "--n-latents 32 --k 4 --steps 9 --backend numpy"
+    assert run(f"pull {address} -o expected.npz {settings} --rows 100") == 0
+    say, said = train_steps._say_how_to_resume, []
+
+    def spy(interrupt, *arguments):
+        say(interrupt, *arguments)
+        said.append(str(interrupt))
+
+    class Stops(train_steps.TrainingBar):
+        def __call__(self, progress):
+            if progress.step == 5:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_steps, "_say_how_to_resume", spy)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_steps, "TrainingBar", Stops)
+        with contextlib.suppress(KeyboardInterrupt):
+            assert run(f"pull {address} -o m.npz {settings} --rows 100 --checkpoint c") != 0
+    assert not Path("m.npz").exists()
+    words = shlex.split(said[0].partition("run: compressae-ref ")[2])
+    assert words[:2] == ["pull", address]
+    assert main(words) == 0
+    assert Path("m.npz").read_bytes() == Path("expected.npz").read_bytes()
+    assert run(f"pull {address} -o n.npz --resume c --rows 99") == 1
 
 
 def test_push_and_the_same_queries_before_and_after(address, capsys):

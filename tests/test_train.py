@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from compressae_ref import DomainError, DTypeError, Params, ShapeError, TrainConfig, fit, init_params
 from compressae_ref.checks import as_params
 from compressae_ref.files.model_file import save_model
-from compressae_ref.training.batches import held_out_rows, shuffled_batches
+from compressae_ref.training.batches import ShuffledBatches, held_out_rows
 from compressae_ref.training.settings import PRESETS, default_latents, default_steps, learning_rate, resolve
 from compressae_ref.training.step import init_state
 from compressae_ref.unit_blocks import HostRows
@@ -127,7 +127,7 @@ def test_every_row_comes_once_per_epoch_and_held_out_rows_never(rng, n, batch, b
     rows = np.arange(1, n + 1, dtype="f4")[:, None]
     held_out = held_out_rows(n, data.draw(st.integers(0, n - 1)), rng)
     kept = np.delete(rows, held_out, axis=0)[:, 0]
-    batches = shuffled_batches(rows, batch, rng, held_out=held_out, buffer_rows=buffer, block_rows=block)
+    batches = ShuffledBatches(rows, batch, rng, held_out=held_out, buffer_rows=buffer, block_rows=block)
     seen = np.concatenate([next(batches)[:, 0] for _ in range(-(-3 * len(kept) // batch))])
     assert set(seen) <= set(kept)
     # Whole buffers hold whole blocks, so up to the last of them all counts are within 1. What comes of that last buffer
@@ -143,7 +143,7 @@ def test_every_row_comes_once_per_epoch_and_held_out_rows_never(rng, n, batch, b
 
 def test_rows_of_one_buffer_are_mixed():
     rows = np.arange(1, 2001, dtype="f4")[:, None]
-    batches = shuffled_batches(rows, 100, np.random.default_rng(0), held_out=np.empty(0, np.int64), block_rows=50)
+    batches = ShuffledBatches(rows, 100, np.random.default_rng(0), held_out=np.empty(0, np.int64), block_rows=50)
     first = next(batches)[:, 0]
     assert np.unique(first // 500).size >= 4
     assert (np.diff(first) != 1).mean() > 0.8

@@ -84,6 +84,27 @@ def add_settings(command: argparse.ArgumentParser) -> None:
         command.add_argument(flag, type=SETTINGS[setting.name], choices=choices, help=text)
 
 
+def add_checkpoints(command: argparse.ArgumentParser) -> None:
+    """Add the options of interrupted and repeated trainings."""
+    text = (
+        "file from which --resume continues after an interruption; it is kept at the end (default: MODEL.checkpoint, "
+        "if the training is expected to take longer than the time of --every; deleted when the model is written)"
+    )
+    command.add_argument("--checkpoint", metavar="FILE", help=text)
+    text = (
+        "time between two checkpoints; Ctrl-C and SIGTERM write one, too (default: 10, or longer if writing would take "
+        "more than 1 %% of the time)"
+    )
+    command.add_argument("--every", type=float, metavar="MINUTES", help=text)
+    text = (
+        "continue from a checkpoint, with its settings, on the same data; the model is the same file, byte for byte, "
+        "as without the interruption"
+    )
+    command.add_argument("--resume", metavar="FILE", help=text)
+    text = "start from the parameters of a model, for example when data have been added; --init is ignored"
+    command.add_argument("--start", metavar="MODEL", help=text)
+
+
 def add_pushed(command: argparse.ArgumentParser, when: str = "") -> None:
     """Add the options that tell a field of codes in a store from other fields of the same model and space.
 

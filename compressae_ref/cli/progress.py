@@ -40,13 +40,13 @@ class TrainingBar:
             self.cosine = progress.record.validation_cosine
         facts = f"loss {progress.losses.loss_k:.4f}, validation cosine {self.cosine:.4f}"
         if self.bar is None:
-            self.bar = bar(progress.steps)
+            self.bar = bar(progress.steps, first=progress.step - 1)
         self.bar.step(progress.step, facts, progress.record is not None)
 
 
 class _TqdmBar:
-    def __init__(self, tqdm: Any, steps: int, unit: str) -> None:
-        self.tqdm = tqdm(total=steps, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=True)
+    def __init__(self, tqdm: Any, steps: int, unit: str, first: int) -> None:
+        self.tqdm = tqdm(total=steps, initial=first, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=True)
 
     def step(self, step: int, facts: str, recorded: bool) -> None:
         self.tqdm.set_postfix_str(facts, refresh=False)
@@ -57,28 +57,28 @@ class _TqdmBar:
 
 
 class _PlainBar:
-    def __init__(self, steps: int, unit: str) -> None:
+    def __init__(self, steps: int, unit: str, first: int) -> None:
         import time
 
-        self.unit = unit
+        self.unit, self.first = unit, first
         self.steps, self.clock, self.started = steps, time.monotonic, time.monotonic()
 
     def step(self, step: int, facts: str, recorded: bool) -> None:
         if recorded:
-            left = (self.clock() - self.started) / step * (self.steps - step)
+            left = (self.clock() - self.started) / (step - self.first) * (self.steps - step)
             print(f"{self.unit} {step} of {self.steps}, {facts}{left:.0f} s left", file=sys.stderr)
 
     def close(self) -> None:
         """Do nothing: plain lines need no closing."""
 
 
-def bar(steps: int, unit: str = "step") -> _TqdmBar | _PlainBar:
-    """Return a progress bar of tqdm if it is installed, else one that prints lines."""
+def bar(steps: int, unit: str = "step", first: int = 0) -> _TqdmBar | _PlainBar:
+    """Return a progress bar of tqdm if it is installed, else one that prints lines; ``first`` steps are done."""
     try:
         from tqdm import tqdm
     except ImportError:
-        return _PlainBar(steps, unit)
-    return _TqdmBar(tqdm, steps, unit)
+        return _PlainBar(steps, unit, first)
+    return _TqdmBar(tqdm, steps, unit, first)
 
 
 @contextmanager

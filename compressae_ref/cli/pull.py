@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import NEW_MODEL, STORE, add_command, add_settings
+from compressae_ref.cli.parser import NEW_MODEL, STORE, add_checkpoints, add_command, add_settings
 from compressae_ref.cli.terminal import tell
 
 
@@ -20,6 +20,7 @@ def add_arguments(commands: Any) -> None:
     text = "train on at most N vectors, evenly spaced over all of them (default: 2000000); copied to a temporary file"
     command.add_argument("--rows", type=int, metavar="N", default=2_000_000, help=text)
     add_settings(command)
+    add_checkpoints(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.checks import as_integer
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
-    from compressae_ref.cli.train_steps import train_and_save
+    from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
     from compressae_ref.files.foreign.write import require_embedding_format, write_embeddings
     from compressae_ref.files.npz import require_output
     from compressae_ref.files.spool import spool_to_disk
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
     if options.keep is not None:
         require_output(options.keep)
         require_embedding_format(options.keep)
+    checkpoints = checkpoints_of(options, options.keep)
     with opened(options.store) as store:
         limit = as_integer(options.rows, "rows")
         source = embeddings_of(store, limit)
@@ -45,4 +47,4 @@ def run(options: argparse.Namespace) -> None:
             if options.keep is not None:
                 write_embeddings(options.keep, rows, ids=ids_in(store, limit))
                 tell(f"{options.keep}: {len(rows)} embeddings with their ids")
-            train_and_save(rows, store.name, options)
+            train_and_save(rows, store.name, options, checkpoints)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, NEW_MODEL, add_command, add_settings
+from compressae_ref.cli.parser import EMBEDDINGS, NEW_MODEL, add_checkpoints, add_command, add_settings
 
 
 def add_arguments(commands: Any) -> None:
@@ -18,13 +18,16 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
     add_settings(command)
+    add_checkpoints(command)
 
 
 def run(options: argparse.Namespace) -> None:
     """Train a model and save it."""
-    from compressae_ref.cli.train_steps import train_and_save
-    from compressae_ref.files.foreign.embeddings import open_embeddings
+    from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
+    from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
     from compressae_ref.files.npz import require_output
 
-    require_output(options.output, options.embeddings)
-    train_and_save(open_embeddings(options.embeddings), options.embeddings, options)
+    file = place_of(options.embeddings).path
+    require_output(options.output, file)
+    checkpoints = checkpoints_of(options, file)
+    train_and_save(open_embeddings(options.embeddings), options.embeddings, options, checkpoints)

@@ -4,28 +4,119 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import shlex
+from pathlib import Path
 
+from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell
-from compressae_ref.errors import naming_file
+from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.model_file import save_model
+from compressae_ref.files.npz import require_output
 from compressae_ref.row_source import RowSource
+from compressae_ref.training.checkpoints import Checkpoints
 from compressae_ref.training.fit import fit
 
 
-def train_and_save(source: RowSource, name: str, options: argparse.Namespace) -> None:
+def train_and_save(
+    source: RowSource, name: str, options: argparse.Namespace, checkpoints: Checkpoints | None = None
+) -> None:
     """Train on the rows of a source and write the model to ``options.output``.
 
     Parameters
     ----------
+    source : the rows
     name : name of the source in error messages
-    options : the output, and the settings of `parser.SETTINGS`
+    options : the output, the settings of `parser.SETTINGS`, and the options of `parser.add_checkpoints`
+    checkpoints : where the training is saved, as `checkpoints_of` returns it
     """
     settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    with TrainingBar() as bar, naming_file(name):
-        result = fit(source, preset=options.preset, backend=options.backend, callback=bar, **settings)
-    save_model(options.output, result.model)
+    start = None if options.start is None else load_any_model(options.start)
+    try:
+        with TrainingBar() as bar, naming_file(name):
+            result = fit(
+                source,
+                preset=options.preset,
+                backend=options.backend,
+                callback=bar,
+                checkpoint=checkpoints,
+                resume=options.resume,
+                start=start,
+                **settings,
+            )
+        save_model(options.output, result.model)
+    except KeyboardInterrupt as interrupt:
+        _say_how_to_resume(interrupt, options, checkpoints)
+        raise
+    if checkpoints is not None and options.checkpoint is None and checkpoints.path == _default_path(options):
+        Path(checkpoints.path).unlink(missing_ok=True)
     record = result.record
     cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
     tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
+
+
+def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoints:
+    """Return where and when the training is saved: ``--checkpoint``, or ``--resume``, or beside the output.
+
+    Parameters
+    ----------
+    options : the output and the options of `parser.add_checkpoints`
+    others : further inputs and outputs
+
+    Raises
+    ------
+    DomainError
+        If the file is an input or an output, or if the default file exists: it belongs to an interrupted training.
+    OSError
+        If the file cannot be written.
+    """
+    path = options.checkpoint or options.resume or _default_path(options)
+    inputs = [file for file in (options.resume, options.start) if file is not None]
+    require_output(options.output, *inputs)
+    others = (options.output, options.start, *others)
+    if any(other is not None and os.path.realpath(other) == os.path.realpath(path) for other in others):
+        raise DomainError("expected a checkpoint that is no other file of the command, got the same file", path=path)
+    checkpoints = Checkpoints(path, options.every, only_long=options.checkpoint is None and options.resume is None)
+    checkpoints.require_writable()
+    if options.checkpoint is None and options.resume is None and os.path.lexists(path):
+        raise DomainError(
+            "expected no checkpoint of an earlier training to this output, got one",
+            path=path,
+            hint=f"add --resume {shlex.quote(path)} to continue that training, or delete the file",
+        )
+    return checkpoints
+
+
+def _default_path(options: argparse.Namespace) -> str:
+    return f"{options.output}.checkpoint"
+
+
+def _say_how_to_resume(
+    interrupt: KeyboardInterrupt, options: argparse.Namespace, checkpoints: Checkpoints | None
+) -> None:
+    """Put into the exception what is saved, and the command that continues."""
+    if checkpoints is not None and checkpoints.step is not None:
+        path = str(checkpoints.path)
+        saved = f"{path} has step {checkpoints.step}"
+    elif options.resume is not None:
+        path = options.resume
+        saved = f"{path} is as it was"
+    else:
+        return
+    again = ["compressae-ref", options.command, *_data(options), "-o", options.output, "--resume", path]
+    if options.checkpoint not in (None, path):
+        again += ["--checkpoint", options.checkpoint]
+    if options.every is not None:
+        again += ["--every", f"{options.every:g}"]
+    if options.backend is not None:
+        again += ["--backend", options.backend]
+    interrupt.args = (f"{saved}; to continue, run: {shlex.join(again)}",)
+
+
+def _data(options: argparse.Namespace) -> list[str]:
+    """Return the arguments that name the data."""
+    if options.command == "train":
+        return [options.embeddings]
+    return [options.store, "--rows", str(options.rows)]

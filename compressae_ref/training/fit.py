@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,32 +15,28 @@ from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import as_params
-from compressae_ref.errors import DomainError
+from compressae_ref.errors import DomainError, DTypeError
+from compressae_ref.files.npz import PathLike
 from compressae_ref.files.spool import spool_to_disk
 from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
 from compressae_ref.row_source import RowSource
-from compressae_ref.training.batches import batches, held_out_rows
-from compressae_ref.training.settings import TrainConfig, described, learning_rate, make_config, resolve
-from compressae_ref.training.step import Losses, TrainState, init_state, train_step
+from compressae_ref.training.batches import ShuffledBatches, batches, held_out_rows
+from compressae_ref.training.checkpoint import Checkpoint, Run, data_facts, load_checkpoint
+from compressae_ref.training.checkpoints import Checkpoints
+from compressae_ref.training.generator_state import generator_state
+from compressae_ref.training.history import History, Record, record_steps
+from compressae_ref.training.settings import (
+    TrainConfig,
+    described,
+    given_settings,
+    learning_rate,
+    make_config,
+    resolve,
+    started_from,
+)
+from compressae_ref.training.step import Losses, init_state, train_step
 from compressae_ref.unit_blocks import Rows, open_rows
-
-
-@dataclass(frozen=True)
-class Record:
-    """One entry of the history. All fields but the validation cosine describe the steps since the previous record."""
-
-    step: int
-    loss_k: float
-    loss_aux: float
-    validation_cosine: float
-    """mean cosine of held-out rows with their reconstructions at k; NaN if no row is held out"""
-    dead_latents: int
-    """number of latents that no row stored"""
-    top_latent_share: float
-    """share of the rows that stored the most used latent"""
-    rows_per_second: float
-    lr: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,17 @@ class Progress:
     """losses of this step"""
     record: Record | None
     """the new entry of the history, if this step has one"""
+    run: Run | None = field(default=None, repr=False, compare=False)
+    """the training itself, for `model`"""
+
+    def model(self) -> Model:
+        """Return a copy of the current model in host memory. Call it in the callback: later steps change the model.
+
+        It costs nothing unless it is called.
+        """
+        if self.run is None:
+            raise DomainError("expected the progress of a training, got one that was made by hand", argument="run")
+        return _model(self.run, self.run.state.params.map(self.run.history.backend.fetch).copy())
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ def fit(
     rng: np.random.Generator | None = None,
     backend: str | Backend | None = None,
     callback: Callable[[Progress], None] | None = None,
+    checkpoint: PathLike | Checkpoints | None = None,
+    every: float | None = None,
+    resume: PathLike | None = None,
+    start: Model | None = None,
     **settings: Any,
 ) -> FitResult:
     """Train a model on embeddings.
@@ -87,9 +98,21 @@ def fit(
         temporary file. With backend="cuda" it may be an array on the device, where batches are gathered.
     config, preset, settings : a `TrainConfig`, a name in `settings.PRESETS`, single settings; later ones override
         earlier ones
-    rng : the only source of randomness; None creates one from ``config.seed``
+    rng : the only source of randomness; None creates one from ``config.seed``. With ``checkpoint`` or ``resume`` its
+        bit generator must be one of NumPy's.
     backend : "numpy", "numba" or "cuda"; the model is the same, byte for byte
     callback : called with a `Progress` after every step; an exception that it raises ends the training
+    checkpoint : file from which ``resume`` can continue the training, or `Checkpoints`. It is replaced after every
+        ``every`` minutes, and before the training ends early: on an exception of the callback, and on SIGINT, SIGTERM
+        or SIGHUP, which wait for the end of the step if this is the main thread. It is not deleted at the end.
+    every : minutes between two checkpoints; 0 writes one after every step. None: 10, or more if writing takes longer
+        than 6 seconds, so that it costs at most 1 % of the time.
+    resume : a checkpoint to continue from, on any backend; the model is the same, byte for byte, as without the
+        interruption. ``x`` must be the same data. The checkpoint's settings apply: those that are given, ``rng`` and
+        ``start`` must not differ from them. ``rows_per_block`` may.
+    start : a model whose parameters are the initial values, for example when data have been added. The moments of Adam
+        are zero. ``n_latents``, ``k`` and ``dtype`` are those of the model, and ``init`` is ignored. The digest of
+        the model is stored in ``training["start"]``.
 
     Returns
     -------
@@ -98,106 +121,128 @@ def fit(
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        For invalid data or settings, and if the loss is no longer finite.
+        For invalid data or settings, if the loss is no longer finite, and if the data or a setting differ from those
+        of the checkpoint.
+    FormatError
+        If ``resume`` is not a checkpoint or is damaged.
+    OSError
+        Before the training, if ``checkpoint`` cannot be written or ``resume`` is missing.
     """
     kernels = get_backend(backend)
+    given = given_settings(config, preset, settings)
+    saved = None if resume is None else load_checkpoint(resume)
+    checkpoints = checkpoint if isinstance(checkpoint, Checkpoints | None) else Checkpoints(checkpoint, every)
+    if checkpoints is not None:
+        checkpoints.require_writable(*filter(None, [getattr(x, "filename", None)]))
+    if start is not None and not isinstance(start, Model):
+        raise DTypeError(f"expected a Model, got {type(start).__name__}", argument="start")
     with spool_to_disk(x) as source:
-        return _fit(open_rows(source, kernels), make_config(config, preset, settings), rng, kernels, callback)
+        rows = open_rows(source, kernels, d=None if start is None else start.params.d)
+        can_save = checkpoints is not None
+        if saved is not None:
+            run = _resume(saved, rows, given, rng, kernels, start, can_save)
+        else:
+            run = _begin(rows, make_config(config, preset, settings), given, rng, kernels, start, can_save)
+        params, record = _run(run, callback, checkpoints)
+        return FitResult(_model(run, params), run.history.records, record)
 
 
-def _fit(
+def _begin(
     rows: Rows,
     config: TrainConfig,
+    given: Mapping[str, Any],
     rng: np.random.Generator | None,
     backend: Backend,
-    callback: Callable[[Progress], None] | None,
-) -> FitResult:
+    start: Model | None,
+    can_save: bool,
+) -> Run:
+    """Return a run before its first step."""
+    if start is not None:
+        config = started_from(config, given, start.params.n_latents, start.k, start.params.dtype.name)
     config = resolve(config, rows)
     config, rng = (config, np.random.default_rng(config.seed)) if rng is None else (replace(config, seed=None), rng)
+    generator = generator_state(rng) if can_save else None
     held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
     rows.check()
-    drawn = batches(rows, config.batch_size, rng, held_out, config.buffer_rows)
-    params = init_params(rows.d, config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32")
+    drawn = _batches(rows, config, rng, held_out, resumable=can_save)
+    if start is None:
+        params = init_params(rows.d, config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32")
+    else:
+        params = as_params(start.params)
     state = init_state(params, backend)
-    history = _History(config, backend, _validation_rows(rows, held_out, state.params))
-    params, record = _run(state, drawn, config, history, callback)
-    return FitResult(Model(as_params(params), config.k, described(config)), history.records, record)
+    history = History(config, backend, _validation_rows(rows, held_out, state.params))
+    data = data_facts(rows) if can_save else None
+    return Run(config, state, drawn, history, None if start is None else start.digest, data, generator)
+
+
+def _resume(
+    saved: Checkpoint,
+    rows: Rows,
+    given: Mapping[str, Any],
+    rng: np.random.Generator | None,
+    backend: Backend,
+    start: Model | None,
+    can_save: bool,
+) -> Run:
+    """Return a run at the step of a checkpoint."""
+    saved.require_data(rows)
+    config = saved.require_settings(given, rows)
+    saved.require_start(None if start is None else start.digest)
+    rng = saved.generator(rng)
+    generator = generator_state(rng)
+    held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
+    state = saved.state(config, backend)
+    history = History(config, backend, _validation_rows(rows, held_out, state.params))
+    saved.restore_history(history, state.adam.step)
+    drawn = _batches(rows, config, rng, held_out, resumable=can_save, place=saved.place())
+    return Run(config, state, drawn, history, saved.meta["start"], saved.data, generator)
+
+
+def _batches(
+    rows: Rows, config: TrainConfig, rng: np.random.Generator, held_out: NDArray[np.int64], **place: Any
+) -> ShuffledBatches:
+    return batches(rows, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, **place)
 
 
 def _run(
-    state: TrainState,
-    batches: Iterator[Floats],
-    config: TrainConfig,
-    history: _History,
-    callback: Callable[[Progress], None] | None,
+    run: Run, callback: Callable[[Progress], None] | None, checkpoints: Checkpoints | None
 ) -> tuple[Params, Record]:
-    """Run all steps; return the last parameters, or with ``patience`` those of the best record, and that record."""
-    steps = config.steps or 0
-    record_at = set(np.linspace(0, steps, min(config.records, steps) + 1).round().astype(int).tolist())
-    for step in range(1, steps + 1):
-        lr = learning_rate(config, step - 1, steps)
-        with np.errstate(all="ignore"):  # the loss is checked below
-            losses = train_step(state, next(batches), config, history.backend, lr)
-        if not math.isfinite(losses.loss):
-            raise DomainError(
-                f"expected a finite loss, got {losses.loss} in step {step} of {steps}",
-                argument="fit",
-                hint="try a lower lr",
-            )
-        history.losses.append(losses)
-        record = history.record(state, step, lr) if step in record_at else None
-        if callback is not None:
-            callback(Progress(step, steps, losses, record))
-        if history.stale >= (config.patience or math.inf):
-            break
-    params, kept = history.best or (state.params.map(history.backend.fetch), history.records[-1])
-    reference.renormalize(params.W_dec)  # "before_step" ends with atoms that are one step from unit norm
-    return params, kept
+    """Run the remaining steps; return the last parameters, or with ``patience`` those of the best record, and it."""
+    config, state, history = run.config, run.state, run.history
+    steps, record_at = config.steps or 0, set(record_steps(config))
+    with nullcontext() if checkpoints is None else checkpoints.saving(run):
+        for step in range(state.adam.step + 1, steps + 1):
+            if history.stale >= (config.patience or math.inf):
+                break
+            lr = learning_rate(config, step - 1, steps)
+            losses = _step(run, lr)
+            record = history.record(state, step, lr) if step in record_at else None
+            with nullcontext() if checkpoints is None else checkpoints.between_steps(run):
+                if callback is not None:
+                    callback(Progress(step, steps, losses, record, run))
+    return history.best or (state.params.map(history.backend.fetch), history.records[-1])
 
 
-class _History:
-    """The records of a run, the numbers for the next one, and with ``patience`` the best parameters so far."""
-
-    def __init__(self, config: TrainConfig, backend: Backend, validation: Floats) -> None:
-        self.config, self.backend, self.validation = config, backend, validation
-        self.records: list[Record] = []
-        self.losses: list[Losses] = []
-        self.started = time.perf_counter()
-        self.best_cosine, self.stale = -math.inf, 0
-        self.best: tuple[Params, Record] | None = None
-
-    def record(self, state: TrainState, step: int, lr: float) -> Record:
-        """Append a record of the steps since the last one, and reset the counters."""
-        rows = len(self.losses) * self.config.batch_size
-        seconds = time.perf_counter() - self.started
-        cosine = self._validation_cosine(state.params)
-        loss_k, loss_aux = (
-            float(np.mean([getattr(each, name) for each in self.losses])) for name in ("loss_k", "loss_aux")
+def _step(run: Run, lr: float) -> Losses:
+    """Run one step on the next batch, and keep its losses for the next record."""
+    state, config = run.state, run.config
+    with np.errstate(all="ignore"):  # the loss is checked below
+        losses = train_step(state, next(run.batches), config, run.history.backend, lr)
+    if not math.isfinite(losses.loss):
+        raise DomainError(
+            f"expected a finite loss, got {losses.loss} in step {state.adam.step} of {config.steps}",
+            argument="fit",
+            hint="try a lower lr",
         )
-        dead, top = int((state.usage == 0).sum()), float(state.usage.max() / rows)
-        self.records.append(Record(step, loss_k, loss_aux, cosine, dead, top, rows / max(seconds, 1e-9), lr))
-        self._keep_best(state.params, self.records[-1])
-        self.losses, self.started = [], time.perf_counter()
-        state.usage[:] = 0
-        return self.records[-1]
+    run.history.losses.append(losses)
+    return losses
 
-    def _keep_best(self, params: Params, record: Record) -> None:
-        self.stale += 1
-        if self.config.patience is not None and record.validation_cosine > self.best_cosine:
-            self.best_cosine, self.stale = record.validation_cosine, 0
-            self.best = (params.map(self.backend.fetch).copy(), record)
 
-    def _validation_cosine(self, params: Params) -> float:
-        with np.errstate(all="ignore"):  # NaN after a failed step: `as_params` refuses the model
-            return self._mean_cosine(params)
-
-    def _mean_cosine(self, params: Params) -> float:
-        cosines = []
-        for start in range(0, len(self.validation), self.config.rows_per_block):
-            x_unit = self.validation[start : start + self.config.rows_per_block]
-            codes = self.backend.encode(x_unit, params.W_enc, params.b_enc, self.config.k)
-            cosines.append(reference.cosine(x_unit, self.backend.decode(codes, params.W_dec)))
-        return float(np.concatenate(cosines).mean(dtype=np.float64)) if cosines else math.nan
+def _model(run: Run, params: Params) -> Model:
+    """Return a model with these parameters, which are in host memory and are changed in place."""
+    reference.renormalize(params.W_dec)  # "before_step" ends with atoms that are one step from unit norm
+    training = described(run.config) | ({} if run.start is None else {"start": run.start})
+    return Model(as_params(params), run.config.k, training)
 
 
 def _validation_rows(rows: Rows, held_out: NDArray[np.int64], params: Params) -> Floats:

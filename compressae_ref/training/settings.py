@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -108,6 +109,40 @@ def make_config(config: TrainConfig | None, preset: str | None, settings: dict[s
         if name not in known:
             raise DomainError(f"expected a setting ({', '.join(known)}), got {name!r}", argument="fit")
     return replace(config or TrainConfig(), **{**PRESETS.get(preset or "", {}), **settings})
+
+
+def given_settings(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the caller chose: those that are named or differ from the defaults, and are not None.
+
+    Raises
+    ------
+    DomainError
+        If the preset or a setting is unknown.
+    """
+    chosen, default = asdict(make_config(config, preset, settings)), asdict(TrainConfig())
+    named = {**PRESETS.get(preset or "", {}), **settings}
+    return {
+        name: value for name, value in chosen.items() if value is not None and (name in named or value != default[name])
+    }
+
+
+def started_from(config: TrainConfig, given: Mapping[str, Any], n_latents: int, k: int, dtype: str) -> TrainConfig:
+    """Return the settings of a training that starts from a model with these sizes.
+
+    Raises
+    ------
+    DomainError
+        If one of the given settings differs from the model.
+    """
+    of_model: dict[str, Any] = {"n_latents": n_latents, "k": k, "dtype": dtype}
+    for name, value in of_model.items():
+        if given.get(name, value) != value:
+            raise DomainError(
+                f"expected {value!r} as in the model to start from, got {given[name]!r}",
+                argument=name,
+                hint="leave it out, or train without start",
+            )
+    return replace(config, **of_model)
 
 
 def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:

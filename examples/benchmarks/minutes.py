@@ -16,7 +16,7 @@ from benchmarks.measure import PAGES, head, line, load
 from compressae_ref import Model, Params, Progress, TrainConfig, fit, init_params, mean_cosine, recall_at, search
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
-from compressae_ref.training.batches import shuffled_batches
+from compressae_ref.training.batches import ShuffledBatches
 from compressae_ref.training.settings import learning_rate
 from tests import torch_oracle as oracle
 
@@ -90,7 +90,7 @@ def _train_torch(items: np.ndarray, config: TrainConfig, steps: int) -> tuple[Pa
     rng = np.random.default_rng(config.seed)
     model = oracle.leaves(init_params(items.shape[1], config.n_latents or 0, rng, init=config.init))
     optimizer = torch.optim.Adam(model, lr=LR, fused=True)
-    batches: Iterator[np.ndarray] = shuffled_batches(
+    batches: Iterator[np.ndarray] = ShuffledBatches(
         items, config.batch_size, rng, held_out=np.empty(0, np.int64), buffer_rows=config.buffer_rows
     )
     for step in range(steps):

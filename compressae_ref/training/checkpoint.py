@@ -1,0 +1,301 @@
+"""The checkpoint file: everything that the remaining steps of a training depend on, and the data that it belongs to.
+
+It is an ``.npz`` archive without pickle like the other files of this package, written atomically. It holds no rows:
+those of the shuffle buffer are read again from the data. Only this package reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import astuple, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import aligned_copy
+from compressae_ref.backends import Backend
+from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.files.model_file import json_array
+from compressae_ref.files.npz import JSON_ERRORS, PathLike, read_npz, reading, write_npz
+from compressae_ref.params import Params
+from compressae_ref.row_source import BLOCK_ROWS
+from compressae_ref.training.adam_state import AdamState
+from compressae_ref.training.batches import Place, ShuffledBatches
+from compressae_ref.training.generator_state import generator_state, restored_generator
+from compressae_ref.training.history import History, Record, record_steps
+from compressae_ref.training.settings import TrainConfig, described, resolve
+from compressae_ref.training.step import Losses, TrainState, init_state
+from compressae_ref.unit_blocks import Rows
+
+FORMAT, VERSION = "compressae-checkpoint", 1
+
+N_FIELDS = len(fields(Record))
+"""Numbers in a record of the history."""
+
+SAMPLED_ROWS = 64
+"""Rows whose digest identifies the data: the first, the last, and others at even distances."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a checkpoint states about the data."""
+
+    rows: int
+    d: int
+    dtype: str
+    """float64 for float64 data, else float32"""
+    digest: str
+    """SHA-256 of `SAMPLED_ROWS` rows"""
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows, d = {self.d}, {self.dtype}"
+
+
+def data_facts(rows: Rows) -> DataFacts:
+    """Return the facts about data; it reads the sampled rows."""
+    sample = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLED_ROWS, len(rows))).round().astype(np.int64))
+    little = np.ascontiguousarray(rows.select(sample), rows.dtype.newbyteorder("<"))
+    return DataFacts(len(rows), rows.d, rows.dtype.name, hashlib.sha256(little.tobytes()).hexdigest())
+
+
+@dataclass
+class Run:
+    """A training between two steps."""
+
+    config: TrainConfig
+    """resolved"""
+    state: TrainState
+    batches: ShuffledBatches
+    history: History
+    start: str | None
+    """digest of the model that it started from, if any"""
+    data: DataFacts | None = None
+    generator: dict[str, Any] | None = None
+    """state of the generator before the training; this and ``data`` are None unless it is saved"""
+
+
+def save_checkpoint(path: PathLike, run: Run) -> None:
+    """Write a run to a file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. The previous file stays as it was.
+    """
+    state, place, fetch = run.state, run.batches.place(), run.history.backend.fetch
+    if run.data is None:
+        raise RuntimeError("expected a run that can be saved")
+    meta = {
+        "format": FORMAT,
+        "version": VERSION,
+        "step": state.adam.step,
+        "training": described(run.config),
+        "start": run.start,
+        "data": {field.name: getattr(run.data, field.name) for field in fields(DataFacts)},
+        "generator": run.generator,
+        "place": {"generator": place.generator, "left": place.left, "drawn": place.drawn},
+        "seconds": time.perf_counter() - run.history.started,
+    }
+    parts = {"": state.params, "m.": state.adam.m, "v.": state.adam.v}
+    if run.history.best is not None:
+        parts["best."] = run.history.best[0]
+    arrays = {
+        prefix + name: np.ascontiguousarray(fetch(array))
+        for prefix, params in parts.items()
+        for name, array in params.arrays().items()
+    }
+    arrays |= {"usage": state.usage, "blocks": place.blocks}
+    arrays["records"] = np.array([astuple(record) for record in run.history.records], np.float64).reshape(-1, N_FIELDS)
+    arrays["losses"] = np.array(run.history.losses, np.float64).reshape(-1, 3)
+    write_npz(path, {**arrays, "meta": json_array({**meta, "digest": digest_of(arrays, meta)})})
+
+
+def digest_of(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> str:
+    """SHA-256 of the content of a checkpoint but for its digest."""
+    sha = hashlib.sha256(json.dumps({**meta, "digest": None}, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        sha.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+        sha.update(little.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint file, of which `restore` checks the rest together with the data."""
+
+    path: str
+    arrays: dict[str, NDArray[Any]]
+    meta: dict[str, Any]
+    data: DataFacts
+    settings: TrainConfig
+
+    def require_data(self, rows: Rows) -> None:
+        """Check all rows. Raise DomainError unless they are the ones that the training was interrupted with."""
+        shape = f"{len(rows)} rows, d = {rows.d}, {rows.dtype}"
+        if shape == str(self.data):
+            rows.check()
+            if data_facts(rows) == self.data:
+                return
+            shape = "other rows of that shape"
+        raise DomainError(
+            f"expected the data of the checkpoint {self.path} ({self.data}), got {shape}",
+            argument="x",
+            hint="to train on other data from this state of a model, use start in place of resume",
+        )
+
+    def require_settings(self, given: Mapping[str, Any], rows: Rows) -> TrainConfig:
+        """Return the settings of the training. Raise DomainError if one of the given ones differs.
+
+        ``rows_per_block`` is taken from ``given``, because it does not affect the model.
+        """
+        free = {name: given[name] for name in ("rows_per_block",) if name in given}
+        with self.reading():
+            config = resolve(self.settings, rows)
+            if config != self.settings or described(config) != self.meta["training"]:
+                raise FormatError("expected complete settings of a training, got others", argument="training")
+        asked = resolve(replace(config, **given), rows)
+        for name in given:
+            if name not in free and (stored := getattr(config, name)) != (got := getattr(asked, name)):
+                raise _differs(name, stored, got, self.path)
+        return replace(config, **{name: getattr(asked, name) for name in free})
+
+    def require_start(self, start: str | None) -> None:
+        """Raise DomainError if a model to start from is given, and is not the one of the training."""
+        if start is not None and start != self.meta["start"]:
+            stored = self.meta["start"]
+            raise _differs("start", f"model {stored[:12]}" if stored else None, f"model {start[:12]}", self.path)
+
+    def generator(self, rng: np.random.Generator | None) -> np.random.Generator:
+        """Return the generator in its state before the training.
+
+        A given one must be in that state already, so that a script can be run again unchanged.
+        """
+        with self.reading():
+            first = restored_generator(self.meta["generator"])
+        if rng is None:
+            return first
+        if generator_state(rng) != self.meta["generator"]:
+            raise DomainError(
+                f"expected the generator that the training of the checkpoint {self.path} began with, got another one "
+                "or one in another state",
+                argument="rng",
+                hint="leave it out: the checkpoint has its state",
+            )
+        return rng
+
+    def place(self) -> Place:
+        """Return the place in the shuffled data."""
+        with self.reading():
+            n, place, blocks = self.data.rows, self.meta["place"], self._array("blocks", np.int64, (None,))
+            if not set(blocks.tolist()) <= set(range(0, n, BLOCK_ROWS)):
+                raise FormatError(f"expected multiples of {BLOCK_ROWS} below {n}, got others", argument="blocks")
+            left = _integer(place["left"], "left", 0, self.settings.batch_size - 1)
+            restored_generator(place["generator"])
+            return Place(place["generator"], left, blocks, _integer(place["drawn"], "drawn", 1, 2**31))
+
+    def state(self, config: TrainConfig, backend: Backend) -> TrainState:
+        """Return the parameters, moments and usage in the memory of a backend."""
+        with self.reading():
+            state = init_state(self._params("", config), backend)
+            m, v = (self._params(prefix, config).map(backend.place) for prefix in ("m.", "v."))
+            state.adam = AdamState(_integer(self.meta["step"], "step", 1, config.steps or 0), m, v)
+            state.usage[:] = self._array("usage", np.int64, state.usage.shape)
+            return state
+
+    def restore_history(self, history: History, step: int) -> None:
+        """Bring the history of a new run to a step."""
+        config = history.config
+        with self.reading():
+            records = [_record(row) for row in self._array("records", np.float64, (None, N_FIELDS)).tolist()]
+            losses = [Losses(*row) for row in self._array("losses", np.float64, (None, 3)).tolist()]
+            made = [each for each in record_steps(config) if each <= step]
+            if [record.step for record in records] != made or len(losses) != step - max(made, default=0):
+                raise FormatError(f"expected the records and losses of {step} steps, got others", argument="records")
+            best = self._params("best.", config) if "best.W_dec" in self.arrays else None
+            measured = [record for record in records if not math.isnan(record.validation_cosine)]
+            if (best is not None) != (config.patience is not None and bool(measured)):
+                raise FormatError("expected the parameters of the best record, or none without one", argument="best")
+            seconds = self.meta["seconds"]
+            if type(seconds) is not float or not 0 <= seconds < math.inf:
+                raise FormatError(f"expected seconds of at least 0, got {seconds!r}", argument="seconds")
+            history.restore(records, losses, best, seconds)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Turn every error that the content of the file causes into a FormatError with its path."""
+        return _reading(self.path)
+
+    def _params(self, prefix: str, config: TrainConfig) -> Params:
+        d, h, dtype = self.data.d, config.n_latents or 0, np.dtype(config.dtype or "float32")
+        shapes = {"W_enc": (d, h), "b_enc": (h,), "W_dec": (h, d)}
+        arrays = {name: self._array(prefix + name, dtype, shape) for name, shape in shapes.items()}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise FormatError("expected finite numbers, got NaN or infinity", argument=prefix + name)
+        return Params(np.asfortranarray(arrays["W_enc"]), arrays["b_enc"], arrays["W_dec"]).map(aligned_copy)
+
+    def _array(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return an array of the file, of this dtype and shape; None stands for any size."""
+        array = self.arrays[name]
+        fits = array.ndim == len(shape) and all(
+            size in (None, got) for size, got in zip(shape, array.shape, strict=True)
+        )
+        if array.dtype != dtype or not fits:
+            raise FormatError(
+                f"expected {np.dtype(dtype)} of shape {shape}, got {array.dtype} {array.shape}", argument=name
+            )
+        return array
+
+
+def load_checkpoint(path: PathLike) -> Checkpoint:
+    """Read a checkpoint file.
+
+    Raises
+    ------
+    FormatError
+        If the file is no checkpoint, is damaged, or has an unknown version. OSError if it is missing.
+    """
+    with _reading(path):
+        arrays = read_npz(path)
+        meta = json.loads(str(arrays.pop("meta")[()]))
+        kind, version = meta["format"], meta["version"]
+        if kind != FORMAT or type(version) is not int or version != VERSION:
+            raise FormatError(f"expected a {FORMAT} file of version {VERSION}, got {kind!r} of version {version!r}")
+        if meta["digest"] != digest_of(arrays, meta):
+            raise FormatError("expected a digest that matches the content, got another one", argument="digest")
+        rows, d = (_integer(meta["data"][name], name, 1, 2**63) for name in ("rows", "d"))
+        data = DataFacts(rows, d, str(meta["data"]["dtype"]), str(meta["data"]["digest"]))
+        if meta["start"] is not None and type(meta["start"]) is not str:
+            raise FormatError(f"expected the digest of a model or null, got {meta['start']!r}", argument="start")
+        return Checkpoint(str(path), arrays, meta, data, TrainConfig(**meta["training"]))
+
+
+def _reading(path: PathLike) -> AbstractContextManager[None]:
+    return reading(path, "a checkpoint of a training", *JSON_ERRORS, convert=True)
+
+
+def _integer(value: Any, name: str, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise FormatError(f"expected an integer from {least} to {most}, got {value!r}", argument=name)
+    return value
+
+
+def _record(row: list[float]) -> Record:
+    integers = {field.name for field in fields(Record) if field.type == "int"}
+    named = zip((field.name for field in fields(Record)), row, strict=True)
+    values: dict[str, Any] = {name: int(value) if name in integers else value for name, value in named}
+    return Record(**values)
+
+
+def _differs(name: str, stored: Any, got: Any, path: str) -> DomainError:
+    return DomainError(
+        f"expected {stored!r} as in the checkpoint {path}, got {got!r}",
+        argument=name,
+        hint="leave it out to resume, or train without resume",
+    )
