@@ -58,6 +58,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     sparse_output : if False, `transform` returns a dense array, which ``set_output`` can convert to a data frame
     backend : "numpy", "numba" or "cuda", all with the same bits; None: numba if it is installed
     random_state : an integer for a reproducible model, a ``RandomState``, or None
+    warm_start : if True, `fit` starts from the parameters of the last `fit`; ``n_latents``, ``k`` and ``dtype`` must
+        not have changed since, and ``init`` is ignored
 
     Attributes
     ----------
@@ -86,6 +88,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         sparse_output: bool = True,
         backend: str | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
     ) -> None:
         self.n_latents = n_latents
         self.k = k
@@ -102,9 +105,10 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.sparse_output = sparse_output
         self.backend = backend
         self.random_state = random_state
+        self.warm_start = warm_start
 
     def fit(self, X: Any, y: Any = None) -> CompresSAE:
-        """Train a new model on the rows of X (n, d).
+        """Train a model on the rows of X (n, d).
 
         Raises
         ------
@@ -113,8 +117,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ValueError, TypeError
             From scikit-learn, if X is not a numeric array.
         """
-        x = self._to_train_on(X, reset=True)
-        result = fit(x, self._config(), backend=self.backend)
+        start = getattr(self, "model_", None) if self.warm_start else None
+        x = self._to_train_on(X, reset=start is None)
+        result = fit(x, start=start, backend=self.backend, **self._settings())
         self._state: tuple[TrainState, TrainConfig, np.random.Generator] | None = None
         self.history_ = result.history
         return self._fitted(result.model, result.record.step)
@@ -129,7 +134,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         state = getattr(self, "_state", None)
         x = self._to_train_on(X, reset=state is None)
         if state is None:
-            config = resolve(make_config(self._config(), None, {"validation_rows": 0, "steps": 1}), HostRows(x))
+            config = resolve(
+                make_config(None, None, self._settings() | {"validation_rows": 0, "steps": 1}), HostRows(x)
+            )
             rng = np.random.default_rng(config.seed)
             params = init_params(
                 x.shape[1], config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32"
@@ -181,11 +188,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         x: Floats = validate_data(self, X, reset=reset, dtype=DTYPES)
         return x[x.any(axis=1)] if self.zero_rows == "empty" else x
 
-    def _config(self) -> TrainConfig:
+    def _settings(self) -> dict[str, Any]:
         """Return the training settings, with a seed from ``random_state``."""
         is_seed = isinstance(self.random_state, (int, np.integer))
         seed = self.random_state if is_seed else check_random_state(self.random_state).randint(2**31 - 1)
-        return make_config(None, None, {name: getattr(self, name) for name in SETTINGS} | {"seed": int(seed)})
+        return {name: getattr(self, name) for name in SETTINGS} | {"seed": int(seed)}
 
     @property
     def _n_features_out(self) -> int:

@@ -54,6 +54,17 @@ def test_it_is_the_model_of_this_package(backend):
     assert len(estimator.history_) == 20
 
 
+def test_a_warm_start_goes_on_from_the_last_model():
+    estimator = csae.CompresSAE(**SMALL, warm_start=True).fit(X[:50])
+    first = estimator.model_
+    settings = {key: value for key, value in SMALL.items() if key != "random_state"}
+    assert estimator.fit(X).model_.digest == fit(X, start=first, seed=0, **settings).model.digest
+    with pytest.raises(ValueError, match="k: expected 3 as in the model to start from, got 2"):
+        estimator.set_params(k=2).fit(X)
+    with pytest.raises(ValueError, match="features"):
+        estimator.set_params(k=3).fit(X[:, :4])
+
+
 def test_inverse_transform_takes_dense_codes_too():
     estimator = csae.CompresSAE(**SMALL).fit(X)
     codes = estimator.transform(X)
