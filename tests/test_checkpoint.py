@@ -40,7 +40,7 @@ from compressae_ref.training.settings import TrainConfig, learning_rate
 from compressae_ref.training.step import init_state, train_step
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
-from tests.conftest import AVAILABLE_BACKENDS
+from tests.conftest import AVAILABLE_BACKENDS, KERNELS_IN_THREADS, kernels_in_threads
 
 SMALL = {"n_latents": 24, "k": 3, "batch_size": 32, "steps": 12, "records": 4}
 
@@ -172,6 +172,15 @@ def test_every_step_can_be_the_last_before_the_interruption(x, folder, first, se
     for step in range(1, expected.history[-1].step + 1):
         interrupted(x, folder / "c", step, backend=first, **settings)
         assert_same_result(fit(x, resume=folder / "c", backend=second), expected, folder)
+
+
+@pytest.mark.parametrize("first", KERNELS_IN_THREADS)
+@pytest.mark.parametrize("second", KERNELS_IN_THREADS)
+def test_any_number_of_threads_resumes(x, folder, first, second):
+    with kernels_in_threads(first) as backend:
+        interrupted(x, folder / "c", 7, backend=backend, **SMALL)
+    with kernels_in_threads(second) as backend:
+        assert_same_result(fit(x, resume=folder / "c", backend=backend), fit(x, backend="numpy", **SMALL), folder)
 
 
 def test_early_stopping_is_resumed(x, folder):
@@ -497,6 +506,7 @@ def test_a_changed_array_is_refused(x, checkpoint, tmp_path, name):
         others["too large"] = np.full(1, 1024 * 400)
         others["negative"] = np.full(1, -1024)
         others["between two"] = np.full(1, 7)
+        others["twice the same"] = np.zeros(2, np.int64)
     if name == "records":
         others["of other steps"] = array + 1
     for what, other in others.items():
@@ -841,7 +851,7 @@ def test_the_command_that_it_says_resumes(here, interrupt, monkeypatch, options)
     assert texts[-1].startswith(f"{checkpoint} has step 17; to continue, run: compressae-ref train ")
     interrupt(31)
     again = texts[-1].partition(" run: compressae-ref ")[2]
-    interrupted_text(again)
+    interrupted_text(again.replace("--resume m.npz", "--resume ./m.npz"))
     assert load_checkpoint(checkpoint).meta["step"] == 31
     interrupt(None)
     assert run(texts[-1].partition(" run: compressae-ref ")[2]) == 0

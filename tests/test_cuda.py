@@ -346,6 +346,25 @@ def test_training_gives_the_same_file(make, more, tmp_path):
     assert load_model(tmp_path / "cuda").params.W_dec.flags.c_contiguous
 
 
+@pytest.mark.parametrize("more", [{}, {"renormalize": "before_step", "patience": 1, "records": 3}])
+@pytest.mark.parametrize(("first", "second"), [("cuda", "numpy"), ("numpy", "cuda"), ("cuda", "cuda")])
+def test_a_training_is_resumed_on_the_device_and_elsewhere(first, second, more, tmp_path):
+    class StopTraining(Exception):  # noqa: N818  it is no error
+        pass
+
+    def stop(progress):
+        assert progress.model().params.W_dec.shape == (H, D)
+        if progress.step == 2:
+            raise StopTraining
+
+    there = {"cuda": place, "numpy": np.asarray}
+    with pytest.raises(StopTraining):
+        fit(there[first](X), backend=first, callback=stop, checkpoint=tmp_path / "c", **TRAINING, **more)
+    save_model(tmp_path / "resumed", fit(there[second](X), backend=second, resume=tmp_path / "c").model)
+    save_model(tmp_path / "whole", fit(X, backend="numpy", **TRAINING, **more).model)
+    assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 def test_a_step_on_the_device_brings_nothing_but_its_losses(monkeypatch):
     config = TrainConfig(n_latents=H, k=K)
     states = [init_state(MODEL.params, backend) for backend in (CUDA, None)]

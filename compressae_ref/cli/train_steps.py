@@ -14,7 +14,7 @@ from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.model_file import save_model
-from compressae_ref.files.npz import require_output
+from compressae_ref.files.npz import PathLike, require_output
 from compressae_ref.row_source import RowSource
 from compressae_ref.training.checkpoints import Checkpoints
 from compressae_ref.training.fit import fit
@@ -50,7 +50,7 @@ def train_and_save(
     except KeyboardInterrupt as interrupt:
         _say_how_to_resume(interrupt, options, checkpoints)
         raise
-    if checkpoints is not None and options.checkpoint is None and checkpoints.path == _default_path(options):
+    if checkpoints is not None and options.checkpoint is None and _same(checkpoints.path, _default_path(options)):
         Path(checkpoints.path).unlink(missing_ok=True)
     record = result.record
     cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
@@ -76,7 +76,7 @@ def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoi
     inputs = [file for file in (options.resume, options.start) if file is not None]
     require_output(options.output, *inputs)
     others = (options.output, options.start, *others)
-    if any(other is not None and os.path.realpath(other) == os.path.realpath(path) for other in others):
+    if any(other is not None and _same(other, path) for other in others):
         raise DomainError("expected a checkpoint that is no other file of the command, got the same file", path=path)
     checkpoints = Checkpoints(path, options.every, only_long=options.checkpoint is None and options.resume is None)
     checkpoints.require_writable()
@@ -91,6 +91,11 @@ def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoi
 
 def _default_path(options: argparse.Namespace) -> str:
     return f"{options.output}.checkpoint"
+
+
+def _same(path: PathLike, other: PathLike) -> bool:
+    """Return whether two paths name the same file, which need not exist."""
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _say_how_to_resume(

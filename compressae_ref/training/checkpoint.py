@@ -194,8 +194,10 @@ class Checkpoint:
         """Return the place in the shuffled data."""
         with self.reading():
             n, place, blocks = self.data.rows, self.meta["place"], self._array("blocks", np.int64, (None,))
-            if not set(blocks.tolist()) <= set(range(0, n, BLOCK_ROWS)):
+            if len(blocks) and not (0 <= blocks.min() <= blocks.max() < n and not (blocks % BLOCK_ROWS).any()):
                 raise FormatError(f"expected multiples of {BLOCK_ROWS} below {n}, got others", argument="blocks")
+            if len(np.unique(blocks)) != len(blocks):
+                raise FormatError("expected blocks that differ, got one twice", argument="blocks")
             left = _integer(place["left"], "left", 0, self.settings.batch_size - 1)
             restored_generator(place["generator"])
             return Place(place["generator"], left, blocks, _integer(place["drawn"], "drawn", 1, 2**31))
