@@ -219,7 +219,9 @@ def rewrite(path: Path, compression: int = zipfile.ZIP_STORED, **changes) -> Non
     """Write the file anew with some members replaced, added or left out; checksums are right."""
     with zipfile.ZipFile(path) as archive:
         members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
-    members |= {name: new if isinstance(new, bytes) or new is NOT_THERE else npy(new) for name, new in changes.items()}
+    for name, new in changes.items():
+        as_it_is = isinstance(new, bytes) or new is NOT_THERE
+        members[name] = new if as_it_is else npy(np.asarray(new, order="C"))
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in members.items():
             if content is not NOT_THERE:

@@ -21,9 +21,10 @@ from compressae_ref.files.model_file import VERSION, save_model
 from compressae_ref.model import AUX_WEIGHT
 from compressae_ref.training.adam_state import AdamConfig, adam_constants
 from compressae_ref.training.step import forward, loss_and_grads
-from compressae_ref.verify import self_test
+from compressae_ref.verify import reference_answers, self_test
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS
-from compressae_ref.verify.vectors import SPEC_VERSION
+from compressae_ref.verify.vectors import SPEC_VERSION, default_folder, load_folder
+from spec.generate import files as made
 from spec.generate.answers import Spec
 from spec.generate.program import PAGES as NAMES
 from spec.generate.program import SPEC, blocks, program
@@ -35,6 +36,7 @@ PAGES = {name: (SPEC / name).read_text(encoding="utf-8") for name in NAMES}
 BLOCKS = {page: blocks(page) for page in PAGES}
 NUMPY = get_backend("numpy")
 spec = program()
+VECTORS = load_folder(default_folder())
 
 
 def rows(codes):
@@ -281,6 +283,119 @@ def test_of_damaged_files_the_package_takes_no_more_than_the_specification(rng, 
             assert np.array_equal(value, ours[name]), "a damaged file gives other contents"
     else:
         assert theirs["error"] == "FormatError"
+
+
+def tiny_file(kind: str) -> bytes:
+    """Return a file in which every size is 1, so that true equals each of its integers."""
+    if kind == "model":
+        one = np.ones((1, 1), np.float32)
+        return saved(save_model, Model(Params(one / 2, one[0], one), 1, {"steps": 100}))
+    return saved(save_codes, Codes(np.zeros((1, 1), np.int32), np.float32([[2]]), 1, "0" * 64))
+
+
+READ = {"model": ("W_enc", "b_enc", "W_dec", "meta"), "codes": ("data", "indices", "indptr", "shape", "meta")}
+INTEGERS = {"model": ("version", "d", "n_latents", "k"), "codes": ("version", "n_latents", "k")}
+
+
+def classes_of_headers(kind, file):
+    """Yield (what, file, whether a reader reads it; None: as it likes) for each array that a reader needs."""
+    for name in READ[kind]:
+        descr = spec.array(spec.members(file)[name])[0]
+        for mark in "=>":
+            yield f"{name}: {mark}", made._header(file, name, descr, mark + descr[1:]), False
+        yield f"{name}: without a mark", made._header(file, name, descr, descr[1:]), False
+        yield f"{name}: Fortran order", made._header(file, name, "False", "True "), False
+        yield f"{name}: version 2", made._version_2(file, name), False
+        for what, old, new in (
+            ("double quotes", "'", '"'),
+            ("no spaces", ": ", ":"),
+            ("another order", f"{{'descr': '{descr}', 'fortran_order': False, ", "{"),
+            ("a further key", "{", "{'more': 1, "),
+        ):
+            changed = made._header(file, name, old, new)
+            if what == "another order":
+                changed = made._header(changed, name, "), }", f"), 'fortran_order': False, 'descr': '{descr}'}}")
+            yield f"{name}: {what}", changed, None
+
+
+def classes_of_metas(kind, file):
+    text = made._meta_text(file)
+    for constant in ("NaN", "Infinity", "-Infinity"):
+        yield constant, made._with_meta(file, text.replace("{", f'{{"a": [{constant}], ', 1)), False
+    for what, behind in (("NUL", "\0"), ("an object", "{}"), ("a letter", " x"), ("a comma", ",")):
+        yield f"{what} behind", made._with_meta(file, text + behind), False
+    for surrogate in ("\ud800", "\udfff"):
+        yield f"{surrogate!a}", made._with_meta(file, text.replace("{", f'{{"{surrogate}": 0, ', 1)), False
+    yield "spaces around", made._with_meta(file, f" \n{text}\t "), True
+    yield "an equal name in front", made._with_meta(file, text.replace("{", '{"k": 7, "version": 9, ', 1)), True
+    for name in INTEGERS[kind]:
+        yield f"{name} is true", made._with_meta(file, text.replace(f'"{name}": 1', f'"{name}": true')), False
+        yield f"{name} is 1.0", made._with_meta(file, text.replace(f'"{name}": 1', f'"{name}": 1.0')), None
+
+
+def classes_of_archives(kind, file):
+    bad = b"\x93NUMPY\x01\x00"
+    others = {"README.txt": b"text", "folder/": b"", "cut.npy": bad, "notes": b"\0", "W_enc.txt": bad, "ä.npy": bad}
+    for name, content in others.items():
+        yield f"a member {name}", made._archive(file, (name, content)), True
+        yield f"a member {name} first", made._archive(file, first=((name, content),)), True
+    for name in READ[kind]:
+        yield f"another {name} first", made._archive(file, first=((f"{name}.npy", bad),)), True
+        yield f"another {name} last", made._archive(file, (f"{name}.npy", bad)), False
+    for front in (b"\0", b"#!/bin/sh\n", file):
+        yield f"{len(front)} bytes in front", front + file, False
+    yield "bytes behind", file + b"\0", None
+
+
+@pytest.mark.parametrize("classes", [classes_of_headers, classes_of_metas, classes_of_archives])
+@pytest.mark.parametrize("kind", ["model", "codes"])
+def test_the_blocks_and_the_package_read_the_files_that_the_text_says_are_read(kind, classes):
+    file = tiny_file(kind)
+    right = Spec().answer(f"read_{kind}", {"file": np.frombuffer(file, np.uint8)})
+    for what, changed, is_read in classes(kind, file):
+        assert changed != file, what
+        inputs = {"file": np.frombuffer(changed, np.uint8)}
+        theirs = self_test.answer(f"read_{kind}", inputs, NUMPY)
+        try:
+            ours = {"outputs": Spec().answer(f"read_{kind}", inputs)}
+        except (AssertionError, ValueError):
+            ours = {"error": "FormatError"}
+        for who, told in (("the blocks", ours), ("the package", theirs)):
+            allowed = {True: ["outputs"], False: ["error"], None: ["outputs", "error"]}[is_read]
+            assert [key for key in told if key in allowed], f"{what}: {who} gave {told}"
+            assert told.get("error", "FormatError") == "FormatError"
+            for name, value in told.get("outputs", {}).items():
+                assert np.array_equal(value, right[name]), f"{what}: {who} read another {name}"
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+COUNTS = {"k": (-1, 0, 2**31 - 1), "m": (-1, 0, 2**31 - 1), "top": (-1, 0), "bits": (-1, 0, 3, 7, 9)}
+ROWS = ("x", "queries", "batches")
+
+
+def wrong_inputs():
+    """Yield (operation, inputs, error): for each operation, each count out of range and rows of other dimensions."""
+    valid = {test.operation + test.inputs.get("space", ""): test for file in VECTORS for test in file.tests[:1]}
+    for test in valid.values():
+        for name, wrong in COUNTS.items():
+            for value in wrong if isinstance(test.inputs.get(name), int) else ():
+                yield pytest.param(test, {name: value}, "DomainError", id=f"{test.id} {name}={value}")
+        for name in set(ROWS) & set(test.inputs) if "W_dec" in test.inputs or "W_enc" in test.inputs else ():
+            x = test.inputs[name]
+            for d, other in (("d-1", x[..., :-1].copy()), ("d+1", np.concatenate([x, x[..., :1]], axis=-1))):
+                yield pytest.param(test, {name: other}, "ShapeError", id=f"{test.id} {name} {d}")
+
+
+@float32
+@pytest.mark.parametrize(("test", "wrong", "error"), list(wrong_inputs()))
+def test_what_the_text_forbids_is_refused_by_name_in_every_operation(test, wrong, error):
+    inputs = test.inputs | wrong
+    assert self_test.answer(test.operation, inputs, NUMPY) == {"error": error}
+    assert reference_answers.answer(test.operation, inputs) == {"error": error}
+    if test.operation != "write_model":  # a block that writes trusts its caller
+        with pytest.raises(AssertionError):
+            Spec().answer(test.operation, inputs)
 
 
 # -- the blocks themselves --------------------------------------------------------------------------------------------

@@ -27,6 +27,12 @@ MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
 PACKED_FORMAT = "compressae-packed"
 
+MEMBERS = ("W_enc", "b_enc", "W_dec", "data", "indices", "indptr", "shape", "packed", "ids", "meta")
+"""The members that are read; `spec/file-format.md` lets a reader ignore all others."""
+
+INTEGERS = ("d", "n_latents", "k", "bits")
+"""The integers of ``meta``, besides the version."""
+
 Loaded = TypeVar("Loaded")
 
 Build = Callable[[dict[str, NDArray[Any]], dict[str, Any]], Loaded]
@@ -100,6 +106,21 @@ def json_array(meta: Mapping[str, Any]) -> NDArray[Any]:
     return np.array(json.dumps(meta, sort_keys=True, allow_nan=False))
 
 
+def _from_json_array(array: NDArray[Any]) -> dict[str, Any]:
+    """Return the JSON object of `json_array`; ValueError for what is no JSON (RFC 8259), and for true as an integer."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"meta is not JSON: it contains {constant}")
+
+    if array.dtype.str[:2] != "<U" or array.shape != ():
+        raise FormatError(f"expected meta as one little-endian string, got {array.dtype.str} of shape {array.shape}")
+    # NumPy's own conversion to str would drop trailing NULs and keep surrogates.
+    meta: dict[str, Any] = json.loads(array.tobytes().decode("utf-32-le"), parse_constant=refuse)
+    if true := [name for name in INTEGERS if isinstance(meta.get(name), bool)]:
+        raise FormatError(f"expected an integer as {true[0]}, got {str(meta[true[0]]).lower()}")
+    return meta
+
+
 def load_file(path: PathLike, kind: str, build: Build[Loaded]) -> Loaded:
     """Read a file of one kind. Every problem with its content becomes a FormatError that names the file."""
     return built(path, kind, *read_meta(path), build)
@@ -118,8 +139,8 @@ def built(
 def read_meta(path: PathLike, *only: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read the arrays (all, or ``only`` some) and ``meta`` of a file of this package. FormatError for other files."""
     with reading(path, "a model or codes file of this package", *JSON_ERRORS):
-        arrays = read_npz(path, *only)
-        meta = json.loads(str(arrays.pop("meta")[()]))
+        arrays = read_npz(path, *(only or MEMBERS))
+        meta = _from_json_array(arrays.pop("meta"))
         kind, version = meta["format"], meta["version"]
     if kind not in (MODEL_FORMAT, CODES_FORMAT, PACKED_FORMAT) or type(version) is not int or version != VERSION:
         raise FormatError(

@@ -6,13 +6,14 @@ Files are written atomically: either the whole file appears, or nothing. Equal c
 from __future__ import annotations
 
 import errno
+import io
 import lzma
 import math
 import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -200,7 +201,7 @@ def member_names(path: PathLike) -> set[str]:
 
 
 def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an archive, or those of the given names that it has.
+    """Read those arrays of the given names that an archive of this package has. Other members are ignored.
 
     Raises
     ------
@@ -209,11 +210,17 @@ def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
         inside `reading`.
     """
     with zipfile.ZipFile(path) as archive:
+        if min((info.header_offset for info in archive.infolist()), default=0) > 0:
+            raise FormatError("expected an archive that starts at the first byte of the file, got other bytes first")
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        return {name: read_member(archive, info) for name, info in members.items() if not only or name in only}
+        return {name: read_member(archive, members[name], read_own_header) for name in only if name in members}
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+"""Shape, whether the array is in Fortran order, and dtype."""
+
+
+def read_header(file: IO[bytes]) -> Header:
     """Read a ``.npy`` header at the current position: shape, whether it is in Fortran order, and dtype."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):  # otherwise its bytes could be taken for a length of gigabytes
@@ -221,14 +228,30 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             f"expected an array in version 1.0, 2.0 or 3.0 of .npy, got version {version[0]}.{version[1]}"
         )
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
+    header: Header = read(file)
     return header
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def read_own_header(file: IO[bytes]) -> Header:
+    """Read a header as `read_header` does; FormatError for what `spec/file-format.md` excludes and NumPy reads."""
+    prefix = file.read(10)
+    header = prefix + file.read(int.from_bytes(prefix[8:], "little"))
+    if prefix[6:8] != b"\x01\x00":
+        raise FormatError(f"expected an array in version 1.0 of .npy, got version bytes {prefix[6:8].hex(' ')}")
+    shape, fortran_order, dtype = read_header(io.BytesIO(header))
+    if fortran_order:
+        raise FormatError("expected an array in C order, got Fortran order")
+    if dtype.str.encode() not in header:  # NumPy also reads descriptions such as '=f4' and 'float32'
+        raise FormatError(f"expected a descr with a byte order, such as {dtype.str!r}, got another spelling")
+    return shape, fortran_order, dtype
+
+
+def read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: Callable[[IO[bytes]], Header] = read_header
+) -> NDArray[Any]:
     """Read one array. Its header must match the size of the entry, so a wrong header cannot allocate memory."""
     with archive.open(info) as member:
-        shape, fortran_order, dtype = read_header(member)
+        shape, fortran_order, dtype = header(member)
         if dtype.hasobject:
             raise FormatError("expected an array of numbers or strings, got pickled objects", argument=info.filename)
         expected = int(np.prod(shape, dtype=object)) * dtype.itemsize

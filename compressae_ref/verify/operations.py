@@ -39,7 +39,8 @@ F = "F32|F64"
 class Operation(NamedTuple):
     """One operation; ``level`` is one of PARTS.
 
-    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (string or null) or ``dtype (sizes)``.
+    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (string or null), ``word|word`` (one of these strings)
+    or ``dtype (sizes)``.
     """
 
     level: str
@@ -53,6 +54,12 @@ _CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
 _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
+
+
+def words(kind: str) -> list[str]:
+    """Return the strings that an input of this kind may be; [] for any other kind."""
+    return kind.split("|") if "|" in kind and "(" not in kind else []
+
 
 OPERATIONS = {
     "abs_topk": Operation(
@@ -92,7 +99,7 @@ OPERATIONS = {
             "W_enc": _MODEL["W_enc"],
             "b_enc": _MODEL["b_enc"],
             "k": "int",
-            "zero_rows": "str",
+            "zero_rows": "error|empty",
         },
         _CODES,
     ),
@@ -102,10 +109,10 @@ OPERATIONS = {
     "search": Operation(
         "L2",
         "8. Similarity and search",
-        "the best `top` items (all, if there are fewer) for each query, by `space`: sparse, reconstructed or "
-        "asymmetric. Queries are codes, or in asymmetric space dense embeddings; `W_dec` comes where it is needed",
+        "the best `top` items (all, if there are fewer) for each query. Queries are codes, or in asymmetric space "
+        "dense embeddings; `W_dec` comes where it is needed",
         {
-            "space": "str",
+            "space": "sparse|reconstructed|asymmetric",
             "top": "int",
             "n_latents": "int",
             **_CODES,
@@ -127,7 +134,7 @@ OPERATIONS = {
             "indices": "I32 (n, m)",
             "W_dec": _MODEL["W_dec"],
             "k": "int",
-            "zero_rows": "str",
+            "zero_rows": "error|empty",
         },
         _CODES,
     ),
@@ -203,15 +210,15 @@ OPERATIONS = {
     "init_params": Operation(
         "L3",
         "7. The step",
-        "initial values in float32 from uniform numbers; `init` is tied or original",
-        {"u_enc": "F64 (d, h)", "u_dec": "F64 (h, d)", "init": "str"},
+        "initial values in float32 from uniform numbers",
+        {"u_enc": "F64 (d, h)", "u_dec": "F64 (h, d)", "init": "tied|original"},
         _MODEL,
     ),
     "train_steps": Operation(
         "L3",
         "7. The step",
-        "one step on each of the batches, in order; `renormalize` is after_step or before_step (the order of May 2025)",
-        {"batches": f"{F} (s, n, d)", **_MODEL, "k": "int", "lr": "F64 ()", "renormalize": "str"},
+        "one step on each of the batches, in order; before_step is the order of May 2025",
+        {"batches": f"{F} (s, n, d)", **_MODEL, "k": "int", "lr": "F64 ()", "renormalize": "after_step|before_step"},
         {},
     ),
     "write_model": Operation(

@@ -76,7 +76,7 @@ def _search(
     query_model: str | None = None,
 ) -> Values:
     if space == "asymmetric":
-        x_unit = reference.unit_rows(as_embeddings(queries, name="queries"), values.dtype)
+        x_unit = _unit_queries(queries, W_dec, values.dtype)
         return _best(reference.asymmetric_cosine(x_unit, (indices, values), W_dec), top)
     query = query_indices, query_values
     check_pair(Codes(*query, n_latents, query_model), Codes(indices, values, n_latents, model))
@@ -88,8 +88,13 @@ def _search(
 def _expanded_search(
     top: int, m: int, n_latents: int, indices: Any, values: Any, W_dec: Floats, queries: Floats
 ) -> Values:
-    x_unit = reference.unit_rows(as_embeddings(queries, name="queries"), values.dtype)
+    x_unit = _unit_queries(queries, W_dec, values.dtype)
     return _best(reference.expanded_cosine(x_unit, (indices, values), W_dec, as_k(m, n_latents, name="m")), top)
+
+
+def _unit_queries(queries: Any, W_dec: Any, dtype: Any) -> Floats:
+    x_unit: Floats = reference.unit_rows(as_embeddings(queries, name="queries", d=W_dec.shape[1]), dtype)
+    return x_unit
 
 
 def _best(scores: Floats, top: int) -> Values:
@@ -140,7 +145,9 @@ def _train_steps(
     params = [array.copy() for array in (W_enc, b_enc, W_dec)]
     m, v = ([np.zeros_like(array) for array in params] for _ in range(2))
     outputs: Values = {}
+    k = as_k(k, len(b_enc))
     for t, batch in enumerate(batches, start=1):
+        batch = as_embeddings(batch, name="batches", d=len(W_enc))
         losses = reference.train_step(batch, params, m, v, t, k, float(lr), renormalize == "before_step")
         outputs |= {f"{t}.{name}": value for name, value in _losses(losses).items()}
         for prefix, arrays in (("m_", m), ("v_", v), ("", params)):

@@ -62,7 +62,7 @@ def _truncate(backend: Backend, indices: Any, values: Any, k: int) -> Values:
 
 
 def _split_codes(backend: Backend, indices: Any, values: Any, k: int) -> Values:
-    codes_k, codes_rest = backend.split_codes(_codes(indices, values), k)
+    codes_k, codes_rest = backend.split_codes(_codes(indices, values), as_k(k, indices.shape[1]))
     return _of(codes_k, "_k") | _of(codes_rest, "_rest")
 
 
@@ -140,7 +140,7 @@ def _named(prefix: str, params: Params) -> Values:
 def _gradients(backend: Backend, x: Floats, W_enc: Floats, b_enc: Floats, W_dec: Floats, k: int) -> Values:
     params = Params(W_enc, b_enc, W_dec)
     grads = params.zeros_like()
-    losses = loss_and_grads(as_embeddings(x), params, as_k(k, params.n_latents), backend, grads)
+    losses = loss_and_grads(as_embeddings(x, d=params.d), params, as_k(k, params.n_latents), backend, grads)
     return _losses(losses) | _named("grad_", grads)
 
 
@@ -178,9 +178,10 @@ def _train_steps(
 ) -> Values:
     params = Params(np.array(W_enc, order="F"), b_enc.copy(), W_dec.copy())
     state = TrainState(params, init_adam(params), params.zeros_like(), np.zeros(len(b_enc), np.int64))
-    config = TrainConfig(k=k, renormalize=renormalize)
+    config = TrainConfig(k=as_k(k, params.n_latents), renormalize=renormalize)
     outputs: Values = {}
     for step, batch in enumerate(batches, start=1):
+        as_embeddings(batch, name="batches", d=params.d)
         inner = _intermediates(batch, params, k, backend)
         before = {"param": params.W_dec, "m": state.adam.m.W_dec, "v": state.adam.v.W_dec}
         before = {name: array.copy() for name, array in before.items()}

@@ -161,6 +161,7 @@ static void search(void) { /* E15: no W_dec; E16; E17: dense queries; R10, R13. 
     const char *model = find(inputs, "model"), *other = find(inputs, "query_model");
     long n = values.rows, h = whole(inputs, "n_latents", INT32_MAX), top = fmin(n, whole(inputs, "top", INT32_MAX));
     if (model && other && *model == *other && strncmp(model, other, find(model, NULL) - model)) fail("DomainError", -1);
+    if (queries.v && queries.columns != W_dec.columns) fail("ShapeError", -1);
     if (W_dec.v) query = queries.v ? unit_rows(queries, values.width, 0) : decode(query_indices, query, W_dec);
     Array ids = zeros(query.rows, top, 8), best = zeros(query.rows, top, values.width);
     double *u = get(h), *scores = get(n);
@@ -174,8 +175,7 @@ static void search(void) { /* E15: no W_dec; E16; E17: dense queries; R10, R13. 
         for (long j = 0; j < n; j++) {
             long ahead = 0;
             for (long l = 0; l < n; l++) ahead += scores[l] > scores[j] || (scores[l] == scores[j] && l < j);
-            if (ahead < top) ids.v[i * top + ahead] = j;
-            if (ahead < top) best.v[i * top + ahead] = scores[j];
+            if (ahead < top) { ids.v[i * top + ahead] = j; best.v[i * top + ahead] = scores[j]; }
         }
     }
     put_array("ids", 'I', ids); put_array("scores", 'F', best);
@@ -192,7 +192,7 @@ static Array stored(Bytes file, const char *name, int kind) { /* Files 1 and 2: 
         for (size_t i = 0; i < 8 * size; i++) crc = crc >> 1 ^ (crc ^ file.at[start + i / 8] >> i % 8) % 2 * 0xedb88320;
         must(number(file, at + 16, 4) == (crc ^ 0xffffffff) && at + 46 + length <= file.size);
         if (length == strlen(name) && !memcmp(file.at + at + 46, name, length)) found = (Bytes){file.at + start, size};
-        at += 46 + length + number(file, at + 30, 2) + number(file, at + 32, 2);
+        at += 46 + length + number(file, at + 30, 2) + number(file, at + 32, 2); must(count > 1 || at == end);
     }
     size_t start = 10 + number(found, 8, 2);
     must(start <= found.size && memcmp(found.at, "\x93NUMPY\1\0", 8) == 0);

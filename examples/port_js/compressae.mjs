@@ -165,7 +165,7 @@ function* members(data) {
     unclaimed -= size; // no byte belongs to two members
     demand(unclaimed >= 0 && crc32(content) === u32(at + 16), "altered");
     yield [utf8.decode(data.subarray(at + 46, nameEnd)).replace(/\.npy$/, ""), content];
-    at = nameEnd + u16(at + 30) + u16(at + 32);
+    at = nameEnd + u16(at + 30) + u16(at + 32); demand(count > 1 || at === end, "not one archive");
   }
 }
 const TYPES = { "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array, "<i8": BigInt64Array, "|u1": Uint8Array };

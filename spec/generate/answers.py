@@ -68,7 +68,6 @@ def _split_codes(spec: Spec, indices: Any, values: Any, k: int) -> Values:
 
 
 def _truncate(spec: Spec, indices: Any, values: Any, k: int) -> Values:
-    assert 1 <= k <= indices.shape[1]
     split = _split_codes(spec, indices, values, k)
     return {"indices": split["indices_k"], "values": split["values_k"]}
 
@@ -147,7 +146,6 @@ def _search(
     model: str | None = None,
     query_model: str | None = None,
 ) -> Values:
-    assert top >= 1
     assert indices.max() < n_latents
     assert None in (model, query_model) or model == query_model
     run, items = spec.program(values.dtype), _rows(indices, values)
@@ -164,7 +162,6 @@ def _search(
 def _expanded_search(
     spec: Spec, top: int, m: int, n_latents: int, indices: Any, values: Any, W_dec: Any, queries: Any
 ) -> Values:
-    assert top >= 1
     run, atoms, items = spec.program(values.dtype), listed(W_dec), _rows(indices, values)
     asked = [run.unit_row(query) for query in listed(queries)]
     scores = [[run.expanded_cosine(query, item, atoms, m) for item in items] for query in asked]
@@ -203,7 +200,6 @@ def _losses(run: Any, x: Any, arrays: list[Any], k: int) -> tuple[Values, Values
 
 def _gradients(spec: Spec, x: Any, W_enc: Any, b_enc: Any, W_dec: Any, k: int) -> Values:
     run = spec.program(W_enc.dtype)
-    assert 1 <= k <= len(b_enc)
     grads = run.gradients(listed(x), listed(W_enc), listed(b_enc), listed(W_dec), k)
     names = ("grad_W_enc", "grad_b_enc", "grad_W_dec")
     losses, _ = _losses(run, x, [W_enc, b_enc, W_dec], k)

@@ -27,6 +27,18 @@ from spec.generate.build import (
 )
 
 NO_FOLD = ("while len(terms) > 16", "while False and len(terms) > 16")
+FUSED_DOT = (
+    "    return fold_sum([a[c] * b[c] for c in range(len(a))])\n",
+    """    half = len(a) // 2
+    if len(a) > 16 and len(a) % 2 == 0:
+        return fold_sum([fma(a[half + c], b[half + c], a[c] * b[c]) for c in range(half)])
+    total = a[0] * b[0]
+    for c in range(1, len(a)):
+        total = fma(a[c], b[c], total)
+    return total
+""",
+)
+FUSED_DOTS = "a multiply-add is fused in a dot product: only who promises the same bits must not"
 IN_DOUBLE = ("fold_sum([a[c] * b[c] for", "fold_sum([float(a[c]) * float(b[c]) for")
 
 NOT_FINITE = Flag(
@@ -36,6 +48,7 @@ NOT_FINITE = Flag(
 )
 ZERO_ROW = Flag("a zero row is not refused, or gives NaN", ("R4",), (("assert largest > 0.0  # R4", "assert True"),))
 FIRST_BAD_ROW = Flag("the error does not name the first bad row", ("R3", "R4"), names_row(3))
+FUSED = Flag(FUSED_DOTS, ("E2",), (FUSED_DOT,), bits=True)
 FOLD = Flag("sums over d do not fold: only who promises the same bits has to", ("E1", "E2"), (NO_FOLD,), bits=True)
 NOT_UNIT = Flag("rows are not made unit rows", ("E3",), (("return [value / length for value in scaled]", "return x"),))
 HUGE = Flag("squares overflow", ("E3",), (("[math.ldexp(value, -exponent) for value in x]", "x"),))
@@ -56,6 +69,7 @@ def normalize_rows() -> Group:
         "Tiny": TINY,
         "SubnormalRow": Flag("subnormal numbers are flushed to zero", ("E3",), (("largest = max(abs(value) for value in x)", "x = [value if abs(value) >= 2.0**-126 else 0.0 for value in x]\n    largest = max(abs(value) for value in x)"),)),
         "Fold": FOLD,
+        "Fused": FUSED,
         "NotFinite": NOT_FINITE,
         "ZeroRow": ZERO_ROW,
         "FirstBadRow": FIRST_BAD_ROW,
@@ -76,6 +90,7 @@ def normalize_rows() -> Group:
         Case("a zero row", ("ZeroRow",), {"x": f32([[1, 2], [0, -0.0]])}, error="DomainError", row=1),
         Case("a zero row behind one that is not finite", ("FirstBadRow",), {"x": f32([[1, 2], [1, 3], [1, np.nan], [0, 0]])}, error="DomainError", row=2),
         Case("a row that is not finite behind a zero row", ("FirstBadRow",), {"x": f32([[1, 2], [0, 0], [1, 3], [1, np.nan]])}, error="DomainError", row=1),
+        Case("many rows, d = 31: nothing folds", ("NotUnit", "Fused"), {"x": f32(rng.standard_normal((32, 31)))}, bounds=_unit_bounds),
     ]  # fmt: skip
     header = [
         "Where there are no bounds, all sums are exact: any order gives these bits.",
@@ -143,6 +158,7 @@ def encode() -> Group:
         "TieAtBoundary": Flag("ties go to the higher index, or to any", ("R1", "E5"), (("(-abs(pre[j]), j))  # R1", "(-abs(pre[j]), -j))"),)),
         "Magnitude": Flag("the largest values are kept, or negative ones count as zero", ("R1",), (("(-abs(pre[j]), j))  # R1", "(-max(pre[j], 0.0), j))"),)),
         "Fold": FOLD,
+        "Fused": FUSED,
         "InDouble": Flag("sums run in more precision: only who promises the same bits must not", ("E2",), (IN_DOUBLE,), bits=True),
         "WideRow": Flag("a row in float64 is rounded before it is made a unit row", ("E3",), _rounds_first),
         "WideUnitRow": Flag("a row in float64 is made a unit row in float32: only who promises the same bits must not", ("E3",), _unit_in_float32, bits=True),
@@ -178,11 +194,11 @@ def encode() -> Group:
         Case("rows whose squares are below the smallest number", ("Tiny",), model | {"x": x * f32(2.0**-100)}),
         Case("a zero row on request", ("ZeroRowEmpty",), model | {"x": zero, "zero_rows": "empty"}),
         Case("h = 1, k = 1", ("Bias",), {"x": x[:2], "W_enc": dyadic(rng, (20, 1)), "b_enc": f32([0.5]), "k": 1, "zero_rows": "error"}),
-        Case("any rows, d = 96", ("Bias", "Magnitude", "Fold", "InDouble"), separated, bounds=_separated_bounds),
+        Case("any rows, d = 96", ("Bias", "Magnitude", "Fold", "InDouble", "Fused"), separated, bounds=_separated_bounds),
         Case("every latent twice", ("TieAtBoundary",), _equal_latents(_separated(rng, 4, 40, 20, 4)), bounds=_encode_bounds),
         Case("rows in float64, beyond float32", ("WideRow",), model | {"x": x.astype(np.float64) * 2.0**200}, needs=("float64",)),
         Case("any rows in float64", ("WideUnitRow",), separated | {"x": rng.standard_normal((6, 96))}, bounds=_separated_bounds, needs=("float64",)),
-        Case("rows in float32 for a model in float64", ("Bias", "Magnitude", "Fold"), _wide_model(separated), bounds=_separated_bounds, needs=("float64",)),
+        Case("rows in float32 for a model in float64", ("Bias", "Magnitude", "Fold", "Fused"), _wide_model(separated), bounds=_separated_bounds, needs=("float64",)),
         Case("768 dimensions, 4,096 latents, 32 of them kept", ("PaperSize", "TieAtBoundary", "Bias"), {"x": _paper_rows(rng), **paper, "k": 32, "zero_rows": "error"}, stated=stated),
         Case("a zero row", ("ZeroRow",), model | {"x": zero}, error="DomainError", row=1),
         Case("NaN in two rows", ("NotFinite", "FirstBadRow"), model | {"x": bad}, error="DomainError", row=2),
@@ -240,6 +256,12 @@ def decode() -> Group:
         "NotRescaled": Flag("reconstructions are made unit rows", ("E7",), lambda _, right: {"outputs": {"x_hat": right["x_hat"] / np.maximum(np.linalg.norm(right["x_hat"], axis=1, keepdims=True), np.float32(1e-8))}}),
         "StoredOrder": Flag("atoms are added in another order than the stored one: only who promises the same bits must not", ("E7",), (("    x_hat = [0.0] * len(W_dec[0])\n    for t in range(len(indices)):", "    x_hat = [0.0] * len(W_dec[0])\n    for t in reversed(range(len(indices))):"),), bits=True),
     }  # fmt: skip
+    flags["Fused"] = Flag(
+        "a multiply-add is fused: only who promises the same bits must not",
+        ("E7",),
+        ((step, "x_hat[c] = fma(values[t], atom[c], x_hat[c])"),),
+        bits=True,
+    )
     rng = np.random.default_rng(13)
     indices, values = codes(rng, 5, 16, 4)
     empty = {"indices": np.array([[0, 1]], np.int32), "values": f32([[0, 0]]), "W_dec": unit_atoms(rng, 3, 8)}
@@ -253,8 +275,8 @@ def decode() -> Group:
         Case("exact sums, d = h", ("Orientation", "Sum", "Sign", "NotRescaled"), {"indices": indices, "values": values, "W_dec": unit_atoms(rng, 16, 16)}),
         Case("one entry", ("Sign", "NotRescaled"), one),
         Case("a code of zeros decodes to zeros, and a zero is +0", ("Sum",), empty | {"indices": np.array([[0, 1], [1, 2]], np.int32), "values": f32([[0, 0], [1, 0]])}),
-        Case("any values", ("Sum", "Sign", "StoredOrder"), random, bounds=_decode_bounds),
-        Case("any values in float64", ("Sum", "Sign", "StoredOrder"), {"indices": random["indices"], "values": rng.standard_normal((5, 12)), "W_dec": random_atoms(rng, 32, 24, np.float64)}, bounds=_decode_bounds, needs=("float64",)),
+        Case("any values", ("Sum", "Sign", "StoredOrder", "Fused"), random, bounds=_decode_bounds),
+        Case("any values in float64", ("Sum", "Sign", "StoredOrder", "Fused"), {"indices": random["indices"], "values": rng.standard_normal((5, 12)), "W_dec": random_atoms(rng, 32, 24, np.float64)}, bounds=_decode_bounds, needs=("float64",)),
     ]  # fmt: skip
     header = [
         "Where there are no bounds, all sums are exact: any order gives these bits.",

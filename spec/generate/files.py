@@ -89,6 +89,55 @@ def _flipped(file: bytes, at: int) -> bytes:
     return file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :]
 
 
+ARCHIVE_OF_FILES = Spec(('name = (name + ".npy").encode()', "name = name.encode()")).program(np.float64).archive
+"""The block `archive`, for names that need not end in .npy."""
+
+
+def _archive(file: bytes, *more: tuple[str, bytes], first: tuple[tuple[str, bytes], ...] = ()) -> bytes:
+    """Return the file with other members in front of its own and behind them."""
+    own = [(f"{name}.npy", content) for name, content in RUN.members(file).items()]
+    return bytes(ARCHIVE_OF_FILES([*first, *own, *more]))
+
+
+def _with(file: bytes, name: str, content: bytes) -> bytes:
+    """Return the file with another member, and everything else as it is."""
+    return bytes(RUN.archive(list((RUN.members(file) | {name: content}).items())))
+
+
+def _with_meta(file: bytes, text: str) -> bytes:
+    """Return the file with any text as its meta."""
+    return _with(file, "meta", bytes(RUN.npy(f"<U{len(text)}", [], text.encode("utf-32-le", "surrogatepass"))))
+
+
+def _meta_text(file: bytes) -> str:
+    return str(RUN.array(RUN.members(file)["meta"])[2].decode("utf-32-le"))
+
+
+def _header(file: bytes, name: str, old: str, new: str) -> bytes:
+    """Return the file with another text in the header of an array, of the same length with its padding."""
+    content = RUN.members(file)[name]
+    start = 10 + int.from_bytes(content[8:10], "little")
+    text = content[10:start].decode().replace(old, new).rstrip()
+    return _with(file, name, content[:10] + text.ljust(start - 11).encode() + b"\n" + content[start:])
+
+
+def _version_2(file: bytes, name: str) -> bytes:
+    """Return the file with an array in version 2.0 of .npy, whose header has its length in four bytes."""
+    content = RUN.members(file)[name]
+    start = 10 + int.from_bytes(content[8:10], "little")
+    length = (start - 12).to_bytes(4, "little")
+    return _with(file, name, content[:6] + b"\2\0" + length + content[10 : start - 3] + b"\n" + content[start:])
+
+
+def _by_columns(file: bytes, array: Any) -> bytes:
+    """Return the file with W_enc in Fortran order."""
+    content = bytes(RUN.npy(array.dtype.str, list(array.shape), array.tobytes(order="F")))
+    return _header(_with(file, "W_enc", content), "W_enc", "False", "True")
+
+
+NOT_JSON = ('raw.decode("utf-32-le"), parse_constant=not_json', 'raw.decode("utf-32-le")')
+
+
 def _skip(check: str) -> Bug:
     return ((check, "assert True"),)
 
@@ -165,6 +214,20 @@ def model_scenarios() -> list[Scenario]:
         Scenario("k larger than h", "KTooLarge", "k > h is read", ("R12",), _changed(good, _meta(k=7)), False, (("    assert 1 <= k <= h\n    assert isinstance", "    assert isinstance"),)),
         Scenario("k is not whole", "KWhole", "a k of 2.5 is read", ("R12",), _changed(good, _meta(k=2.5)), False, _skip("assert type(meta.get(name)) is int")),
         Scenario("training is not an object", "Training", "training settings may be anything", ("R12",), _changed(good, _meta(training="long")), False, _skip('assert isinstance(meta.get("training"), dict)')),
+        Scenario("other files", "OtherFiles", "a member that is not an array, or a folder, is refused", ("R12",), _archive(good, ("README.txt", b"made by hand"), ("notes/", b"")), True, crash),
+        Scenario("two of one name", "LastMember", "of two members with one name the first is read", ("R12",), _archive(good, first=(("b_enc.npy", _npy(b_enc + f32(1))),)), True, (("found[name.removesuffix(\".npy\")] = content", "found.setdefault(name.removesuffix(\".npy\"), content)"),)),
+        Scenario("k is true", "KTrue", "true is taken for a k of 1", ("R12",), _changed(good, _meta(k=True)), False, _skip("assert type(meta.get(name)) is int")),
+        Scenario("text behind the JSON", "OnlyJson", "what follows the JSON object is ignored", ("R12",), _with_meta(good, _meta_text(good) + " {}"), False, accepts),
+        Scenario("NUL behind the JSON", "OnlyJson", "what follows the JSON object is ignored", ("R12",), _with_meta(good, _meta_text(good) + "\0\0"), False, accepts),
+        Scenario("NaN in the meta", "NaNInJson", "NaN or Infinity is taken for JSON", ("R12",), _with_meta(good, _meta_text(good).replace("100", "NaN")), False, (NOT_JSON,)),
+        Scenario("infinity in the meta", "NaNInJson", "NaN or Infinity is taken for JSON", ("R12",), _with_meta(good, _meta_text(good).replace("100", "-Infinity")), False, (NOT_JSON,)),
+        Scenario("half a surrogate pair", "Surrogate", "a surrogate is taken for a character", ("R12",), _with_meta(good, _meta_text(good).replace("steps", "step\ud83d")), False, accepts),
+        Scenario("bytes in front", "FirstByte", "bytes in front of the archive are skipped", ("R12",), b"#!/bin/sh\n" + good, False, accepts),
+        Scenario("two archives", "OneArchive", "the directory need not end where the end record begins, so that a file can have two", ("R12",), good + good, False, _skip("assert at == end  # one archive, from the first byte")),
+        Scenario("array of version 2", "NpyVersion", "an array in version 2.0 of .npy is read", ("R12",), _version_2(good, "b_enc"), False, accepts),
+        Scenario("byte order of the machine", "NativeOrder", "numbers in the byte order of the machine are read", ("R11",), _header(good, "b_enc", "'<f4'", "'=f4'"), False, accepts),
+        Scenario("by columns", "FortranOrder", "arrays in Fortran order are read", ("R11",), _by_columns(good, W_enc), False, accepts),
+        Scenario("one axis by columns", "FortranOrder", "arrays in Fortran order are read", ("R11",), _header(good, "b_enc", "False", "True"), False, accepts),
     ]  # fmt: skip
 
 
@@ -236,6 +299,11 @@ def codes_scenarios() -> list[Scenario]:
         Scenario("other n_latents", "LatentsAgree", "n_latents in the meta and in the shape may differ", ("R12",), _changed(good, _meta(n_latents=12)), False, _skip(LATENTS)),
         Scenario("model is a number", "ModelText", "the model may be anything", ("R13",), _changed(good, _meta(model=5)), False, _skip('assert "model" in meta and isinstance(meta["model"], (str, type(None)))')),
         Scenario("big-endian", "BigEndian", "big-endian numbers are read", ("R11",), _changed(good, _member("data", _npy(values.ravel().astype(">f4")))), False, accepts),
+        Scenario("other files", "OtherFiles", "a member that is not an array, or a folder, is refused", ("R12",), _archive(good, ("README.txt", b"made by hand"), ("notes/", b"")), True, lambda *_: {"error": "FormatError"}),
+        Scenario("two of one name", "LastMember", "of two members with one name the first is read", ("R12",), _archive(good, first=(("data.npy", _npy(values.ravel() + f32(1))),)), True, (("found[name.removesuffix(\".npy\")] = content", "found.setdefault(name.removesuffix(\".npy\"), content)"),)),
+        Scenario("k is true", "KTrue", "true is taken for a k of 1", ("R12",), _changed(codes_file(spec, indices[:, :1], values[:, :1], 9, None), _meta(k=True)), False, _skip("assert type(k) is int and 1 <= k <= h")),
+        Scenario("byte order of the machine", "NativeOrder", "numbers in the byte order of the machine are read", ("R11",), _header(good, "data", "'<f4'", "'=f4'"), False, accepts),
+        Scenario("NaN in the meta", "NaNInJson", "NaN or Infinity is taken for JSON", ("R12",), _with_meta(good, _meta_text(good).replace("{", '{"made_in": NaN, ', 1)), False, (NOT_JSON,)),
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ def pack() -> Group:
         "BitOrder": Flag("the highest bit of a byte comes first", ("E24",), (("sum(bit << i for i, bit", "sum(bit << (7 - i) for i, bit"),)),
         "Relative": Flag("values are not divided by the largest magnitude of their row", ("E25", "R18"), (("abs(values[t]) / largest * levels", "abs(values[t]) * levels"),)),
         "RoundDown": Flag("magnitudes are rounded to the nearest level", ("E25",), (("math.floor(abs(values[t]) / largest * levels)", "math.floor(abs(values[t]) / largest * levels + 0.5)"),)),
+        "InDouble": Flag("values in float32 are divided in float64", ("E25",), (("abs(values[t]) / largest * levels)", "float(abs(values[t])) / float(largest) * levels)"),)),
         "Sign": Flag("negative values are stored in two's complement", ("E25",), (("q + (levels if values[t] < 0.0 else 0)", "(2 * levels - 1 - q if values[t] < 0.0 else q)"),)),
         "ZeroRow": Flag("a row of zeros is stored as others", ("R19",), (("        return bytes(packed_bytes(h, k, bits))", "        largest = 1.0"),)),
         "Bits": Flag("other numbers of bits are not refused", ("R18",), accepts),
@@ -37,6 +38,7 @@ def pack() -> Group:
         Case("k = h = 1", ("Sign",), {"indices": np.zeros((2, 1), np.int32), "values": f32([[2], [-3]]), "n_latents": 1, "bits": 4}),
         Case("values in float64", ("RoundDown",), paper | {"values": rng.standard_normal((4, 32)), "bits": 8}, needs=("float64",)),
         Case("7 bits", ("Bits",), small | {"bits": 7}, error="DomainError"),
+        Case("a quotient that float32 rounds up to a level", ("InDouble",), {"indices": np.array([[0, 1]], np.int32), "values": f32([[float.fromhex("0x1.36ba12p-2"), float.fromhex("0x1.9e4d6ep-1")]]), "n_latents": 2, "bits": 4}),
     ]  # fmt: skip
     return Group("pack", "pack", ["Bytes are compared."], flags, cases)
 
@@ -53,6 +55,7 @@ def unpack() -> Group:
         "Ascending": Flag("indices that do not ascend, or are too large, are not refused", ("R20",), (("assert all(a < b for a, b in zip(indices, indices[1:] + [h]))  # R20", "assert True"),)),
         "Largest": Flag("rows without a value of the largest level are not refused", ("R20",), (("assert largest == levels - 1  # R20", "assert True"),)),
         "FirstBadRow": Flag("the error does not name the row", ("R20",), names_row(0, "FormatError")),
+        "Length": Flag("rows of another number of bytes are not refused", ("R20",), accepts),
     }  # fmt: skip
     rng = np.random.default_rng(42)
     indices, values = codes(rng, 5, 37, 5)
@@ -84,6 +87,8 @@ def unpack() -> Group:
         Case("an entry too many", ("Count",), changed(free), error="FormatError", row=3),
         Case("an index twice", ("Ascending",), given | {"packed": np.packbits(as_bits, axis=1, bitorder="little"), "bits": 5}, error="FormatError", row=2),
         Case("no value of the largest level", ("Largest",), given | {"packed": np.packbits(largest, axis=1, bitorder="little"), "bits": 5}, error="FormatError", row=3),
+        Case("a byte too many in each row", ("Length",), right | {"packed": np.pad(made[5], ((0, 0), (0, 1)))}, error="ShapeError"),
+        Case("a byte too few in each row", ("Length",), right | {"packed": made[5][:, :-1].copy()}, error="ShapeError"),
     ]  # fmt: skip
     return Group("unpack", "unpack", ["Values are exact: any implementation gives these bits."], flags, cases)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from compressae_ref.verify.operations import OPERATIONS, PARTS, STEP_OUTPUTS
+from compressae_ref.verify.operations import OPERATIONS, PARTS, STEP_OUTPUTS, words
 from spec.generate.program import PAGES, SPEC
 
 FILLED = (*PAGES, "vectors/README.md")
@@ -95,7 +95,11 @@ def _operations(section: str, page: str, groups: Groups) -> str:
 
 
 def _kinds(kinds: Mapping[str, str]) -> str:
-    return ", ".join(f"`{name}` {kind.replace('F32|F64 ', '')}" for name, kind in kinds.items())
+    return ", ".join(f"`{name}` {_kind(kind)}" for name, kind in kinds.items())
+
+
+def _kind(kind: str) -> str:
+    return f"str ({', '.join(words(kind))})" if words(kind) else kind.replace("F32|F64 ", "")
 
 
 def _steps(section: str, page: str, groups: Groups) -> str:

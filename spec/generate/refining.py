@@ -88,6 +88,7 @@ def refine() -> Group:
         "FirstBadRow": Flag("the error does not name the first bad row", ("R3", "R17"), names_row(3)),
         "TooFew": Flag("fewer candidates than k are not refused", ("R14", "R17"), accepts),
         "KZero": Flag("k = 0 is not refused", ("R17",), accepts),
+        "OtherDimension": Flag("rows of another dimension than the atoms' are not refused", ("E19",), accepts),
     }  # fmt: skip
     rng = np.random.default_rng(31)
     orthogonal = f32(np.kron(np.eye(5), HADAMARD))
@@ -118,6 +119,7 @@ def refine() -> Group:
         Case("NaN, then infinity", ("NotFinite", "FirstBadRow"), model | rows | {"x": bad}, error="DomainError", row=2),
         Case("k larger than there are candidates", ("TooFew",), model | rows | {"k": 13}, error="DomainError"),
         Case("k = 0", ("KZero",), model | rows | {"k": 0}, error="DomainError"),
+        Case("19 dimensions for atoms of 20", ("OtherDimension",), model | rows | {"x": rows["x"][:, :19].copy()}, error="ShapeError"),
     ]  # fmt: skip
     header = [
         "Where there are no bounds, all sums are exact or have one order.",

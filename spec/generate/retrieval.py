@@ -43,6 +43,13 @@ STORED_ORDER = Flag(
     ),
     bits=True,
 )
+FUSED = Flag(
+    "a multiply-add is fused: only who promises the same bits must not",
+    ("E10",),
+    (("total = total + u[indices[t]] * values[t]", "total = fma(u[indices[t]], values[t], total)"),),
+    bits=True,
+)
+OTHER_DIMENSION = Flag("queries of another dimension than the model's are not refused", ("E3",), accepts)
 ITEM_NORM_GONE = "the norm of the item is left out"
 CLAMP_CODE = ("return max(math.sqrt(total), 1e-8)  # R6", "return math.sqrt(total)")
 TOP_ZERO = Flag("top = 0 is not refused", ("R10",), accepts)
@@ -99,6 +106,9 @@ def sparse_search() -> Group:
         "FewItems": FEW_ITEMS,
         "TopZero": TOP_ZERO,
         "OtherModel": Flag("codes of another model are compared", ("R13",), accepts),
+        "UnknownModel": Flag("codes whose model is unknown are not compared", ("R13",), lambda *_: {"error": "DomainError"}),
+        "SameModel": Flag("codes of one model are not compared", ("R13",), lambda *_: {"error": "DomainError"}),
+        "Fused": FUSED,
     }  # fmt: skip
     rng = np.random.default_rng(21)
     indices, values = codes(rng, 12, 16, 4)
@@ -128,9 +138,13 @@ def sparse_search() -> Group:
         Case("codes of zeros", ("ZeroCode",), zeros | query),
         Case("items with norms below 1e-8", ("Clamp",), tiny | query),
         Case("more asked for than there are", ("FewItems",), items | query | {"top": 40}),
-        Case("any codes, the best one", ("ItemNorm", "StoredOrder"), random, bounds=lambda given, _: _separated(given, 2 * gamma(30, np.float32))),
+        Case("any codes, the best one", ("ItemNorm", "StoredOrder", "Fused"), random, bounds=lambda given, _: _separated(given, 2 * gamma(30, np.float32))),
         Case("top = 0", ("TopZero",), items | query | {"top": 0}, error="DomainError"),
         Case("items of one model, queries of another", ("OtherModel",), items | query | digests, error="DomainError"),
+        Case("queries of an unknown model", ("UnknownModel",), items | query | {"model": "ab" * 32, "query_model": None}),
+        Case("items of an unknown model", ("UnknownModel",), items | query | {"model": None, "query_model": "ab" * 32}),
+        Case("both models are unknown", ("UnknownModel",), items | query | {"model": None, "query_model": None}),
+        Case("items and queries of one model", ("SameModel",), items | query | {"model": "ab" * 32, "query_model": "ab" * 32}),
     ]  # fmt: skip
     header = [
         *HEADER,
@@ -212,6 +226,7 @@ def asymmetric_search() -> Group:
         "ZeroCode": Flag("a code of zeros has the score NaN", ("R6",), (("return max(norm(a), 1e-8)  # R6", "return norm(a)"),)),
         "ZeroQuery": ZERO_QUERY,
         "NotFinite": NOT_FINITE,
+        "OtherDimension": OTHER_DIMENSION,
     }  # fmt: skip
     rng = np.random.default_rng(23)
     W_dec = unit_atoms(rng, 12, 8)
@@ -232,6 +247,7 @@ def asymmetric_search() -> Group:
         Case("any codes in float64, the best one", ("ReconstructionNorm", "UnitQuery"), _in_float64(random), bounds=lambda given, _: _separated(given, _reconstruction_bound(given)), needs=("float64",)),
         Case("a zero query", ("ZeroQuery",), items | {"queries": zero}, error="DomainError", row=2),
         Case("infinity in a query", ("NotFinite",), items | {"queries": infinite}, error="DomainError", row=1),
+        Case("queries of 7 dimensions for atoms of 8", ("OtherDimension",), items | {"queries": queries[:, :7].copy()}, error="ShapeError"),
     ]  # fmt: skip
     header = [*HEADER, "The bound of scores is 2γ_{3d+2k+16} times the largest Σ|v| / ‖x̂‖: every sum in two orders."]
     return Group("asymmetric_search", "search", header, flags, cases)
@@ -262,6 +278,8 @@ def expanded_search() -> Group:
         "ById": BY_ID,
         "NotFinite": NOT_FINITE,
         "MTooLarge": Flag("m > h is not refused", ("R2", "E23"), accepts),
+        "TopZero": TOP_ZERO,
+        "OtherDimension": OTHER_DIMENSION,
     }  # fmt: skip
     rng = np.random.default_rng(24)
     W_dec = unit_atoms(rng, 12, 8)
@@ -280,6 +298,8 @@ def expanded_search() -> Group:
         Case("any codes, the best one", ("Expansion", "ReconstructionNorm", "UnitQuery"), random, bounds=lambda given, _: _expanded_bound(given)),
         Case("infinity in a query", ("NotFinite",), items | {"queries": infinite}, error="DomainError", row=1),
         Case("more entries than latents", ("MTooLarge",), items | {"queries": queries, "m": 13}, error="DomainError"),
+        Case("top = 0", ("TopZero",), items | {"queries": queries, "top": 0}, error="DomainError"),
+        Case("queries of 9 dimensions for atoms of 8", ("OtherDimension",), items | {"queries": np.pad(queries, ((0, 0), (0, 1)))}, error="ShapeError"),
     ]  # fmt: skip
     header = [
         *HEADER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS, Operation
+from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS, Operation, words
 from compressae_ref.verify.vectors import DTYPES
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -122,6 +122,8 @@ def _values(kinds: dict[str, str]) -> dict[str, Any]:
 
 
 def _value(kind: str) -> dict[str, Any]:
+    if words(kind):
+        return {"enum": words(kind)}
     if kind in ("int", "str", "str?"):
         types: dict[str, Any] = {"int": "integer", "str": "string", "str?": ["string", "null"]}
         return {"type": types[kind]}

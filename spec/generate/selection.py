@@ -99,9 +99,17 @@ def truncate() -> Group:
 def split_codes() -> Group:
     """Return the vectors of splitting codes into the k largest entries and the rest."""
     flags, cases = _split_flags(rest=True), _split_cases()
+    flags |= {
+        "KZero": Flag("k = 0 is not refused", ("R2",), (("assert 1 <= k <= len(values)  # R2", "assert k <= len(values)"),)),
+        "TooManyEntries": Flag("a k larger than what is stored is not refused", ("R2",), (("assert 1 <= k <= len(values)  # R2", "assert 1 <= k"),)),
+    }  # fmt: skip
     cases[2].flags += ("RestAscending", "RestIsTheOthers")
     whole = {"indices": np.array([[0, 2]], np.int32), "values": f32([[1, -2]]), "k": 2}
-    cases.append(Case("nothing is left: the rest has no column", ("RestIsTheOthers",), whole))
+    cases += [
+        Case("nothing is left: the rest has no column", ("RestIsTheOthers",), whole),
+        Case("k = 0", ("KZero",), whole | {"k": 0}, error="DomainError"),
+        Case("more than is stored", ("TooManyEntries",), whole | {"k": 3}, error="DomainError"),
+    ]
     return Group("split_codes", "split_codes", HEADER, flags, cases)
 
 

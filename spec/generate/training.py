@@ -9,6 +9,7 @@ import numpy as np
 from compressae_ref.backends.rounding import gamma
 from spec.generate.answers import Values
 from spec.generate.build import Case, Flag, Group, accepts, exact_rows, f32, random_atoms, spread
+from spec.generate.coding import FUSED as FUSED_DOT
 
 ORDERS_FACTOR = 8
 """Bounds of gradients and steps, as a multiple of their largest change over twelve other orders of all sums."""
@@ -40,6 +41,7 @@ def cosine() -> Group:
         "AlongReconstruction": Flag("the gradient of the norm is left out, or added", ("E9'",), (("toward * x_unit[c] - along * x_hat[c]", "toward * x_unit[c] + along * x_hat[c]"),)),
         "Scale": Flag("the cosine is a plain dot product", ("E9",), (("dot(x_unit, x_hat) / (clamped_norm(x_unit) * clamped_norm(x_hat))", "dot(x_unit, x_hat)"),)),
         "Fold": Flag("sums over d do not fold: only who promises the same bits has to", ("E1",), (NO_FOLD,), bits=True),
+        "Fused": FUSED_DOT,
     }  # fmt: skip
     rng = np.random.default_rng(31)
     unit = exact_rows(rng, 3, 8, 4) / 2
@@ -50,7 +52,7 @@ def cosine() -> Group:
         Case("exact norms", ("AlongReconstruction", "Scale"), {"x_unit": unit, "x_hat": exact_rows(rng, 3, 8, 4) * 2, "grad_cos": ones}),
         Case("a reconstruction of zeros", ("Clamp",), {"x_unit": unit, "x_hat": 0 * unit, "grad_cos": ones}),
         Case("reconstructions shorter than 1e-8", ("Clamp", "ClampedGradient"), {"x_unit": unit, "x_hat": unit[::-1] * f32(2.0**-30), "grad_cos": ones}),
-        Case("any rows", ("AlongReconstruction", "Scale", "Fold"), {"x_unit": x_unit, "x_hat": x_hat, "grad_cos": f32([1, -1, 0.5, 2])}, bounds=bounds),
+        Case("any rows", ("AlongReconstruction", "Scale", "Fold", "Fused"), {"x_unit": x_unit, "x_hat": x_hat, "grad_cos": f32([1, -1, 0.5, 2])}, bounds=bounds),
     ]  # fmt: skip
     header = [
         "Where there are no bounds, all sums are exact: any order gives these bits.",
@@ -85,13 +87,19 @@ def gradients() -> Group:
         "AddsUp": Flag("a row's contribution takes the place of that of the row before", ("E8", "E14"), (("row[c] = row[c] + weights[t] * y[c]", "row[c] = weights[t] * y[c]"),)),
         "RowOrder": Flag("rows are not added in their order: only who promises the same bits must", ("E8", "E14"), (("for x in batch:  # in row order", "for x in batch[::-1]:"),), bits=True),
         "NotFinite": Flag("a row that is not finite is not refused", ("R3",), accepts),
+        "Fused": Flag("a multiply-add is fused: only who promises the same bits must not", ("E8",), (("row[c] = row[c] + weights[t] * y[c]", "row[c] = fma(weights[t], y[c], row[c])"),), bits=True),
+        "OtherDimension": Flag("rows of another dimension than the model's are not refused", ("E4",), accepts),
+        "KZero": Flag("k = 0 is not refused", ("R2",), accepts),
+        "KTooLarge": Flag("k > h is not refused", ("R2",), accepts),
     }  # fmt: skip
     rng = np.random.default_rng(32)
     model = _tiny(rng, 6, 20, 24) | {"k": 3}
     x = f32(rng.standard_normal((6, 20)) * 3)
     bad = x.copy()
     bad[4, 1] = np.nan
-    every = tuple(name for name in flags if name not in ("KAuxAtMostH", "NotFinite"))
+    every = tuple(
+        name for name in flags if name not in ("KAuxAtMostH", "NotFinite", "OtherDimension", "KZero", "KTooLarge")
+    )
     cases = [
         Case("six rows", every, model | {"x": x}, bounds=_measured("gradients")),
         Case("4k is more than h", ("KAuxAtMostH",), model | {"x": x[:2], "k": 9}, bounds=_measured("gradients")),
@@ -103,7 +111,7 @@ def gradients() -> Group:
         ),
         Case(
             "in float64",
-            ("AuxWeight", "BothLosses", "RowOrder"),
+            ("AuxWeight", "BothLosses", "RowOrder", "Fused"),
             {
                 name: value if name == "k" else value.astype(np.float64) / 3
                 for name, value in (model | {"x": x}).items()
@@ -112,6 +120,14 @@ def gradients() -> Group:
             needs=("float64",),
         ),
         Case("NaN", ("NotFinite",), model | {"x": bad}, error="DomainError", row=4),
+        Case(
+            "19 dimensions for a model of 20",
+            ("OtherDimension",),
+            model | {"x": x[:, :19].copy()},
+            error="ShapeError",
+        ),
+        Case("k = 0", ("KZero",), model | {"x": x, "k": 0}, error="DomainError"),
+        Case("k larger than h", ("KTooLarge",), model | {"x": x, "k": 25}, error="DomainError"),
     ]
     return Group("gradients", "gradients", [MEASURED], flags, cases)
 

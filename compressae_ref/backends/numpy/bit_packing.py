@@ -105,7 +105,7 @@ def unpack_block(data: Packed, n_latents: int, k: int, bits: int, first_row: int
     indices = ((ones - np.arange(k)) << low) + _numbers(lows, k, low)
     number = _numbers(numbers, k, bits)
     indices[zero] = np.arange(k)
-    # spec: "Bytes that packing cannot produce are an error that names the row"
+    # spec: "Bytes that packing cannot produce are a FormatError"
     bad: Bools = (np.diff(indices, axis=1) <= 0).any(axis=1) | (indices[:, -1] >= n_latents)
     bad |= ~zero & ((number % 2 ** (bits - 1)).max(axis=1) != 2 ** (bits - 1) - 1)
     _refuse(bad, n_latents, k, bits, first_row)
