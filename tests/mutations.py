@@ -173,7 +173,12 @@ FAULTS = [
     # the judge
     Fault("a bound excuses everything", "verify/judge.py", "<= bound)", "<= bound + 1)", "test_verify.py -k excuses"),
     Fault("an error need not name its row", "verify/judge.py", ' and (test.row is None or test.row == answer.get("row"))', "", "test_verify.py -k errors"),
-    Fault("outputs may be missing", "verify/judge.py", "    if missing:", "    if False:", "test_verify.py -k changed_output"),
+    Fault("outputs may be missing", "verify/judge.py", "    if missing := [name for name in required_outputs(test) if name not in outputs]:", "    if missing := []:", "test_verify.py -k changed_output"),
+    Fault("a line that is no answer is taken for one", "verify/programs.py", "if not line or not is_noise(line):", "if True:", "test_verify.py -k not_answers"),
+    Fault("lines that are no answers are skipped for ever", "verify/programs.py", "            self.noise += 1\n", "", "test_verify.py -k three_lines"),
+    Fault("a fault of the protocol has a cause in the numbers", "verify/report.py", "if not verdict.in_form or ", "if ", "test_verify.py -k another_form"),
+    Fault("any known mistake is the cause", "verify/report.py", " if told == given]", "]", "test_verify.py -k no_single_mistake"),
+    Fault("an exception of the installation ends the report", "verify/self_test.py", "except Exception as error:", "except ZeroDivisionError as error:", "test_verify.py -k exception_of"),
     Fault("one failed level is enough to pass", "cli/verify_steps.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
     Fault("what is not supported counts as passed", "verify/report.py", 'if "failed" in answer or "unsupported" in answer:', 'if "unsupported" in answer:\n        return Verdict(True, True, ""), False\n    if "failed" in answer:', "test_verify.py -k no_more"),
     Fault("the reference is not held against its digest", "verify/report.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),

@@ -14,11 +14,16 @@ from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import array_to_json, compact, values_from_json
 
+NOISE = {"chats once": ("3",), "chats": ("3", "4", "5", "6")}
+"""The tests before whose answers a fault prints a line that is no answer, and an empty one."""
+
 
 def main(fault: str) -> None:
     backend = get_backend("numpy")
     for line in sys.stdin:
         request = json.loads(line)
+        if fault in NOISE and request["id"].rpartition("-")[2] in NOISE[fault]:
+            print(f"working on {request['id']}\n", flush=True)
         wrong_line = faulty(fault, request)
         if wrong_line is not None:
             print(wrong_line, flush=True)
@@ -42,6 +47,10 @@ def faulty(fault: str, request: dict[str, Any]) -> str | None:
     """Return a line that is not the right answer, or exit, or hang; None: answer correctly."""
     name = request["id"]
     if fault == "unsupported" and OPERATIONS[request["operation"]].level == "L3":
+        return compact({"id": name, "unsupported": True})
+    if fault == "float32" and any(
+        isinstance(each, dict) and each["dtype"] == "F64" for each in request["inputs"].values()
+    ):
         return compact({"id": name, "unsupported": True})
     if name != "abs_topk-3":
         return None

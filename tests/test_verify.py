@@ -19,12 +19,13 @@ from compressae_ref.cli.main import main
 from compressae_ref.errors import DomainError
 from compressae_ref.verify import audit as auditing
 from compressae_ref.verify import self_test
-from compressae_ref.verify.judge import judge
+from compressae_ref.verify.judge import Verdict, judge
 from compressae_ref.verify.operations import PARTS, STEP_OUTPUTS, STEP_REQUIRED
 from compressae_ref.verify.programs import ask_package
 from compressae_ref.verify.report import Suite, run
 from compressae_ref.verify.self_test import answer
 from compressae_ref.verify.vectors import default_folder
+from spec.generate import build, coding, retrieval, selection, training
 from tests import strategies as draw
 
 ROOT = Path(__file__).parent.parent
@@ -193,6 +194,108 @@ def test_a_reference_that_has_changed_is_noticed(monkeypatch):
         list(SUITE.tests(["L0"]))
 
 
+ODD = (
+    np.float32([]),
+    np.zeros((0, 3), np.float32),
+    np.zeros((3, 0), np.int32),
+    np.full((2, 2), np.nan),
+    np.array(1.5),
+    np.int32([[-1, 2**31 - 1]]),
+    np.zeros(2, np.uint8),
+    None,
+    -1,
+    1e300,
+    "text",
+    [1],
+)
+
+
+@pytest.mark.parametrize("place", range(len(ODD)))
+def test_no_answer_is_too_odd_to_be_judged(place):
+    """Each test gets odd values in place of one output, and of all, also in the right shape and dtype."""
+
+    def odd(test):
+        told = right(test).get("outputs", {})
+        names = list(told)[place % max(1, len(told)) :][: 1 + place % 3]
+        changed = {name: ODD[(place + at) % len(ODD)] for at, name in enumerate(names)}
+        for name in names if place % 2 else ():
+            if isinstance(told[name], np.ndarray):
+                changed[name] = np.full_like(told[name], np.nan if told[name].dtype.kind == "f" else 10**6 % 251)
+        return {"outputs": told | changed}
+
+    for result in run(SUITE, odd, list(PARTS)):
+        assert not any("this installation raised" in failure.reason for failure in result.failures)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("negative dimensions"), MemoryError(), KeyError("x"), ZeroDivisionError()]
+)
+def test_an_exception_of_the_installation_fails_a_test_and_ends_nothing(error, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setitem(self_test.ANSWERS, "truncate", broken)
+    assert verify("--cases", "100", "--level", "L0", "--json") == 1
+    failures = json.loads(capsys.readouterr().out)["levels"]["L0"]["failures"]
+    assert {failure["test"] for failure in failures} == {name for name in TESTS if name.startswith("truncate")}
+    assert all(f"this installation raised {type(error).__name__}" in failure["words"] for failure in failures)
+
+
+def test_an_exception_while_judging_fails_a_test_and_ends_nothing(monkeypatch):
+    from compressae_ref.verify import report
+
+    def broken(test, answer):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(report, "judge", broken)
+    (result,) = run(SUITE, right, ["L0"])
+    assert "raised IndexError while it judged the answer: list index" in result.failures[0].reason
+    assert result.failures[0].flags == []
+
+
+@pytest.mark.parametrize(
+    "make", [*selection.GROUPS, coding.normalize_rows, coding.decode, training.cosine, retrieval.sparse_search]
+)
+def test_the_mistake_that_gives_exactly_an_answer_is_named(make):
+    group = make()
+    for number, case in enumerate(group.cases, start=1):
+        test = TESTS[f"{group.name}-{number}"]
+        for name in case.flags:
+            wrong = build._wrong_answer(test, group.flags[name].bug)
+            if wrong.get("error") == "crash":
+                continue
+            (why,) = SUITE.causes(test, wrong, judge(test, wrong), bits=group.flags[name].bits)
+            assert why.startswith("exactly this answer is given if "), f"{test.id}: {name}"
+            assert f"({name})" in why
+
+
+def test_what_no_single_mistake_gives_has_only_possible_causes():
+    test = TESTS["decode-4"]
+    wrong = {"outputs": {"x_hat": right(test)["outputs"]["x_hat"] * np.float32(1.5)}}
+    causes = SUITE.causes(test, wrong, judge(test, wrong), bits=False)
+    assert causes == [
+        "possible cause: an atom takes the place of the one before (Sum)",
+        "possible cause: values lose their sign (Sign)",
+    ]
+
+
+def test_a_fused_multiply_add_is_not_taken_for_another_order():
+    test = TESTS["decode-4"]
+    wrong = build._wrong_answer(test, coding.decode().flags["Fused"].bug)
+    (why,) = SUITE.causes(test, wrong, judge(test, wrong), bits=True)
+    assert why.endswith("a multiply-add is fused; this concerns only bit-identical implementations (Fused)")
+
+
+def test_nan_among_the_scores_is_said():
+    test = next(test for test in TESTS.values() if test.comment == "codes of zeros" and "ZeroCode" in test.flags)
+    outputs = right(test)["outputs"]
+    scores, ids = outputs["scores"].copy(), outputs["ids"].copy()
+    scores[1, 3], ids[0, 0] = np.nan, ids[0, 1]
+    reason = judged(test, scores=scores, ids=ids).reason
+    assert reason.startswith("ids: expected ")
+    assert reason.endswith("; scores has NaN at [1, 3]")
+
+
 # -- programs ---------------------------------------------------------------------------------------------------------
 
 
@@ -246,8 +349,32 @@ def test_a_fault_of_a_program_fails_one_test_and_is_told(fault, words, in_root, 
     (failure,) = report["levels"]["L0"]["failures"]
     assert failure["test"] == "abs_topk-3"
     assert words in failure["words"]
+    assert failure["flags"] == [], "no mistake in the numbers is the cause"
     assert report["levels"]["L0"]["tests_passed"] == report["levels"]["L0"]["tests"] - 1
     assert not report["passed"]
+
+
+def test_lines_that_are_not_answers_are_skipped_and_reported(in_root, capsys):
+    assert verify("--program", f"{PORT} 'chats once'", "--cases", "100", "--level", "L0", "--only", "abs_topk-3") == 0
+    assert "skipped lines that are not answers ('working on abs_topk-3'): only answers" in capsys.readouterr().out
+
+
+def test_after_three_lines_that_are_not_answers_nothing_is_asked(in_root, capsys):
+    assert verify("--program", f"{PORT} chats", "--cases", "100", "--level", "L0", "--timeout", "9", "--json") == 1
+    level = json.loads(capsys.readouterr().out)["levels"]["L0"]
+    assert level["noise"] == ["working on abs_topk-3", "working on abs_topk-4", "working on abs_topk-5"]
+    words = [failure["words"] for failure in level["failures"]]
+    assert "only answers may go to standard output" in words[0]
+    assert all("request not sent" in each for each in words[1:])
+    assert level["tests_passed"] == 4
+    assert not any(failure["flags"] for failure in level["failures"])
+
+
+def test_a_program_without_float64_is_told_how_to_leave_it_out(in_root, capsys):
+    assert verify("--program", f"{PORT} float32", "--cases", "100", "--level", "L1") == 1
+    out = capsys.readouterr().out
+    assert "not supported by the program in float64: encode, decode; --without float64 skips these tests" in out
+    assert verify("--program", f"{PORT} float32", "--cases", "100", "--level", "L1", "--without", "float64") == 0
 
 
 @pytest.mark.parametrize(
@@ -255,7 +382,8 @@ def test_a_fault_of_a_program_fails_one_test_and_is_told(fault, words, in_root, 
 )
 def test_outputs_of_another_form_are_refused(fault, words, in_root, capsys):
     assert verify("--program", f"{PORT} {fault}", "--cases", "100", "--level", "L0") == 1
-    assert words in capsys.readouterr().out
+    assert words in (out := capsys.readouterr().out)
+    assert "possible cause" not in out
 
 
 @pytest.mark.parametrize("program", ["./no_such_program", "", "/"])
@@ -582,12 +710,18 @@ def test_of_many_failures_some_are_shown_and_more_are_named(in_root, capsys):
 
 def test_a_test_that_catches_many_mistakes_names_them():
     test = TESTS["gradients-1"]
-    (line,) = SUITE.catches(test, bits=False)
-    assert line.startswith("catches 12 mistakes: AuxWeight, KAux, ")
-    assert SUITE.catches(test, bits=True) == [
-        "fails if rows are not added in their order; this concerns only bit-identical implementations (RowOrder)"
+    outputs = right(test)["outputs"]
+    wrong = {"outputs": outputs | {"grad_b_enc": outputs["grad_b_enc"] + np.float32(1)}}
+    (line,) = SUITE.causes(test, wrong, judge(test, wrong), bits=False)
+    assert line.startswith("possible causes: one of AuxWeight, KAux, ")
+    assert line.endswith(" (described in gradients.json), or another one")
+    only_bits = "this concerns only bit-identical implementations"
+    assert SUITE.causes(test, wrong, judge(test, wrong), bits=True) == [
+        f"possible cause: rows are not added in their order; {only_bits} (RowOrder)",
+        f"possible cause: a multiply-add is fused; {only_bits} (Fused)",
     ]
-    assert SUITE.catches(TESTS["accumulated-encode-0"], bits=False) == []
+    cases = TESTS["accumulated-encode-0"]
+    assert SUITE.causes(cases, wrong, Verdict(False, False, ""), bits=False) == []
 
 
 # -- what is wrong with programs, folders and options ------------------------------------------------------------------

@@ -48,7 +48,7 @@ def add_arguments(commands: Any) -> None:
         + "; all. Each of L1 to L3 includes the lower ones (default: L3 for a program or answers, all for this "
         "package; for --backend reference the parts that it has)",
     )
-    text = "require identical bits; without this, results within the rounding bounds pass"
+    text = "require identical bits (of all but the mean losses); without this, results within the rounding bounds pass"
     command.add_argument("--bits", action="store_true", help=text)
     command.add_argument(
         "--only",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ class Verdict(NamedTuple):
     """whether every output has the expected bits"""
     reason: str
     """what differs, in one line; empty if nothing does"""
+    in_form: bool = True
+    """False if the answer breaks the protocol, so that no mistake in the numbers explains it"""
 
 
 LOSSES = ("loss", "loss_k", "loss_aux")
@@ -31,6 +34,8 @@ LOSSES = ("loss", "loss_k", "loss_aux")
 
 def judge(test: Test, answer: dict[str, Any]) -> Verdict:
     """Compare an answer, whose arrays are decoded, with the outputs or the error that the test expects."""
+    if "failed" in answer:
+        return Verdict(False, False, str(answer["failed"]), in_form=False)
     with np.errstate(all="ignore"):
         return _judge(test, answer)
 
@@ -41,10 +46,11 @@ def _judge(test: Test, answer: dict[str, Any]) -> Verdict:
     if test.error is not None:
         return Verdict(False, False, f"expected {test.error}{_in_row(test.row)}, got outputs")
     outputs = answer["outputs"]
+    if missing := [name for name in required_outputs(test) if name not in outputs]:
+        got = f"only {shortened(sorted(outputs))}" if outputs else "no outputs"
+        return Verdict(False, False, f"expected an output {missing[0]}, got {got}", in_form=False)
     if test.operation.startswith("write_"):
-        test, outputs, reason = _read_back(test, outputs)
-        if reason:
-            return Verdict(False, False, reason)
+        return _judge_file(test, outputs["file"])
     return _judge_outputs(test, outputs)
 
 
@@ -59,28 +65,31 @@ def _in_row(row: int | None) -> str:
     return "" if row is None else f" in row {row}"
 
 
-def _read_back(test: Test, outputs: Values) -> tuple[Test, Values, str]:
-    """Read the file that a program wrote; return a test that expects the inputs, the content, and what is wrong."""
-    file = outputs.get("file")
+def _judge_file(test: Test, file: Any) -> Verdict:
+    """Read the file that a program wrote, and compare its content with the inputs."""
     if not isinstance(file, np.ndarray) or file.dtype != np.uint8:
-        return test, {}, f"expected the output 'file' as U8 [b], got {described(file)}"
-    content = package_answer(test.operation.replace("write_", "read_"), {"file": file}, get_backend("numpy"))
-    if "error" in content:
-        return test, {}, f"expected a file that follows file-format.md (R12), got {content['error']} when it was read"
+        reason = f"expected the output 'file' as U8 [b], got {described(file)}"
+        return Verdict(False, False, reason, in_form=False)
+    content = _content(test, file)
+    if "outputs" not in content:
+        got = content.get("error") or content["failed"]
+        return Verdict(False, False, f"expected a file that follows file-format.md (R12), got {got} when it was read")
     given = Test(test.id, test.operation, test.flags, test.comment, {}, test.inputs)
-    return given, {name: content["outputs"][name] for name in test.inputs}, ""
+    return _judge_outputs(given, {name: content["outputs"][name] for name in test.inputs})
+
+
+def _content(test: Test, file: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return the answer of this package to a request to read the file that a program wrote."""
+    return package_answer(test.operation.replace("write_", "read_"), {"file": file}, get_backend("numpy"))
 
 
 def _judge_outputs(test: Test, outputs: Values) -> Verdict:
-    missing = [name for name in required_outputs(test) if name not in outputs]
-    if missing:
-        got = f"only {shortened(sorted(outputs))}" if outputs else "no outputs"
-        return Verdict(False, False, f"expected an output {missing[0]}, got {got}")
     bit_exact, first = True, ""
     for name in sorted(set(outputs) & set(test.outputs), key=_place(test)):
         same, reason = _compare(test.outputs[name], outputs[name], test.bounds.get(name))
         if reason:
-            return Verdict(False, False, _explained(test, name, outputs, reason))
+            words = _explained(test, name, outputs, reason) + _not_a_number(test, name, outputs)
+            return Verdict(False, False, words, in_form=_same_form(test.outputs[name], outputs[name]))
         if not same and bit_exact and name.split(".")[-1] not in LOSSES:
             difference = _compare(test.outputs[name], outputs[name], None)[1]
             bit_exact = False
@@ -93,6 +102,38 @@ def required_outputs(test: Test) -> list[str]:
     if test.operation != "train_steps":
         return list(test.outputs)
     return [name for name in test.outputs if name.split(".")[1] in STEP_REQUIRED]
+
+
+def fingerprint(test: Test, answer: dict[str, Any]) -> str:
+    """Return a short string that is equal for equal answers to a test: it tells which mistake gives an answer.
+
+    Returns
+    -------
+    If outputs are expected, 16 hex digits of the SHA-256 of those whose bits are compared; for a file, of its content.
+    Otherwise "outputs", "another row", "another error" or "error".
+    """
+    if test.error is not None:
+        if "error" not in answer:
+            return "outputs"
+        return "another row" if answer["error"] == test.error else "another error"
+    if "outputs" not in answer:
+        return "error"
+    if test.operation.startswith("write_"):
+        file = answer["outputs"].get("file")
+        content = _content(test, file) if isinstance(file, np.ndarray) and file.dtype == np.uint8 else {}
+        return _digest(content["outputs"]) if "outputs" in content else "error"
+    names = [name for name in required_outputs(test) if name.split(".")[-1] not in LOSSES]
+    return _digest({name: answer["outputs"].get(name) for name in names})
+
+
+def _digest(outputs: Values) -> str:
+    sha = hashlib.sha256()
+    for name, value in sorted(outputs.items()):
+        sha.update(f"{name} {described(value)}\n".encode())
+        if isinstance(value, np.ndarray):
+            whole = value.dtype.kind != "f"
+            sha.update((value if whole else np.where(np.isnan(value), value.dtype.type(np.nan), value)).tobytes())
+    return sha.hexdigest()[:16]
 
 
 def _place(test: Test) -> Any:
@@ -108,7 +149,7 @@ def _compare(expected: Any, got: Any, bound: float | None) -> tuple[bool, str]:
     if not isinstance(expected, np.ndarray):
         same = type(expected) is type(got) and expected == got
         return same, "" if same else f"expected {described(expected)}, got {described(got)}"
-    if not isinstance(got, np.ndarray) or (got.dtype, got.shape) != (expected.dtype, expected.shape):
+    if not _same_form(expected, got):
         return False, f"expected {described(expected)}, got {described(got)}"
     if expected.tobytes() == got.tobytes():
         return True, ""
@@ -120,6 +161,25 @@ def _compare(expected: Any, got: Any, bound: float | None) -> tuple[bool, str]:
         return False, ""
     at = _first(wrong)
     return False, f"expected {expected[at]!s} ± {bound:.2g}, got {got[at]!s} at {_shown(at)}"
+
+
+def _same_form(expected: Any, got: Any) -> bool:
+    """Return whether the types of two outputs are equal; for arrays: dtype and shape."""
+    if not isinstance(expected, np.ndarray):
+        return type(expected) is type(got)
+    return isinstance(got, np.ndarray) and (got.dtype, got.shape) == (expected.dtype, expected.shape)
+
+
+def _not_a_number(test: Test, name: str, outputs: Values) -> str:
+    """Name another output that has NaN where a number is expected: it can be the cause of the first difference."""
+    for other, expected in test.outputs.items():
+        got = outputs.get(other)
+        if other == name or not isinstance(got, np.ndarray) or got.dtype.kind != "f" or not _same_form(expected, got):
+            continue
+        nan = np.isnan(got) & ~np.isnan(expected)
+        if nan.any():
+            return f"; {other} has NaN at {_shown(_first(nan))}"
+    return ""
 
 
 def _as_bits(array: NDArray[Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import queue
 import shlex
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -28,11 +29,19 @@ UNREAD = 16
 LONGEST = 2**28
 """Number of characters of a line that are read at once."""
 
+NOISE = 3
+"""Number of lines on standard output that are not answers after which a program gets no more requests."""
+
 PATIENCE = 3
 """Number of consecutive timeouts after which a program gets no more requests."""
 
+ONLY_ANSWERS = "only answers may go to standard output: print everything else to standard error"
+
 Ask = Callable[[Test], dict[str, Any]]
-"""Answers a test: ``{"outputs": …}``, ``{"error": …}``, ``{"unsupported": …}``, or ``{"failed": reason}``."""
+"""Answers a test: ``{"outputs": …}``, ``{"error": …}``, ``{"unsupported": …}``, or ``{"failed": reason}``.
+
+An answer of a program may also have ``noise``: the lines before it that are not answers.
+"""
 
 
 def request(test: Test) -> str:
@@ -40,13 +49,21 @@ def request(test: Test) -> str:
     return compact({"id": test.id, "operation": test.operation, "inputs": values_to_json(test.inputs)})
 
 
+def is_noise(line: str) -> bool:
+    """Return whether a line is no answer at all, neither to this request nor to another one."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return not (isinstance(answer, dict) and answer.keys() & {"id", "outputs", "error", "unsupported"})
+
+
 def decoded(line: str, test: Test) -> dict[str, Any]:
     """Decode an answer and its arrays; return ``{"failed": reason}`` for a line that does not answer the test."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
-        got = f"{line.strip()[:60]!r}; standard output is for answers only"
-        return {"failed": f"expected an answer as one line of JSON, got {got}"}
+        return {"failed": f"expected an answer as one line of JSON, got {line.strip()[:60]!r}"}
     if not isinstance(answer, dict):
         return {"failed": f"expected an answer as a JSON object, got {described(answer)}"}
     if answer.get("id") != test.id:
@@ -92,7 +109,7 @@ class Program:
         except ValueError as error:
             raise _not_started(command, reason(error)) from error
         self.process: subprocess.Popen[str] | None = None
-        self.silences = 0
+        self.silences = self.noise = 0
         self.lines: queue.Queue[str] = queue.Queue(UNREAD)
         self.stopped = threading.Event()
 
@@ -104,7 +121,12 @@ class Program:
         self._stop()
 
     def __call__(self, test: Test) -> dict[str, Any]:
-        """Send one request and wait for its answer; after `PATIENCE` consecutive timeouts, send nothing."""
+        """Send one request and wait for its answer, and skip lines that are not answers.
+
+        After `PATIENCE` consecutive timeouts, or `NOISE` lines that are not answers, no request is sent.
+        """
+        if self.noise == NOISE:
+            return {"failed": f"request not sent: {NOISE} lines on standard output were not answers"}
         if self.silences == PATIENCE:
             return {"failed": f"request not sent: the program did not answer {PATIENCE} requests in a row"}
         process = self.process
@@ -112,14 +134,34 @@ class Program:
             process = self._start()
         # A thread writes: if the program does not read its input, writing blocks, and the timeout must still count.
         threading.Thread(target=_write, args=(process.stdin, request(test)), daemon=True).start()
+        noise: list[str] = []
         try:
-            line = self.lines.get(timeout=self.timeout)
+            line = self._next_answer(noise)
         except queue.Empty:
             self._stop(patience=0)
             self.silences += 1
-            return {"failed": f"no answer within {self.timeout:g} s"}
+            instead = f"; {decoded(noise[0], test)['failed']}; {ONLY_ANSWERS}" if noise else ""
+            return {"failed": f"no answer within {self.timeout:g} s{instead}", "noise": noise}
         self.silences = 0
-        return decoded(line, test) if line else {"failed": f"the program {self._ending()}"}
+        if self.noise == NOISE:
+            self._stop(patience=0)
+            return {"failed": f"{decoded(noise[-1], test)['failed']}; {ONLY_ANSWERS}", "noise": noise}
+        answer = decoded(line, test) if line else {"failed": f"the program {self._ending()}"}
+        return answer | ({"noise": noise} if noise else {})
+
+    def _next_answer(self, noise: list[str]) -> str:
+        """Wait for the next answer, or for the `NOISE`-th line that is none; ``noise`` gets the lines that are none."""
+        deadline = time.monotonic() + self.timeout
+        while True:
+            line = self.lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            if line and not line.strip():
+                continue
+            if not line or not is_noise(line):
+                return line
+            noise.append(line.strip()[:60])
+            self.noise += 1
+            if self.noise == NOISE:
+                return line
 
     def _start(self) -> subprocess.Popen[str]:
         self._stop()

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from compressae_ref.backends import get_backend
-from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.errors import DomainError, FormatError, reason
 from compressae_ref.verify import accumulated, self_test
-from compressae_ref.verify.judge import Verdict, checked_answer, judge
+from compressae_ref.verify.judge import Verdict, checked_answer, fingerprint, judge
 from compressae_ref.verify.operations import EXTENSIONS, LEVELS, OPERATIONS, PARTS
-from compressae_ref.verify.programs import Ask
-from compressae_ref.verify.vectors import SPEC_VERSION, Test, VectorFile, load_folder, unreadable
+from compressae_ref.verify.programs import ONLY_ANSWERS, Ask
+from compressae_ref.verify.vectors import SPEC_VERSION, Test, VectorFile, load_folder, load_mistakes, unreadable
 
 SHOWN = 5
 """Number of failures per level that are printed in full."""
@@ -24,7 +24,7 @@ NAMED = 20
 """Number of further failures per level whose ids are printed."""
 
 FEW = 3
-"""Number of flags up to which the mistakes of a test are described; above it only their names are printed."""
+"""Number of possible causes up to which each is described; above it only their names are printed."""
 
 PROMISE, ONLY_BITS = ": only who promises the same bits", "; this concerns only bit-identical implementations"
 """The ending of a mistake that changes only bits: as stored in the vectors, which are fixed, and as printed."""
@@ -44,7 +44,7 @@ class Failure:
     comment: str
     reason: str
     flags: list[str]
-    """descriptions of the mistakes that the test catches"""
+    """the mistake that gives exactly this answer, or mistakes that the test catches"""
 
 
 @dataclass
@@ -58,8 +58,10 @@ class LevelResult:
     cases: int = 0
     """number of accumulated cases"""
     cases_passed: int = 0
-    unsupported: list[str] = field(default_factory=list)
-    """operations that the program does not support"""
+    unsupported: dict[str, bool] = field(default_factory=dict)
+    """operations that the program does not support; the value is True if it does not support them in float64 only"""
+    noise: list[str] = field(default_factory=list)
+    """lines of the program's standard output that are not answers"""
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -103,6 +105,7 @@ class Suite:
         self.folder, self.cases, self.without, self.only = folder, cases, tuple(without), tuple(only)
         self.files: list[VectorFile] = load_folder(folder)
         self.digests = _digests(folder / "accumulated.json")
+        self.mistakes = load_mistakes(folder)
         names = [test.id for file in self.files for test in file.tests]
         if len(set(names)) < len(names):
             raise FormatError(f"expected unique ids of tests, got {max(names, key=names.count)} twice", path=folder)
@@ -132,16 +135,34 @@ class Suite:
                 if OPERATIONS[name].level == level and not self.only:
                     yield from self._accumulated(name)
 
-    def catches(self, test: Test, bits: bool) -> list[str]:
-        """Describe the mistakes that a test catches: with ``bits``, those that only change bits, else the others."""
-        file = next((file for file in self.files if test.id.rpartition("-")[0] == file.name), None)
-        if file is None:
+    def causes(self, test: Test, answer: dict[str, Any], verdict: Verdict, bits: bool) -> list[str]:
+        """Name the mistakes that give exactly this answer, or else those that the test catches.
+
+        Returns nothing for a fault of the protocol and for an unexpected error. ``bits`` tells whether only bits
+        differ: then mistakes that change only bits are possible, else the others.
+        """
+        file = self._file(test.id.rpartition("-")[0])
+        if file is None or not answer.keys() & {"outputs", "error"}:
+            return []
+        given = fingerprint(test, answer)
+        exact = [self._flag(file, name) for name, told in self.mistakes.get(test.id, {}).items() if told == given]
+        if exact := [flag for flag in exact if flag is not None]:
+            return [f"exactly this answer is given if {', or if '.join(_mistake(*flag) for flag in exact)}"]
+        if not verdict.in_form or "error" in answer or test.error is not None:
             return []
         flags = [name for name in test.flags if (name in file.bits) == bits]
         if len(flags) > FEW:
-            return [f"catches {len(flags)} mistakes: {', '.join(flags)} (described in {file.name}.json)"]
-        ending = ONLY_BITS if bits else ""
-        return [f"{file.why[name].partition(PROMISE)[0]}{ending} ({name})" for name in flags]
+            return [f"possible causes: one of {', '.join(flags)} (described in {file.name}.json), or another one"]
+        return [f"possible cause: {_mistake(file, name)}" for name in flags]
+
+    def _file(self, name: str) -> VectorFile | None:
+        return next((file for file in self.files if file.name == name), None)
+
+    def _flag(self, file: VectorFile, name: str) -> tuple[VectorFile, str] | None:
+        """Return the file and the name of a flag, "file: flag" or one of this file; None if there is none."""
+        other, _, flag = name.rpartition(": ")
+        where = self._file(other) if other else file
+        return None if where is None or flag not in where.why else (where, flag)
 
     def _is_skipped(self, test: Test) -> bool:
         return ("float64" in self.without and test.needs_float64) or bool(self.only and test.id not in self.only)
@@ -150,7 +171,10 @@ class Suite:
         """Yield the groups of cases, then check the digest of all answers: the expected outputs are computed here."""
         backend, answers = get_backend("numpy"), hashlib.sha256()
         for group, inputs in enumerate(accumulated.groups(operation, self.cases)):
-            outputs = self_test.answer(operation, inputs, backend)["outputs"]
+            answer = self_test.answer(operation, inputs, backend)
+            if "outputs" not in answer:
+                raise FormatError(f"expected codes of {operation}, got {answer}", path=self.folder / "accumulated.json")
+            outputs = answer["outputs"]
             accumulated.add(answers, outputs)
             yield Test(f"{ACCUMULATED}{operation}-{group}", operation, (), f"cases from {100 * group}", inputs, outputs)
         expected = self.digests[operation][str(self.cases)]
@@ -162,11 +186,20 @@ class Suite:
             )
 
     def digest(self) -> str:
-        """Return the SHA-256 of the names and bytes of all files of tests, which identifies the vectors."""
+        """Return the SHA-256 of the names and bytes of all files of tests, which identifies the vectors.
+
+        The answers of mistakes are no part of it: they are no tests.
+        """
         sha = hashlib.sha256()
         for path in sorted([*self.folder.glob("*.json"), *self.folder.glob("files/*.npz")]):
             sha.update(path.relative_to(self.folder).as_posix().encode() + b"\n" + path.read_bytes())
         return sha.hexdigest()
+
+
+def _mistake(file: VectorFile, flag: str) -> str:
+    """Describe a mistake: a clause, and the name of its flag."""
+    ending = ONLY_BITS if flag in file.bits else ""
+    return f"{file.why[flag].removeprefix('fails if ').partition(PROMISE)[0]}{ending} ({flag})"
 
 
 def _digests(path: Path) -> dict[str, dict[str, str]]:
@@ -185,23 +218,29 @@ def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) ->
         result = LevelResult(level)
         for test in suite.tests([level]):
             answer = ask(test)
-            verdict, only_bits_differ = _judged(test, answer, bits)
+            verdict, only_bits = _judged(test, answer, bits)
             result.add(test, verdict)
+            result.noise += answer.get("noise", [])
             if "unsupported" in answer:
-                result.unsupported += [] if test.operation in result.unsupported else [test.operation]
+                only_wide = result.unsupported.get(test.operation, True)
+                result.unsupported[test.operation] = only_wide and test.needs_float64
             elif not verdict.passed:
-                why = suite.catches(test, bits=only_bits_differ)
-                result.failures.append(Failure(test.id, test.comment, verdict.reason, why))
+                causes = suite.causes(test, answer, verdict, only_bits)
+                result.failures.append(Failure(test.id, test.comment, verdict.reason, causes))
         yield result
 
 
 def _judged(test: Test, answer: dict[str, Any], bits: bool) -> tuple[Verdict, bool]:
     """Return the verdict, and whether the answer fails only because ``bits`` demands bit-exact outputs."""
     if "failed" in answer or "unsupported" in answer:
-        return Verdict(False, False, str(answer.get("failed", "not supported"))), False
-    if reason := checked_answer(test, answer):
-        return Verdict(False, False, reason), False
-    verdict = judge(test, answer)
+        return Verdict(False, False, str(answer.get("failed", "not supported")), in_form=False), False
+    if unknown := checked_answer(test, answer):
+        return Verdict(False, False, unknown, in_form=False), False
+    try:
+        verdict = judge(test, answer)
+    except Exception as error:  # a fault of this package fails one test, and the report goes on
+        words = f"this installation raised {type(error).__name__} while it judged the answer: {reason(error)}"
+        return Verdict(False, False, words, in_form=False), False
     if bits and verdict.passed and not verdict.bit_exact:
         return Verdict(False, False, verdict.reason), True
     return verdict, False
@@ -222,7 +261,8 @@ def as_json(results: list[LevelResult], suite: Suite) -> dict[str, Any]:
             "tests_to_the_bit": result.bit_exact,
             "cases": result.cases,
             "cases_passed": result.cases_passed,
-            "unsupported": result.unsupported,
+            "unsupported": list(result.unsupported),
+            "noise": result.noise,
             "failures": [json_fields(vars(failure)) for failure in result.failures],
         }
         for result in results
@@ -265,11 +305,16 @@ def _level_lines(result: LevelResult) -> Iterator[str]:
         inexact = result.passed - result.bit_exact
         head += ", to the bit" if not inexact else f", {inexact} of them within the bounds for other orders of sums"
     yield head
-    if result.unsupported:
-        yield f"   not supported by the program: {', '.join(result.unsupported)}"
+    if not_at_all := [name for name, only_wide in result.unsupported.items() if not only_wide]:
+        yield f"   not supported by the program: {', '.join(not_at_all)}"
+    if wide := [name for name, only_wide in result.unsupported.items() if only_wide]:
+        yield f"   not supported by the program in float64: {', '.join(wide)}; --without float64 skips these tests"
+    if result.noise:
+        some = ", ".join(map(repr, result.noise))
+        yield f"   skipped lines that are not answers ({some}): {ONLY_ANSWERS}"
     for failure in result.failures[:SHOWN]:
         yield f"   {failure.test}: {failure.comment}"
         yield f"      {failure.reason}"
-        yield from (f"      this test {why}" for why in failure.flags)
+        yield from (f"      {cause}" for cause in failure.flags)
     if more := [failure.test for failure in result.failures[SHOWN:]]:
         yield f"   and {len(more)} more: {', '.join(more[:NAMED])}{', …' if len(more) > NAMED else ''}"

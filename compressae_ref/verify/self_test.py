@@ -15,7 +15,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings, as_k
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError
+from compressae_ref.errors import CompressaeError, reason
 from compressae_ref.extensions.packed_codes import PackedCodes, pack
 from compressae_ref.extensions.refine import refine
 from compressae_ref.files.codes_file import load_codes, save_codes
@@ -36,12 +36,20 @@ def answer(operation: str, inputs: Values, backend: Backend) -> dict[str, Any]:
 
 
 def answered(function: Callable[..., Values], *arguments: Any, **inputs: Any) -> dict[str, Any]:
-    """Call a function of an operation; return ``{"outputs": …}``, or ``{"error": …}`` with the row if it has one."""
+    """Call a function of an operation and return its answer.
+
+    Returns
+    -------
+    ``{"outputs": …}``, ``{"error": …}`` with the row if it has one, or ``{"failed": reason}`` for any other exception,
+    so that a fault of this installation fails one test and the report goes on
+    """
     try:
         with np.errstate(all="ignore"):
             return {"outputs": function(*arguments, **inputs)}
     except CompressaeError as error:
         return {"error": type(error).__name__, **({} if error.row is None else {"row": error.row})}
+    except Exception as error:
+        return {"failed": f"this installation raised {type(error).__name__}: {reason(error)}"}
 
 
 def _of(codes: Codes, suffix: str = "") -> Values:

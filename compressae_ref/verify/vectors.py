@@ -158,6 +158,18 @@ def load_folder(folder: Path) -> list[VectorFile]:
     return [load_file(path) for path in paths]
 
 
+def load_mistakes(folder: Path) -> dict[str, dict[str, str]]:
+    """Read which answer each mistake gives: test → flag → `judge.fingerprint`; {} if the folder does not have it."""
+    path = folder / "mistakes" / "answers.json"
+    if not path.exists():
+        return {}
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))["answers"]
+        return {test: {flag: str(answer) for flag, answer in flags.items()} for test, flags in answers.items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise unreadable(path, "the answers that mistakes give", error) from error
+
+
 def load_file(path: Path) -> VectorFile:
     """Read one file of tests; FormatError if it does not follow its schema, for example has an unknown key."""
     try:

@@ -10,10 +10,10 @@ import numpy as np
 
 from compressae_ref.backends import get_backend
 from compressae_ref.verify import self_test
-from compressae_ref.verify.judge import judge
+from compressae_ref.verify.judge import fingerprint, judge
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import SPEC_VERSION, Test, values_to_json
-from spec.generate.answers import Spec, Values
+from spec.generate.answers import LARGE, Spec, Values
 from spec.generate.pages import by_number
 from spec.generate.program import Edit
 
@@ -98,14 +98,28 @@ def _apart(a: Any, b: Any) -> float:
     return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0))
 
 
-def built(group: Group) -> dict[str, Any]:
-    """Return the file as JSON; BrokenVectorError if a claim of a test is wrong."""
+def shared(groups: Sequence[Group]) -> dict[str, Bug]:
+    """Return the edits that change only bits, each once, by "group: flag": any test with bounds may meet them."""
+    found: dict[str, Bug] = {}
+    for group in groups:
+        for name, flag in group.flags.items():
+            if flag.bits and not callable(flag.bug) and flag.bug not in found.values():
+                found[f"{group.name}: {name}"] = flag.bug
+    return found
+
+
+def built(group: Group, others: Mapping[str, Bug]) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """Return the file as JSON, and which answer each mistake gives; BrokenVectorError if a claim of a test is wrong.
+
+    ``others`` are mistakes of other groups, which are tried on tests with bounds.
+    """
     used = {name for case in group.cases for name in case.flags}
     if used != set(group.flags):
         raise BrokenVectorError(f"{group.name}: flags {sorted(used ^ set(group.flags))} are not both declared and used")
     cites = sorted({cite for flag in group.flags.values() for cite in flag.cites}, key=by_number)
     operation = OPERATIONS[group.operation]
-    return {
+    made = [_built(group, others, number, case) for number, case in enumerate(group.cases, start=1)]
+    content = {
         "spec": SPEC_VERSION,
         "operation": group.operation,
         "level": operation.level,
@@ -117,18 +131,25 @@ def built(group: Group) -> dict[str, Any]:
             name: {"why": f"fails if {flag.why}", "cites": list(flag.cites)} | ({"bits": True} if flag.bits else {})
             for name, flag in group.flags.items()
         },
-        "tests": [_built(group, number, case) for number, case in enumerate(group.cases, start=1)],
+        "tests": [test for test, _ in made],
     }
+    return content, {test["id"]: answers for test, answers in made}
 
 
-def _built(group: Group, number: int, case: Case) -> dict[str, Any]:
+def _built(group: Group, others: Mapping[str, Bug], number: int, case: Case) -> tuple[dict[str, Any], dict[str, str]]:
     test = _tried(group, f"{group.name}-{number}", case)
-    for name in case.flags:
-        _catches(group, test, group.flags[name], name)
+    answers = {name: _catches(group, test, group.flags[name], name) for name in case.flags}
+    if case.error is None and sum(np.size(value) for value in case.inputs.values()) <= LARGE:
+        edits: dict[str, Bug] = {name: flag.bug for name, flag in group.flags.items() if not callable(flag.bug)}
+        known = list(edits.values())
+        edits |= {name: bug for name, bug in others.items() if case.bounds and bug not in known}
+        answers |= {name: _wrong_answer(test, bug) for name, bug in edits.items() if name not in answers}
+    right = fingerprint(test, {"error": test.error, "row": test.row} if test.error else {"outputs": test.outputs})
+    told = {name: fingerprint(test, answer) for name, answer in answers.items()}
     result = {"result": "valid"} if case.error is None else {"result": "invalid", "error": case.error}
     if case.row is not None:
         result["row"] = case.row  # type: ignore[assignment]
-    return {
+    as_json = {
         "id": test.id,
         "comment": case.comment,
         "flags": list(case.flags),
@@ -138,6 +159,7 @@ def _built(group: Group, number: int, case: Case) -> dict[str, Any]:
         **({"outputs": values_to_json(test.outputs)} if case.error is None else {}),
         **({"bounds": dict(test.bounds)} if test.bounds else {}),
     }
+    return as_json, {name: answer for name, answer in told.items() if name in case.flags or answer != right}
 
 
 def _tried(group: Group, name: str, case: Case) -> Test:
@@ -174,7 +196,8 @@ def _forbidden(spec: Spec, test: Test) -> bool:
     return False
 
 
-def _catches(group: Group, test: Test, flag: Flag, name: str) -> None:
+def _catches(group: Group, test: Test, flag: Flag, name: str) -> Answer:
+    """Return the answer that a mistake gives; BrokenVectorError if the test does not catch it."""
     wrong = _wrong_answer(test, flag.bug)
     verdict = judge(test, wrong)
     caught = not verdict.bit_exact if flag.bits else not verdict.passed
@@ -182,6 +205,7 @@ def _catches(group: Group, test: Test, flag: Flag, name: str) -> None:
         raise BrokenVectorError(f"{test.id}: does not catch {name}: passes although it {flag.why}")
     if test.error is not None and wrong.get("error") == test.error and "row" not in wrong:
         raise BrokenVectorError(f"{test.id}: the bug {name} is refused for another reason, too: one scenario each")
+    return {"outputs": {}} if test.error is not None and wrong.get("error") == "crash" else wrong
 
 
 def _wrong_answer(test: Test, bug: Bug) -> Answer:

@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from spec.generate import accumulated, coding, files, packing, pages, refining, retrieval, schema, selection, training
-from spec.generate.build import built
+from spec.generate.build import built, shared
 
 FOLDER = Path(__file__).parent.parent
 
 
 def all_files(fresh: bool = False) -> dict[str, bytes]:
     """Return the bytes of all files by name; ``fresh`` recomputes the digests of a million cases in a minute."""
-    groups = {}
-    for module in (selection, coding, retrieval, training, files, refining, packing):
-        for make in module.GROUPS:
-            group = make()
-            groups[group.name] = built(group)
-    made = {f"vectors/{name}": content for name, content in _vectors(groups, fresh).items()}
+    groups: dict[str, dict[str, Any]] = {}
+    answers: dict[str, dict[str, str]] = {}
+    modules = (selection, coding, retrieval, training, files, refining, packing)
+    made_groups = [make() for module in modules for make in module.GROUPS]
+    others = shared(made_groups)
+    for group in made_groups:
+        groups[group.name], of_group = built(group, others)
+        answers |= of_group
+    made = {"vectors/mistakes/answers.json": _answers(answers)}
+    made |= {f"vectors/{name}": content for name, content in _vectors(groups, fresh).items()}
     return made | pages.pages(groups)
 
 
@@ -29,6 +33,11 @@ def _vectors(groups: dict[str, dict[str, Any]], fresh: bool) -> dict[str, bytes]
     made |= {name: _json(content) for name, content in schema.schemas().items()}
     made["accumulated.json"] = _json(accumulated.made(None if fresh else _known()))
     return made | files.bytes_of_files()
+
+
+def _answers(answers: dict[str, dict[str, str]]) -> bytes:
+    rows = [f"  {json.dumps(test)}: {json.dumps(of_test)}" for test, of_test in answers.items()]
+    return f' "answers": {{\n{_joined(rows)}\n }}\n'.join(("{\n", "}\n")).encode()
 
 
 def _known() -> dict[str, Any] | None:
