@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from compressae_ref import Model, Params, asymmetric_cosine, reconstructed_cosine, reference, search, sparse_cosine
 from compressae_ref.backends import get_backend, rules
 from compressae_ref.codes import Codes
+from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.files.codes_file import save_codes
 from compressae_ref.files.model_file import VERSION, save_model
+from compressae_ref.files.packed_file import save_packed
 from compressae_ref.model import AUX_WEIGHT
 from compressae_ref.training.adam_state import AdamConfig, adam_constants
 from compressae_ref.training.step import forward, loss_and_grads
@@ -290,11 +292,16 @@ def tiny_file(kind: str) -> bytes:
     if kind == "model":
         one = np.ones((1, 1), np.float32)
         return saved(save_model, Model(Params(one / 2, one[0], one), 1, {"steps": 100}))
-    return saved(save_codes, Codes(np.zeros((1, 1), np.int32), np.float32([[2]]), 1, "0" * 64))
+    codes = Codes(np.zeros((1, 1), np.int32), np.float32([[2]]), 1, "0" * 64)
+    return saved(save_codes, codes) if kind == "codes" else saved(save_packed, pack(codes))
 
 
-READ = {"model": ("W_enc", "b_enc", "W_dec", "meta"), "codes": ("data", "indices", "indptr", "shape", "meta")}
-INTEGERS = {"model": ("version", "d", "n_latents", "k"), "codes": ("version", "n_latents", "k")}
+CODES_MEMBERS = ("data", "indices", "indptr", "shape", "meta")
+READ = {"model": ("W_enc", "b_enc", "W_dec", "meta"), "codes": CODES_MEMBERS, "packed": ("packed", "meta")}
+"""The members that a reader of each kind of file needs."""
+INTEGERS = {"model": ("version", "d", "n_latents", "k")} | dict.fromkeys(
+    ("codes", "packed"), ("version", "n_latents", "k")
+)
 
 
 def classes_of_headers(kind, file):
@@ -348,7 +355,7 @@ def classes_of_archives(kind, file):
 
 
 @pytest.mark.parametrize("classes", [classes_of_headers, classes_of_metas, classes_of_archives])
-@pytest.mark.parametrize("kind", ["model", "codes"])
+@pytest.mark.parametrize("kind", READ)
 def test_the_blocks_and_the_package_read_the_files_that_the_text_says_are_read(kind, classes):
     file = tiny_file(kind)
     right = Spec().answer(f"read_{kind}", {"file": np.frombuffer(file, np.uint8)})

@@ -152,6 +152,13 @@ OPERATIONS = {
         {"packed": "U8 (n, b)", "n_latents": "int", "k": "int", "bits": "int"},
         {"indices": "I32 (n, k)", "values": "F32 (n, k)"},
     ),
+    "read_packed": Operation(
+        "packed",
+        "2. The file",
+        "what a file of packed codes holds",
+        _FILE,
+        {"packed": "U8 (n, b)", "n_latents": "int", "k": "int", "bits": "int", "model": "str?"},
+    ),
     "expanded_search": Operation(
         "expanded",
         "8. Similarity and search",

@@ -20,6 +20,7 @@ from compressae_ref.extensions.packed_codes import PackedCodes, pack
 from compressae_ref.extensions.refine import refine
 from compressae_ref.files.codes_file import load_codes, save_codes
 from compressae_ref.files.model_file import load_model, save_model
+from compressae_ref.files.packed_file import load_packed
 from compressae_ref.model import AUX_WEIGHT, Model
 from compressae_ref.params import Params, initial_params
 from compressae_ref.retrieval.index import Index
@@ -236,6 +237,16 @@ def _read_codes(backend: Backend, file: Any) -> Values:
         file.tofile(path)
         codes = load_codes(path)
         return _of(codes) | {"n_latents": codes.n_latents, "model": codes.model}
+
+    return _on_disk(use)
+
+
+def _read_packed(backend: Backend, file: Any) -> Values:
+    def use(path: Path) -> Values:
+        file.tofile(path)
+        packed = load_packed(path)
+        names = ("n_latents", "k", "bits", "model")
+        return {"packed": packed.data, **{name: getattr(packed, name) for name in names}}
 
     return _on_disk(use)
 

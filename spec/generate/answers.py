@@ -324,6 +324,12 @@ def _read_codes(spec: Spec, file: Any) -> Values:
     return _pairs(rows, dtype) | {"n_latents": n_latents, "model": model}
 
 
+def _read_packed(spec: Spec, file: Any) -> Values:
+    rows, n_latents, k, bits, model = spec.program(np.float64).read_packed(_bytes(file))
+    packed = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+    return {"packed": packed, "n_latents": n_latents, "k": k, "bits": bits, "model": model}
+
+
 def text_array(text: str) -> bytes:
     """Return a member of an archive that holds one string."""
     return bytes(program().npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
@@ -409,6 +415,7 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "train_steps": _train_steps,
     "read_model": _read_model,
     "read_codes": _read_codes,
+    "read_packed": _read_packed,
     "write_codes": _write_codes,
     "write_model": _write_model,
 }

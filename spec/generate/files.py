@@ -307,6 +307,46 @@ def codes_scenarios() -> list[Scenario]:
     ]  # fmt: skip
 
 
+def _packed_file() -> bytes:
+    indices, values = codes(np.random.default_rng(43), 3, 37, 5)
+    values[1] = 0
+    given: Values = {"indices": indices, "values": values, "n_latents": 37, "bits": 5}
+    packed = Spec().answer("pack", given)["packed"]
+    meta = {"format": "compressae-packed", "version": 1, "k": 5, "n_latents": 37, "bits": 5, "model": "5e" * 32}
+    return bytes(RUN.archive([("packed", _npy(packed)), ("meta", meta_array(meta))]))
+
+
+def packed_scenarios() -> list[Scenario]:
+    """Return the scenarios of files of packed codes."""
+    good = _packed_file()
+    packed = np.frombuffer(RUN.array(RUN.members(good)["packed"])[2], np.uint8).reshape(3, -1)
+    bad = packed.copy()
+    bad[2, -1] ^= 128
+    refused: Bug = lambda *_: {"error": "FormatError"}  # noqa: E731
+
+    def other(array: Any) -> bytes:
+        return _changed(good, _member("packed", _npy(array)))
+
+    return [
+        Scenario("5 bits", "Model", "the digest of the model is lost", ("R13",), good, True, lambda _, right: {"outputs": right | {"model": None}}),
+        Scenario("no model", "NoModel", "codes without a model's digest are refused", ("R13",), _changed(good, _meta(model=None)), True, refused),
+        Scenario("codes format", "Kind", "a file of another kind is read as packed codes", ("R12",), _changed(good, _meta(format="compressae-codes")), False, _skip(KIND)),
+        Scenario("7 bits", "Bits", "other numbers of bits are read", ("R18",), _changed(good, _meta(bits=7)), False, accepts),
+        Scenario("bits are true", "BitsTrue", "the number of bits may be anything", ("R12",), _changed(good, _meta(bits=True)), False, accepts),
+        Scenario("k of 0", "KZero", "a k of 0 is read", ("R2", "R12"), _changed(good, _meta(k=0)), False, accepts),
+        Scenario("k larger than h", "KTooLarge", "k > h is read", ("R2", "R12"), _changed(good, _meta(k=38)), False, accepts),
+        Scenario("a byte too many", "Length", "rows of another number of bytes are read", ("R12",), other(np.pad(packed, ((0, 0), (0, 1)))), False, (("assert descr == \"|u1\" and len(shape) == 2 and shape[1] == packed_bytes(h, k, bits)", "assert True"), ("    assert len(packed) == packed_bytes(h, k, bits)  # a ShapeError\n", ""), ("assert sum(highs) == k and not any(padding)  # R20", "assert sum(highs) == k"))),
+        Scenario("signed integers", "Bytes", "the bytes may be numbers of another type", ("R11",), other(packed.astype("<i4")), False, accepts),
+        Scenario("a bit behind the last value", "Padding", "rows are not checked", ("R20",), other(bad), False, _skip("unpack(row, h, k, bits)  # R20")),
+        Scenario("model is a number", "ModelText", "the model may be anything", ("R13",), _changed(good, _meta(model=5)), False, accepts),
+    ]  # fmt: skip
+
+
+def packed_files() -> Group:
+    """Return the vectors of `read_packed`."""
+    return _group("packed_files", "read_packed", "packed", packed_scenarios())
+
+
 def model_files() -> Group:
     """Return the vectors of `read_model`."""
     return _group("model_files", "read_model", "model", model_scenarios())
@@ -353,8 +393,8 @@ def write_model() -> Group:
 
 def bytes_of_files() -> dict[str, bytes]:
     """Return the bytes of every file by its path in the folder of vectors."""
-    both = (("model", model_scenarios()), ("codes", codes_scenarios()))
-    return {file_name(folder, each): each.file for folder, scenarios in both for each in scenarios}
+    kinds = (("model", model_scenarios()), ("codes", codes_scenarios()), ("packed", packed_scenarios()))
+    return {file_name(folder, each): each.file for folder, scenarios in kinds for each in scenarios}
 
 
-GROUPS = (model_files, codes_files, write_codes, write_model)
+GROUPS = (model_files, codes_files, write_codes, write_model, packed_files)
