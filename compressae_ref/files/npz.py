@@ -201,7 +201,7 @@ def member_names(path: PathLike) -> set[str]:
 
 
 def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
-    """Read those arrays of the given names that an archive of this package has. Other members are ignored.
+    """Read those arrays of the given names that an archive of this package has, or all. Other members are ignored.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
         if min((info.header_offset for info in archive.infolist()), default=0) > 0:
             raise FormatError("expected an archive that starts at the first byte of the file, got other bytes first")
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        return {name: read_member(archive, members[name], read_own_header) for name in only if name in members}
+        return {name: read_member(archive, members[name], read_own_header) for name in only or members if name in members}
 
 
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
