@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import BackendError
+from compressae_ref.errors import BackendError, DomainError
 
 Floats = NDArray[np.floating[Any]]
 """float32 or float64; every function keeps the dtype of its input."""
@@ -18,6 +19,19 @@ Bools = NDArray[np.bool_]
 
 CACHE_LINE_BYTES = 64
 """Size of a cache line."""
+
+
+def require_memory(size: int, what: str, argument: str) -> None:
+    """Raise DomainError, before anything is allocated, if ``what`` takes more bytes than the computer's memory has."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows does not say
+        return
+    if size > memory:
+        raise DomainError(
+            f"expected {what} that fits into the memory of {memory / 2**30:,.0f} GiB, got {size / 2**30:,.0f} GiB",
+            argument=argument,
+        )
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Floats:

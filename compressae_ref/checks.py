@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref.arrays import Bools, Floats, host_array
-from compressae_ref.errors import CompressaeError, DomainError, DTypeError, ShapeError
+from compressae_ref.errors import CompressaeError, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.params import Params
 
 ZeroRows = Literal["error", "empty"]
@@ -128,6 +128,22 @@ def as_real(value: Any, name: str, below: float, *, zero_too: bool = False) -> f
     if not real or not (0 < value < below or (zero_too and value == 0)):
         raise DomainError(f"expected a number between 0 and {below:g}, got {short_repr(value)}", argument=name)
     return float(value)
+
+
+MAX_UNFOLDING = 100
+"""The largest ratio of unfolded bytes to stored bytes. Embeddings and codes of real data stay far below it."""
+
+FREE_BYTES = 1 << 23
+"""Bytes that anything may unfold to, however few bytes are stored."""
+
+
+def require_unfolding(stored: int, unfolded: int, what: str) -> None:
+    """Raise FormatError if ``what`` takes far more memory than the bytes of the file that it is made from (R12)."""
+    if unfolded > max(FREE_BYTES, MAX_UNFOLDING * stored):
+        raise FormatError(
+            f"expected at most {MAX_UNFOLDING} times the {stored} bytes that are stored, got {unfolded} bytes",
+            argument=what,
+        )
 
 
 def short_repr(value: Any) -> str:

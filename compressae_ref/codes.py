@@ -10,8 +10,8 @@ import numpy as np
 
 from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, Indices
-from compressae_ref.checks import as_integer
-from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.checks import as_integer, check_floats, require_unfolding
+from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError, reason
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -149,10 +149,11 @@ class Codes:
         Rows with fewer than k stored entries are padded with zeros at the lowest free indices, so that every row
         stores exactly k (R2). ``k=None`` uses the length of the longest row. Repeated entries are summed, as in SciPy.
         """
-        csr = matrix.tocsr(copy=True)
-        csr.sum_duplicates()
+        csr = _checked_csr(matrix)
         lengths = np.diff(csr.indptr)
         longest = int(lengths.max(initial=1))
+        if k is None:
+            require_even_rows(len(lengths), longest, csr.nnz)
         k = longest if k is None else k
         if longest > k:
             row = int(np.argmax(lengths > k))
@@ -221,10 +222,35 @@ def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
             )
 
 
+def _checked_csr(matrix: Any) -> csr_array:
+    """Return a copy in CSR without repeated entries. SciPy's compiled code trusts the entries, so they are checked."""
+    check_floats(matrix.dtype, "codes")
+    own = matrix.copy()
+    try:
+        if hasattr(own, "check_format"):
+            own.check_format(full_check=True)
+        csr = own.tocsr()
+        csr.check_format(full_check=True)
+    except ValueError as error:
+        raise FormatError(f"expected a valid sparse matrix, got one whose {reason(error)}", argument="codes") from error
+    csr.sum_duplicates()
+    return csr
+
+
+def require_even_rows(n: int, longest: int, entries: int) -> None:
+    """Raise ShapeError if rows are so uneven that filling them up to the longest takes far more memory than they do."""
+    try:
+        require_unfolding(8 * (entries + n), 8 * n * longest, "codes")
+    except FormatError as error:
+        raise ShapeError(
+            f"expected rows of about equal length, got one of {longest} entries among {n} rows with {entries} in total",
+            argument="codes",
+            hint=f"filled up to the longest they take {8 * n * longest / 2**20:,.0f} MB: truncate or split long rows",
+        ) from error
+
+
 def _filled_rows(csr: Any, lengths: Any, k: int) -> tuple[Indices, Floats]:
     """Return indices and values (n, k) of a canonical CSR array whose rows may be shorter than k."""
-    if csr.indices.size and csr.indices.max() >= csr.shape[1]:
-        raise FormatError(f"expected indices below {csr.shape[1]}, got {csr.indices.max()}", argument="from_csr")
     indices = np.empty((csr.shape[0], k), np.int32)
     values = np.zeros((csr.shape[0], k), csr.dtype)
     for row, length in enumerate(lengths):

@@ -99,7 +99,27 @@ def format_error(path: object, error: Exception) -> FormatError:
     return FormatError(str(error), path=path)
 
 
+HINTS = {
+    "unable to lock": "another program has the file open for writing: close it there, or copy the file",
+    "truncated": "the file is incomplete: get it again",
+    "required filter": "the data needs a plug-in of HDF5: pip install hdf5plugin",
+    "can't open directory": "the data needs a plug-in of HDF5: pip install hdf5plugin",
+}
+"""What to do, by words of other libraries' errors."""
+
+
+def unreadable(path: object, expected: str, error: Exception) -> FormatError:
+    """Return the `FormatError` about a file for which another library raised an error of any class."""
+    why = f"no entry {error}" if isinstance(error, KeyError) else reason(error)
+    if isinstance(error, MemoryError):
+        why = f"it needs more memory than there is: {why}"
+    if isinstance(error, RecursionError):
+        why = "it is nested too deeply"
+    hint = next((hint for words, hint in HINTS.items() if words in str(error)), None)
+    return FormatError(f"expected {expected}, got a file that cannot be read as one ({why})", path=path, hint=hint)
+
+
 def reason(error: BaseException) -> str:
-    """The first line of what another library says, at most 100 characters, or the name of its error."""
+    """The first line of what another library says, at most 160 characters, or the name of its error."""
     lines = str(error).strip().splitlines()
-    return lines[0][:100] if lines else type(error).__name__
+    return lines[0][:160] if lines else type(error).__name__

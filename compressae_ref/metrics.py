@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Floats, require_memory
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.reference import cosine
@@ -39,13 +39,23 @@ def mean_cosine(x_unit: Floats, x_hat: Floats) -> float:
 
 def latent_usage(codes: Codes) -> NDArray[np.int64]:
     """Return the number of rows that store each latent with a nonzero value, (h,)."""
+    require_memory(8 * codes.n_latents, f"a count for each of {codes.n_latents} latents", "codes")
     usage: NDArray[np.int64] = np.bincount(codes.indices[codes.values != 0], minlength=codes.n_latents)
     return usage
 
 
+def used_latents(codes: Codes) -> NDArray[np.int64]:
+    """Return the counts of `latent_usage` that are above 0. The memory does not grow with h."""
+    if codes.n_latents <= codes.indices.size:
+        usage = latent_usage(codes)
+        return usage[usage > 0]
+    counts: NDArray[np.int64] = np.unique(codes.indices[codes.values != 0], return_counts=True)[1]
+    return counts
+
+
 def dead_latents(codes: Codes) -> int:
     """Return the number of latents that no row stores with a nonzero value."""
-    return int((latent_usage(codes) == 0).sum())
+    return codes.n_latents - len(used_latents(codes))
 
 
 def effective_latents(codes: Codes) -> float:
@@ -54,10 +64,10 @@ def effective_latents(codes: Codes) -> float:
     p_j is the share of latent j in all nonzero entries. The result is 0 if there are no such entries, 1 if all of them
     are in one latent, and h if every latent is in the same number of rows.
     """
-    usage = latent_usage(codes)
-    if not usage.any():
+    usage = used_latents(codes)
+    if not usage.size:
         return 0.0
-    share = usage[usage > 0] / usage.sum()
+    share = usage / usage.sum()
     return float(np.exp(-np.sum(share * np.log(share))))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Floats, aligned_copy
+from compressae_ref.arrays import Floats, aligned_copy, require_memory
 from compressae_ref.errors import DomainError
 
 Init = Literal["tied", "original"]
@@ -87,12 +87,18 @@ def init_params(
         "tied": W_dec as before, W_enc = W_decᵀ at the start (they are trained apart)
     dtype : "float32" or "float64"
 
+    Raises
+    ------
+    DomainError
+        For another ``init``, or a model that does not fit into memory.
+
     Notes
     -----
     ±√(6/h) and not ±√(6/d): the original calls ``kaiming_uniform_`` on a (d, h) array, which reads h as the fan-in.
     """
     if init not in ("tied", "original"):
         raise DomainError(f"expected 'tied' or 'original', got {init!r}", argument="init")
+    require_memory(16 * d * n_latents, f"a model of d = {d} and n_latents = {n_latents}", "n_latents")
     u_enc = rng.random((d, n_latents)) if init == "original" else None
     return initial_params(u_enc, rng.random((n_latents, d)), dtype)
 

@@ -49,7 +49,7 @@ def save_and_map(index: Index, model: Model, data: DemoData) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index.npz"
         index.save(path)
-        mapped = Index.load(path, model=model)
+        mapped = Index.load(path, model=model, check=False)
         print(f"\n2. Saved in {path.stat().st_size:,} bytes and mapped. Arrays are copied only when the index changes.")
         rows = [int(item_id.removeprefix("word-")) for item_id in index.ids]
         rebuilt = Index.build(model.encode(data.items)[rows], model=model, ids=index.ids)

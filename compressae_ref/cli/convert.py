@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command
+from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links
 from compressae_ref.cli.terminal import tell
 
 
@@ -38,6 +38,7 @@ def add_arguments(commands: Any) -> None:
     text = (
         "write a model as a new folder OUTPUT for this program; in sentence-transformers the signs of codes are split"
     )
+    add_follow_links(command)
     command.add_argument("--to", choices=("saelens", "sentence-transformers"), help=text)
 
 

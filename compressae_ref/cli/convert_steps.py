@@ -12,7 +12,7 @@ from compressae_ref.cli.any_model import load_any_model, save_any_model
 from compressae_ref.errors import DomainError, FormatError, naming_file, reason
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
-from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.sniff import kind_by_name
 from compressae_ref.files.foreign.write import WITH_IDS, write_codes, write_embeddings
@@ -22,7 +22,7 @@ from compressae_ref.item_ids import as_ids, reject_repeated
 
 def convert_file(options: argparse.Namespace) -> str:
     """Convert ``options.input`` to ``options.output``; return a description of what was written."""
-    require_output(options.output, options.input)
+    require_output(options.output, *input_files(options.input))
     content = content_of(options.input)
     kind = "codes" if content == "codes" else "embeddings" if content == "embeddings" else "model"
     _check_options(options, kind)
@@ -63,7 +63,7 @@ def _codes(options: argparse.Namespace) -> str:
 
 
 def _embeddings(options: argparse.Namespace) -> str:
-    rows = open_embeddings(options.input)
+    rows = open_embeddings(options.input, follow_links=options.follow_links)
     ids = _ids(options, ids_of(rows), len(rows))
     with naming_file(options.input):
         write_embeddings(options.output, rows, ids=ids, dtype=options.dtype)

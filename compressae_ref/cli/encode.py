@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_zero_rows
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_zero_rows
 from compressae_ref.cli.terminal import tell
 from compressae_ref.errors import DomainError, naming_file
 
@@ -41,6 +41,7 @@ def add_arguments(commands: Any) -> None:
     text = "with --refine, number of latents from which the atoms are chosen (default: 4 k)"
     command.add_argument("--candidates", metavar="M", type=int, help=text)
     add_zero_rows(command, "rows")
+    add_follow_links(command)
     text = (
         "encode on a Dask cluster and write a folder CODES of parts; ADDRESS is the scheduler, or local:N for N "
         "processes on this machine; if the command is run again, it writes the missing parts only"
@@ -55,19 +56,22 @@ def run(options: argparse.Namespace) -> None:
     if options.candidates is not None and not options.refine:
         raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     if options.dask is not None:
+        if options.follow_links:
+            raise DomainError("expected --follow-links without --dask, got both", argument="encode")
         from compressae_ref.cli.encode_dask import run_dask
 
         run_dask(options)
         return
-    from compressae_ref.files.foreign.embeddings import open_embeddings
+    from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
     from compressae_ref.files.foreign.rows import ids_of
     from compressae_ref.files.foreign.write import require_code_format, write_codes
     from compressae_ref.files.model_file import load_model
     from compressae_ref.files.npz import require_output
 
-    require_output(options.output, options.embeddings, options.model)
+    require_output(options.output, *input_files(options.embeddings), options.model)
     require_code_format(options.output)
-    model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
+    model = load_model(options.model)
+    embeddings = open_embeddings(options.embeddings, follow_links=options.follow_links)
     with naming_file(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)
         write_codes(options.output, blocks, len(embeddings), ids=ids_of(embeddings))

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
-from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links
 
 
 def add_arguments(commands: Any) -> None:
@@ -36,6 +36,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--relevance", metavar="FILE", help=text)
     command.add_argument("--picture", metavar="PNG", help="plot of recall against bytes to write (needs matplotlib)")
     command.add_argument("--seed", type=int, default=0, help="seed for drawing queries (default: 0)")
+    add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print the table as JSON")
 
 

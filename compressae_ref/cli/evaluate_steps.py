@@ -15,7 +15,7 @@ from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
 from compressae_ref.evaluation.relevance import load_relevance
-from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import require_output
 from compressae_ref.row_source import read_all
@@ -27,7 +27,8 @@ def run_evaluation(options: argparse.Namespace) -> None:
     """Print the table and draw the picture. With baselines, which take minutes, report each row as it is measured."""
     if options.picture is not None:
         require_matplotlib()
-        require_output(options.picture, *filter(None, [options.model, options.embeddings, options.queries]))
+        inputs = [file for path in (options.embeddings, options.queries) if path for file in input_files(path)]
+        require_output(options.picture, options.model, *inputs)
     if options.relevance is not None and options.queries is None:
         raise DomainError(
             "expected QUERIES with --relevance, because its pairs are row numbers of QUERIES, got none",
@@ -36,11 +37,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
         )
     relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
-    items = _read(options.embeddings, model.params.d)
+    items = _read(options.embeddings, model.params.d, options.follow_links)
     if options.queries is None:
         items, queries = _drawn_queries(items, options.seed)
     else:
-        queries = _read(options.queries, model.params.d)
+        queries = _read(options.queries, model.params.d, options.follow_links)
     settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
     settings["tops"] = options.top or [top for top in TOPS if top <= len(items)] or [len(items)]
     rows = evaluate(
@@ -53,8 +54,8 @@ def run_evaluation(options: argparse.Namespace) -> None:
         draw(rows, options.picture)
 
 
-def _read(path: str, d: int) -> Floats:
-    source = open_embeddings(path)
+def _read(path: str, d: int, follow_links: bool) -> Floats:
+    source = open_embeddings(path, follow_links=follow_links)
     with naming_file(path):
         return read_all(source, d=d)
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from compressae_ref.cli.parser import add_command
+from compressae_ref.cli.parser import add_command, add_follow_links
 from compressae_ref.cli.terminal import say
 
 
@@ -20,6 +20,7 @@ def add_arguments(commands: Any) -> None:
         backend=False,
     )
     command.add_argument("file", metavar="FILE", help="any file or folder that this package can read")
+    add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print the facts as JSON")
 
 
@@ -27,5 +28,5 @@ def run(options: argparse.Namespace) -> None:
     """Print the facts about a file."""
     from compressae_ref.cli.inspect_facts import explain, inspect_file
 
-    facts = inspect_file(options.file)
+    facts = inspect_file(options.file, options.follow_links)
     say(json.dumps(facts) if options.json else explain(facts))

@@ -24,11 +24,11 @@ from compressae_ref.files.model_file import (
     load_model,
 )
 from compressae_ref.files.packed_file import load_packed
-from compressae_ref.metrics import bytes_per_row, effective_latents, latent_usage
+from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
 from compressae_ref.model import Model
 
 
-def inspect_file(path: str) -> dict[str, Any]:
+def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
     """Return facts about a model, codes or embeddings.
 
     Raises
@@ -36,8 +36,8 @@ def inspect_file(path: str) -> dict[str, Any]:
     FormatError
         If the file is none of these, or is damaged.
     """
-    if path == "-" or Path(path).is_dir() or place_of(path).entry is not None or not is_ours(path):
-        return _foreign_facts(path)
+    if path == "-" or not Path(path).is_file() or place_of(path).entry is not None or not is_ours(path):
+        return _foreign_facts(path, follow_links)
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
         return {"file": path, "kind": kind, **_model_facts(load_model(path))}
@@ -48,10 +48,10 @@ def inspect_file(path: str) -> dict[str, Any]:
     return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
 
 
-def _foreign_facts(path: str) -> dict[str, Any]:
+def _foreign_facts(path: str, follow_links: bool) -> dict[str, Any]:
     content = content_of(path)
     if content == "embeddings":
-        return _embeddings_facts(path)
+        return _embeddings_facts(path, follow_links)
     if content == "codes":
         rows = open_codes(path)
         return {"file": path, "kind": "codes", **_codes_facts(rows.load()), "ids": rows.ids is not None}
@@ -91,7 +91,7 @@ def _model_facts(model: Model) -> dict[str, Any]:
 
 
 def _codes_facts(codes: Codes) -> dict[str, Any]:
-    usage = latent_usage(codes)
+    usage = used_latents(codes)
     magnitudes = np.abs(codes.values)
     return {
         "rows_n": len(codes),
@@ -100,17 +100,17 @@ def _codes_facts(codes: Codes) -> dict[str, Any]:
         "dtype": codes.values.dtype.name,
         "bytes_per_code": bytes_per_row(codes),
         "made_by_model": codes.model,
-        "latents_in_use": int((usage > 0).sum()),
+        "latents_in_use": len(usage),
         "effective_latents": effective_latents(codes),
-        "share_of_rows_with_the_most_used_latent": float(usage.max() / max(len(codes), 1)),
+        "share_of_rows_with_the_most_used_latent": float(usage.max(initial=0) / max(len(codes), 1)),
         "share_of_negative_values": float((codes.values < 0).mean()) if codes.values.size else 0.0,
         "median_magnitude": float(np.median(magnitudes)) if magnitudes.size else 0.0,
         "rows_of_zeros": int((magnitudes.max(axis=1) == 0).sum()) if magnitudes.size else 0,
     }
 
 
-def _embeddings_facts(path: str) -> dict[str, Any]:
-    array = open_embeddings(path)
+def _embeddings_facts(path: str, follow_links: bool) -> dict[str, Any]:
+    array = open_embeddings(path, follow_links=follow_links)
     ids = ids_of(array)
     sample = np.asarray(array[:10_000], np.float64)
     norms = _norms(sample)

@@ -12,7 +12,8 @@ from compressae_ref.training.settings import CHOICES, PRESETS, TrainConfig
 
 EMBEDDINGS = (
     "file with one embedding per row (.npy, .npz, .fbin, .u8bin, .i8bin, .fvecs, .bvecs, .safetensors, .hdf5, .parquet "
-    "or .arrow); FILE::NAME selects one array of several; - reads a .npy or .npz file from standard input"
+    "or .arrow), or a folder or a pattern such as 'part-*.parquet' of such files; FILE::NAME selects one array of "
+    "several; - reads a .npy or .npz file from standard input"
 )
 CODES = "codes file (.npz, also packed or a CSR matrix of SciPy; .csr, .parquet or .arrow)"
 MODEL = "model file (.npz), as train writes it"
@@ -117,6 +118,12 @@ def add_pushed(command: argparse.ArgumentParser, when: str = "") -> None:
     command.add_argument("--refine", action="store_true", help=when + text)
     text = "name of the field of the codes (default: a name made from the model and the settings)"
     command.add_argument("--field", metavar="NAME", help=when + text)
+
+
+def add_follow_links(command: argparse.ArgumentParser) -> None:
+    """Add ``--follow-links``."""
+    text = "read data that an HDF5 file stores in other files; without it such files are refused"
+    command.add_argument("--follow-links", action="store_true", help=text)
 
 
 def add_zero_rows(command: argparse.ArgumentParser, rows: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_pushed
+from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_follow_links, add_pushed
 from compressae_ref.cli.terminal import hits_text, say
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
@@ -42,6 +42,7 @@ def add_arguments(commands: Any) -> None:
     text = "search the vector database CODES, in its dense field and in the codes that push has written"
     command.add_argument("--store", action="store_true", help=text)
     add_pushed(command, "with --store, ")
+    add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print one JSON object per query")
 
 
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     rows = open_codes(options.codes)
     with naming_file(options.codes):
         index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=options.backend)
-    queries = open_embeddings(options.queries)
+    queries = open_embeddings(options.queries, follow_links=options.follow_links)
     with naming_file(options.queries):
         hits = index.search(queries, options.top, query_k=options.query_k, rescore=options.rescore)
     for query, (ids, scores) in enumerate(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)):

@@ -29,7 +29,8 @@ def search_and_compare(options: argparse.Namespace) -> None:
     """Search the dense field and the codes with the same queries, and report how far the results agree."""
     if options.rescore is not None:
         raise DomainError("expected no --rescore with --store, got both", argument="search")
-    model, queries = load_model(options.model), open_embeddings(options.queries)
+    model = load_model(options.model)
+    queries = open_embeddings(options.queries, follow_links=options.follow_links)
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k")}
     with opened(options.codes) as store, naming_file(options.queries):
         compared = compare(store, model, queries, options.top, **settings, backend=options.backend)

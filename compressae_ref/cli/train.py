@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, NEW_MODEL, add_checkpoints, add_command, add_settings
+from compressae_ref.cli.parser import (
+    EMBEDDINGS,
+    NEW_MODEL,
+    add_checkpoints,
+    add_command,
+    add_follow_links,
+    add_settings,
+)
 
 
 def add_arguments(commands: Any) -> None:
@@ -19,15 +26,17 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
     add_settings(command)
     add_checkpoints(command)
+    add_follow_links(command)
 
 
 def run(options: argparse.Namespace) -> None:
     """Train a model and save it."""
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
-    from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
+    from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
     from compressae_ref.files.npz import require_output
 
-    file = place_of(options.embeddings).path
-    require_output(options.output, file)
-    checkpoints = checkpoints_of(options, file)
-    train_and_save(open_embeddings(options.embeddings), options.embeddings, options, checkpoints)
+    files = input_files(options.embeddings)
+    require_output(options.output, *files)
+    checkpoints = checkpoints_of(options, files[0])
+    embeddings = open_embeddings(options.embeddings, follow_links=options.follow_links)
+    train_and_save(embeddings, options.embeddings, options, checkpoints)

@@ -15,6 +15,7 @@ from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 from compressae_ref.extensions.packed_codes import from_arrays
+from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
 from compressae_ref.files.npz import PathLike, Pieces, require_writable, write_npz, writing
 from compressae_ref.row_source import BLOCK_ROWS
@@ -110,7 +111,18 @@ def load_codes(path: PathLike) -> Codes:
     FormatError
         As `load_model`, and for indices that do not ascend or rows that do not store exactly k entries.
     """
-    arrays, meta = read_meta(path)
+    return _built_codes(path, *read_meta(path))
+
+
+def load_codes_and_ids(path: PathLike | InputFile) -> tuple[Codes, NDArray[Any] | None]:
+    """Read the codes and the ids of one version of a file, packed or not. Errors as `load_codes` and `load_ids`."""
+    arrays, meta = read_meta(path, "ids")
+    ids = arrays.pop("ids", None)
+    codes = _built_codes(path, arrays, meta)
+    return codes, _checked_ids(path, ids, len(codes))
+
+
+def _built_codes(path: object, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
     if meta["format"] == PACKED_FORMAT:
         return built(path, PACKED_FORMAT, arrays, meta, lambda *content: from_arrays(*content).unpack())
     return built(path, CODES_FORMAT, arrays, meta, _codes)
@@ -128,7 +140,10 @@ def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
     FormatError
         As `load_codes`, and if there is not one id for each row.
     """
-    ids = read_meta(path, "meta", "ids")[0].get("ids")
+    return _checked_ids(path, read_meta(path, "ids")[0].get("ids"), n)
+
+
+def _checked_ids(path: object, ids: NDArray[Any] | None, n: int) -> NDArray[Any] | None:
     if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
         raise FormatError(
             f"expected {n} integer or string ids, one for each row, got {ids.dtype} of shape {ids.shape}", path=path

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from compressae_ref.files.foreign.embeddings import place_of
-from compressae_ref.files.foreign.parquet import arrow, reading_arrow
+from compressae_ref.files.foreign.parquet import is_list, open_table
 from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.safetensors import open_tensors
+from compressae_ref.files.foreign.shards import shard_paths
 from compressae_ref.files.foreign.sniff import kind_of
-from compressae_ref.files.npz import member_names
+from compressae_ref.files.input_file import InputFile
+from compressae_ref.files.npz import member_names, reading
 from compressae_ref.files.weights import original, saelens, sentence_transformers
 
 Content = Literal["model", "state", "pt", "saelens", "sentence-transformers", "codes", "embeddings"]
@@ -29,15 +31,20 @@ def content_of(path: str) -> Content:
     if Path(path).is_dir():
         return _folder(Path(path))
     place = place_of(path)
-    if place.entry is not None or path == "-":
+    if path == "-" or place.entry is not None or shard_paths(place) is not None:
         return "embeddings"
-    kind = kind_of(path)
+    with reading(path, "a file of embeddings, codes or a model"):
+        return _content(InputFile(path))
+
+
+def _content(file: InputFile) -> Content:
+    kind = kind_of(file)
     if kind == "zip":
-        return _archive(path)
+        return _archive(file)
     if kind == "safetensors":
-        return "state" if original.NAMES.keys() <= open_tensors(path)[0].keys() else "embeddings"
-    if kind in ("parquet", "arrow"):
-        return _table(path, kind)
+        return "state" if original.NAMES.keys() <= open_tensors(file)[0].keys() else "embeddings"
+    if kind in ("parquet", "arrow", "arrow-stream"):
+        return _table(file, kind)
     return "pt" if kind == "pickle" else "codes" if kind in ("csr", "jsonl") else "embeddings"
 
 
@@ -49,8 +56,8 @@ def _folder(path: Path) -> Content:
     return "sentence-transformers" if (path / sentence_transformers.CONFIG).exists() else "embeddings"
 
 
-def _archive(path: str) -> Content:
-    names = member_names(path)
+def _archive(file: InputFile) -> Content:
+    names = member_names(file)
     if any(name.endswith("data.pkl") for name in names):
         return "pt"
     if {"meta", "W_dec"} <= names:
@@ -58,10 +65,7 @@ def _archive(path: str) -> Content:
     return "codes" if "indptr" in names or {"meta", "packed"} <= names else "embeddings"
 
 
-def _table(path: str, kind: str) -> Content:
-    with reading_arrow(path):
-        if kind == "parquet":
-            names = arrow("pyarrow.parquet").read_schema(path).names
-        else:
-            names = arrow("pyarrow.ipc").open_file(path).schema.names
-    return "codes" if {"indices", "values"} <= {*names} else "embeddings"
+def _table(file: InputFile, kind: str) -> Content:
+    schema = open_table(file, kind).schema
+    lists = {name for name in ("indices", "values") if name in schema.names and is_list(schema.field(name).type)}
+    return "codes" if len(lists) == 2 else "embeddings"

@@ -10,6 +10,7 @@ All are ``.npz`` archives without pickle, and are written atomically (`npz`). A 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -18,7 +19,17 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import as_k, as_params
 from compressae_ref.errors import FormatError
-from compressae_ref.files.npz import JSON_ERRORS, PathLike, member_names, read_npz, reading, write_npz
+from compressae_ref.files.input_file import InputFile, opened
+from compressae_ref.files.npz import (
+    PathLike,
+    member_names,
+    members_of,
+    read_member,
+    read_own_header,
+    reading,
+    require_first_byte,
+    write_npz,
+)
 from compressae_ref.model import Model
 from compressae_ref.params import Params
 
@@ -27,8 +38,15 @@ MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
 PACKED_FORMAT = "compressae-packed"
 
-MEMBERS = ("W_enc", "b_enc", "W_dec", "data", "indices", "indptr", "shape", "packed", "ids", "meta")
-"""The members that are read; `spec/file-format.md` lets a reader ignore all others."""
+MEMBERS = {
+    MODEL_FORMAT: ("W_enc", "b_enc", "W_dec"),
+    CODES_FORMAT: ("data", "indices", "indptr", "shape"),
+    PACKED_FORMAT: ("packed",),
+}
+"""The arrays of each kind of file that are read. Codes may have ``ids``, too."""
+
+MAX_META_BYTES = 1 << 23
+"""The longest ``meta`` that is read."""
 
 INTEGERS = ("d", "n_latents", "k", "bits")
 """The integers of ``meta``, besides the version."""
@@ -89,7 +107,7 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
     return model
 
 
-def is_ours(path: PathLike) -> bool:
+def is_ours(path: PathLike | InputFile) -> bool:
     """Return whether a file is an ``.npz`` with the entries of a model or codes file of this package."""
     names = member_names(path)
     return "meta" in names and bool(names & {"W_dec", "indptr", "packed"})
@@ -97,8 +115,7 @@ def is_ours(path: PathLike) -> bool:
 
 def describe(path: PathLike) -> dict[str, Any]:
     """Return the ``meta`` of a model or codes file. FormatError for any other file."""
-    _, meta = read_meta(path)
-    return meta
+    return read_meta(path)[1]
 
 
 def json_array(meta: Mapping[str, Any]) -> NDArray[Any]:
@@ -127,23 +144,34 @@ def load_file(path: PathLike, kind: str, build: Build[Loaded]) -> Loaded:
 
 
 def built(
-    path: PathLike, kind: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], build: Build[Loaded]
+    path: object, kind: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], build: Build[Loaded]
 ) -> Loaded:
     """Build an object from the result of `read_meta`, which must be of one kind. Errors name the file."""
     if meta["format"] != kind:
         raise FormatError(f"expected a {kind} file, got a {meta['format']} file", path=path)
-    with reading(path, f"a {kind} file", *JSON_ERRORS, convert=True):
+    with reading(path, f"a {kind} file", convert=True):
         return build(arrays, meta)
 
 
-def read_meta(path: PathLike, *only: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read the arrays (all, or ``only`` some) and ``meta`` of a file of this package. FormatError for other files."""
-    with reading(path, "a model or codes file of this package", *JSON_ERRORS):
-        arrays = read_npz(path, *(only or MEMBERS))
-        meta = _from_json_array(arrays.pop("meta"))
-        kind, version = meta["format"], meta["version"]
-    if kind not in (MODEL_FORMAT, CODES_FORMAT, PACKED_FORMAT) or type(version) is not int or version != VERSION:
-        raise FormatError(
-            f"expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}", path=path
-        )
-    return arrays, meta
+def read_meta(path: PathLike | InputFile, *also: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the arrays of a file of this package, those of the names ``also``, and its ``meta``.
+
+    Other members are not read. FormatError for other files.
+    """
+    with reading(path, "a model or codes file of this package"):
+        file = opened(path)
+        with zipfile.ZipFile(file.stream()) as archive:
+            members = members_of(archive)
+            if members["meta"].file_size > MAX_META_BYTES:
+                raise FormatError(
+                    f"expected at most {MAX_META_BYTES} bytes, got {members['meta'].file_size}", argument="meta"
+                )
+            require_first_byte(archive)
+            meta = _from_json_array(read_member(archive, members["meta"], read_own_header))
+            kind, version = meta["format"], meta["version"]
+            if kind not in (*MEMBERS,) or type(version) is not int or version != VERSION:
+                raise FormatError(
+                    f"expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
+                )
+            names = [name for name in (*MEMBERS[kind], *also) if name in members]
+            return {name: read_member(archive, members[name], read_own_header) for name in names}, meta

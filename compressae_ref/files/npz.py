@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import errno
 import io
-import lzma
 import math
 import os
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,44 +18,36 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import CACHE_LINE_BYTES
-from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError, format_error, reason
-
-PathLike = str | os.PathLike[str]
+from compressae_ref.arrays import CACHE_LINE_BYTES, aligned_empty
+from compressae_ref.checks import require_unfolding
+from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError, format_error, unreadable
+from compressae_ref.files.input_file import InputFile, opened
+from compressae_ref.files.input_file import PathLike as PathLike
 
 UNIX = 3
 """The code of Unix in the "created on" field of zip entries."""
 
+MAX_HEADER_BYTES = 10_000
+"""The longest header of an array that is read. NumPy has the same limit."""
+
+BYTES_PER_PIECE = 1 << 20
+"""Bytes of a member that are unfolded at a time."""
+
 ITEMS_PER_WRITE = 1 << 20
 """Array items that are converted and written at a time, which bounds the memory of the copy."""
 
-READ_ERRORS: tuple[type[Exception], ...] = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,  # the decompressors, for a truncated member
-    tokenize.TokenError,  # NumPy, for a header that is no Python literal
-    SyntaxError,  # the same
-    ValueError,  # NumPy, json and our own checks
-    ArithmeticError,  # sizes in a header that overflow
-    RuntimeError,  # zipfile, for encrypted or unsupported members; json, for deep nesting
-    OSError,  # seeks to impossible offsets, bz2
-)
-"""Errors that zipfile, its decompressors, NumPy and json raise for damaged files."""
-
-JSON_ERRORS: tuple[type[Exception], ...] = (TypeError, LookupError, AttributeError)
-"""Errors of accessing JSON of an unexpected structure. They can hide bugs: catch them around such code only."""
-
 
 @contextmanager
-def reading(path: object, expected: str, *also: type[Exception], convert: bool = False) -> Iterator[None]:
-    """Name a file in every error that its content causes.
+def reading(path: object, expected: str, *, convert: bool = False) -> Iterator[None]:
+    """Name a file in every error that its content causes, whatever library raises it.
+
+    Every reader of this package runs inside this function, ids and metadata included. Libraries raise errors of any
+    class for damaged files. The original error is the cause of the new one.
 
     Parameters
     ----------
     path : the file or folder
     expected : the kind of file, for messages: "a model file"
-    also : further errors that damage causes, besides `READ_ERRORS`
     convert : if True, every error of this package becomes a `FormatError`; otherwise it keeps its class
 
     Raises
@@ -68,7 +57,7 @@ def reading(path: object, expected: str, *also: type[Exception], convert: bool =
     OSError
         The original error, if it names a file: the file is missing or cannot be opened.
     FormatError
-        For any other of `READ_ERRORS` and ``also``.
+        For any other error.
     """
     try:
         yield
@@ -79,11 +68,10 @@ def reading(path: object, expected: str, *also: type[Exception], convert: bool =
             raise format_error(path, error) from error
         error.path = error.path or str(path)
         raise
-    except (*READ_ERRORS, *also) as error:
-        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.filename is not None):
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
             raise
-        why = f"no entry {error}" if isinstance(error, KeyError) else reason(error)
-        raise FormatError(f"expected {expected}, got a file that cannot be read as one ({why})", path=path) from error
+        raise unreadable(path, expected, error) from error
 
 
 def require_writable(path: PathLike) -> None:
@@ -189,31 +177,40 @@ def _padding(start: int) -> bytes:
     return b"\x35\xd9" + (length - 4).to_bytes(2, "little") + bytes(length - 4)
 
 
-def member_names(path: PathLike) -> set[str]:
+def member_names(path: PathLike | InputFile) -> set[str]:
     """Return the names of the arrays in an archive, or an empty set for any other file. OSError if it is missing."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except READ_ERRORS as error:
+        with zipfile.ZipFile(opened(path).stream()) as archive:
+            return {*members_of(archive)}
+    except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         return set()
 
 
-def read_npz(path: PathLike, *only: str) -> dict[str, NDArray[Any]]:
-    """Read those arrays of the given names that an archive of this package has, or all. Other members are ignored.
+def members_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the members of an archive by the names of their arrays. Of equal names the last one counts."""
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+
+def require_first_byte(archive: zipfile.ZipFile) -> None:
+    """Raise FormatError unless an archive starts at the first byte of its file."""
+    if min((info.header_offset for info in archive.infolist()), default=0) > 0:
+        raise FormatError("expected an archive that starts at the first byte of the file, got other bytes first")
+
+
+def read_npz(file: PathLike | InputFile, *only: str) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an archive, or those of the given names that it has. Other members are never unfolded.
 
     Raises
     ------
     FormatError
-        If an entry does not match its header or holds objects. Other damage raises any of `READ_ERRORS`: call this
+        If an entry does not match its header or holds objects. Other damage raises errors of any class: call this
         inside `reading`.
     """
-    with zipfile.ZipFile(path) as archive:
-        if min((info.header_offset for info in archive.infolist()), default=0) > 0:
-            raise FormatError("expected an archive that starts at the first byte of the file, got other bytes first")
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        return {name: read_member(archive, members[name], read_own_header) for name in only or members if name in members}
+    with zipfile.ZipFile(opened(file).stream()) as archive:
+        members = members_of(archive)
+        return {name: read_member(archive, info) for name, info in members.items() if not only or name in only}
 
 
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
@@ -222,13 +219,21 @@ Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 def read_header(file: IO[bytes]) -> Header:
     """Read a ``.npy`` header at the current position: shape, whether it is in Fortran order, and dtype."""
-    version = np.lib.format.read_magic(file)
+    start = file.read(8)
+    version = np.lib.format.read_magic(io.BytesIO(start))
     if version not in ((1, 0), (2, 0), (3, 0)):  # otherwise its bytes could be taken for a length of gigabytes
         raise FormatError(
             f"expected an array in version 1.0, 2.0 or 3.0 of .npy, got version {version[0]}.{version[1]}"
         )
+    size = file.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(size, "little")
+    if length > MAX_HEADER_BYTES:
+        raise FormatError(f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {length} bytes")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    header: Header = read(file)
+    header: Header = read(io.BytesIO(size + file.read(length)))
+    shape, _, dtype = header
+    if dtype.itemsize == 0 or any(type(side) is not int or side < 0 for side in shape):
+        raise FormatError(f"expected sizes from 0 and items of at least a byte, got {dtype} of shape {shape}")
     return header
 
 
@@ -249,16 +254,32 @@ def read_own_header(file: IO[bytes]) -> Header:
 def read_member(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: Callable[[IO[bytes]], Header] = read_header
 ) -> NDArray[Any]:
-    """Read one array. Its header must match the size of the entry, so a wrong header cannot allocate memory."""
+    """Read one array. Its header must match the size of the entry, so a wrong header cannot allocate memory.
+
+    Compressed data is unfolded in pieces of `BYTES_PER_PIECE`, up to the size that the header states.
+    """
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unfolds others without a limit
+        raise FormatError(
+            f"expected stored or deflated members, got compression method {info.compress_type}",
+            argument=info.filename,
+            hint="write the file again with numpy.savez",
+        )
+    require_unfolding(info.compress_size, info.file_size, info.filename)
     with archive.open(info) as member:
         shape, fortran_order, dtype = header(member)
         if dtype.hasobject:
             raise FormatError("expected an array of numbers or strings, got pickled objects", argument=info.filename)
-        expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        expected = math.prod(shape) * dtype.itemsize
         if expected != info.file_size - member.tell():
             raise FormatError(
                 f"expected {expected} bytes after the header, got {info.file_size - member.tell()}",
                 argument=info.filename,
             )
-        array = np.frombuffer(member.read(), dtype)
-    return array.reshape(shape, order="F" if fortran_order else "C").copy()
+        content = aligned_empty((expected,), np.uint8)
+        done = 0
+        while piece := member.read(BYTES_PER_PIECE):
+            content[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+            done += len(piece)
+        if done != expected:
+            raise FormatError(f"expected {expected} bytes of data, got {done}", argument=info.filename)
+    return content.view(dtype).reshape(shape, order="F" if fortran_order else "C")

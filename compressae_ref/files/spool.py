@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.files.memory_map import map_rows
+from compressae_ref.files.input_file import FileArray, InputFile
 from compressae_ref.row_source import STREAM_ROWS
 
 
@@ -38,4 +38,4 @@ def spool_to_disk(source: Any, progress: Callable[[int, int], None] | None = Non
             if progress is not None:
                 progress(n, len(source))
         file.flush()
-        yield map_rows(file, source.dtype, (n, source.shape[1]), 0)
+        yield FileArray(InputFile.of(file), source.dtype, (n, source.shape[1]), 0)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.arrays import require_memory
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.ranking import best_of
 from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots
@@ -21,6 +22,9 @@ from compressae_ref.retrieval.index_file import codes_of, ids_of, norms_of, read
 from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
 from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, checked_item_norms, needed
 
+BYTES_PER_LATENT = 64
+"""Bytes that a search takes per latent, whatever the number of items is: lists, columns and dense queries."""
+
 
 class Index:
     """Items to search, with their norms in one space computed once.
@@ -33,6 +37,7 @@ class Index:
     """
 
     def __init__(self, space: Space, like: Codes, model: Model | None, backend: Backend) -> None:
+        require_memory(BYTES_PER_LATENT * like.n_latents, f"an index over {like.n_latents} latents", "codes")
         self.space, self.model, self.backend = space, model, backend
         self.like = like[:0]
         """codes of zero rows: the k, n_latents, dtype and model that added codes must have"""
@@ -146,7 +151,7 @@ class Index:
         return Hits(self._ids.values[hits.ids], hits.scores)
 
     def save(self, path: PathLike) -> None:
-        """Write an index file with all items and the search index of the backend; `load` maps it.
+        """Write an index file with all items and the search index of the backend.
 
         Raises
         ------
@@ -172,13 +177,14 @@ class Index:
     def load(
         cls, path: PathLike, *, model: Model | None = None, backend: str | Backend | None = None, check: bool = True
     ) -> Index:
-        """Load an index from its file, which is memory-mapped: only the parts that a search needs are read.
+        """Load an index from its file.
 
         Parameters
         ----------
         model : required as in `build`
-        check : read the whole file once and verify its checksums. Without the check a file opens at once, but a damaged
-            file may give wrong results or crash the process; use it only for files that nobody else writes
+        check : if True, read the file into memory and verify its checksums; later changes of the file have no effect.
+            If False, map the file: it opens at once, and only the parts that a search needs are read. A damaged file
+            may then give wrong results, and a file that another program changes may crash the process
 
         Raises
         ------

@@ -1,9 +1,8 @@
-"""Read and write index files: a memory-mapped ``.npz`` with codes, norms, ids and the search lists of a backend."""
+"""Read and write index files: an uncompressed ``.npz`` with codes, norms, ids and the search lists of a backend."""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, FormatError
+from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.memory_map import map_npz
-from compressae_ref.files.npz import JSON_ERRORS, PathLike, reading, write_npz
+from compressae_ref.files.npz import PathLike, reading, write_npz
 from compressae_ref.item_ids import Ids, reject_repeated
 from compressae_ref.row_source import BLOCK_ROWS
 
@@ -40,7 +40,7 @@ def read_index(path: PathLike, check: bool) -> tuple[dict[str, Any], dict[str, N
     Parameters
     ----------
     path : the file
-    check : if True, verify the checksums of all members, which reads the whole file
+    check : if True, read the file into memory and verify its checksums; if False, map it
 
     Raises
     ------
@@ -48,9 +48,7 @@ def read_index(path: PathLike, check: bool) -> tuple[dict[str, Any], dict[str, N
         If the file is damaged or not an index file.
     """
     with reading_index(path):
-        if check:
-            _check_bytes(path)
-        arrays = map_npz(path)
+        arrays = map_npz(InputFile(path), check=check)
         meta = _meta(arrays)
         fields = {name.removeprefix(LISTS): array for name, array in arrays.items() if name.startswith(LISTS)}
         return meta, arrays, fields and fields | meta["lists"]
@@ -58,13 +56,7 @@ def read_index(path: PathLike, check: bool) -> tuple[dict[str, Any], dict[str, N
 
 def reading_index(path: PathLike) -> AbstractContextManager[None]:
     """Turn every error that the content of an index file causes into a FormatError with its path."""
-    return reading(path, "an index file", *JSON_ERRORS, convert=True)
-
-
-def _check_bytes(path: PathLike) -> None:
-    with zipfile.ZipFile(path) as archive:
-        if (bad := archive.testzip()) is not None:
-            raise FormatError("expected data that matches its checksum, got damaged data", argument=bad)
+    return reading(path, "an index file", convert=True)
 
 
 def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from compressae_ref.arrays import aligned_copy
 from compressae_ref.backends import Backend
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.model_file import json_array
-from compressae_ref.files.npz import JSON_ERRORS, PathLike, read_npz, reading, write_npz
+from compressae_ref.files.npz import PathLike, read_npz, reading, write_npz
 from compressae_ref.params import Params
 from compressae_ref.row_source import BLOCK_ROWS
 from compressae_ref.training.adam_state import AdamState
@@ -279,7 +279,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
 
 
 def _reading(path: PathLike) -> AbstractContextManager[None]:
-    return reading(path, "a checkpoint of a training", *JSON_ERRORS, convert=True)
+    return reading(path, "a checkpoint of a training", convert=True)
 
 
 def _integer(value: Any, name: str, least: int, most: int) -> int:

@@ -21,41 +21,33 @@ from compressae_ref.arrays import Floats
 from compressae_ref.checks import reject
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.rows import EmbeddingRows
-from compressae_ref.files.memory_map import MappedRows, map_rows
+from compressae_ref.files.input_file import FileArray, InputFile
 
 BIG_ANN = {"fbin": "<f4", "u8bin": "u1", "i8bin": "i1"}
 VECS = {"fvecs": "<f4", "bvecs": "u1"}
 
 
-def open_big_ann(path: str, kind: str) -> Any:
+def open_big_ann(file: InputFile, kind: str) -> EmbeddingRows:
     """Open a file of `BIG_ANN`. `sniff.kind_of` has already compared its size with its header."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        n, d = np.frombuffer(file.read(8), "<u4").tolist()
-    return _as_floats(map_rows(path, BIG_ANN[kind], (n, d), 8))
+    n, d = np.frombuffer(file.read(0, 8), "<u4").tolist()
+    rows = FileArray(file, BIG_ANN[kind], (n, d), 8)
+    return EmbeddingRows((n, d), np.float32, lambda start, stop: rows[start:stop].astype("<f4"), place=file.path)
 
 
-def _as_floats(rows: Any) -> Any:
-    if rows.dtype.kind == "f":
-        return rows
-    return EmbeddingRows(rows.shape, np.float32, lambda start, stop: rows[start:stop].astype(np.float32))
-
-
-def open_vecs(path: str, kind: str) -> EmbeddingRows:
+def open_vecs(file: InputFile, kind: str) -> EmbeddingRows:
     """Open a file of `VECS`. Each row stores its length; FormatError on reading a row whose length differs."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        d = int.from_bytes(file.read(4), "little")
-        size = file.seek(0, 2)
+    d = int.from_bytes(file.read(0, 4), "little")
     row = np.dtype([("d", "<i4"), ("x", VECS[kind], (d,))])
-    rows: MappedRows = map_rows(path, row, (size // row.itemsize,), 0)
+    rows = FileArray(file, row, (file.size // row.itemsize,), 0)
 
     def read(start: int, stop: int) -> Floats:
         block = rows[start:stop]
         if (block["d"] != d).any():
             bad = int(np.argmax(block["d"] != d))
-            raise FormatError(f"expected rows of {d} values, got {block['d'][bad]} values", path=path, row=start + bad)
+            raise FormatError(f"expected rows of {d} values, got {block['d'][bad]} values", row=start + bad)
         return np.ascontiguousarray(block["x"], np.float32)
 
-    return EmbeddingRows((len(rows), d), np.float32, read)
+    return EmbeddingRows((len(rows), d), np.float32, read, place=file.path)
 
 
 def write_big_ann(file: IO[bytes], shape: tuple[int, int], blocks: Iterable[Floats], kind: str) -> None:

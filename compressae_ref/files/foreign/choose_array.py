@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.rows import Place
@@ -11,39 +10,49 @@ from compressae_ref.files.foreign.rows import Place
 EMBEDDING_ENTRIES = ("embeddings", "embedding", "vectors", "vector", "emb", "train")
 """Default names of arrays or columns of embeddings, in order of preference. "train" is used by ann-benchmarks."""
 
+MAX_LISTED = 20
+"""Entries of a file that an error lists."""
+
 ID_ENTRIES = ("id", "ids", "_id")
 """Names of arrays or columns of ids."""
 
 
-def chosen_entry(place: Place, candidates: Mapping[str, Any] | list[str], all_names: list[str]) -> str:
+def chosen_entry(place: Place, candidates: Sequence[str], entries: Mapping[str, str]) -> str:
     """Return the requested entry, else one of `EMBEDDING_ENTRIES`, else the only candidate.
 
     Parameters
     ----------
     place : the file and the requested entry, if any
     candidates : names of the entries that could be embeddings
-    all_names : names of all entries
+    entries : names of all entries, with the type of each for messages
 
     Raises
     ------
     FormatError
         If the requested entry is missing, or if there is no default or no single candidate.
     """
-    entries = ", ".join(all_names) or "a file without entries"
     if place.entry is not None:
-        if place.entry in all_names:
+        if place.entry in entries:
             return place.entry
-        raise FormatError(f"expected an entry {place.entry!r}, got {entries}", path=place.file)
+        raise FormatError(f"expected an entry {place.entry!r}, got {_listed(entries)}", path=place.file)
     usual = next((name for name in EMBEDDING_ENTRIES if name in candidates), None)
     if usual is not None:
         return usual
     if len(candidates) == 1:
-        return next(iter(candidates))
+        return candidates[0]
     raise FormatError(
-        f"expected an entry {EMBEDDING_ENTRIES[0]!r} or a single entry of embeddings, got {entries}",
+        f"expected an entry {EMBEDDING_ENTRIES[0]!r} or a single entry of embeddings, got "
+        + _listed(entries if not candidates else {name: entries[name] for name in candidates}),
         path=place.file,
-        hint="choose an entry with FILE::ENTRY" if all_names else None,
+        hint="choose an entry with FILE::ENTRY" if candidates else None,
     )
+
+
+def _listed(entries: Mapping[str, str]) -> str:
+    """Return the names of at most `MAX_LISTED` entries with their types."""
+    names = [f"{name} ({kind})" if kind else name for name, kind in list(entries.items())[:MAX_LISTED]]
+    more = f" and {len(entries) - MAX_LISTED} more" if len(entries) > MAX_LISTED else ""
+    return ", ".join(names) + more if names else "a file without entries"
 
 
 def id_entry(names: list[str]) -> str | None:

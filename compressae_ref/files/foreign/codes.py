@@ -4,7 +4,7 @@
 .npz            codes files of this package, packed or not, and CSR matrices of SciPy
 a folder        in parts, as a cluster writes them (`partitioned`)
 .csr            big-ann-benchmarks: numbers of rows, columns and entries as int64, then int64 indptr, int32 indices,
-                float32 values; memory-mapped
+                float32 values
 .parquet        list columns ``indices`` and ``values``, optional ids; also .arrow; extra ``parquet``
 .jsonl          one Qdrant point per line: {"id": 7, "vector": {"codes": {"indices": [...], "values": [...]}}}
 ==============  ========================================================================================================
@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.checks import as_integer
-from compressae_ref.codes import Codes
+from compressae_ref.checks import as_integer, check_floats, require_unfolding, short_repr
+from compressae_ref.codes import Codes, require_even_rows
 from compressae_ref.errors import DomainError, FormatError
-from compressae_ref.files.codes_file import load_codes, load_ids
+from compressae_ref.files.codes_file import load_codes_and_ids
 from compressae_ref.files.foreign import codes_json, codes_parquet
 from compressae_ref.files.foreign.partitioned import is_parts, read_manifest, read_part_ids, read_parts
 from compressae_ref.files.foreign.ragged import ListedCodes
 from compressae_ref.files.foreign.sniff import kind_of
-from compressae_ref.files.memory_map import map_rows
+from compressae_ref.files.input_file import FileArray, InputFile, PathLike, opened
 from compressae_ref.files.model_file import is_ours
-from compressae_ref.files.npz import PathLike, member_names, reading
+from compressae_ref.files.npz import member_names, read_npz, reading
 from compressae_ref.row_source import STREAM_ROWS
 
 CSR_HEADER = 24
@@ -68,7 +68,11 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
         With the path, and the row or line. BackendError if the package that reads the format is not installed.
     """
     with reading(path, EXPECTED):
-        rows = _parts(path) if is_parts(path) else _OPEN[_kind(path)](path, n_latents)
+        if is_parts(path):
+            rows = _parts(path)
+        else:
+            file = InputFile(path)
+            rows = _OPEN[_kind(file)](file, n_latents)
     if n_latents is not None and rows.n_latents != n_latents:
         raise DomainError(f"expected n_latents = {n_latents}, got {rows.n_latents}", path=path)
     return replace(rows, blocks=lambda: _counted(path, rows))
@@ -85,18 +89,17 @@ def _counted(path: str, rows: CodeRows) -> Iterator[Codes]:
             raise FormatError(f"expected {rows.n} rows, got {n}")
 
 
-def _kind(path: str) -> str:
-    kind = kind_of(path)
+def _kind(file: InputFile) -> str:
+    kind = kind_of(file)
     if kind == "zip":
-        kind = "ours" if is_ours(path) else "scipy"
+        kind = "ours" if is_ours(file) else "scipy"
     if kind not in _OPEN:
-        raise FormatError(f"expected codes in {', '.join(f'.{name}' for name in CODE_NAMES)}, got .{kind}", path=path)
+        raise FormatError(f"expected codes in {', '.join(f'.{name}' for name in CODE_NAMES)}, got .{kind}")
     return kind
 
 
-def _ours(path: str, n_latents: int | None) -> CodeRows:
-    codes = load_codes(path)
-    return _in_memory(codes, load_ids(path, len(codes)))
+def _ours(file: InputFile, n_latents: int | None) -> CodeRows:
+    return _in_memory(*load_codes_and_ids(file))
 
 
 def _in_memory(codes: Codes, ids: NDArray[Any] | None = None) -> CodeRows:
@@ -112,36 +115,48 @@ def _parts(path: str) -> CodeRows:
     return CodeRows(n, k, h, lambda: read_parts(path, manifest), read_part_ids(path, manifest))
 
 
-def _scipy(path: str, n_latents: int | None) -> CodeRows:
-    return _in_memory(Codes.from_csr(load_sparse(path)))
+def _scipy(file: InputFile, n_latents: int | None) -> CodeRows:
+    return _in_memory(Codes.from_csr(load_sparse(file)))
 
 
-def load_sparse(path: PathLike) -> Any:
-    """Read a sparse matrix from an ``.npz`` of SciPy."""
+def load_sparse(file: PathLike | InputFile) -> Any:
+    """Read a sparse matrix from an ``.npz`` of SciPy: CSR, CSC, COO or BSR. Its content is not checked."""
     from scipy import sparse  # imported here: the import is slow, and other formats do not need it
 
-    if "format" not in (names := member_names(path)):
-        got = f"an archive of {', '.join(sorted(names)) or 'no arrays'}"
-        raise FormatError(f"expected a sparse matrix in SciPy's .npz, got {got}", path=path)
-    with (
-        reading(path, "a sparse matrix in SciPy's .npz", KeyError, TypeError),  # SciPy does not check the entries
-        open(path, "rb") as file,  # noqa: PTH123  # given a path, NumPy may leave a truncated file open
-    ):
-        return sparse.load_npz(file)
+    with reading(file, "a sparse matrix in SciPy's .npz"):
+        file = opened(file)
+        arrays = read_npz(file, "format", "shape", "data", "indices", "indptr", "row", "col")
+        if "format" not in arrays:
+            got = f"an archive of {', '.join(sorted(member_names(file))) or 'no arrays'}"
+            raise FormatError(f"expected a sparse matrix in SciPy's .npz, got {got}")
+        kind, (n, h) = np.array(arrays["format"][()], "S").item().decode(), arrays["shape"].tolist()
+        if kind not in ("csr", "csc", "coo", "bsr"):
+            raise FormatError(f"expected a matrix in format csr, csc, coo or bsr, got {short_repr(kind)}")
+        data = arrays["data"]
+        check_floats(data.dtype, "data")
+        as_integer(h, "columns", most=2**63 - 1)
+        require_unfolding(
+            sum(array.nbytes for array in arrays.values()), 8 * as_integer(n, "rows", 0, 2**63 - 1), "rows"
+        )
+        if kind == "coo":
+            return sparse.coo_array((data, (arrays["row"], arrays["col"])), shape=(n, h))
+        make = {"csr": sparse.csr_array, "csc": sparse.csc_array, "bsr": sparse.bsr_array}[kind]
+        return make((data, arrays["indices"], arrays["indptr"]), shape=(n, h))
 
 
-def _csr(path: str, n_latents: int | None) -> CodeRows:
-    with open(path, "rb") as file:  # noqa: PTH123
-        n, h, nnz = np.frombuffer(file.read(CSR_HEADER), "<i8").tolist()
+def _csr(file: InputFile, n_latents: int | None) -> CodeRows:
+    path = file.path
+    n, h, nnz = np.frombuffer(file.read(0, CSR_HEADER), "<i8").tolist()
     as_integer(h, "columns")
     after = CSR_HEADER + 8 * (n + 1)
-    indptr = np.array(map_rows(path, "<i8", (n + 1,), CSR_HEADER))
-    indices, values = map_rows(path, "<i4", (nnz,), after), map_rows(path, "<f4", (nnz,), after + 4 * nnz)
+    indptr = np.asarray(FileArray(file, "<i8", (n + 1,), CSR_HEADER))
+    indices, values = FileArray(file, "<i4", (nnz,), after), FileArray(file, "<f4", (nnz,), after + 4 * nnz)
     if indptr[0] != 0 or indptr[-1] != nnz or (np.diff(indptr) < 0).any():
         row = int(np.argmin(np.diff(indptr))) if n else 0
         bounds = f"{indptr[0]} to {indptr[-1]}, with {indptr[row]} before {indptr[min(row + 1, n)]}"
         raise FormatError(f"expected row offsets that ascend from 0 to {nnz}, got {bounds}", path=path, row=row)
     k = int(np.diff(indptr).max(initial=1))
+    require_even_rows(n, k, nnz)
 
     def blocks() -> Iterator[Codes]:
         for start in range(0, max(n, 1), STREAM_ROWS):
@@ -170,12 +185,12 @@ def from_lists(
     return Codes.from_csr(sparse.csr_array((values, indices, indptr), shape=(len(lengths), n_latents)), k)
 
 
-def _columns(path: str, n_latents: int | None) -> CodeRows:
-    return _of_lists(path, codes_parquet.scan(path, kind_of(path)), n_latents)
+def _columns(file: InputFile, n_latents: int | None) -> CodeRows:
+    return _of_lists(file.path, codes_parquet.scan(file.path, file, kind_of(file)), n_latents)
 
 
-def _lines(path: str, n_latents: int | None) -> CodeRows:
-    return _of_lists(path, codes_json.scan(path), n_latents)
+def _lines(file: InputFile, n_latents: int | None) -> CodeRows:
+    return _of_lists(file.path, codes_json.scan(file.path, file), n_latents)
 
 
 def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows:
@@ -187,6 +202,7 @@ def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows
             path=path,
             hint="pass n_latents (--n-latents)",
         )
+    require_even_rows(listed.n, listed.k, listed.entries)
 
     def blocks() -> Iterator[Codes]:
         first = 0
@@ -198,12 +214,13 @@ def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows
     return CodeRows(listed.n, listed.k, h, blocks, listed.ids)
 
 
-_OPEN: dict[str, Callable[[str, int | None], CodeRows]] = {
+_OPEN: dict[str, Callable[[InputFile, int | None], CodeRows]] = {
     "ours": _ours,
     "scipy": _scipy,
     "csr": _csr,
     "parquet": _columns,
     "arrow": _columns,
+    "arrow-stream": _columns,
     "jsonl": _lines,
 }
 CODE_NAMES = ("npz", "csr", "parquet", "arrow", "jsonl")

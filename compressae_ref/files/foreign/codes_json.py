@@ -7,6 +7,7 @@ float.
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from collections.abc import Iterable, Iterator
@@ -19,25 +20,22 @@ from compressae_ref.checks import short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, DomainError, FormatError, reason
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
-from compressae_ref.files.npz import JSON_ERRORS
+from compressae_ref.files.input_file import InputFile
 from compressae_ref.item_ids import MAX_ID, as_ids
 from compressae_ref.row_source import STREAM_ROWS
 
-MAX_LINE_BYTES = 1 << 26
-"""The longest line that is read, so that a file without line breaks does not fill the memory."""
-
-LINE_ERRORS: tuple[type[Exception], ...] = (*JSON_ERRORS, ValueError, OverflowError, RecursionError, StopIteration)
-"""Errors that a line of invalid or unexpected JSON causes."""
+MAX_LINE_BYTES = 1 << 21
+"""The longest line that is read: about 80,000 entries. The objects of a line take many times as much memory."""
 
 FIELD = "codes"
 """Name of the sparse vector in a point."""
 
 
-def scan(path: str) -> ListedCodes:
+def scan(path: str, file: InputFile) -> ListedCodes:
     """Read the ids and the numbers of rows and entries. Every line is checked."""
-    n, k, ids = 0, 1, []
-    for point in _points(path):
-        k = max(k, len(point[1]))
+    n, k, entries, ids = 0, 1, 0, []
+    for point in _points(file):
+        k, entries = max(k, len(point[1])), entries + len(point[1])
         ids.append(point[0])
         n += 1
     try:
@@ -49,7 +47,7 @@ def scan(path: str) -> ListedCodes:
             path=path,
             row=row,
         ) from error
-    return ListedCodes(n, k, None, None, array, lambda: _lists(path))
+    return ListedCodes(n, k, entries, None, None, array, lambda: _lists(file))
 
 
 def _first_unlike(ids: list[Any]) -> int:
@@ -58,9 +56,9 @@ def _first_unlike(ids: list[Any]) -> int:
     return next((row for row, item in enumerate(ids) if type(item) is not kind or (kind is int and item > MAX_ID)), 0)
 
 
-def _lists(path: str) -> Iterator[Lists]:
+def _lists(file: InputFile) -> Iterator[Lists]:
     block: list[tuple[Any, list[int], list[float]]] = []
-    for point in _points(path):
+    for point in _points(file):
         block.append(point)
         if len(block) == STREAM_ROWS:
             yield _joined(block)
@@ -75,16 +73,15 @@ def _joined(block: list[tuple[Any, list[int], list[float]]]) -> Lists:
     return indices, values, np.array([len(point[1]) for point in block])
 
 
-def _points(path: str) -> Iterator[tuple[Any, list[int], list[float]]]:
+def _points(file: InputFile) -> Iterator[tuple[Any, list[int], list[float]]]:
     """Yield the id (or None), the indices and the values of each line."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise FormatError(f"expected lines of at most {MAX_LINE_BYTES} bytes, got a longer line {number}")
-            if line.strip():
-                yield _point(line, number)
+    lines, number = io.BufferedReader(file.stream(), 1 << 16), 0
+    while line := lines.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise FormatError(f"expected lines of at most {MAX_LINE_BYTES} bytes, got a longer line {number}")
+        if line.strip():
+            yield _point(line, number)
 
 
 def _point(line: bytes, number: int) -> tuple[Any, list[int], list[float]]:
@@ -95,7 +92,7 @@ def _point(line: bytes, number: int) -> tuple[Any, list[int], list[float]]:
         indices, values = vector["indices"], vector["values"]
         wrong = [index for index in indices if type(index) is not int or not 0 <= index < 2**32]
         numbers = [float(value) for value in values]
-    except LINE_ERRORS as error:
+    except Exception as error:
         start = short_repr(line[:40].decode(errors="replace"))
         raise FormatError(
             f'expected {{"indices": [...], "values": [...]}}, got {start} in line {number} ({reason(error)})'

@@ -13,15 +13,18 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError, reason
 from compressae_ref.files.foreign.choose_array import id_entry
 from compressae_ref.files.foreign.parquet import (
-    Batches,
+    ArrowTable,
     arrow,
     id_type,
+    is_list,
     open_table,
     read_ids,
     reading_arrow,
+    storage,
     table_writer,
 )
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
+from compressae_ref.files.input_file import InputFile
 
 META = b"compressae"
 """Key of the JSON metadata in the schema: k, model and n_latents."""
@@ -30,43 +33,50 @@ ENCODINGS = {"indices.list.element": "DELTA_BINARY_PACKED", "values.list.element
 """Parquet encodings for ascending integers and for floats. They make the files about a third smaller."""
 
 
-def scan(path: str, kind: str) -> ListedCodes:
+def scan(path: str, file: InputFile, kind: str) -> ListedCodes:
     """Read the metadata, the ids and the row lengths of a file of codes."""
     with reading_arrow(path):
-        n, schema, batches = open_table(path, kind)
-    for name in ("indices", "values"):
-        if name not in schema.names:
-            raise FormatError(f"expected columns indices and values, got {', '.join(schema.names)}")
+        table = open_table(file, kind)
+        for name in ("indices", "values"):
+            if name not in table.schema.names:
+                raise FormatError(f"expected columns indices and values, got {', '.join(table.schema.names)}")
+            if not is_list(table.schema.field(name).type):
+                raise FormatError(f"expected lists in column {name}, got {table.schema.field(name).type}")
+        longest, entries = _longest(table)
     try:
-        meta = json.loads((schema.metadata or {}).get(META, b"{}"))
+        meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
         n_latents, model = meta.get("n_latents"), meta.get("model")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise FormatError(
             f"expected a JSON object under {META.decode()!r} in the schema's metadata, "
-            f"got {schema.metadata[META][:40]!r} ({reason(error)})"
+            f"got {table.schema.metadata[META][:40]!r} ({reason(error)})"
         ) from error
-    ids = id_entry(schema.names)
+    ids = id_entry(table.schema.names)
     return ListedCodes(
-        n,
-        _longest(path, batches),
+        table.n,
+        longest,
+        entries,
         n_latents if type(n_latents) is int else None,
         model if isinstance(model, str) else None,
-        None if ids is None else read_ids(path, batches, ids),
-        lambda: _lists(path, batches),
+        None if ids is None else read_ids(path, table, ids),
+        lambda: _lists(path, table),
     )
 
 
-def _longest(path: str, batches: Batches) -> int:
-    with reading_arrow(path):
-        lengths = [np.asarray(batch.column(0).value_lengths().fill_null(0)) for batch in batches(["indices"])[1]]
-    return max([1, *(int(part.max(initial=0)) for part in lengths)])
+def _longest(table: ArrowTable) -> tuple[int, int]:
+    """Return the entries of the longest row, at least 1, and of all rows."""
+    longest, entries = 1, 0
+    for batch in table.batches(["indices"])[1]:
+        lengths = np.asarray(storage(batch.column(0)).value_lengths().fill_null(0))
+        longest, entries = max(longest, int(lengths.max(initial=0))), entries + int(lengths.sum())
+    return longest, entries
 
 
-def _lists(path: str, batches: Batches) -> Iterator[Lists]:
+def _lists(path: str, table: ArrowTable) -> Iterator[Lists]:
     first = 0
     with reading_arrow(path):
-        for batch in batches(["indices", "values"])[1]:
-            indices, values = (_column(batch.column(name), name, first) for name in ("indices", "values"))
+        for batch in table.batches(["indices", "values"])[1]:
+            indices, values = (_column(storage(batch.column(name)), name, first) for name in ("indices", "values"))
             if not np.array_equal(indices[1], values[1]):
                 row = first + int(np.argmax(indices[1] != values[1]))
                 got = f"{indices[1][row - first]} and {values[1][row - first]}"

@@ -1,48 +1,58 @@
 """Read embeddings from files of any known format, or from standard input.
 
 ============================  ====================================================================================
-.npy, .npz                    memory-mapped unless compressed
-.fbin .u8bin .i8bin           big-ann-benchmarks (`ann_benchmarks`), memory-mapped
-.fvecs .bvecs                 `ann_benchmarks`, memory-mapped
-.safetensors                  memory-mapped; needs NumPy only
-.hdf5                         extra ``hdf5``; datasets "train" and "test" of ann-benchmarks
-.parquet, .arrow              extra ``parquet``; a column of lists and an optional column of ids
+.npy, .npz                    read in blocks unless compressed
+.fbin .u8bin .i8bin           big-ann-benchmarks (`ann_benchmarks`)
+.fvecs .bvecs                 `ann_benchmarks`
+.safetensors                  needs NumPy only
+.hdf5                         extra ``hdf5``; datasets "train" and "test" of ann-benchmarks, or ``GROUP/NAME``
+.parquet, .arrow              extra ``parquet``; a column of lists and an optional column of ids; also Arrow streams
+a folder or a pattern         its files in natural order (`shards`)
 ============================  ====================================================================================
 
-`sniff` detects the format. ``FILE::NAME`` selects an array or column in a file that has several.
+A file is opened once and read by its descriptor (`input_file`); HDF5 does so itself. `sniff` detects the format.
+``FILE::NAME`` selects an array or column in a file that has several.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compressae_ref.errors import FormatError, naming_file
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, open_big_ann, open_vecs
 from compressae_ref.files.foreign.choose_array import chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5 import open_hdf5
 from compressae_ref.files.foreign.parquet import open_columns
-from compressae_ref.files.foreign.rows import EmbeddingRows, Place
+from compressae_ref.files.foreign.rows import EmbeddingRows, Place, rows_in_file
 from compressae_ref.files.foreign.safetensors import open_tensors
+from compressae_ref.files.foreign.shards import files_of, join_shards, shard_paths
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_of
-from compressae_ref.files.memory_map import MappedRows, map_member
-from compressae_ref.files.npz import read_header, read_member, reading
+from compressae_ref.files.input_file import FileArray, InputFile
+from compressae_ref.files.memory_map import stored_array
+from compressae_ref.files.npz import members_of, read_header, read_member, reading
 from compressae_ref.row_source import as_source
 
 EXPECTED = f"a file of embeddings ({', '.join(EMBEDDING_NAMES)})"
 
 
-def open_embeddings(path: str) -> Any:
+def open_embeddings(path: str, *, follow_links: bool = False) -> Any:
     """Open the embeddings in a file, or in one array of it (``FILE::NAME``). ``-`` reads from standard input.
 
-    Rows are read only when they are accessed. A slice of rows is a copy, and memory use does not grow with the file.
+    A folder, or a pattern such as ``part-*.parquet``, opens all of its files as one source (`shards`). Rows are read
+    only when they are accessed. A slice of rows is a copy, and memory use does not grow with the file.
+
+    Parameters
+    ----------
+    path : the file, folder or pattern
+    follow_links : whether an HDF5 file may refer to data in other files
 
     Returns
     -------
@@ -57,11 +67,14 @@ def open_embeddings(path: str) -> Any:
         If the package that reads the format is not installed. OSError if the file is missing.
     """
     place = place_of(path)
-    expected = "a .npy or .npz file of embeddings" if path == "-" else EXPECTED
-    with reading(place, expected, MemoryError, Warning):  # wrong headers ask for too much memory, or warn
-        rows = _read_standard_input() if path == "-" else _open(place)
-    with naming_file(place):
-        return as_source(rows)
+    paths = None if path == "-" else shard_paths(place)
+    if paths is not None:
+        return join_shards(path, paths, lambda shard: open_embeddings(shard, follow_links=follow_links))
+    with reading(place, "a .npy or .npz file of embeddings" if path == "-" else EXPECTED):
+        rows = _read_standard_input() if path == "-" else _open(place, follow_links)
+        with naming_file(place):
+            as_source(rows)
+    return rows if isinstance(rows, EmbeddingRows) else rows_in_file(place, rows)
 
 
 def place_of(path: str) -> Place:
@@ -70,78 +83,95 @@ def place_of(path: str) -> Place:
     return Place(file, entry) if colons and not Path(path).exists() else Place(path, None)
 
 
-def _open(place: Place) -> Any:
-    kind = kind_of(place.path)
+def input_files(path: str) -> list[str]:
+    """Return the files that `open_embeddings` reads, so that none of them is overwritten."""
+    place = place_of(path)
+    return [place.path, *map(str, files_of(place.path) or [])]
+
+
+def _open(place: Place, follow_links: bool) -> Any:
+    file = InputFile(place.path)
+    kind = kind_of(file)
     if place.entry is not None and kind not in _OF_SEVERAL:
         raise FormatError(f"expected a format with named arrays for ::{place.entry}, got .{kind}", path=place.path)
     if kind == "npy":
-        with open(place.path, "rb") as file:  # noqa: PTH123
-            _require_no_pickle(file)
-        with np.errstate(over="raise"):  # the product of sizes in a wrong header must not wrap around
-            return np.lib.format.open_memmap(place.path, mode="r").view(MappedRows)
+        return _open_npy(file)
     if kind in BIG_ANN:
-        return open_big_ann(place.path, kind)
+        return open_big_ann(file, kind)
     if kind in ("fvecs", "bvecs"):
-        return open_vecs(place.path, kind)
+        return open_vecs(file, kind)
+    if kind == "hdf5":  # HDF5 opens files itself
+        return open_hdf5(place, follow_links)
     if kind not in _OF_SEVERAL:
         raise FormatError(f"expected {EXPECTED}, got {_CALLED.get(kind, kind)}", path=place.path)
-    return _OF_SEVERAL[kind](place)
+    return _OF_SEVERAL[kind](place, file)
 
 
-def _open_archive(place: Place) -> Any:
-    with Path(place.path).open("rb") as file:
-        return _from_archive(file, place)
+def _open_npy(file: InputFile) -> FileArray:
+    stream = file.stream()
+    shape, fortran_order, dtype = _header_of_numbers(stream)
+    array = FileArray(file, dtype, shape, stream.tell(), fortran_order=fortran_order)
+    if array.nbytes > file.size - stream.tell():
+        raise FormatError(f"expected {array.nbytes} bytes after the header, got {file.size - stream.tell()}")
+    return array
 
 
-def _from_archive(file: IO[bytes], place: Place) -> Any:
-    with reading(place.file, EXPECTED), zipfile.ZipFile(file) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        rows = _member(archive, members[chosen_entry(place, [*members], [*members])], place)
-        if (name := id_entry([*members])) is None:
-            return rows
-        ids = read_member(archive, members[name])
+def _open_archive(place: Place, file: InputFile) -> Any:
+    with zipfile.ZipFile(file.stream()) as archive:
+        return _from_archive(archive, place, lambda info: stored_array(file, archive, info))
+
+
+def _from_archive(
+    archive: zipfile.ZipFile, place: Place, stored: Callable[[zipfile.ZipInfo], FileArray | None] = lambda info: None
+) -> Any:
+    members = members_of(archive)
+    info = members[chosen_entry(place, [*members], dict.fromkeys(members, ""))]
+    array = stored(info)
+    rows = read_member(archive, info) if array is None else array
+    if (name := id_entry([*members])) is None or name not in members:
+        return rows
+    ids = read_member(archive, members[name])
     if ids.shape != rows.shape[:1] or ids.dtype.kind not in "iuU":  # ids of another array
         return rows
-    return EmbeddingRows(rows.shape, rows.dtype, lambda start, stop: rows[start:stop], ids=lambda: ids)
+    return rows_in_file(place, rows, lambda: ids)
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Place) -> Any:
-    mapped = None if place.path == "-" else map_member(place.path, archive, info)
-    if mapped is None:
-        return read_member(archive, info)
-    return mapped.view(MappedRows) if mapped.size else mapped
+def _open_tensors(place: Place, file: InputFile) -> Any:
+    tensors, _ = open_tensors(file)
+    floats = [name for name in tensors if tensors.has_rows(name)]
+    rows = [name for name in floats if tensors.is_readable(name)] or floats
+    return tensors[chosen_entry(place, rows, {name: tensors.kind(name) for name in tensors})]
 
 
-def _open_tensors(place: Place) -> Any:
-    tensors, _ = open_tensors(place.path)
-    rows = [name for name, tensor in tensors.items() if len(tensor.shape) == 2 and tensor.dtype.kind == "f"]
-    return tensors[chosen_entry(place, rows, [*tensors])]
-
-
-_OF_SEVERAL: dict[str, Callable[[Place], Any]] = {
+_OF_SEVERAL: dict[str, Callable[[Place, InputFile], Any]] = {
     "zip": _open_archive,
     "safetensors": _open_tensors,
-    "hdf5": open_hdf5,
-    "parquet": lambda place: open_columns(place, "parquet"),
-    "arrow": lambda place: open_columns(place, "arrow"),
+    "hdf5": lambda place, file: open_hdf5(place, False),
+    "parquet": lambda place, file: open_columns(place, file, "parquet"),
+    "arrow": lambda place, file: open_columns(place, file, "arrow"),
+    "arrow-stream": lambda place, file: open_columns(place, file, "arrow-stream"),
 }
 """Functions that open formats with several named arrays."""
 
 _CALLED = {"csr": "a sparse matrix", "jsonl": "lines of JSON", "pickle": "pickled objects"}
 
 
-def _read_standard_input() -> NDArray[Any]:
+def _read_standard_input() -> Any:
     content = b"" if sys.stdin is None else sys.stdin.buffer.read()
+    stream = io.BytesIO(content)
     if content.startswith(b"PK\x03\x04"):
-        rows: NDArray[Any] = _from_archive(io.BytesIO(content), Place("-", None))
-        return rows
+        with zipfile.ZipFile(stream) as archive:
+            return _from_archive(archive, Place("-", None))
     if not content.startswith(b"\x93NUMPY"):  # np.load would try to read it as a pickle
         raise FormatError(f"expected a .npy or .npz file of embeddings, got input that starts with {content[:8]!r}")
-    _require_no_pickle(io.BytesIO(content))
-    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+    shape, fortran_order, dtype = _header_of_numbers(stream)
+    array = np.frombuffer(content, dtype, math.prod(shape), stream.tell())
+    return array.reshape(shape, order="F" if fortran_order else "C")
 
 
-def _require_no_pickle(file: IO[bytes]) -> None:
-    """Raise FormatError for a ``.npy`` of Python objects. NumPy's own error would not mention pickles."""
-    if read_header(file)[2].hasobject:
+def _header_of_numbers(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read a ``.npy`` header. FormatError for Python objects: NumPy's own error would not mention pickles."""
+    shape, fortran_order, dtype = read_header(stream)
+    if dtype.hasobject:
         raise FormatError("expected an array of floats, got pickled objects")
+    return shape, fortran_order, dtype

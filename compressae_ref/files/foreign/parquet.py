@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -13,13 +14,18 @@ from compressae_ref.arrays import Floats
 from compressae_ref.checks import no_rows
 from compressae_ref.errors import DTypeError, FormatError, ShapeError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry
+from compressae_ref.files.foreign.parquet_footer import read_row_groups, require_few_items
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
+from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.npz import reading
 from compressae_ref.optional import require_package
 from compressae_ref.row_source import STREAM_ROWS
 
 FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
 """Arrow's names of the float types."""
+
+INTEGERS = {"int8": np.float32}
+"""Integers that are read as floats of the same values, as those of ``.i8bin``."""
 
 GROUP_ROWS = 65_536
 """Minimum rows per row group of a written file, except the last. Readers load or skip whole groups."""
@@ -37,7 +43,7 @@ def arrow(module: str = "pyarrow") -> Any:
     return require_package(module, "parquet", "Parquet and Arrow files")
 
 
-def open_columns(place: Place, kind: str) -> EmbeddingRows:
+def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
     """Open the column of embeddings of a Parquet or Arrow file. Rows are read in blocks.
 
     Raises
@@ -46,60 +52,111 @@ def open_columns(place: Place, kind: str) -> EmbeddingRows:
         If the file is damaged or has no such column. On reading, if a row is null, holds nulls or has another length.
     """
     with reading_arrow(place.path):
-        n, schema, batches = open_table(place.path, kind)
-    kinds = {field.name: _kind_of_list(field.type) for field in schema}
-    name = chosen_entry(place, [name for name, floats in kinds.items() if floats], schema.names)
-    if kinds[name] is None:
-        raise DTypeError(f"expected a column of lists of floats, got {schema.field(name).type}", path=place)
-    with reading_arrow(place.path):
-        d = _length_of_lists(place, batches, name, schema.field(name).type)
-    dtype, ids = FLOATS[str(kinds[name])], id_entry(schema.names)
+        table = open_table(file, kind)
+        name, dtype = _chosen_column(place, table.schema)
+        d = _length_of_lists(place, table, name)
+    ids = id_entry(table.schema.names)
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
-        first, columns = batches([name], row)
+        first, columns = table.batches([name], row)
         return first, blocks(first, columns)
 
     def blocks(first: int, columns: Iterator[Any]) -> Iterator[Floats]:
-        with reading_arrow(place.path):
-            for batch in columns:
-                yield _rows(place, batch.column(0), d, dtype, first)
-                first += batch.num_rows
+        for batch in columns:
+            yield _rows(place, storage(batch.column(0)), d, dtype, first)
+            first += batch.num_rows
 
     return EmbeddingRows(
-        (n, d),
+        (table.n, d),
         dtype,
         Forwards(begin),
         sequential=True,
-        ids=None if ids is None else lambda: read_ids(place.path, batches, ids),
+        ids=None if ids is None else lambda: read_ids(place.path, table, ids),
+        place=place,
     )
 
 
-def open_table(path: str, kind: str) -> tuple[int, Any, Batches]:
-    """Open a Parquet or Arrow file. Return its number of rows, its schema, and a function that reads batches."""
-    return _open_parquet(path) if kind == "parquet" else _open_arrow(path)
+def _chosen_column(place: Place, schema: Any) -> tuple[str, Any]:
+    """Return the name of the column of embeddings, and the dtype of its rows. Lists of int8 are read as float32."""
+    if len(set(schema.names)) < len(schema.names):
+        twice = next(name for name in schema.names if schema.names.count(name) > 1)
+        raise FormatError(f"expected columns of different names, got {twice!r} twice", path=place.path)
+    kinds = {field.name: _items_of_list(field.type) for field in schema}
+    floats = [name for name, items in kinds.items() if items in FLOATS]
+    candidates = floats or [name for name, items in kinds.items() if items in INTEGERS]
+    name = chosen_entry(place, candidates, {field.name: str(field.type) for field in schema})
+    dtype = (FLOATS | INTEGERS).get(kinds[name] or "")
+    if dtype is None:
+        raise DTypeError(f"expected a column of lists of floats, got {schema.field(name).type}", path=place)
+    return name, dtype
 
 
-def _open_parquet(path: str) -> tuple[int, Any, Batches]:
-    file = arrow("pyarrow.parquet").ParquetFile(path, memory_map=True)
-    lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+@dataclass(frozen=True)
+class ArrowTable:
+    """An open Parquet or Arrow file."""
+
+    n: int
+    schema: Any
+    batches: Batches
+
+
+def open_table(file: InputFile, kind: str) -> ArrowTable:
+    """Open a file: "parquet", "arrow" or "arrow-stream". Call it, and iterate over batches, in `reading_arrow`."""
+    return {"parquet": _open_parquet, "arrow": _open_arrow, "arrow-stream": _open_stream}[kind](file)
+
+
+def _open_parquet(opened: InputFile) -> ArrowTable:
+    groups = read_row_groups(opened)
+    file = arrow("pyarrow.parquet").ParquetFile(_native(opened), buffer_size=1 << 20)
+    lengths = [group.rows for group in groups]
 
     def batches(names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
-        group, first = _holding(lengths, row)
-        groups = range(group, len(lengths))
-        return first, file.iter_batches(STREAM_ROWS, row_groups=groups, columns=names)
+        number, first = _holding(lengths, row)
+        return first, _checked(unfolded(names, range(number, len(groups))), names)
 
-    return file.metadata.num_rows, file.schema_arrow, batches
+    def unfolded(names: list[str], numbers: range) -> Iterator[Any]:
+        for number in numbers:
+            require_few_items(opened, groups[number], names)
+            yield from file.iter_batches(STREAM_ROWS, row_groups=[number], columns=names, use_threads=False)
+
+    return ArrowTable(sum(lengths), file.schema_arrow, batches)
 
 
-def _open_arrow(path: str) -> tuple[int, Any, Batches]:
-    reader = arrow("pyarrow.ipc").open_file(arrow().memory_map(path))
+def _open_arrow(opened: InputFile) -> ArrowTable:
+    ipc = arrow("pyarrow.ipc")
+    reader = ipc.open_file(_native(opened))
+    schema = reader.schema
     lengths = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
 
     def batches(names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
         group, first = _holding(lengths, row)
-        return first, _slices(reader.get_batch(number).select(names) for number in range(group, len(lengths)))
+        chosen = ipc.open_file(_native(opened), options=_only(schema, names))
+        return first, _checked((chosen.get_batch(number) for number in range(group, len(lengths))), names)
 
-    return sum(lengths), reader.schema, batches
+    return ArrowTable(sum(lengths), schema, batches)
+
+
+def _open_stream(opened: InputFile) -> ArrowTable:
+    ipc = arrow("pyarrow.ipc")
+    schema = ipc.open_stream(_native(opened)).schema
+
+    def read(names: list[str]) -> Iterator[Any]:
+        yield from ipc.open_stream(_native(opened), options=_only(schema, names))
+
+    n = sum(batch.num_rows for batch in read([]))
+    return ArrowTable(n, schema, lambda names, row=0: (0, _checked(read(names), names)))
+
+
+def _native(opened: InputFile) -> Any:
+    """Return Arrow's own file of a descriptor. A Python file would be read by Arrow's threads after it was closed."""
+    return arrow().OSFile(opened.descriptor_path)
+
+
+def _only(schema: Any, names: list[str]) -> Any:
+    """Return options that read only these columns."""
+    return arrow("pyarrow.ipc").IpcReadOptions(
+        use_threads=False, included_fields=[schema.get_field_index(name) for name in names]
+    )
 
 
 def _holding(lengths: list[int], row: int) -> tuple[int, int]:
@@ -109,40 +166,73 @@ def _holding(lengths: list[int], row: int) -> tuple[int, int]:
     return group, int(ends[group - 1]) if group else 0
 
 
-def _slices(batches: Iterable[Any]) -> Iterator[Any]:
+def _checked(batches: Iterable[Any], names: list[str]) -> Iterator[Any]:
+    """Yield batches of the named columns, of at most `STREAM_ROWS` rows, after a check of all offsets and texts.
+
+    Arrow itself trusts them, and would read outside of its memory.
+    """
     for batch in batches:
+        batch.validate(full=True)
         for start in range(0, batch.num_rows, STREAM_ROWS):
-            yield batch.slice(start, STREAM_ROWS)
+            yield batch.select(names).slice(start, STREAM_ROWS)
 
 
 def reading_arrow(path: str) -> AbstractContextManager[None]:
-    """Name the file in errors, as `npz.reading`, also in those of pyarrow."""
-    return reading(path, "a Parquet or Arrow file", arrow().ArrowException)
+    """Name the file in errors, as `npz.reading`."""
+    return reading(path, "a Parquet or Arrow file")
 
 
-def _kind_of_list(kind: Any) -> str | None:
-    """Return Arrow's name of the floats in a list type, or None if it is no list of floats."""
-    types = arrow("pyarrow.types")
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return str(kind.value_type) if is_list and str(kind.value_type) in FLOATS else None
+def storage_type(kind: Any) -> Any:
+    """Return the type in which an extension type is stored, or the type itself."""
+    types = arrow("pyarrow").BaseExtensionType
+    return storage_type(kind.storage_type) if isinstance(kind, types) else kind
 
 
-def _length_of_lists(place: Place, batches: Batches, name: str, kind: Any) -> int:
+def storage(column: Any) -> Any:
+    """Return a column of an extension type as it is stored."""
+    return storage(column.storage) if isinstance(column.type, arrow("pyarrow").BaseExtensionType) else column
+
+
+def is_list(kind: Any) -> bool:
+    """Return whether a type is one of Arrow's lists, or is stored as one."""
+    types, kind = arrow("pyarrow.types"), storage_type(kind)
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _items_of_list(kind: Any) -> str | None:
+    """Return Arrow's name of the items in a list type, or None if it is no list."""
+    return str(storage_type(kind).value_type) if is_list(kind) else None
+
+
+def _length_of_lists(place: Place, table: ArrowTable, name: str) -> int:
+    """Return the length of the first list that is neither null nor empty."""
+    kind = storage_type(table.schema.field(name).type)
     if arrow("pyarrow.types").is_fixed_size_list(kind):
+        if kind.list_size < 1:
+            raise ShapeError(f"expected lists of at least one number in column {name!r}, got {kind.list_size}")
         return int(kind.list_size)
-    for batch in batches([name])[1]:
-        if batch.num_rows:
-            return len(batch.column(0)[0].as_py() or ())
-    raise no_rows(path=place)
+    if table.n == 0:
+        raise no_rows(path=place)
+    for batch in table.batches([name])[1]:
+        lengths = _lengths(storage(batch.column(0)))
+        if (lengths > 0).any():
+            return int(lengths[np.argmax(lengths > 0)])
+    raise ShapeError(f"expected lists of floats in column {name!r}, got only nulls and empty lists", path=place)
+
+
+def _lengths(column: Any) -> NDArray[np.int64]:
+    """Return the lengths of lists, −1 for null."""
+    lengths: NDArray[np.int64] = np.asarray(column.value_lengths().fill_null(-1)).astype(np.int64)
+    return lengths
 
 
 def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floats:
     """Convert a column of lists to an array (rows, d). ShapeError for nulls and lists of another length."""
-    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-    wrong = ~(lengths == d)  # a null has length NaN
+    lengths = _lengths(column)
+    wrong = lengths != d
     if wrong.any():
         row = int(np.argmax(wrong))
-        got = "null" if column[row].as_py() is None else f"{int(lengths[row])}"
+        got = "null" if lengths[row] < 0 else f"{lengths[row]}"
         raise ShapeError(f"expected lists of {d} numbers, got {got}", path=place, row=first_row + row)
     values = column.flatten()
     if values.null_count:
@@ -152,13 +242,15 @@ def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floa
     return block
 
 
-def read_ids(path: str, batches: Batches, name: str) -> NDArray[Any]:
+def read_ids(path: str, table: ArrowTable, name: str) -> NDArray[Any]:
     """Read a column of ids: integers or strings, without nulls."""
     with reading_arrow(path):
-        columns = [batch.column(0) for batch in batches([name])[1]]
-    if any(column.null_count for column in columns):
-        raise FormatError(f"expected an id in every row of column {name!r}, got null", path=path)
-    ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])
+        columns = [storage(batch.column(0)) for batch in table.batches([name])[1]]
+        if any(column.null_count for column in columns):
+            raise FormatError(f"expected an id in every row of column {name!r}, got null", path=path)
+        if not columns:
+            return np.empty(0, np.int64)
+        ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])
     if ids.dtype == object and all(isinstance(item, str) for item in ids):
         return ids.astype(np.str_)
     if ids.dtype.kind not in "iu":

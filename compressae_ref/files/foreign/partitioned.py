@@ -19,7 +19,7 @@ from compressae_ref.checks import ZeroRows, short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.codes_file import load_codes, load_ids
-from compressae_ref.files.npz import JSON_ERRORS, PathLike, reading, replacing, require_writable
+from compressae_ref.files.npz import PathLike, reading, replacing, require_writable
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 FORMAT, VERSION = "compressae-parts", 1
@@ -147,7 +147,7 @@ def read_manifest(folder: PathLike) -> dict[str, Any]:
             path=folder,
             hint="run encode again to resume",
         )
-    with reading(path, f"a manifest of version {VERSION}", *JSON_ERRORS):
+    with reading(path, f"a manifest of version {VERSION}"):
         manifest = json.loads(path.read_bytes())
         if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
             got = f"{manifest['format']!r} of version {manifest['version']!r}"

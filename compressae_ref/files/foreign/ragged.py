@@ -20,6 +20,8 @@ class ListedCodes:
     n: int
     k: int
     """entries of the longest row"""
+    entries: int
+    """entries of all rows"""
     n_latents: int | None
     model: str | None
     ids: NDArray[Any] | None

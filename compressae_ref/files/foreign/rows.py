@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.errors import FormatError
+from compressae_ref.files.npz import reading
 from compressae_ref.row_source import STREAM_ROWS
 
 MAX_ROWS_AHEAD = 16 * STREAM_ROWS
@@ -41,6 +44,7 @@ class EmbeddingRows:
     dtype : dtype of the rows
     read : ``read(start, stop)`` returns rows
     ids : a function that returns the ids of all rows; None if the file has none
+    place : the file or array, which errors name
     sequential : True if reading blocks in any other order than the file's is slow
     """
 
@@ -54,10 +58,12 @@ class EmbeddingRows:
         *,
         ids: Callable[[], NDArray[Any]] | None = None,
         sequential: bool = False,
+        place: object = None,
     ) -> None:
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self.sequential = sequential
+        self._place = place
         self._read = read
         self._ids = ids
 
@@ -66,7 +72,8 @@ class EmbeddingRows:
 
     def __getitem__(self, rows: slice) -> Floats:
         start, stop, _ = rows.indices(len(self))
-        block = self._read(start, max(start, stop))
+        with self._reading():
+            block = self._read(start, max(start, stop))
         return block if len(block) else np.empty((0, self.shape[1]), self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -77,10 +84,29 @@ class EmbeddingRows:
                 break
         return np.concatenate(blocks).astype(dtype or self.dtype)
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether the file has ids."""
+        return self._ids is not None
+
     @cached_property
     def ids(self) -> NDArray[Any] | None:
         """The ids of the rows, read on first access, or None if the file has none."""
-        return None if self._ids is None else self._ids()
+        if self._ids is None:
+            return None
+        with self._reading():
+            ids = self._ids()
+            if len(ids) != len(self):
+                raise FormatError(f"expected {len(self)} ids, one for each row, got {len(ids)}", argument="ids")
+            return ids
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._place is None else reading(self._place, "rows of embeddings")
+
+
+def rows_in_file(place: Place, array: Any, ids: Callable[[], NDArray[Any]] | None = None) -> EmbeddingRows:
+    """Return an array (n, d), in memory or in a file, as a source that names the file in errors."""
+    return EmbeddingRows(array.shape, array.dtype, lambda start, stop: array[start:stop], ids=ids, place=place)
 
 
 def ids_of(source: Any) -> NDArray[Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from compressae_ref.checks import short_repr
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.rows import EmbeddingRows
-from compressae_ref.files.memory_map import map_rows
-from compressae_ref.files.npz import JSON_ERRORS, PathLike, Pieces, reading
+from compressae_ref.files.input_file import FileArray, InputFile, PathLike, opened
+from compressae_ref.files.npz import Pieces, reading
 
-MAX_HEADER_BYTES = 100_000_000
-"""The largest header that the format allows."""
+MAX_HEADER_BYTES = 1 << 22
+"""The largest header that is read: about 40,000 tensors. Its objects take many times as much memory."""
 
 DTYPES = {
     "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "BOOL": "?",
@@ -26,8 +26,49 @@ DTYPES = {
 NAMES = {"f2": "F16", "f4": "F32", "f8": "F64", "i4": "I32", "i8": "I64"}
 
 
-def open_tensors(path: PathLike) -> tuple[dict[str, Any], dict[str, str]]:
-    """Map all arrays of a file and read its metadata. bfloat16 is returned as float32, which holds it exactly.
+class Tensors(Mapping[str, Any]):
+    """The tensors of a file by name. A tensor is opened on access and read when its rows are.
+
+    A tensor of a dtype that NumPy lacks raises FormatError on access. The others can still be read.
+    """
+
+    def __init__(self, file: InputFile, header: Mapping[str, Any], start: int) -> None:
+        self._file, self._header, self._start = file, header, start
+
+    def __getitem__(self, name: str) -> Any:
+        entry = self._header[name]
+        if entry["dtype"] not in DTYPES:
+            raise FormatError(
+                f"expected a dtype of {', '.join(DTYPES)}, got {short_repr(entry['dtype'])}",
+                argument=name,
+                path=self._file.path,
+            )
+        start = self._start + entry["data_offsets"][0]
+        stored = FileArray(self._file, DTYPES[entry["dtype"]], tuple(entry["shape"]), start)
+        return _from_bfloat16(self._file.path, stored) if entry["dtype"] == "BF16" else stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._header)
+
+    def __len__(self) -> int:
+        return len(self._header)
+
+    def kind(self, name: str) -> str:
+        """Return the dtype and the shape of a tensor, for messages."""
+        return f"{self._header[name]['dtype']} {self._header[name]['shape']}"
+
+    def is_readable(self, name: str) -> bool:
+        """Return whether NumPy has the dtype of a tensor."""
+        return self._header[name]["dtype"] in DTYPES
+
+    def has_rows(self, name: str) -> bool:
+        """Return whether a tensor is two-dimensional and may hold floats."""
+        entry = self._header[name]
+        return len(entry["shape"]) == 2 and str(entry["dtype"]).startswith(("F", "BF"))
+
+
+def open_tensors(path: PathLike | InputFile) -> tuple[Tensors, dict[str, str]]:
+    """Open a file and read its header and metadata. bfloat16 is returned as float32, which holds it exactly.
 
     Raises
     ------
@@ -35,23 +76,20 @@ def open_tensors(path: PathLike) -> tuple[dict[str, Any], dict[str, str]]:
         If the header is invalid JSON, or if tensors overlap, leave gaps or extend beyond the file. OSError if the file
         is missing.
     """
-    with (
-        reading(path, "a .safetensors file", *JSON_ERRORS, convert=True),
-        open(path, "rb") as file,  # noqa: PTH123
-    ):
-        return _tensors(path, file, file.seek(0, 2))
+    with reading(path, "a .safetensors file", convert=True):
+        return _tensors(opened(path))
 
 
-def _tensors(path: PathLike, file: IO[bytes], size: int) -> tuple[dict[str, Any], dict[str, str]]:
-    file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
+def _tensors(file: InputFile) -> tuple[Tensors, dict[str, str]]:
+    size, length = file.size, int.from_bytes(file.read(0, 8), "little")
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise FormatError(f"expected a header of at most {min(MAX_HEADER_BYTES, size - 8)} bytes, got {length} bytes")
-    header = json.loads(file.read(length).decode(), object_pairs_hook=_without_repetition)
+    header = json.loads(file.read(8, length).decode(), object_pairs_hook=_without_repetition)
     metadata = header.pop("__metadata__", {})
     _check_tiling([entry["data_offsets"] for entry in header.values()], size - 8 - length)
-    tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in header.items()}
-    return tensors, {str(name): str(value) for name, value in metadata.items()}
+    for name, entry in header.items():
+        _check_size(name, entry)
+    return Tensors(file, header, 8 + length), {str(name): str(value) for name, value in metadata.items()}
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -74,22 +112,22 @@ def _check_tiling(offsets: list[Any], size: int) -> None:
         raise FormatError(f"expected {end} bytes after the header, got {size}")
 
 
-def _tensor(path: PathLike, name: str, entry: Any, base: int) -> Any:
-    if entry["dtype"] not in DTYPES:
-        raise FormatError(f"expected a dtype of {', '.join(DTYPES)}, got {entry['dtype']}", argument=name)
-    shape, dtype, (start, stop) = tuple(entry["shape"]), np.dtype(DTYPES[entry["dtype"]]), entry["data_offsets"]
-    if not all(type(side) is int and side >= 0 for side in shape) or math.prod(shape) * dtype.itemsize != stop - start:
+def _check_size(name: str, entry: Any) -> None:
+    """Check the shape of a tensor, and unless its dtype is unknown that it fills its bytes."""
+    shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
+    itemsize = np.dtype(DTYPES[entry["dtype"]]).itemsize if entry["dtype"] in DTYPES else None
+    sizes = all(type(side) is int and side >= 0 for side in shape)
+    if not sizes or (itemsize is not None and math.prod(shape) * itemsize != stop - start):
         raise FormatError(
             f"expected {stop - start} bytes by its offsets, got shape {shape} of {entry['dtype']}", argument=name
         )
-    mapped = map_rows(str(path), dtype, shape, base + start)
-    return _from_bfloat16(mapped) if entry["dtype"] == "BF16" else mapped
 
 
-def _from_bfloat16(mapped: Any) -> Any:
-    if mapped.ndim != 2:
-        return _widened(mapped)
-    return EmbeddingRows(mapped.shape, np.float32, lambda start, stop: _widened(mapped[start:stop]))
+def _from_bfloat16(path: str, stored: FileArray) -> Any:
+    if stored.ndim != 2:
+        return _widened(np.asarray(stored))
+    shape = (stored.shape[0], stored.shape[1])
+    return EmbeddingRows(shape, np.float32, lambda start, stop: _widened(stored[start:stop]), place=path)
 
 
 def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -6,12 +6,12 @@ in the header must match the length of the file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from compressae_ref.errors import FormatError
+from compressae_ref.files.input_file import InputFile, PathLike, opened
 
 SIGNATURES = {
     b"\x93NUMPY": "npy",
@@ -30,6 +30,16 @@ EMBEDDING_NAMES = (
     ".npy", ".npz", ".fbin", ".u8bin", ".i8bin", ".fvecs", ".bvecs", ".safetensors", ".hdf5", ".parquet", ".arrow",
 )  # fmt: skip
 
+COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "unpack it with gunzip"),
+    b"BZh": ("bzip2", "unpack it with bunzip2"),
+    b"\xfd7zXZ\x00": ("xz", "unpack it with unxz"),
+    b"(\xb5/\xfd": ("Zstandard", "unpack it with unzstd"),
+}
+"""Compressed files by their first bytes: the program's name, and what to do."""
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+
 INTEGER_SUFFIXES = (".ivecs", ".ibin")
 """Suffixes of files of neighbour ids. Their bytes look like embeddings, so only the name tells them apart."""
 
@@ -39,7 +49,7 @@ SYNONYMS = {
 }  # fmt: skip
 
 
-def kind_of(path: str | os.PathLike[str]) -> str:
+def kind_of(file: InputFile | PathLike) -> str:
     """Return the format of a file: one of `SIGNATURES` or `_FITS`, or "pickle".
 
     Raises
@@ -47,18 +57,31 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     FormatError
         If no format fits, or if several fit and the name does not decide between them.
     """
-    path = Path(path)
-    with path.open("rb") as file:
-        head = file.read(64)
-        for signature, kind in SIGNATURES.items():
-            if head.startswith(signature):
-                return kind
-        size = os.fstat(file.fileno()).st_size
-        fitting = [kind for kind, fits in _FITS.items() if fits(_Start(file, head, size))]
+    file = opened(file)
+    path, head, size = Path(file.path), file.read(0, 64), file.size
+    for signature, kind in SIGNATURES.items():
+        if head.startswith(signature):
+            return kind
+    fitting = [kind for kind, fits in _FITS.items() if fits(_Start(file, head, size))]
+    if not fitting:
+        _refuse_relatives(path, head)
     return _by_name(path, fitting, head, size)
 
 
-def kind_by_name(path: str | os.PathLike[str]) -> str:
+def _refuse_relatives(path: Path, head: bytes) -> None:
+    """Raise FormatError, with what to do, for files that another program has to convert first."""
+    for signature, (name, hint) in COMPRESSED.items():
+        if head.startswith(signature):
+            raise FormatError(f"expected an uncompressed file, got one compressed by {name}", path=path, hint=hint)
+    if path.suffix.lower() in TEXT_SUFFIXES:
+        raise FormatError(
+            f"expected embeddings in a binary format, got text ({path.suffix.lower()})",
+            path=path,
+            hint="convert it once: numpy.save('x.npy', numpy.loadtxt('x.csv', numpy.float32, delimiter=','))",
+        )
+
+
+def kind_by_name(path: PathLike) -> str:
     """Return the format of a file name's suffix, without a dot. Used for files that do not exist yet."""
     suffix = Path(path).suffix.lower()
     return SYNONYMS.get(suffix, suffix.removeprefix("."))
@@ -99,7 +122,7 @@ def _by_name(path: Path, fitting: list[str], head: bytes, size: int) -> str:
 class _Start(NamedTuple):
     """The first bytes of a file, and its size."""
 
-    file: IO[bytes]
+    file: InputFile
     head: bytes
     size: int
 
@@ -119,8 +142,7 @@ def _vecs(width: int) -> Callable[[_Start], bool]:
         d = start.number(0, 4, signed=True)
         if len(start.head) < 4 or d <= 0 or start.size % (4 + width * d):
             return False
-        start.file.seek(4 + width * d)
-        second = start.file.read(4)
+        second = start.file.read(4 + width * d, 4)
         return not second or int.from_bytes(second, "little", signed=True) == d
 
     return fits
@@ -135,8 +157,14 @@ def _csr(start: _Start) -> bool:
     return len(start.head) >= 24 and min(n, nnz) >= 0 and start.size == 24 + 8 * (n + 1) + 8 * nnz
 
 
+def _arrow_stream(start: _Start) -> bool:
+    """Test for a message of Arrow's stream format: a mark, and the length of its metadata."""
+    return start.head[:4] == b"\xff\xff\xff\xff" and 0 < start.number(4, 4) <= start.size - 8
+
+
 _FITS: dict[str, Callable[[_Start], bool]] = {
     "safetensors": _safetensors,
+    "arrow-stream": _arrow_stream,
     "csr": _csr,
     "fbin": _big_ann(4),
     "u8bin": _big_ann(1),

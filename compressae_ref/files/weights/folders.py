@@ -18,7 +18,7 @@ from compressae_ref.files.npz import PathLike, reading, replacing, require_writa
 from compressae_ref.files.weights.original import pieces
 
 
-def read_folder(path: PathLike, config: str, weights: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_folder(path: PathLike, config: str, weights: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Read the configuration and the tensors. FormatError names the invalid file."""
     with reading(Path(path) / config, "a configuration in JSON"):
         settings = json.loads((Path(path) / config).read_bytes())

@@ -74,7 +74,7 @@ def _facts(path: PathLike, metadata: Mapping[str, str]) -> tuple[Any, dict[str, 
 
 def _unpickled(path: PathLike) -> dict[str, NDArray[Any]]:
     torch = require_package("torch", "torch", ".pt files")
-    with reading(path, "a state dict of tensors", Exception):  # unpickling damaged files raises errors of any class
+    with reading(path, "a state dict of tensors"):
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
         tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

@@ -1,0 +1,145 @@
+"""Read embeddings that are divided among several files: a folder, or a pattern such as ``part-*.parquet``.
+
+The files are joined in natural order, in which part-2 comes before part-10. All of them have the same dimension. Either
+all or none of them have ids.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.arrays import Floats
+from compressae_ref.errors import FormatError, ShapeError
+from compressae_ref.files.foreign.rows import EmbeddingRows, Place
+from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name
+
+MAX_OPEN = 64
+"""Shards that are open at the same time: the system limits open files, often to 1,024."""
+
+_SUFFIXES = {name.removeprefix(".") for name in EMBEDDING_NAMES} | {*SYNONYMS.values()} - {"pt", "jsonl"}
+
+
+def shard_paths(place: Place) -> list[str] | None:
+    """Return the names of the shards of a folder or pattern, with the entry in each. None for a single file.
+
+    Files of a folder whose suffix is not one of embeddings are ignored, and so are hidden ones.
+
+    Raises
+    ------
+    FormatError
+        If there are no such files, or if they have several formats.
+    """
+    path, files = Path(place.path), files_of(place.path)
+    if files is None:
+        return None
+    if path.is_dir():
+        files = [file for file in files if not file.name.startswith((".", "_")) and kind_by_name(file) in _SUFFIXES]
+    if not files:
+        raise FormatError(
+            f"expected a directory or pattern of files of embeddings ({', '.join(EMBEDDING_NAMES)}), got none",
+            path=place.path,
+        )
+    formats = sorted({kind_by_name(file) for file in files})
+    if len(formats) > 1:
+        raise FormatError(
+            f"expected shards of one format, got {' and '.join(f'.{name}' for name in formats)}",
+            path=place.path,
+            hint=f"choose with a pattern: '{path / '*' if path.is_dir() else path.parent / '*'}.{formats[0]}'",
+        )
+    entry = "" if place.entry is None else f"::{place.entry}"
+    return [f"{file}{entry}" for file in sorted(files, key=_natural)]
+
+
+def files_of(path: str) -> list[Path] | None:
+    """Return all files of a folder or pattern. None for a single file."""
+    if Path(path).is_dir():
+        return [file for file in Path(path).iterdir() if file.is_file()]
+    if glob.has_magic(path) and not Path(path).exists():
+        return [Path(file) for file in glob.glob(path, recursive=True) if Path(file).is_file()]  # noqa: PTH207
+    return None
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key for sorting that compares digits by their value."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], EmbeddingRows]) -> EmbeddingRows:
+    """Return the rows of all shards as one source.
+
+    Shards beyond `MAX_OPEN` are closed and opened again. FormatError if one was replaced in between.
+
+    Parameters
+    ----------
+    path : the folder or pattern, for messages
+    shards : names for ``open_shard``
+    """
+    versions: dict[str, tuple[int, ...]] = {}
+
+    @lru_cache(MAX_OPEN)
+    def shard(name: str) -> EmbeddingRows:
+        version = _version(name)
+        if versions.setdefault(name, version) != version:
+            raise FormatError("expected the shard as it was at the start, got another version", path=name)
+        return open_shard(name)
+
+    first = shard(shards[0])
+    lengths, kinds, sequential = [], set(), False
+    for name in shards:
+        rows = shard(name)
+        if rows.shape[1] != first.shape[1]:
+            raise ShapeError(
+                f"expected d = {first.shape[1]} dimensions as in {shards[0]}, got {rows.shape[1]}", path=name
+            )
+        if rows.has_ids != first.has_ids:
+            having = "ids" if first.has_ids else "no ids"
+            raise FormatError(f"expected {having} as in {shards[0]}, got a shard {_with(rows.has_ids)}", path=name)
+        lengths.append(len(rows))
+        kinds.add(rows.dtype)
+        sequential = sequential or rows.sequential
+    ends = np.cumsum(lengths, dtype=np.int64)
+    dtype = np.result_type(*kinds)
+
+    def read(start: int, stop: int) -> Floats:
+        parts = []
+        while start < stop:
+            number = int(np.searchsorted(ends, start, "right"))
+            before = int(ends[number]) - lengths[number]
+            part = shard(shards[number])[start - before : min(stop, int(ends[number])) - before]
+            if len(part) == 0:
+                break
+            parts.append(np.asarray(part, dtype))
+            start += len(part)
+        return np.concatenate(parts) if parts else np.empty((0, first.shape[1]), dtype)
+
+    def ids() -> NDArray[Any]:
+        of_shards: list[Any] = [shard(name).ids for name in shards]
+        for name, some in zip(shards, of_shards, strict=True):
+            if some.dtype.kind != of_shards[0].dtype.kind:
+                raise FormatError(
+                    f"expected ids of {of_shards[0].dtype} as in {shards[0]}, got {some.dtype}", path=name
+                )
+        return np.concatenate(of_shards)
+
+    shape = (int(ends[-1]), first.shape[1])
+    return EmbeddingRows(shape, dtype, read, ids=ids if first.has_ids else None, sequential=sequential, place=path)
+
+
+def _with(ids: bool) -> str:
+    return "with ids" if ids else "without ids"
+
+
+def _version(name: str) -> tuple[int, ...]:
+    """Return what changes if a file is replaced or written."""
+    path = name if Path(name).exists() else name.rpartition("::")[0]
+    facts = os.stat(path)  # noqa: PTH116
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
