@@ -552,15 +552,15 @@ def test_a_shard_is_not_overwritten(tmp_path, monkeypatch, capsys):
 # -- chunks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunks", [(20_000, 64), (20_000, 1), (3000, 64), (7, 64), None])
-def test_a_chunk_of_hdf5_is_unpacked_once_in_order(tmp_path, chunks, monkeypatch):
+@pytest.mark.parametrize("chunks", [(20_000, 128), (20_000, 1), (9000, 64), (700, 128), None])
+def test_a_chunk_of_hdf5_is_unpacked_once_in_order(tmp_path, chunks):
     h5py = pytest.importorskip("h5py")
-    x = np.round(np.random.default_rng(0).standard_normal((20_000, 64)), 1).astype(np.float32)
+    x = np.round(np.random.default_rng(0).standard_normal((20_000, 128)), 1).astype(np.float32)
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file.create_dataset("embeddings", data=x, chunks=chunks, compression=None if chunks is None else "gzip")
     source = open_embeddings(str(tmp_path / "x.hdf5"))
     np.testing.assert_array_equal(source[19_990:20_000], x[19_990:])
-    if chunks in ((20_000, 64), (20_000, 1)):  # everything was unpacked, and is in the cache
+    if chunks in ((20_000, 128), (20_000, 1)):  # everything was unpacked, and is in the cache
         with (tmp_path / "x.hdf5").open("r+b") as file:
             file.write(bytes((tmp_path / "x.hdf5").stat().st_size))
         np.testing.assert_array_equal(np.asarray(source), x)

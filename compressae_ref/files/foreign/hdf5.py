@@ -50,7 +50,10 @@ def open_hdf5(place: Place, follow_links: bool = False) -> EmbeddingRows:
         file = _File(h5py.File(place.path, "r"), place, follow_links)
         dataset, ids = file.rows_and_ids()
         cache = _require_stored(dataset)
-        dataset = file.with_cache(dataset, cache)
+        if dataset.chunks is not None:
+            parent, name = dataset.parent.id, dataset.name
+            del dataset  # HDF5 keeps the cache of a dataset that is open
+            dataset = file.reopened(parent, name, cache)
     packed = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
 
     def read(start: int, stop: int) -> Floats:
@@ -63,7 +66,7 @@ def open_hdf5(place: Place, follow_links: bool = False) -> EmbeddingRows:
         dataset.dtype,
         read,
         ids=None if ids is None else lambda: _ids(ids),
-        sequential=packed and _bytes(dataset.shape, dataset) > cache,  # it would be unpacked again and again
+        sequential=packed,  # unpacking for single rows takes longer than a copy
         place=place,
     )
 
@@ -170,14 +173,12 @@ class _File:
     def _is_rows(self, dataset: Any) -> bool:
         return bool(dataset.ndim == 2 and dataset.dtype.kind == "f")
 
-    def with_cache(self, dataset: Any, size: int) -> Any:
-        """Return the dataset with room for ``size`` bytes of unpacked chunks."""
-        if dataset.chunks is None:
-            return dataset
+    def reopened(self, parent: Any, name: str, cache: int) -> Any:
+        """Return a dataset with room for ``cache`` bytes of unpacked chunks. Nothing else may have it open."""
         h5 = self._h5py
         access = h5.h5p.create(h5.h5p.DATASET_ACCESS)
-        access.set_chunk_cache(10_007, size, 1.0)  # a prime number of slots; whole chunks may go first
-        return h5.Dataset(h5.h5d.open(dataset.parent.id, dataset.name.encode(), access))
+        access.set_chunk_cache(10_007, cache, 1.0)  # a prime number of slots; whole chunks may go first
+        return h5.Dataset(h5.h5d.open(parent, name.encode(), access))
 
 
 def _kind(dataset: Any) -> str:
