@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from compressae_ref import Codes, Index, fit, load_model, save_codes, save_model, search
+from compressae_ref import Codes, Index, fit, load_model, pack, save_codes, save_model, save_packed, search
 from compressae_ref.errors import CompressaeError, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.files.codes_file import load_codes_and_ids
 from compressae_ref.files.detect import content_of
@@ -27,6 +27,7 @@ from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.files.input_file import FileArray, InputFile
+from compressae_ref.files.packed_file import load_packed_and_ids
 from tests.test_files import make_codes, make_model, npy
 from tests.test_formats import NEEDS, X, assert_same_rows
 
@@ -95,7 +96,19 @@ def read_index_version(path, check=True):
     return {*(index.ids // 1000).tolist()} | {*index._segments[0].codes.values.ravel().tolist()}
 
 
+def write_packed_version(path, version):
+    n = 100 if version % 2 else 60
+    codes = Codes(np.full((n, 1), version, np.int32), np.ones((n, 1), np.float32), 4)
+    save_packed(path, pack(codes, backend="numpy"), np.full(n, version))
+
+
+def read_packed_version(path):
+    packed, ids = load_packed_and_ids(path)
+    return {*packed.unpack(backend="numpy").indices.ravel().tolist()} | {*ids.tolist()}
+
+
 VERSIONED = {
+    "packed": (write_packed_version, read_packed_version),
     **dict.fromkeys(KINDS, (write_version, read_version)),
     "codes": (write_code_version, read_code_version),
     "index": (write_index_version, read_index_version),

@@ -23,11 +23,12 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Unpack codes and save them with their ids."""
-    from compressae_ref.files.codes_file import load_ids, save_codes
+    from compressae_ref.files.codes_file import save_codes
     from compressae_ref.files.npz import require_output
-    from compressae_ref.files.packed_file import load_packed
+    from compressae_ref.files.packed_file import load_packed_and_ids
 
     require_output(options.output, options.packed)
-    codes = load_packed(options.packed).unpack(backend=options.backend)
-    save_codes(options.output, codes, load_ids(options.packed, len(codes)))
+    packed, ids = load_packed_and_ids(options.packed)
+    codes = packed.unpack(backend=options.backend)
+    save_codes(options.output, codes, ids)
     tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")

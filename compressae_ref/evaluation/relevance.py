@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
-from compressae_ref.files.npz import PathLike
+from compressae_ref.files.foreign.embeddings import npy_in_file
+from compressae_ref.files.input_file import InputFile, PathLike
+from compressae_ref.files.npz import reading
 
 Relevance = dict[int, dict[int, int]]
 """For each query with a relevant item: the items with a grade above 0, and their grades."""
@@ -83,10 +85,8 @@ def load_relevance(path: PathLike) -> NDArray[np.int64]:
         Naming the file and the line.
     """
     if Path(path).suffix == ".npy":
-        try:
-            return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"expected an array of integers, got {error}", path=path) from error
+        with reading(path, "an array of integers (.npy)"):
+            return np.asarray(npy_in_file(InputFile(path)))
     rows: list[list[int]] = []
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         row = line.split()

@@ -119,7 +119,7 @@ def load_codes_and_ids(path: PathLike | InputFile) -> tuple[Codes, NDArray[Any] 
     arrays, meta = read_meta(path, "ids")
     ids = arrays.pop("ids", None)
     codes = _built_codes(path, arrays, meta)
-    return codes, _checked_ids(path, ids, len(codes))
+    return codes, checked_ids(path, ids, len(codes))
 
 
 def _built_codes(path: object, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
@@ -140,10 +140,11 @@ def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
     FormatError
         As `load_codes`, and if there is not one id for each row.
     """
-    return _checked_ids(path, read_meta(path, "ids")[0].get("ids"), n)
+    return checked_ids(path, read_meta(path, "ids")[0].get("ids"), n)
 
 
-def _checked_ids(path: object, ids: NDArray[Any] | None, n: int) -> NDArray[Any] | None:
+def checked_ids(path: object, ids: NDArray[Any] | None, n: int) -> NDArray[Any] | None:
+    """Return the member ``ids`` of a file of n codes. FormatError if there is not one id for each row."""
     if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
         raise FormatError(
             f"expected {n} integer or string ids, one for each row, got {ids.dtype} of shape {ids.shape}", path=path

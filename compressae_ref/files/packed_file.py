@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from compressae_ref.extensions.packed_codes import PackedCodes, from_arrays
-from compressae_ref.files.model_file import PACKED_FORMAT, VERSION, json_array, load_file
+from compressae_ref.files.codes_file import checked_ids
+from compressae_ref.files.model_file import PACKED_FORMAT, VERSION, built, json_array, load_file, read_meta
 from compressae_ref.files.npz import PathLike, write_npz
 
 
@@ -28,3 +29,11 @@ def load_packed(path: PathLike) -> PackedCodes:
         As `load_codes`.
     """
     return load_file(path, PACKED_FORMAT, from_arrays)
+
+
+def load_packed_and_ids(path: PathLike) -> tuple[PackedCodes, NDArray[Any] | None]:
+    """Read the packed codes and the ids of one version of a file. Errors as `load_packed`."""
+    arrays, meta = read_meta(path, "ids")
+    ids = arrays.pop("ids", None)
+    packed = built(path, PACKED_FORMAT, arrays, meta, from_arrays)
+    return packed, checked_ids(path, ids, len(packed))

@@ -95,7 +95,7 @@ def _open(place: Place, follow_links: bool) -> Any:
     if place.entry is not None and kind not in _OF_SEVERAL:
         raise FormatError(f"expected a format with named arrays for ::{place.entry}, got .{kind}", path=place.path)
     if kind == "npy":
-        return _open_npy(file)
+        return npy_in_file(file)
     if kind in BIG_ANN:
         return open_big_ann(file, kind)
     if kind in ("fvecs", "bvecs"):
@@ -107,7 +107,8 @@ def _open(place: Place, follow_links: bool) -> Any:
     return _OF_SEVERAL[kind](place, file)
 
 
-def _open_npy(file: InputFile) -> FileArray:
+def npy_in_file(file: InputFile) -> FileArray:
+    """Return the array of a ``.npy``, unread. Call this inside `npz.reading`."""
     stream = file.stream()
     shape, fortran_order, dtype = _header_of_numbers(stream)
     array = FileArray(file, dtype, shape, stream.tell(), fortran_order=fortran_order)
@@ -173,5 +174,5 @@ def _header_of_numbers(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any
     """Read a ``.npy`` header. FormatError for Python objects: NumPy's own error would not mention pickles."""
     shape, fortran_order, dtype = read_header(stream)
     if dtype.hasobject:
-        raise FormatError("expected an array of floats, got pickled objects")
+        raise FormatError("expected an array of numbers, got pickled objects")
     return shape, fortran_order, dtype

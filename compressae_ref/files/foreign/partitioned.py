@@ -68,7 +68,8 @@ def require_folder(folder: PathLike, plan: Plan) -> Path:
     folder = Path(folder)
     require_writable(folder / PLAN if folder.is_dir() else folder)
     if (folder / PLAN).exists():
-        _require_same(folder, json.loads((folder / PLAN).read_bytes()), _facts(plan))
+        with reading(folder / PLAN, "a plan in JSON"):
+            _require_same(folder, json.loads((folder / PLAN).read_bytes()), _facts(plan))
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         got = f"one that holds {min(folder.iterdir()).name}" if folder.is_dir() else "a file"
         raise DomainError(f"expected a new or empty folder for the parts, got {got}", path=folder)
