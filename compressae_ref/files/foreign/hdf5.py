@@ -65,7 +65,7 @@ def open_hdf5(place: Place, follow_links: bool = False) -> EmbeddingRows:
         dataset.shape,
         dataset.dtype,
         read,
-        ids=None if ids is None else lambda: _ids(ids),
+        ids=None if ids is None else lambda: _ids(ids, len(dataset)),
         sequential=packed,  # unpacking for single rows takes longer than a copy
         place=place,
     )
@@ -211,8 +211,8 @@ def _require_stored(dataset: Any) -> int:
     if dataset.chunks is None:
         return FREE_BYTES
     require_unfolding(stored, _bytes(dataset.chunks, dataset), dataset.name)
-    rows, width = dataset.chunks
-    across = rows * width * -(-dataset.shape[1] // width) * dataset.dtype.itemsize
+    sides = [-(-side // chunk) * chunk for side, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)]
+    across = _bytes((dataset.chunks[0], *sides), dataset)
     return int(min(max(across, FREE_BYTES), CACHE_BYTES))
 
 
@@ -238,7 +238,10 @@ def _require_sources(dataset: Any) -> None:
             raise FormatError(f"expected the source {source.file_name} of a virtual dataset, got no such file")
 
 
-def _ids(dataset: Any) -> NDArray[Any]:
+def _ids(dataset: Any, n: int) -> NDArray[Any]:
+    if dataset.shape != (n,):  # a wrong shape may ask for any number of ids
+        raise FormatError(f"expected {n} ids, one for each row, got {_kind(dataset)}", argument="ids")
+    _require_stored(dataset)
     ids = dataset[:] if dataset.dtype.kind in "iu" else dataset.asstr()[:].astype(np.str_)
     return np.asarray(ids)
 
