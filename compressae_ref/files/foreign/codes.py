@@ -73,6 +73,8 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
         else:
             file = InputFile(path)
             rows = _OPEN[_kind(file)](file, n_latents)
+        if rows.ids is not None and rows.ids.shape != (rows.n,):
+            raise FormatError(f"expected {rows.n} ids, one for each row, got {rows.ids.shape}", argument="ids")
     if n_latents is not None and rows.n_latents != n_latents:
         raise DomainError(f"expected n_latents = {n_latents}, got {rows.n_latents}", path=path)
     return replace(rows, blocks=lambda: _counted(path, rows))
