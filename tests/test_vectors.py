@@ -193,6 +193,9 @@ def test_a_file_with_an_unknown_key_or_of_another_version_is_refused(tmp_path):
         "key": {"extra": 1},
         "version": {"spec": "9.9"},
         "test": {"tests": [content["tests"][0] | {"surprise": 1}]},
+        "id": {"tests": [content["tests"][0] | {"id": 1.5}]},
+        "comment": {"tests": [content["tests"][0] | {"comment": None}]},
+        "flag": {"tests": [content["tests"][0] | {"flags": [7]}]},
     }.items():
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(content | change), encoding="utf-8")

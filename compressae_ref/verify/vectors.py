@@ -210,6 +210,8 @@ def _test(path: Path, operation: str, test: dict[str, Any]) -> Test:
             f"expected only inputs of {operation}, got also {', '.join(sorted(unknown))}", argument=test["id"]
         )
     _only(test, {"id", "comment", "flags", "result", "inputs", "outputs", "bounds", "error", "row", "needs"})
+    if words := [each for each in (test["id"], test["comment"], *test["flags"]) if not isinstance(each, str)]:
+        raise FormatError(f"expected strings as id, comment and flags, got {described(words[0])}")
     return Test(
         test["id"],
         operation,
