@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import BackendError, DomainError
+from compressae_ref.errors import BackendError, DomainError, DTypeError, ShapeError, reason
 
 Floats = NDArray[np.floating[Any]]
 """float32 or float64; every function keeps the dtype of its input."""
@@ -61,11 +62,64 @@ def on_device(array: Any) -> bool:
     return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
 
 
-def host_array(x: Any, name: str) -> NDArray[Any]:
-    """Return ``np.asarray(x)``; raise BackendError for an array on a device."""
+def host_array(x: Any, name: str, first_row: int = 0) -> NDArray[Any]:
+    """Return ``np.asarray(x)``. Every array of a caller comes through here.
+
+    Raises
+    ------
+    BackendError
+        If the array is on a device.
+    DTypeError, ShapeError, DomainError
+        If ``x`` is no array (`require_array`), is a list of rows of different lengths, or has masked numbers; with the
+        row, counted from ``first_row``.
+    """
     if on_device(x):
         raise BackendError("expected an array in the computer's memory, got one on a CUDA device", argument=name)
-    return np.asarray(x)
+    require_array(x, name)
+    reject_masked(x, name, first_row)
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        _reject_ragged(x, name, first_row)
+        got = f"a {type(x).__name__} that NumPy cannot convert ({reason(error)})"
+        raise DTypeError(f"expected an array, got {got}", argument=name) from error
+
+
+def require_array(x: Any, name: str) -> None:
+    """Raise DTypeError for objects that NumPy would convert to something else: sparse matrices, mappings, text."""
+    if hasattr(x, "tocsr"):
+        got = f"a sparse {type(x).__name__} of shape {x.shape}"
+        raise DTypeError(f"expected a dense array, got {got}", argument=name, hint="pass the result of toarray()")
+    if isinstance(x, (Mapping, Set, str, bytes)):
+        hint = "pass one of its arrays" if isinstance(x, Mapping) else None
+        raise DTypeError(f"expected an array, got a {type(x).__name__}", argument=name, hint=hint)
+
+
+def reject_masked(x: Any, name: str, first_row: int = 0) -> None:
+    """Raise DomainError for the first row of a masked array with a masked number: NumPy would drop the mask."""
+    if not (hasattr(x, "mask") and isinstance(x, np.ma.MaskedArray)):
+        return
+    mask = np.atleast_1d(np.ma.getmaskarray(x))
+    masked: Bools = np.asarray(mask.reshape(len(mask), -1).any(axis=1))
+    if masked.any():
+        raise DomainError(
+            "expected an array without masked numbers, got a masked one",
+            argument=name,
+            row=first_row + int(np.argmax(masked)),
+            hint="leave these rows out, or fill them",
+        )
+
+
+def _reject_ragged(x: Any, name: str, first_row: int) -> None:
+    """Raise ShapeError for the first row of a list that is not as long as the first one."""
+    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in x] if isinstance(x, (list, tuple)) else []
+    for row, length in enumerate(lengths):
+        if length != lengths[0]:
+            raise ShapeError(
+                f"expected rows of {lengths[0]} numbers as in row {first_row}, got {length}",
+                argument=name,
+                row=first_row + row,
+            )
 
 
 def to_host(array: Any) -> Any:

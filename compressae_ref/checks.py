@@ -48,7 +48,7 @@ def checked_rows(
     x: Any, *, name: str = "x", d: int | None = None, first_row: int = 0, zeros: bool = False
 ) -> tuple[Floats, Bools]:
     """Return `as_embeddings`, and which of its rows are zero (n,)."""
-    array = host_array(x, name)
+    array = host_array(x, name, first_row)
     check_kind(array.shape, array.dtype, name, d)
     block: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)
     infinite, zero = np.logical_not(np.isfinite(block).all(axis=1)), np.logical_not(block.any(axis=1))
@@ -164,7 +164,7 @@ def as_params(params: Params) -> Params:
     DomainError
         If a number is not finite, or if a row of W_dec is not a unit vector.
     """
-    W_enc, b_enc, W_dec = (np.asarray(array) for array in params.arrays().values())
+    W_enc, b_enc, W_dec = (host_array(array, "params") for array in params.arrays().values())
     if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
         raise ShapeError(
             f"expected W_enc (d, h), b_enc (h,), W_dec (h, d), got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}",

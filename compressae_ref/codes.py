@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Bools, Floats, Indices
+from compressae_ref.arrays import Bools, Floats, Indices, host_array
 from compressae_ref.checks import as_integer, check_floats, require_unfolding
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
@@ -187,7 +187,7 @@ class Codes:
 
 
 def _as_indices(indices: Any) -> Indices:
-    array = np.asarray(indices)
+    array = host_array(indices, "codes")
     if array.dtype.kind not in "iu":
         raise DTypeError(f"expected integer indices, got {array.dtype}", argument="codes")
     if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int32).max):
@@ -196,7 +196,7 @@ def _as_indices(indices: Any) -> Indices:
 
 
 def _as_values(values: Any) -> Floats:
-    array = np.asarray(values)
+    array = host_array(values, "codes")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise DTypeError(f"expected float16, float32 or float64 values, got {array.dtype}", argument="codes")
     floats: Floats = np.ascontiguousarray(array, np.float64 if array.dtype.itemsize == 8 else np.float32)

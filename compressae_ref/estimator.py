@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Floats, reject_masked
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_params
 from compressae_ref.codes import Codes
@@ -182,9 +182,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _checked(self, X: Any) -> Floats:
         check_is_fitted(self)
+        reject_masked(X, "X")  # scikit-learn would drop the mask
         return as_embeddings(validate_data(self, X, reset=False, dtype=DTYPES), name="X", zeros=True)
 
     def _to_train_on(self, X: Any, *, reset: bool) -> Floats:
+        reject_masked(X, "X")
         x: Floats = validate_data(self, X, reset=reset, dtype=DTYPES)
         return x[x.any(axis=1)] if self.zero_rows == "empty" else x
 

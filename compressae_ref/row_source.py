@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Bools, Floats
+from compressae_ref.arrays import Bools, Floats, host_array, require_array
 from compressae_ref.checks import as_embeddings, check_floats, checked_rows, no_rows, not_rows
 from compressae_ref.errors import ShapeError
 
@@ -57,9 +57,9 @@ def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
     ShapeError, DTypeError
         If ``x`` is not two-dimensional, has no rows, or does not hold floats.
     """
-    source = (
-        x if hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple)) else np.asarray(x)
-    )
+    require_array(x, name)
+    sliced = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple))
+    source = x if sliced else host_array(x, name)
     if len(getattr(source, "shape", (0, 0))) != 2:
         raise not_rows(source.shape, name)
     if len(source) == 0 and not empty:
