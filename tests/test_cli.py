@@ -934,8 +934,15 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, as
 @pytest.mark.parametrize("form", WRITERS.values(), ids=WRITERS)
 @pytest.mark.usefixtures("no_work")
 def test_a_folder_without_permission_is_refused_before_any_work(command, assert_refused, tmp_path, monkeypatch, form):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert_refused(command(form, bad=tmp_path / "new"), [tmp_path, "cannot be written"])
+    real = os.open
+
+    def refuse(path, flags, *mode, **folder):
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, flags, *mode, **folder)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert_refused(command(form, bad=tmp_path / "new"), [tmp_path / "new", "cannot be written"])
 
 
 @pytest.mark.parametrize("before", [None, b"what was there before"], ids=["new", "existing"])

@@ -9,14 +9,16 @@ import signal
 import threading
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compressae_ref import Index, Model, encode_refined, init_params, save_model
-from compressae_ref.__main__ import main
+from compressae_ref.cli.main import main
 from compressae_ref.cluster.on_dask import encode_on_dask
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError
+from compressae_ref.files.atomic_write import TEMPORARY
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.write import write_embeddings
 from tests.lazy import LazyModule
@@ -111,13 +113,15 @@ def test_a_restart_makes_only_what_is_missing(encode, tmp_path):
     for name in ("part-000000000300.npz", "part-000000003900.npz", "manifest.json"):
         (folder / name).unlink()
         del before[name]
-    (folder / ".part-000000000300.npz.77.partial").write_bytes(b"half")
+    running = folder / f".compressae-ref-{'0' * 48}.partial"
+    running.write_bytes(b"half")
     with pytest.raises(FormatError, match="expected a finished folder of parts"):
         loaded(folder)
     seen = []
     encode(progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (N, N)
     assert len(seen) == 2
+    assert running.read_bytes() == b"half", "another run is writing it"
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert all(after[name] == when for name, when in before.items() if name.startswith("part"))
     assert_same(loaded(folder), MODEL.encode(X))
@@ -235,7 +239,7 @@ def test_no_scheduler_is_one_line_and_writes_nothing(tmp_path, address, monkeypa
 
 
 def test_a_part_that_kills_its_workers_is_an_error_and_not_an_endless_loop(encode, tmp_path):
-    """Every worker that starts the part is killed. Other parts are written, and a later run resumes.
+    """Every worker that writes a part is killed. A later run resumes.
 
     The killed workers have a cluster of their own: a nanny whose worker dies while it starts does not replace it.
     """
@@ -244,21 +248,22 @@ def test_a_part_that_kills_its_workers_is_an_error_and_not_an_endless_loop(encod
 
     def hunt():
         while not stop.is_set():
-            for partial in (tmp_path / "parts").glob(".part-000000000000.npz.*.partial"):
-                with contextlib.suppress(ProcessLookupError, ValueError):
-                    os.kill(int(partial.name.split(".")[-2]), signal.SIGKILL)
-                partial.unlink(missing_ok=True)
+            for pid in [worker.process.pid for worker in [*victims.workers.values()] if worker.process is not None]:
+                with contextlib.suppress(OSError, TypeError):  # it has ended, or not started
+                    if any(TEMPORARY.fullmatch(file.readlink().name) for file in Path(f"/proc/{pid}/fd").iterdir()):
+                        os.kill(pid, signal.SIGKILL)
             time.sleep(0.0005)
 
-    hunter = threading.Thread(target=hunt)
-    hunter.start()
     try:
         with dask.config.set({"distributed.scheduler.allowed-failures": 1}), small_cluster(3) as victims:
-            encode(part_rows=N // 2, refine=True, on=victims)
+            hunter = threading.Thread(target=hunt)
+            hunter.start()
+            try:
+                encode(part_rows=N // 2, refine=True, on=victims)
+            finally:
+                stop.set()
+                hunter.join()
     except DomainError as error:
         assert "killed repeatedly" in str(error)  # noqa: PT017  a fast worker may finish before it is killed
-    finally:
-        stop.set()
-        hunter.join()
     encode(part_rows=N // 2, refine=True)
     assert_same(loaded(tmp_path / "parts"), encode_refined(X, MODEL))

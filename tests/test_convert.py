@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from compressae_ref import Codes, Model, init_params, load_codes, save_codes, save_model
-from compressae_ref.__main__ import main
 from compressae_ref.cli.any_model import load_any_model
+from compressae_ref.cli.main import main
 from compressae_ref.files.codes_file import load_ids
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import open_embeddings

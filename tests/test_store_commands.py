@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from compressae_ref import Model, init_params, load_model, save_model
-from compressae_ref.__main__ import main
 from compressae_ref.cli import train_steps
+from compressae_ref.cli.main import main
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from tests.engines import Engine

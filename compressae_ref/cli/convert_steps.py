@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
 from compressae_ref.errors import DomainError, FormatError, naming_file, reason
+from compressae_ref.files.atomic_write import require_output
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.sniff import kind_by_name
 from compressae_ref.files.foreign.write import WITH_IDS, write_codes, write_embeddings
-from compressae_ref.files.npz import require_output
 from compressae_ref.item_ids import as_ids, reject_repeated
 
 

@@ -16,7 +16,7 @@ from compressae_ref.demo_data import DemoData, load_demo_data
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row, evaluate
 from compressae_ref.evaluation.frontier import draw, table
-from compressae_ref.files.npz import require_writable
+from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model
 from compressae_ref.retrieval.brute_force import nearest_dense

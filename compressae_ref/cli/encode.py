@@ -62,11 +62,11 @@ def run(options: argparse.Namespace) -> None:
 
         run_dask(options)
         return
+    from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
     from compressae_ref.files.foreign.rows import ids_of
     from compressae_ref.files.foreign.write import require_code_format, write_codes
     from compressae_ref.files.model_file import load_model
-    from compressae_ref.files.npz import require_output
 
     require_output(options.output, *input_files(options.embeddings), options.model)
     require_code_format(options.output)

@@ -26,8 +26,8 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Pack codes and save them with their ids."""
     from compressae_ref.extensions.packed_codes import pack
+    from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.codes import open_codes
-    from compressae_ref.files.npz import require_output
     from compressae_ref.files.packed_file import save_packed
     from compressae_ref.metrics import bytes_per_row
 

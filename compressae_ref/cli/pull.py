@@ -29,8 +29,8 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
+    from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.write import require_embedding_format, write_embeddings
-    from compressae_ref.files.npz import require_output
     from compressae_ref.files.spool import spool_to_disk
     from compressae_ref.stores.push import embeddings_of, ids_in
 

@@ -25,9 +25,9 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Split the signs of codes and save the result with their ids."""
+    from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.write import require_code_format, write_codes
-    from compressae_ref.files.npz import require_output
 
     require_output(options.output, options.codes)
     require_code_format(options.output)

@@ -32,8 +32,8 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train a model and save it."""
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
+    from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
-    from compressae_ref.files.npz import require_output
 
     files = input_files(options.embeddings)
     require_output(options.output, *files)

@@ -13,8 +13,8 @@ from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell
 from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.files.atomic_write import PathLike, require_output
 from compressae_ref.files.model_file import save_model
-from compressae_ref.files.npz import PathLike, require_output
 from compressae_ref.row_source import RowSource
 from compressae_ref.training.checkpoints import Checkpoints
 from compressae_ref.training.fit import fit

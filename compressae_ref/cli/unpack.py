@@ -23,8 +23,8 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Unpack codes and save them with their ids."""
+    from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.codes_file import save_codes
-    from compressae_ref.files.npz import require_output
     from compressae_ref.files.packed_file import load_packed_and_ids
 
     require_output(options.output, options.packed)

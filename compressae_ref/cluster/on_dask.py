@@ -2,11 +2,15 @@
 
 A worker reads the model from the folder of the parts, and its rows from the embeddings. A task receives and returns row
 numbers only. If a worker dies, only its current part is lost, and another worker encodes that part again.
+
+Two runs of the same command can write to one folder at the same time. Both encode the parts that are missing when they
+start, and neither deletes files of the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +22,7 @@ from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.checks import ZeroRows, as_integer, as_k
 from compressae_ref.errors import BackendError, DomainError, naming_file, reason
 from compressae_ref.extensions.refine import refined_blocks
+from compressae_ref.files.atomic_write import RUN, forget_run
 from compressae_ref.files.codes_file import save_code_blocks
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
 from compressae_ref.files.foreign.partitioned import Plan, begin, finish, part_name, require_folder
@@ -79,10 +84,15 @@ def encode_on_dask(
     plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows)
     place = require_folder(Path(folder).resolve(), plan)
     if missing := plan.left(place):
-        with _client(address) as client, naming_file(at):
-            begin(place, plan)
-            save_model(place / MODEL, model)
-            _encode_all(client, place, missing, plan, backend, progress)
+        run = os.urandom(8).hex()
+        try:
+            with _client(address) as client, naming_file(at):
+                begin(place, plan)
+                save_model(place / MODEL, model)
+                _encode_all(client, place, missing, plan, backend, run, progress)
+        finally:  # the local workers have ended; those of a cluster have ended the tasks, or lose them
+            if place.is_dir():
+                forget_run(place, run)
     return finish(place, plan)
 
 
@@ -104,10 +114,11 @@ def _encode_all(
     missing: list[tuple[int, int]],
     plan: Plan,
     backend: str | None,
+    run: str,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     distributed = _distributed()
-    tasks = [client.submit(_task, str(folder), part, plan, backend, pure=False) for part in missing]
+    tasks = [client.submit(_task, str(folder), part, plan, backend, run, pure=False) for part in missing]
     done = plan.n - sum(stop - start for start, stop in missing)
     try:
         for task in distributed.as_completed(tasks):
@@ -139,11 +150,12 @@ def encode_part(
     save_code_blocks(folder / part_name(start), blocks, stop - start, None if ids is None else ids[start:stop])
 
 
-def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None) -> tuple[int, int]:
+def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None, run: str) -> tuple[int, int]:
     """Encode one part on a worker, unless a worker wrote it before it died."""
     start, stop = part
     if not (Path(folder) / part_name(start)).exists():
         set_threads(1)  # Dask limits the threads of a BLAS, but not those of our kernels
+        RUN.set(run)
         model, source = _opened(folder, plan.embeddings, plan.model)
         encode_part(Path(folder), start, stop, plan, model, source, backend)
     return part

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row
-from compressae_ref.files.npz import PathLike, replacing
+from compressae_ref.files.atomic_write import PathLike, replacing
 
 LABELS = {
     "dense": "dense vectors",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -15,9 +13,10 @@ from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 from compressae_ref.extensions.packed_codes import from_arrays
+from compressae_ref.files.atomic_write import spool_beside
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
-from compressae_ref.files.npz import PathLike, Pieces, require_writable, write_npz, writing
+from compressae_ref.files.npz import PathLike, Pieces, write_npz
 from compressae_ref.row_source import BLOCK_ROWS
 
 _CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
@@ -45,13 +44,9 @@ def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: NDArr
     OSError
         If the file cannot be written. Errors of ``blocks`` are passed on. No partial file remains.
     """
-    require_writable(path)
-    blocks = iter(blocks)
-    first = next(blocks)
-    with (
-        writing(path),
-        TemporaryFile(dir=Path(path).parent) as file,
-    ):  # the file stores all values before all indices, so the indices wait in a temporary file
+    with spool_beside(path) as file:  # the file stores all values before all indices, which wait here
+        blocks = iter(blocks)
+        first = next(blocks)
         pairs = ((codes.values, codes.indices) for codes in chain([first], blocks))
         _save_codes(path, first, n, spool_second(pairs, file), read_spooled(file, np.int32), ids)
 

@@ -1,18 +1,15 @@
 """Read and write ``.npz`` archives without pickle, and name the file in every error.
 
-Files are written atomically: either the whole file appears, or nothing. Equal content gives equal bytes.
+Equal content gives equal bytes.
 """
 
 from __future__ import annotations
 
-import errno
 import io
 import math
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -20,9 +17,10 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import CACHE_LINE_BYTES, aligned_empty
 from compressae_ref.checks import require_unfolding
-from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError, format_error, unreadable
+from compressae_ref.errors import BackendError, CompressaeError, FormatError, format_error, unreadable
+from compressae_ref.files.atomic_write import PathLike as PathLike
+from compressae_ref.files.atomic_write import replacing
 from compressae_ref.files.input_file import InputFile, opened
-from compressae_ref.files.input_file import PathLike as PathLike
 
 UNIX = 3
 """The code of Unix in the "created on" field of zip entries."""
@@ -72,55 +70,6 @@ def reading(path: object, expected: str, *, convert: bool = False) -> Iterator[N
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise unreadable(path, expected, error) from error
-
-
-def require_writable(path: PathLike) -> None:
-    """Raise OSError before any work starts if a file at ``path`` could not be written."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(path.parent))
-    if str(path) == "-":
-        raise OSError(errno.EINVAL, "expected the name of an output file, got standard output", "-")
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "expected the name of an output file, got a folder", str(path))
-    if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "expected the name of an output file, got a device or a pipe", str(path))
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, "the output folder cannot be written to", str(path.parent))
-
-
-def require_output(output: PathLike, *inputs: PathLike) -> None:
-    """Raise if an output cannot be written, or would overwrite an input."""
-    require_writable(output)
-    for path in map(Path, inputs):
-        if Path(output).exists() and path.exists() and path.samefile(output):
-            raise DomainError("expected an output that is not an input, got the same file", path=output)
-
-
-@contextmanager
-def replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces ``path`` when the block succeeds, and is deleted when it fails."""
-    require_writable(path)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with writing(path):
-            with temporary.open("x+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: PathLike) -> Iterator[None]:
-    """Name the output file in system errors, also if a temporary file caused them."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 class Pieces(NamedTuple):

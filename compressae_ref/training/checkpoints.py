@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compressae_ref.checks import as_real
-from compressae_ref.files.npz import PathLike, require_output
+from compressae_ref.files.atomic_write import PathLike, require_output
 from compressae_ref.training.checkpoint import Run, save_checkpoint
 from compressae_ref.training.deferred_signals import DeferredSignals
 

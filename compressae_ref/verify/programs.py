@@ -19,7 +19,7 @@ from typing import Any
 
 from compressae_ref.backends import Backend
 from compressae_ref.errors import BackendError, CompressaeError, FormatError, reason
-from compressae_ref.files.npz import PathLike, replacing
+from compressae_ref.files.atomic_write import PathLike, replacing
 from compressae_ref.verify import self_test
 from compressae_ref.verify.vectors import Test, compact, described, values_from_json, values_to_json
 

@@ -2,7 +2,7 @@
 
 ``plan.json`` is written first. It holds the settings and the first row of each part. Each part is written under a
 temporary name and renamed when it is complete, so an existing part is a finished one. This also holds if several
-workers write the same part. The manifest is written last.
+workers or several runs of the same plan write the same part. The manifest is written last.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from compressae_ref.checks import ZeroRows, short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.files.atomic_write import replacing, require_writable
 from compressae_ref.files.codes_file import load_codes, load_ids
-from compressae_ref.files.npz import PathLike, reading, replacing, require_writable
+from compressae_ref.files.npz import PathLike, reading
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 FORMAT, VERSION = "compressae-parts", 1
@@ -92,21 +93,15 @@ def _require_same(folder: Path, stored: dict[str, Any], facts: dict[str, Any]) -
 
 
 def begin(folder: Path, plan: Plan) -> None:
-    """Create the folder and write the plan."""
+    """Create the folder and write the plan. DomainError if a run with another plan has begun in the meantime."""
     folder.mkdir(exist_ok=True)
+    if (folder / PLAN).exists():
+        _require_same(folder, json.loads((folder / PLAN).read_bytes()), _facts(plan))
     _write_json(folder / PLAN, _facts(plan))
-    _forget_halves(folder)
-
-
-def _forget_halves(folder: Path) -> None:
-    """Delete partial files of workers that were killed."""
-    for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
 
 
 def finish(folder: Path, plan: Plan) -> dict[str, Any]:
     """Write the manifest. FormatError if a part is missing."""
-    _forget_halves(folder)
     if missing := plan.left(folder):
         raise FormatError(
             f"expected {len(plan.parts())} parts, got all but {part_name(missing[0][0])}"
@@ -126,6 +121,15 @@ def finish(folder: Path, plan: Plan) -> dict[str, Any]:
 def _write_json(path: Path, facts: dict[str, Any]) -> None:
     with replacing(path) as file:
         file.write(json.dumps(facts, indent=1).encode() + b"\n")
+
+
+def parts_written(folder: PathLike) -> tuple[int, int] | None:
+    """Return the numbers of written parts and of all parts of a folder, or None if no run has begun there."""
+    try:
+        plan = _plan(json.loads((Path(folder) / PLAN).read_bytes()))
+    except FileNotFoundError:
+        return None
+    return len(plan.parts()) - len(plan.left(Path(folder))), len(plan.parts())
 
 
 def is_parts(path: PathLike) -> bool:

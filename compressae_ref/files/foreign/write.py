@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.files.atomic_write import replacing, spool_beside
 from compressae_ref.files.codes_file import read_spooled, save_code_blocks, spool_second
 from compressae_ref.files.foreign import codes_json, codes_parquet
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, VECS, exactly, write_big_ann, write_vecs
@@ -23,7 +23,7 @@ from compressae_ref.files.foreign.hdf5 import write_hdf5
 from compressae_ref.files.foreign.parquet import write_columns
 from compressae_ref.files.foreign.safetensors import write_tensors
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_by_name
-from compressae_ref.files.npz import PathLike, Pieces, replacing, write_npz
+from compressae_ref.files.npz import PathLike, Pieces, write_npz
 from compressae_ref.row_source import STREAM_ROWS, RowSource, read_blocks
 
 WITH_IDS = ("npz", "hdf5", "parquet", "arrow", "jsonl")
@@ -113,23 +113,23 @@ def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray
     blocks = chain([first], blocks)
     with replacing(path) as file:
         if kind == "csr":
-            _write_csr(file, first, blocks, n)
+            with spool_beside(path) as values:
+                _write_csr(file, values, first, blocks, n)
         elif kind == "jsonl":
             codes_json.write(file, blocks, numbers)
         else:
             codes_parquet.write(file, kind, first, blocks, numbers)
 
 
-def _write_csr(file: IO[bytes], like: Codes, blocks: Iterable[Codes], n: int) -> None:
-    """Write the CSR format of big-ann-benchmarks, see `codes`."""
+def _write_csr(file: IO[bytes], values: IO[bytes], like: Codes, blocks: Iterable[Codes], n: int) -> None:
+    """Write the CSR format of big-ann-benchmarks, see `codes`. The values wait in a temporary file."""
     file.write(np.array([n, like.n_latents, n * like.k], "<i8").tobytes())
     for start in range(0, n + 1, STREAM_ROWS):
         file.write((np.arange(start, min(start + STREAM_ROWS, n + 1), dtype="<i8") * like.k).tobytes())
-    with TemporaryFile() as values:
-        for indices in spool_second(_pairs(blocks), values):
-            file.write(indices.astype("<i4", copy=False).tobytes())
-        for piece in read_spooled(values, "<f4"):
-            file.write(piece.tobytes())
+    for indices in spool_second(_pairs(blocks), values):
+        file.write(indices.astype("<i4", copy=False).tobytes())
+    for piece in read_spooled(values, "<f4"):
+        file.write(piece.tobytes())
 
 
 def _pairs(blocks: Iterable[Codes]) -> Iterator[tuple[NDArray[Any], Floats]]:

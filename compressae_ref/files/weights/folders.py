@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.errors import FormatError
+from compressae_ref.files.atomic_write import creating_folder
 from compressae_ref.files.foreign.safetensors import open_tensors, write_tensors
-from compressae_ref.files.npz import PathLike, reading, replacing, require_writable
+from compressae_ref.files.npz import PathLike, reading
 from compressae_ref.files.weights.original import pieces
 
 
@@ -35,22 +34,12 @@ def write_folder(path: PathLike, files: Mapping[str, Mapping[str, Any]]) -> None
     DomainError
         If ``path`` exists. OSError if it cannot be written. No partial folder remains.
     """
-    path = Path(path)
-    if path.exists():
-        raise DomainError("expected the name of a new folder, got an existing path", path=path)
-    require_writable(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.mkdir()
+    with creating_folder(path) as add:
         for name, content in files.items():
-            with replacing(temporary / name) as file:
-                if name.endswith(".safetensors"):
-                    write_tensors(file, pieces(content), {"format": "pt"})
-                else:
-                    file.write(json.dumps(content, indent=2).encode() + b"\n")
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            if name.endswith(".safetensors"):
+                write_tensors(add(name), pieces(content), {"format": "pt"})
+            else:
+                add(name).write(json.dumps(content, indent=2).encode() + b"\n")
 
 
 def tensor(tensors: Mapping[str, Any], name: str, path: PathLike, ndim: int) -> NDArray[Any]:

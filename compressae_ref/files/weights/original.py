@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import as_k, as_params
 from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.files.atomic_write import replacing
 from compressae_ref.files.foreign.safetensors import open_tensors, write_tensors
-from compressae_ref.files.npz import PathLike, Pieces, reading, replacing
+from compressae_ref.files.npz import PathLike, Pieces, reading
 from compressae_ref.model import Model
 from compressae_ref.optional import require_package
 from compressae_ref.params import Params
