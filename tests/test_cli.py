@@ -16,6 +16,8 @@ import struct
 import subprocess
 import sys
 import time
+import unicodedata
+import warnings
 import zipfile
 from contextlib import contextmanager
 from itertools import product
@@ -38,7 +40,7 @@ from compressae_ref import (
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.cli import demo_steps, evaluate_steps, train_steps
-from compressae_ref.cli.interrupts import redeliver_interrupts
+from compressae_ref.cli.interrupts import heed_signals
 from compressae_ref.cli.main import main
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
@@ -967,6 +969,98 @@ def test_too_little_memory_is_refused(files, command, assert_refused, monkeypatc
     assert_refused(command(FORMS["train"], bad=files.x), ["memory"])
 
 
+# -- whatever goes wrong is one line ----------------------------------------------------------------------------------
+
+CONTROL = "a\x1b[31m\x07\r\n\u202eb\x9b"
+"""A name that would change colours, ring, overwrite the line, and turn the text round."""
+
+
+def has_controls(text: str) -> bool:
+    return any(
+        unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in text.replace("\n", "").replace("\t", "")
+    )
+
+
+@pytest.mark.parametrize("form", [*FORMS.values(), "convert {bad} -o {out}", "encode {model} {x} -o {bad}/x.npz"])
+def test_control_characters_in_names_are_shown_as_escapes(command, capsys, tmp_path, form):
+    bad = tmp_path / CONTROL
+    assert main([word.replace("BAD", str(bad)) for word in command(form, bad="BAD")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert not has_controls(printed.err)
+    assert r"a\x1b[31m" in printed.err
+
+
+def test_inspect_and_search_show_control_characters_as_escapes(files, tmp_path, run):
+    path = tmp_path / f"{CONTROL}.npy"
+    path.write_bytes(files.x.read_bytes())
+    out, err = run("inspect", path)
+    assert err == ""
+    assert not has_controls(out)
+    assert r"a\x1b[31m\x07\r\n\u202eb\x9b.npy" in out
+    codes = load_codes(files.codes)
+    save_codes(tmp_path / "c.npz", codes, ids=np.array([f"{CONTROL}{row}" for row in range(len(codes))]))
+    out, _ = run("search", files.model, tmp_path / "c.npz", files.queries, *NUMPY)
+    assert not has_controls(out)
+    assert out.count("\n") == N_QUERIES
+
+
+def test_wrong_usage_shows_control_characters_as_escapes(capsys):
+    with pytest.raises(SystemExit):
+        main(["inspect", "x", CONTROL])
+    assert not has_controls(capsys.readouterr().err)
+
+
+class ForeignError(Exception):
+    """An error of another package, of a class that nothing here knows."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ForeignError("what it says\nand more"),
+        NotImplementedError("not here"),
+        KeyError("x"),
+        RecursionError(),
+        ForeignError(),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("form", ["train", "encode", "inspect"])
+def test_an_error_that_nobody_expects_is_one_line(command, assert_refused, files, monkeypatch, form, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(np, "load", fail)
+    monkeypatch.setattr("compressae_ref.cli.main._BY_NAME", dict.fromkeys(FORMS, SimpleNamespace(run=fail)))
+    mentions = [type(error).__name__, "COMPRESSAE_REF_TRACEBACK=1", *str(error).split("\n")[:1]]
+    assert_refused(command(FORMS[form], bad=files.x), mentions)
+
+
+def test_the_traceback_is_printed_on_request(command, files, capsys, monkeypatch):
+    def fail(options):
+        raise ForeignError("what it says")
+
+    monkeypatch.setattr("compressae_ref.cli.inspect.run", fail)
+    monkeypatch.setenv("COMPRESSAE_REF_TRACEBACK", "1")
+    assert main(["inspect", "x"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.splitlines()[-1].startswith("compressae-ref: unexpected ")
+
+
+def test_a_warning_is_one_line(capsys, monkeypatch):
+    def warn(options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("in two\nlines", stacklevel=1)
+
+    monkeypatch.setattr("compressae_ref.cli.inspect.run", warn)
+    assert main(["inspect", "x"]) == 0
+    assert capsys.readouterr().err == "compressae-ref: in two lines\n"
+
+
 # -- as a process -----------------------------------------------------------------------------------------------------
 
 AS_MODULE = (sys.executable, "-m", "compressae_ref")
@@ -1087,13 +1181,15 @@ def test_a_reader_that_goes_away_is_no_error(files):
         "search {model} {codes} {queries} --backend numpy",
         "evaluate {model} {x} {queries} --backend numpy",
         "inspect {x}",
+        "--help",
+        "encode --help",
     ],
 )
 def test_results_that_do_not_fit_on_the_disk(command, line):
     with Path("/dev/full").open("wb") as full:
         done = process(command(line), capture_output=False, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert_one_line(done.stderr, "No space left")
+    assert_one_line(done.stderr, "standard output: No space left")
 
 
 LIMITED = """
@@ -1152,7 +1248,7 @@ def test_ctrl_c_in_training(files, tmp_path, before):
         assert training.stdout.readline() == "1\n"
         training.send_signal(signal.SIGINT)
         _, err = training.communicate(timeout=60)
-    assert training.returncode == 1
+    assert training.returncode == 130
     assert err == f"{INTERRUPTED}\n"
     assert listing(tmp_path) == ({"m.npz": before} if before else {})
 
@@ -1166,7 +1262,7 @@ def test_ctrl_c_that_a_callback_swallows_arrives_all_the_same(capsys):
         raise KeyboardInterrupt
 
     def interrupted():
-        with redeliver_interrupts():
+        with heed_signals():
             callback()
             for _ in range(6000):  # many short waits: it arrives between two of them
                 time.sleep(0.01)
@@ -1188,7 +1284,7 @@ def test_ctrl_c_in_training_on_a_terminal(files, tmp_path):
         shown = read_until(ours, b"validation cosine")
         training.send_signal(signal.SIGINT)
         shown += read_until(ours, None)
-        assert training.wait(timeout=60) == 1
+        assert training.wait(timeout=60) == 130
         assert training.stdout.read() == b""
     os.close(ours)
     lines = shown.decode().replace("\r\n", "\n").split("\n")

@@ -7,6 +7,7 @@ import argparse
 from compressae_ref.cli.progress import shown_progress
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cluster.on_dask import PART_ROWS, encode_on_dask
+from compressae_ref.files.foreign.partitioned import parts_written
 from compressae_ref.files.model_file import load_model
 
 
@@ -14,16 +15,23 @@ def run_dask(options: argparse.Namespace) -> None:
     """Encode on a Dask cluster and write a folder of parts."""
     names = ("k", "refine", "candidates", "zero_rows", "backend")
     settings = {name: getattr(options, name) for name in names}
-    with shown_progress("row") as progress:
-        manifest = encode_on_dask(
-            load_model(options.model),
-            options.embeddings,
-            options.output,
-            options.dask,
-            **settings,
-            part_rows=PART_ROWS if options.part_rows is None else options.part_rows,
-            progress=progress,
-        )
+    try:
+        with shown_progress("row") as progress:
+            manifest = encode_on_dask(
+                load_model(options.model),
+                options.embeddings,
+                options.output,
+                options.dask,
+                **settings,
+                part_rows=PART_ROWS if options.part_rows is None else options.part_rows,
+                progress=progress,
+            )
+    except KeyboardInterrupt as interrupt:
+        if parts := parts_written(options.output):
+            done, total = parts
+            message = f"{done} of {total} parts are in {options.output}; the same command writes the others"
+            interrupt.args = (message,)
+        raise
     size = sum(part["bytes"] for part in manifest["parts"])
     tell(
         f"{options.output}: {manifest['n']} codes, k {manifest['k']}, in {len(manifest['parts'])} parts, {size:,} bytes"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.cli.any_model import load_any_model
+from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
 from compressae_ref.files.codes_file import load_codes
 from compressae_ref.files.detect import content_of
@@ -69,7 +70,7 @@ def _lines(facts: dict[str, Any], indent: str) -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         else:
-            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            text = f"{value:.4g}" if isinstance(value, float) else printable(value)
             lines.append(f"{indent}{name.replace('_', ' '):<{30 - len(indent)}} {text}")
     return lines
 

@@ -1,7 +1,8 @@
 """The command ``compressae-ref``: results on standard output, progress and messages on standard error.
 
-Exit codes: 0 success, 1 wrong input or a failed check (one line explains it), 2 wrong usage. An output file is written
-completely or not at all. The parser imports all commands, so each command imports its dependencies in ``run``.
+Exit codes: 0 success, 1 wrong input or a failed check (one line explains it), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
+An output file is written completely or not at all. The parser imports all commands, so each command imports its
+dependencies in ``run``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn
 
 from compressae_ref import __version__
 from compressae_ref.cli import (
@@ -30,9 +33,16 @@ from compressae_ref.cli import (
     unpack,
     verify,
 )
-from compressae_ref.cli.interrupts import redeliver_interrupts
-from compressae_ref.cli.terminal import tell_of_compiling
-from compressae_ref.errors import CompressaeError
+from compressae_ref.cli.interrupts import forget_written, heed_signals, report_interrupt
+from compressae_ref.cli.terminal import (
+    flush_results,
+    naming_standard_output,
+    one_line_warnings,
+    printable,
+    tell_error,
+    tell_of_compiling,
+)
+from compressae_ref.errors import CompressaeError, reason
 
 COMMANDS: tuple[ModuleType, ...] = (
     demo,
@@ -52,24 +62,28 @@ COMMANDS: tuple[ModuleType, ...] = (
 """The commands in the order of ``--help``. Each module has two functions: ``add_arguments(commands)`` declares the
 arguments, and ``run(options)`` runs the command and returns None, or True if a check failed."""
 
+TRACEBACK = "COMPRESSAE_REF_TRACEBACK"
+"""Environment variable that adds the traceback to the line of an unexpected error."""
+
 _BY_NAME = {module.__name__.rpartition(".")[2].replace("_", "-"): module for module in COMMANDS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; report an expected error in one line on standard error and return 1."""
+    """Run one command; report an error in one line on standard error and return 1."""
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # print "?" on terminals that cannot encode "×"
-    options = command_line().parse_args(arguments)
-    tell_of_compiling()
     try:
-        with redeliver_interrupts():
+        with heed_signals(), one_line_warnings():
+            options = _parsed(arguments)
+            forget_written()
+            tell_of_compiling()
             failed = _BY_NAME[options.command].run(options)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _failed("interrupted; nothing was written")
+            flush_results()
+    except KeyboardInterrupt as interrupt:
+        return report_interrupt(interrupt)
     except BrokenPipeError:  # the reader of the pipe has closed it, which is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_results()
         return 0
     except CompressaeError as error:
         return _failed(str(error))
@@ -77,16 +91,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except MemoryError as error:
         return _failed(f"not enough memory: {error}")
+    except Exception as error:  # an error of another package that no module expects, or a bug
+        return _unexpected(error)
     return int(failed or False)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    with naming_standard_output():
+        try:
+            return command_line().parse_args(arguments)
+        finally:
+            sys.stdout.flush()  # the text of --help
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that shows control characters of arguments as escapes, and does not ignore a full disk."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with code 2."""
+        super().error(printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print a text. argparse would ignore an error, such as a full disk."""
+        (file or sys.stderr).write(message)
 
 
 def command_line() -> argparse.ArgumentParser:
     """Return the parser; it stores the name of the command in ``options.command``."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="compressae-ref",
         description="Compress embeddings to sparse codes with a top-k sparse autoencoder (CompresSAE), and search "
         "them by cosine similarity.",
-        epilog="To start, run: compressae-ref demo. For the options of a command, run: compressae-ref COMMAND --help",
+        epilog="To start, run: compressae-ref demo. For the options of a command, run: compressae-ref COMMAND --help. "
+        "Exit codes: 0 success, 1 wrong input or a failed check, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.",
     )
     parser.add_argument("--version", action="version", version=f"compressae-ref {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -102,6 +139,22 @@ def _open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  it stays open
 
 
+def _discard_results() -> None:
+    """Prevent Python from writing the rest of standard output at its end, which would fail again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _failed(message: str) -> int:
-    print(f"compressae-ref: {' '.join(message.split())}", file=sys.stderr)
+    tell_error(message)
     return 1
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get(TRACEBACK):
+        import traceback
+
+        traceback.print_exception(error)
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return _failed(f"unexpected {name}: {reason(error)}; set {TRACEBACK}=1 to see the traceback")

@@ -35,14 +35,21 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.files.model_file import load_model
-    from compressae_ref.stores.push import push
+    from compressae_ref.stores.push import push, written_before
 
     model = load_model(options.model)
     settings = {
         name: getattr(options, name) for name in ("k", "space", "refine", "field", "replace", "zero_rows", "rows")
     }
     with opened(options.store) as store, shown_progress("item") as progress:
-        pushed = push(store, model, **settings, backend=options.backend, progress=progress)
+        try:
+            pushed = push(store, model, **settings, backend=options.backend, progress=progress)
+        except KeyboardInterrupt as interrupt:
+            names = ("k", "space", "refine", "field")
+            done, total = written_before(store, model, **{name: settings[name] for name in names})
+            again = "the same command without --replace" if options.replace else "the same command"
+            interrupt.args = (f"{done} of {total} codes are in {store.name}; {again} writes the others",)
+            raise
         sizes = store.sizes(pushed.field)
     if options.json:
         say(json.dumps({**pushed._asdict(), "bytes": sizes}))

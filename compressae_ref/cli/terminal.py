@@ -2,24 +2,67 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+CONTROLS = "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+"""Characters that a terminal may obey, that reorder text, or that stand for bytes of a name that are not UTF-8."""
 
-def say(line: str) -> None:
-    """Print a line of the result to standard output."""
-    print(line, flush=True)
+
+def printable(text: object) -> str:
+    """Return a text with its control characters as escape sequences of Python: names and errors come from anywhere."""
+    return re.sub(CONTROLS, lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def say(text: str) -> None:
+    """Print lines of the result to standard output. OSError, which names it, if it cannot be written."""
+    with naming_standard_output():
+        print("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), flush=True)
+
+
+def flush_results() -> None:
+    """Write what is left of the result to standard output. OSError, which names it, if it cannot be written."""
+    with naming_standard_output():
+        sys.stdout.flush()
+
+
+@contextmanager
+def naming_standard_output() -> Iterator[None]:
+    """Name standard output in its system errors. A pipe that its reader has closed is none of them."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def hits_text(ids: Iterable[Any], scores: Iterable[float]) -> str:
     """Format the hits of a query as items with their scores."""
-    return " ".join(f"{item}:{score:.6f}" for item, score in zip(ids, scores, strict=True))
+    return " ".join(f"{printable(item)}:{score:.6f}" for item, score in zip(ids, scores, strict=True))
 
 
 def tell(line: str) -> None:
     """Print a message to standard error."""
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
+
+
+def tell_error(message: object) -> None:
+    """Print an error or a warning in one line to standard error."""
+    with suppress(OSError):  # there is no other place to report it
+        tell(f"compressae-ref: {' '.join(str(message).split())}")
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Print warnings of Python without the place in the source."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: tell_error(message)
+        yield
 
 
 def tell_of_compiling() -> None:
@@ -30,8 +73,11 @@ def tell_of_compiling() -> None:
 
     class Once(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING:
+                tell_error(record.getMessage())
+                return
             log.removeHandler(self)
-            tell("\r\x1b[Kcompiling the kernels (only once on this machine) ...")
+            tell("compiling the kernels (only once on this machine) ...")
 
     log = logging.getLogger("compressae_ref.kernels")
     log.setLevel(logging.INFO)

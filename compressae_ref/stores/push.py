@@ -132,6 +132,14 @@ def push(
     return Pushed(field, written, before)
 
 
+def written_before(
+    store: Store, model: Model, *, k: int | None, space: Space, refine: bool, field: str | None
+) -> tuple[int, int]:
+    """Return how many items have the codes that `push` writes with these settings, and the number of all items."""
+    field = serving(model, k, space, refine, None).field if field is None else field
+    return store.count_written(field) if store.has_field(field) else 0, store.count()
+
+
 def _coded(store: Store, block: Rows, form: Serving, zero_rows: ZeroRows) -> Codes:
     """Return the codes of a block, with split signs if the engine refuses negative values."""
     nonzero_rows = block.x.any(axis=1)
