@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends import Backend, get_backend
+from compressae_ref.backends import Backend, get_backend, seconds_to_encode
 from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
@@ -61,7 +61,7 @@ class Model:
         ------
         ShapeError, DTypeError, DomainError
         """
-        kernels = get_backend(backend)
+        kernels = self._kernels(backend, x)
         rows = open_rows(x, kernels, d=self.params.d)
         return rows.join(list(self.encode_rows(rows, self._k(k), zero_rows, kernels)))
 
@@ -75,7 +75,7 @@ class Model:
         first_row: int = 0,
     ) -> Iterator[Codes]:
         """Yield the codes of `encode` from ``first_row`` on, in blocks of rows, each computed on demand."""
-        kernels = get_backend(backend)
+        kernels = self._kernels(backend, x)
         yield from self.encode_rows(open_rows(x, kernels, d=self.params.d), self._k(k), zero_rows, kernels, first_row)
 
     def encode_rows(
@@ -87,6 +87,10 @@ class Model:
             with np.errstate(over="ignore", invalid="ignore"):  # `finish` refuses NaN and infinity
                 codes = backend.encode(block.x_unit, params.W_enc, params.b_enc, k)
             yield rows.finish(codes, block.zero, block.start, self.digest)
+
+    def _kernels(self, backend: str | Backend | None, x: Any) -> Backend:
+        n = len(x) if hasattr(x, "__len__") else 0
+        return get_backend(backend, numpy_seconds=seconds_to_encode(n, self.params.d, self.params.n_latents))
 
     def _k(self, k: int | None) -> int:
         return as_k(self.k if k is None else k, self.params.n_latents)

@@ -318,7 +318,7 @@ def test_a_numba_that_cannot_be_imported_is_said_and_not_needed(monkeypatch, fre
     monkeypatch.setattr(backends_module, "_load", failing)
     with pytest.warns(UserWarning, match="using NumPy alone: Numba needs NumPy 2.4 or less"):
         assert get_backend().name == "numpy"
-    with pytest.raises(BackendError, match="'numba' is installed, but cannot be imported: Numba needs"):
+    with pytest.raises(BackendError, match="'numba' is installed, but cannot be used: Numba needs"):
         get_backend("numba")
 
 

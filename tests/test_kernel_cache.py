@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import logging
 import os
+import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
 import compressae_ref
+from compressae_ref import Model, backends, init_params, save_model
 from compressae_ref.backends.numba import jit
 
 PACKAGE = Path(compressae_ref.__file__).parent
@@ -38,6 +42,16 @@ print(codes_dot(np.array([[1, 10, 100]], np.float32), codes)[0, 0])
 """It needs one kernel, `_codes_dot`, which takes the least time to compile; 2 · 1 + 3 · 100 = 302."""
 COMPILED = "compiling compressae_ref.backends.numba.rows._codes_dot\n302.0\n"
 KEPT = "302.0\n"
+
+
+def uncached(why):
+    """What is printed if nothing can be cached."""
+    return re.compile(
+        rf"compiling compressae_ref\.backends\.numba\.rows\._codes_dot\n"
+        rf"compressae_ref: compiled kernels cannot be cached \({why}\), so each process may compile for many seconds; "
+        rf"set NUMBA_CACHE_DIR to a folder that only you can write to\n302\.0\n"
+    )
+
 
 TINY = {
     "backends/numba/tiny.py": """
@@ -92,8 +106,8 @@ def kept(cache):
     return {path.relative_to(cache): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
 
 
-def whole(content):
-    return hashlib.sha256(content[32:]).digest() == content[:32]
+def whole(path):
+    return jit._read(path) is not None
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +151,7 @@ def test_what_is_damaged_is_compiled_again_and_mended(cache, damage):
     (cache / name).write_bytes(damage((cache / name).read_bytes()))
     assert output(cache) == COMPILED
     assert list(kept(cache)) == [name]
-    assert whole((cache / name).read_bytes())
+    assert whole(cache / name)
 
 
 def test_every_damage_is_noticed(tmp_path):
@@ -269,7 +283,7 @@ def test_processes_that_compile_at_once_leave_one_whole_file(tmp_path, filled):
     programs = [start(tmp_path) for _ in range(3)]
     assert {end(program) for program in programs} <= {COMPILED, KEPT}
     assert list(kept(tmp_path)) == list(kept(filled))
-    assert all(whole(content) for content in kept(tmp_path).values())
+    assert all(whole(tmp_path / name) for name in kept(tmp_path))
     assert output(tmp_path) == KEPT
 
 
@@ -286,7 +300,7 @@ def test_where_nothing_can_be_kept_it_is_compiled(tmp_path, filled, place):
         taken.parent.mkdir(parents=True, exist_ok=True)
         taken.write_text("a file")
     before = sorted(tmp_path.rglob("*"))
-    assert output(cache) == COMPILED
+    assert uncached(".*: (Not a directory|File exists|Is a directory)").fullmatch(output(cache))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -302,7 +316,7 @@ limited = pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="files have 
 
 @limited
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
-    assert output(tmp_path, code=LIMITED.format("SIG_IGN") + ONE_KERNEL) == COMPILED
+    assert uncached(".*: File too large").fullmatch(output(tmp_path, code=LIMITED.format("SIG_IGN") + ONE_KERNEL))
     assert kept(tmp_path) == {}
 
 
@@ -314,7 +328,7 @@ def test_a_process_killed_while_it_writes_harms_no_other(tmp_path, filled):
     assert [len(content) for content in kept(tmp_path).values()] == [1000]
     assert name not in kept(tmp_path), "it is written under another name"
     assert output(tmp_path) == COMPILED
-    assert whole((tmp_path / name).read_bytes())
+    assert whole(tmp_path / name)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced")
@@ -330,27 +344,111 @@ def test_a_reader_finds_what_one_writer_wrote(tmp_path):
     assert list(kept(tmp_path)) == [Path("kernel")]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="no umask on this system")
-def test_who_may_read_the_folder_may_read_the_code(tmp_path):
-    """It may be kept by who installs, for all users."""
-    before = os.umask(0o022)
+# -- who may write what is run ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key_of_another_user(tmp_path):
+    """A folder of settings with another key."""
+    settings = tmp_path / "settings"
+    (settings / "compressae_ref").mkdir(parents=True)
+    key = settings / "compressae_ref" / "kernels.key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
+    return str(settings)
+
+
+def test_code_that_another_user_has_cached_is_compiled_again_and_replaced(cache, key_of_another_user):
+    (name,) = kept(cache)
+    foreign = (cache / name).read_bytes()
+    assert output(cache, XDG_CONFIG_HOME=key_of_another_user) == COMPILED
+    assert list(kept(cache)) == [name]
+    assert kept(cache)[name] != foreign
+    assert output(cache, XDG_CONFIG_HOME=key_of_another_user) == KEPT
+
+
+def test_a_signed_file_cannot_stand_in_for_another_kernel(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    jit._write(tmp_path / "a" / "one", b"machine code")
+    for place in ("a/two", "b/one"):
+        shutil.copy(tmp_path / "a" / "one", tmp_path / place)
+        assert jit._read(tmp_path / place) is None
+    assert jit._read(tmp_path / "a" / "one") == b"machine code"
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Folders for the key, and what `jit.secret` finds in them now."""
+    monkeypatch.setattr(jit, "_user_settings", lambda: tmp_path / "settings")
+    monkeypatch.setattr(jit, "_root", lambda: tmp_path / "cache")
+    return tmp_path, jit.secret.__wrapped__
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_the_key_is_private_and_stays(places):
+    folder, secret = places
+    before = os.umask(0)
     try:
-        jit._write(tmp_path / "kernel", b"machine code")
+        key = secret()
     finally:
         os.umask(before)
-    assert (tmp_path / "kernel").stat().st_mode & 0o777 == 0o644
+    path = folder / "settings" / "compressae_ref" / "kernels.key"
+    assert (len(key), path.read_bytes(), secret()) == (32, key, key)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [each.name for each in path.parent.iterdir()] == ["kernels.key"]
+
+
+SPOILED = {
+    "others may read it": lambda path: path.chmod(0o644),
+    "others may write it": lambda path: path.chmod(0o620),
+    "it is cut": lambda path: path.write_bytes(path.read_bytes()[:16]),
+    "it is empty": lambda path: path.write_bytes(b""),
+    "it is longer": lambda path: path.write_bytes(path.read_bytes() * 2),
+    "it is a link": lambda path: path.rename(path.with_name("own")) and path.symlink_to("own"),
+    "it is a pipe": lambda path: (path.unlink(), os.mkfifo(path, 0o600)),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_a_key_that_others_could_know_is_replaced(places, spoil):
+    folder, secret = places
+    before = secret()
+    spoil(folder / "settings" / "compressae_ref" / "kernels.key")
+    after = secret()
+    assert (len(after), secret()) == (32, after)
+    assert after != before
+
+
+def test_without_a_place_for_settings_the_key_is_beside_the_cache(places):
+    folder, secret = places
+    (folder / "settings").write_text("a file")
+    key = secret()
+    assert (folder / "cache" / "compressae_ref" / "kernels.key").read_bytes() == key
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_without_a_private_place_nothing_is_cached(places, monkeypatch):
+    """As on a file system without modes."""
+    _, secret = places
+    real = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda at: os.stat_result((real(at).st_mode | 0o077, *real(at)[1:])))
+    assert secret() is None
 
 
 def test_a_user_without_a_home_compiles_each_time():
     code = "import pathlib\ndef home(): raise RuntimeError('no home')\npathlib.Path.home = home\n" + ONE_KERNEL
-    assert output("", code=code, XDG_CACHE_HOME="", LOCALAPPDATA="") == COMPILED
+    printed = output("", code=code, XDG_CACHE_HOME="", LOCALAPPDATA="", XDG_CONFIG_HOME="", APPDATA="")
+    assert uncached("there is no home folder, or .*").fullmatch(printed)
 
 
 def test_an_installation_in_an_archive_compiles_each_time(tmp_path):
     """Its source is in no file of its own: nothing would tell when the code is stale."""
     archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", PACKAGE.parent, PACKAGE.name))
     cache = tmp_path / "cache"
-    assert output(cache, archive / "compressae_ref") == COMPILED
+    assert uncached(".* no folder with the source of this package").fullmatch(output(cache, archive / "compressae_ref"))
     assert not cache.exists()
 
 
@@ -374,3 +472,83 @@ def test_where_code_is_kept(monkeypatch, platform, environment, place):
     monkeypatch.setattr(Path, "home", lambda: Path("home"))
     folder = jit.folder.__wrapped__()
     assert folder.parent == Path(place) / "compressae_ref"
+
+
+# -- where nothing can be cached --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """The choice of a backend, with a cache or without one."""
+
+    def choose(backend, seconds, can_cache):
+        monkeypatch.setattr(jit, "can_cache", lambda: can_cache)
+        backends._can_cache.cache_clear()
+        name = backends.get_backend(backend, numpy_seconds=seconds).name
+        backends._can_cache.cache_clear()
+        return name
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("backend", "seconds", "can_cache", "chosen"),
+    [
+        (None, 0.9, False, "numpy"),
+        (None, 1.1, False, "numba"),
+        (None, float("inf"), False, "numba"),
+        (None, 0.9, True, "numba"),
+        ("numba", 0.0, False, "numba"),
+        ("numpy", 9.0, True, "numpy"),
+    ],
+)
+def test_small_work_is_left_to_numpy_if_kernels_cannot_be_cached(choose, backend, seconds, can_cache, chosen):
+    assert choose(backend, seconds, can_cache) == chosen
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("inputs"), np.random.default_rng(0)
+    np.save(folder / "x.npy", rng.standard_normal((100, 8)).astype(np.float32))
+    save_model(folder / "m.npz", Model(init_params(8, 16, rng), 4))
+    return folder
+
+
+def command(inputs, out, *options, **environment):
+    """Encode in a process of its own."""
+    words = ["encode", str(inputs / "m.npz"), str(inputs / "x.npy"), "-o", str(out), *options]
+    done = subprocess.run(
+        [sys.executable, "-m", "compressae_ref", *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_a_cache_that_cannot_be_written_is_said_once_and_small_work_compiles_nothing(inputs, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    reference = command(inputs, tmp_path / "a.npz", "--backend", "numpy")
+    assert reference[0] == 0
+    started = time.monotonic()
+    code, lines = command(inputs, tmp_path / "b.npz", NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert code == 0
+    assert len(lines) == 2
+    assert "cannot be cached" in lines[0]
+    assert "set NUMBA_CACHE_DIR" in lines[0]
+    assert time.monotonic() - started < 60
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_compiler_that_is_switched_off_is_one_line(inputs, tmp_path):
+    code, lines = command(inputs, tmp_path / "a.npz", NUMBA_DISABLE_JIT="1")
+    assert code == 0
+    assert len(lines) == 2
+    assert lines[0].startswith("compressae-ref: Numba is installed, but cannot be used; using NumPy alone")
+    code, lines = command(inputs, tmp_path / "b.npz", "--backend", "numba", NUMBA_DISABLE_JIT="1")
+    assert code == 1
+    assert len(lines) == 1
+    assert "NUMBA_DISABLE_JIT" in lines[0]
+    assert not (tmp_path / "b.npz").exists()

@@ -8,6 +8,7 @@ GPU, which is only used when it is named. Whatever is not in the contract is Num
 from __future__ import annotations
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -114,10 +115,19 @@ class Backend(Protocol):
         """The best items by score, as `reference.best` orders them."""
 
 
-def get_backend(backend: str | Backend | None = None) -> Backend:
+SMALL_SECONDS = 1.0
+"""Work that takes NumPy no longer than this is not worth compiling kernels that cannot be cached."""
+
+
+def get_backend(backend: str | Backend | None = None, *, numpy_seconds: float = math.inf) -> Backend:
     """The backend of that name; None gives "numba" where it is installed, else "numpy".
 
     The choice affects speed only.
+
+    Parameters
+    ----------
+    numpy_seconds : estimated time of the work with "numpy". None gives "numpy" for up to `SMALL_SECONDS` if Numba would
+        have to compile its kernels again in each process
 
     Raises
     ------
@@ -125,7 +135,7 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
         If there is no such backend, or what it needs is missing; the message says what, and what to install.
     """
     if backend is None:
-        return _default()
+        return _default() if numpy_seconds > SMALL_SECONDS or _can_cache() else _load("numpy")
     if not isinstance(backend, str):
         return backend
     if backend not in BACKENDS:
@@ -137,7 +147,27 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     try:
         return _load(backend)
     except ImportError as error:
-        raise BackendError(f"backend {backend!r} is installed, but cannot be imported: {error}") from error
+        raise BackendError(f"backend {backend!r} is installed, but cannot be used: {error}") from error
+
+
+def seconds_to_encode(rows: int, d: int, n_latents: int) -> float:
+    """The time that "numpy" takes to encode rows on one core, for `get_backend`. A rough estimate."""
+    return rows * (3e-5 + n_latents * (4e-8 + 6e-11 * d))
+
+
+def seconds_to_search(queries: int, items: int) -> float:
+    """The time that "numpy" takes to search, for `get_backend`. A rough estimate."""
+    return 1e-6 * queries * items
+
+
+@cache
+def _can_cache() -> bool:
+    """Whether Numba, if it is the default, can keep its kernels for later processes."""
+    if _default().name != "numba":
+        return True
+    from compressae_ref.backends.numba.jit import can_cache
+
+    return can_cache()
 
 
 @cache
@@ -147,7 +177,7 @@ def _default() -> Backend:
         try:
             return _load("numba")
         except ImportError as error:
-            warnings.warn(f"Numba is installed, but cannot be imported; using NumPy alone: {error}", stacklevel=3)
+            warnings.warn(f"Numba is installed, but cannot be used; using NumPy alone: {error}", stacklevel=3)
     return _load("numpy")
 
 
@@ -155,10 +185,19 @@ def _numba_is_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def _require_compiler() -> None:
+    """Raise ImportError if Numba is told to compile nothing: kernels use types that Python alone does not have."""
+    from numba import config
+
+    if config.DISABLE_JIT:
+        raise ImportError("its compiler is switched off by NUMBA_DISABLE_JIT")
+
+
 @cache
 def _load(name: str) -> Backend:
     """Import on first use: Numba alone takes longer to import than this whole package."""
     if name == "numba":
+        _require_compiler()
         from compressae_ref.backends import numba
 
         return numba

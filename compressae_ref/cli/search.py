@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.k is not None or options.refine or options.field is not None:
         raise DomainError("expected --store with --k, --refine or --field, got a search in a file", argument="search")
+    from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.model_file import load_model
@@ -62,9 +63,11 @@ def run(options: argparse.Namespace) -> None:
 
     model = load_model(options.model)
     rows = open_codes(options.codes)
-    with naming_file(options.codes):
-        index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=options.backend)
     queries = open_embeddings(options.queries, follow_links=options.follow_links)
+    seconds = seconds_to_search(len(queries), rows.n) + seconds_to_encode(len(queries), model.params.d, rows.n_latents)
+    kernels = get_backend(options.backend, numpy_seconds=seconds)
+    with naming_file(options.codes):
+        index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
     with naming_file(options.queries):
         hits = index.search(queries, options.top, query_k=options.query_k, rescore=options.rescore)
     for query, (ids, scores) in enumerate(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)):
