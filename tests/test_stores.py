@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compressae_ref import Codes, Index, Model, init_params, save_model
 from compressae_ref.errors import CompressaeError, DomainError, ShapeError, StoreError
@@ -302,6 +305,76 @@ def test_addresses():
     for bad in ("shard", "redis://x", ""):
         with pytest.raises(DomainError, match="expected an address"):
             open_store(bad)
+
+
+HOSTS = ("host", "host:5432", "[::1]:5432", "one:1,two:2")
+NAMES = ("password", "PASSWORD", "sslpassword", "passfile", "sslkey", "token", "api_key", "pass%77ord")
+SECRETS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12).map("QX{}XQ".format)
+"""Passwords, with parts at both ends that stand nowhere else in an address."""
+
+
+def quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@st.composite
+def addresses(draw):
+    """An address with passwords in places where an engine takes them, encoded as it demands."""
+    secret, host, name = draw(SECRETS), draw(st.sampled_from(HOSTS)), draw(st.sampled_from(NAMES))
+    scheme = draw(st.sampled_from(["postgresql", "qdrant", "milvus", "mysql", "http"]))
+    return draw(
+        st.sampled_from(
+            [
+                f"{scheme}://me:{quote(secret, safe='')}@{host}/db?table=t",
+                f"{scheme}://:{quote(secret, safe='')}@{host}",
+                f"{scheme}://me:{secret}@{host}/db",
+                f"{scheme}://{host}/db?table=t&{name}={quote_plus(secret)}&dense=x",
+                f"{scheme}://{host}?{name}={quote(secret, safe='')}",
+                f"{scheme}:file?{name}={quote(secret, safe='')}&collection=c",
+                f"{scheme}://me:{quote(secret, safe='')}@{host}/db?{name}={quote(secret, safe='')}",
+                f"host={host} {name.replace('%77', 'w')} = {quoted(secret)} dbname=d",
+                f"{name.replace('%77', 'w')}={quoted(secret)}",
+            ]
+        )
+    )
+
+
+@given(addresses())
+def test_no_password_is_printed(address):
+    shown = without_password(address)
+    assert "QX" not in shown
+    assert "XQ" not in shown
+    assert "***" in shown
+
+
+@given(addresses())
+def test_no_error_about_an_address_prints_a_password(address):
+    with pytest.raises(CompressaeError) as caught:
+        parse_address(address).required("nothing", without_password(address))
+    assert "QX" not in str(caught.value)
+    assert "XQ" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://host:5432/db?table=t",
+        "edge:/a folder/x?dense=a",
+        "qdrant://host:6333/passages",
+        "milvus:file.db?collection=c",
+        "postgresql://me@host/db?options=a@b",
+    ],
+)
+def test_an_address_without_a_password_is_shown_as_it_is(address):
+    assert without_password(address) == address
+    assert parse_address(address).scheme == address.partition(":")[0]
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "se@cret", "se cret", "100%", "a:b"])
+def test_a_password_that_is_not_encoded_is_refused_and_not_shown(password):
+    with pytest.raises(DomainError, match="expected a percent-encoded password") as caught:
+        open_store(f"postgresql://me:{password}@host/db?table=t")
+    assert password not in str(caught.value)
 
 
 # -- kill -9 ----------------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ field beside them. Only the adapter knows the engine. It checks the data that th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, unquote_plus
 
 import numpy as np
 
@@ -148,16 +149,59 @@ def parse_address(address: str) -> Address:
     scheme = {"postgres": "postgresql"}.get(scheme, scheme)
     if not colon or scheme not in ADAPTERS:
         forms = ", ".join(form for _, form in ADAPTERS.values())
-        raise DomainError(f"expected an address of a store, got {address!r}", argument="store", hint=f"use {forms}")
+        got = repr(without_password(address))
+        raise DomainError(f"expected an address of a store, got {got}", argument="store", hint=f"use {forms}")
+    _require_encoded_password(address)
     body, _, query = address.partition("?")
     options = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
     return Address(scheme, body.partition(":")[2], options)
 
 
+SECRETS = re.compile(r"pass|secret|token|api_?key|sslkey", re.IGNORECASE)
+"""Part of the names of parameters whose values are hidden: password, sslpassword, passfile, token and others."""
+
+HIDDEN = "***"
+
+_PAIR = re.compile(r"([^\s=&?;]+)(\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
+"""A parameter of libpq's keyword form, such as ``password = 'it\\'s'``."""
+
+
 def without_password(address: str) -> str:
-    """Return the address with its password masked, for messages."""
-    parts = urlsplit(address)
-    return address.replace(f":{parts.password}@", ":***@") if parts.password else unquote(address)
+    """Return an address with its passwords hidden, for messages.
+
+    It hides what stands between the user and the host of a URI, and the values of parameters with names as in
+    `SECRETS`, in the query of a URI or in libpq's keyword form.
+    """
+    if re.match(r"\s*\w+\s*=", address):
+        return _PAIR.sub(lambda pair: pair[1] + pair[2] + (HIDDEN if SECRETS.search(pair[1]) else pair[3]), address)
+    if password := _password(address):
+        address = address[: password.start] + HIDDEN + address[password.stop :]
+    body, mark, query = address.partition("?")
+    return unquote(body) + mark + "&".join(map(_without_secret, query.split("&")))
+
+
+def _password(address: str) -> slice | None:
+    """Return the place of the password in a URI: up to the last "@", whatever characters are not encoded."""
+    start = address.find("//")
+    colon, at = address.find(":", start + 2), address.rfind("@")
+    return slice(colon + 1, at) if 0 <= start < colon < at else None
+
+
+def _require_encoded_password(address: str) -> None:
+    """Refuse a password that would be split at a special character: its parts would appear in messages."""
+    text = address[_password(address) or slice(0)]
+    port = re.match(r"\d+([/?]|$)", text)
+    if not port and re.search(r"[/?#@:\[\]\s]|%(?![0-9a-fA-F]{2})", text):
+        raise DomainError(
+            "expected a percent-encoded password in the address, got special characters",
+            argument="store",
+            hint="write @ as %40, / as %2F, : as %3A, ? as %3F and % as %25",
+        )
+
+
+def _without_secret(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    return f"{unquote(name)}{equals}{HIDDEN if SECRETS.search(unquote_plus(name)) else unquote(value)}"
 
 
 def chosen_field(fields: Sequence[str], wanted: str | None, store: str) -> str:

@@ -25,6 +25,7 @@ from compressae_ref.stores.contract import (
     chosen_field,
     engine_errors,
     nonzero,
+    without_password,
 )
 
 CODE = "code"
@@ -36,15 +37,16 @@ MOST_TEXT = 65_535
 
 def open_at(address: Address) -> MilvusStore:
     """Open the collection of an address: ``milvus:FILE?collection=NAME`` or ``milvus://HOST:PORT?collection=NAME``."""
-    collection = address.required("collection", f"milvus:{address.rest}")
+    name = without_password(f"milvus:{address.rest}")
+    collection = address.required("collection", name)
     at = address.rest
     if at.startswith("//"):
         at = f"{'https' if address.option('https') else 'http'}:{at}"
     module = require_package("pymilvus", "milvus", "Milvus")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs errors that it also raises
-    with engine_errors(f"milvus:{address.rest}"):
+    with engine_errors(name):
         client = module.MilvusClient(at, token=os.environ.get("MILVUS_TOKEN", ""))
-    return MilvusStore(client, collection, address.option("dense"), f"milvus:{address.rest}", at)
+    return MilvusStore(client, collection, address.option("dense"), name, at)
 
 
 class MilvusStore:

@@ -26,6 +26,7 @@ from compressae_ref.stores.contract import (
     engine_errors,
     nonzero,
     plain_id,
+    without_password,
 )
 
 QUERIES_AT_ONCE = 64
@@ -42,10 +43,10 @@ def open_at(address: Address) -> QdrantStore:
             client = module.QdrantClient(path=address.rest)
         return QdrantStore(client, collection, dense, f"qdrant:{address.rest}")
     host, _, in_path = address.rest[2:].partition("/")
-    scheme = "https" if address.option("https") else "http"
-    with engine_errors(f"qdrant://{host}"):
+    scheme, name = "https" if address.option("https") else "http", without_password(f"qdrant://{host}")
+    with engine_errors(name):
         client = module.QdrantClient(url=f"{scheme}://{host}", api_key=os.environ.get("QDRANT_API_KEY"))
-    return QdrantStore(client, address.option("collection") or in_path, dense, f"qdrant://{host}")
+    return QdrantStore(client, address.option("collection") or in_path, dense, name)
 
 
 class QdrantStore:
