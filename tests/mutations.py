@@ -30,6 +30,7 @@ RANKING, SEARCH_TYPES, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = 
 SELECT, SUMS = "backends/numba/topk.py", "backends/numba/sums.py"
 FILTER, PRODUCTS = "backends/numba/prefilter.py", "backends/numba/sparse_products.py"
 PACKING, PACKED = "extensions/packed_codes.py", "backends/numba/bit_packing.py"
+WRITE = "files/atomic_write.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "evaluation/relevance.py"
 REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
 SCALAR = "backends/rules.py"
@@ -205,6 +206,18 @@ FAULTS = [
     Fault("the decoder's bias is left out", "files/weights/saelens.py", 'require_zeros(tensors, "b_dec", path)', "pass", "test_interchange.py -k mean_something"),
     Fault("any ReLU module is taken", "files/weights/sentence_transformers.py", "np.array_equal(array[::2], -array[1::2])", "True", "test_interchange.py -k mean_something"),
     Fault("latents are paired the other way round", "files/weights/sentence_transformers.py", "np.stack([rows, -rows], axis=1)", "np.stack([-rows, rows], axis=1)", "test_interchange.py -k 'exact and sentence'"),
+    # outputs, signals, and what others may read or write
+    Fault("a temporary name is the number of the process", WRITE, "{os.urandom(16).hex()}", "{os.getpid():032x}", "test_writing.py -k threads_that"),
+    Fault("a link is replaced", WRITE, "        if not at.is_symlink():\n", "        if True:\n", "test_writing.py -k 'its_name_leads and encode'"),
+    Fault("the mode of an output is lost", WRITE, "                _copy_owner(file.fileno(), like)", "                pass", "test_writing.py -k 'its_name_leads and encode'"),
+    Fault("a pipe is taken for a file", WRITE, "    if not stat.S_ISREG(before.st_mode):", "    if False:", "test_writing.py -k 'no_file_is_refused and encode'"),
+    Fault("leftovers are swept at once", WRITE, "> LEFT_OVER_SECONDS", "> 0", "test_writing.py -k leftovers"),
+    Fault("any old file is swept", WRITE, "    ours = stat.S_ISREG(facts.st_mode) and ", "    ours = ", "test_writing.py -k leftovers"),
+    Fault("a signal is raised in the middle of an import", "cli/interrupts.py", "        if _importing(frame) and ", "        if False and ", "test_interrupts.py -k disguise"),
+    Fault("SIGTERM ends as Ctrl-C does", "cli/interrupts.py", "signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT", "signal.SIGINT", "test_interrupts.py -k go_on"),
+    Fault("any signed code passes for a kernel", "backends/numba/jit.py", "place + payload", "payload", "test_kernel_cache.py -k stand_in"),
+    Fault("others may know the key", "backends/numba/jit.py", "stat.S_IMODE(facts.st_mode) & 0o077", "stat.S_IMODE(facts.st_mode) & 0", "test_kernel_cache.py -k others_could_know"),
+    Fault("a password is shown if its name is encoded", "stores/contract.py", "SECRETS.search(unquote_plus(name))", "SECRETS.search(name)", "test_stores.py -k no_password"),
     # stores
     Fault("items are stored without their norms", "stores/stored_form.py", "codes.values / norms[:, None]", "codes.values", "test_stores.py -k memory"),
     Fault("what is written is written again", "stores/push.py", "store.scroll(rows, without=field)", "store.scroll(rows)", "test_stores.py -k memory"),

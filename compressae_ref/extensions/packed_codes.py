@@ -82,7 +82,8 @@ class PackedCodes:
         FormatError
             For bytes that packing cannot produce, with the row (R20).
         """
-        indices, values = get_backend(backend).unpack_rows(self.data, self.n_latents, self.k, self.bits)
+        kernels = get_backend(backend, numpy_seconds=1e-6 * len(self) * self.k)
+        indices, values = kernels.unpack_rows(self.data, self.n_latents, self.k, self.bits)
         return Codes.trusted(indices, values, self.n_latents, self.model)
 
 
@@ -107,7 +108,8 @@ def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -
     DomainError
         For another number of bits.
     """
-    data = get_backend(backend).pack_rows(codes.to_host(), as_bits(bits))
+    kernels = get_backend(backend, numpy_seconds=1e-6 * len(codes) * codes.k)
+    data = kernels.pack_rows(codes.to_host(), as_bits(bits))
     return PackedCodes(data, codes.n_latents, codes.k, bits, codes.model)
 
 
