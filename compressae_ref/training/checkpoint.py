@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import aligned_copy
 from compressae_ref.backends import Backend
+from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.model_file import json_array
 from compressae_ref.files.npz import PathLike, read_npz, reading, write_npz
@@ -158,8 +159,10 @@ class Checkpoint:
         free = {name: given[name] for name in ("rows_per_block",) if name in given}
         with self.reading():
             config = resolve(self.settings, rows)
-            if config != self.settings or described(config) != self.meta["training"]:
-                raise FormatError("expected complete settings of a training, got others", argument="training")
+            complete, got = described(config), self.meta["training"]
+            if wrong := [name for name in complete if name not in got or got[name] != complete[name]]:
+                missing = {name: got.get(name, "nothing") for name in wrong}
+                raise FormatError(f"expected all settings of a training, got {missing}", argument="training")
         asked = resolve(replace(config, **given), rows)
         for name in given:
             if name not in free and (stored := getattr(config, name)) != (got := getattr(asked, name)):
@@ -195,9 +198,10 @@ class Checkpoint:
         with self.reading():
             n, place, blocks = self.data.rows, self.meta["place"], self._array("blocks", np.int64, (None,))
             if len(blocks) and not (0 <= blocks.min() <= blocks.max() < n and not (blocks % BLOCK_ROWS).any()):
-                raise FormatError(f"expected multiples of {BLOCK_ROWS} below {n}, got others", argument="blocks")
-            if len(np.unique(blocks)) != len(blocks):
-                raise FormatError("expected blocks that differ, got one twice", argument="blocks")
+                got = f"numbers from {blocks.min()} to {blocks.max()}"
+                raise FormatError(f"expected multiples of {BLOCK_ROWS} below {n}, got {got}", argument="blocks")
+            if (repeated := len(blocks) - len(np.unique(blocks))) > 0:
+                raise FormatError(f"expected each block once, got {repeated} repeated", argument="blocks")
             left = _integer(place["left"], "left", 0, self.settings.batch_size - 1)
             restored_generator(place["generator"])
             return Place(place["generator"], left, blocks, _integer(place["drawn"], "drawn", 1, 2**31))
@@ -218,15 +222,22 @@ class Checkpoint:
             records = [_record(row) for row in self._array("records", np.float64, (None, N_FIELDS)).tolist()]
             losses = [Losses(*row) for row in self._array("losses", np.float64, (None, 3)).tolist()]
             made = [each for each in record_steps(config) if each <= step]
-            if [record.step for record in records] != made or len(losses) != step - max(made, default=0):
-                raise FormatError(f"expected the records and losses of {step} steps, got others", argument="records")
+            got, n_losses = [record.step for record in records], step - max(made, default=0)
+            if got != made or len(losses) != n_losses:
+                raise FormatError(
+                    f"expected records of steps {short_repr(made)} and {n_losses} losses, "
+                    f"got records of steps {short_repr(got)} and {len(losses)} losses",
+                    argument="records",
+                )
             best = self._params("best.", config) if "best.W_dec" in self.arrays else None
             measured = [record for record in records if not math.isnan(record.validation_cosine)]
-            if (best is not None) != (config.patience is not None and bool(measured)):
-                raise FormatError("expected the parameters of the best record, or none without one", argument="best")
+            has_best = config.patience is not None and bool(measured)
+            if (best is not None) != has_best:
+                wanted, got_one = ("one" if one else "none" for one in (has_best, best is not None))
+                raise FormatError(f"expected parameters of the best record: {wanted}, got {got_one}", argument="best")
             seconds = self.meta["seconds"]
             if type(seconds) is not float or not 0 <= seconds < math.inf:
-                raise FormatError(f"expected seconds of at least 0, got {seconds!r}", argument="seconds")
+                raise FormatError(f"expected seconds of at least 0, got {short_repr(seconds)}", argument="seconds")
             history.restore(records, losses, best, seconds)
 
     def reading(self) -> AbstractContextManager[None]:
@@ -237,9 +248,6 @@ class Checkpoint:
         d, h, dtype = self.data.d, config.n_latents or 0, np.dtype(config.dtype or "float32")
         shapes = {"W_enc": (d, h), "b_enc": (h,), "W_dec": (h, d)}
         arrays = {name: self._array(prefix + name, dtype, shape) for name, shape in shapes.items()}
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                raise FormatError("expected finite numbers, got NaN or infinity", argument=prefix + name)
         return Params(np.asfortranarray(arrays["W_enc"]), arrays["b_enc"], arrays["W_dec"]).map(aligned_copy)
 
     def _array(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
@@ -268,13 +276,14 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         meta = json.loads(str(arrays.pop("meta")[()]))
         kind, version = meta["format"], meta["version"]
         if kind != FORMAT or type(version) is not int or version != VERSION:
-            raise FormatError(f"expected a {FORMAT} file of version {VERSION}, got {kind!r} of version {version!r}")
-        if meta["digest"] != digest_of(arrays, meta):
-            raise FormatError("expected a digest that matches the content, got another one", argument="digest")
+            got = f"{short_repr(kind)} of version {short_repr(version)}"
+            raise FormatError(f"expected a {FORMAT} file of version {VERSION}, got {got}")
+        if meta["digest"] != (digest := digest_of(arrays, meta)):
+            raise FormatError(f"expected digest {short_repr(meta['digest'])}, got content with {digest!r}")
         rows, d = (_integer(meta["data"][name], name, 1, 2**63) for name in ("rows", "d"))
         data = DataFacts(rows, d, str(meta["data"]["dtype"]), str(meta["data"]["digest"]))
-        if meta["start"] is not None and type(meta["start"]) is not str:
-            raise FormatError(f"expected the digest of a model or null, got {meta['start']!r}", argument="start")
+        if not isinstance(start := meta["start"], str | None):
+            raise FormatError(f"expected the digest of a model or null, got {short_repr(start)}", argument="start")
         return Checkpoint(str(path), arrays, meta, data, TrainConfig(**meta["training"]))
 
 
@@ -284,7 +293,7 @@ def _reading(path: PathLike) -> AbstractContextManager[None]:
 
 def _integer(value: Any, name: str, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise FormatError(f"expected an integer from {least} to {most}, got {value!r}", argument=name)
+        raise FormatError(f"expected an integer from {least} to {most}, got {short_repr(value)}", argument=name)
     return value
 
 

@@ -108,8 +108,8 @@ def fit(
     every : minutes between two checkpoints; 0 writes one after every step. None: 10, or more if writing takes longer
         than 6 seconds, so that it costs at most 1 % of the time.
     resume : a checkpoint to continue from, on any backend; the model is the same, byte for byte, as without the
-        interruption. ``x`` must be the same data. The checkpoint's settings apply: those that are given, ``rng`` and
-        ``start`` must not differ from them. ``rows_per_block`` may.
+        interruption. ``x`` must be the same data. The checkpoint's settings apply: those that are given (of ``config``
+        those that are not the defaults), ``rng`` and ``start`` must not differ from them. ``rows_per_block`` may.
     start : a model whose parameters are the initial values, for example when data have been added. The moments of Adam
         are zero. ``n_latents``, ``k`` and ``dtype`` are those of the model, and ``init`` is ignored. The digest of
         the model is stored in ``training["start"]``.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, FormatError
 
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
@@ -39,14 +40,14 @@ def restored_generator(state: dict[str, Any]) -> np.random.Generator:
     """Return a new generator in a state that `generator_state` returned. FormatError for any other value."""
     kind = state["bit_generator"]
     if kind not in BIT_GENERATORS:
-        raise FormatError(f"expected a generator of {', '.join(BIT_GENERATORS)}, got {kind!r}")
+        raise FormatError(f"expected a generator of {', '.join(BIT_GENERATORS)}, got {short_repr(kind)}")
     position = state["state"].get("pos", 0) if kind == "MT19937" else state.get("buffer_pos", 0)
     if type(position) is not int or not 0 <= position <= _LARGEST_POSITION.get(kind, 0):
-        raise FormatError(f"expected a position in the state of the generator, got {position!r}")
+        raise FormatError(f"expected a position in the state of the generator, got {short_repr(position)}")
     rng = np.random.Generator(_known()[kind](0))
     rng.bit_generator.state = _as_arrays(state, np.dtype(np.uint32 if kind == "MT19937" else np.uint64))
     if json.dumps(generator_state(rng), sort_keys=True) != json.dumps(state, sort_keys=True):  # true is not 1
-        raise FormatError(f"expected the whole state of a {kind} generator, got another")
+        raise FormatError(f"expected the state of a {kind} generator, got {short_repr(state)}")
     return rng
 
 
