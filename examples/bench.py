@@ -8,6 +8,7 @@
     python examples/bench.py numpy embeddings.npy      NumPy alone beside Numba
     python examples/bench.py file embeddings.npy       a file beside an array
     python examples/bench.py memory embeddings.npy     the most memory that training needs
+    python examples/bench.py checkpoint embeddings.npy    what checkpoints of a training cost
     python examples/bench.py start embeddings.npy      imports, first use, one vector
     python examples/bench.py sustained embeddings.npy  five minutes at the paper's setting
     python examples/bench.py minute embeddings.npy --queries queries.npy    what so many seconds of training buy
@@ -54,6 +55,7 @@ COMMANDS = {
     "numpy": ("speed.numpy", {}),
     "file": ("speed.file", {"rows": [50_000, 200_000]}),
     "memory": ("memory.memory", {"rows": [1024, 10_000, 100_000]}),
+    "checkpoint": ("checkpoints.checkpoint", {"latents": [4096, 16384]}),
     "start": ("start.start", {}),
     "sustained": ("minutes.sustained", {}),
     "minute": ("minutes.minute", {}),
