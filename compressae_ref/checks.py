@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, host_array
+from compressae_ref.center import MOST_SQUARED_NORM
 from compressae_ref.errors import CompressaeError, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.params import Params
 
@@ -162,15 +164,15 @@ def as_params(params: Params) -> Params:
     DTypeError
         If the arrays are not all float32 or all float64.
     DomainError
-        If a number is not finite, or if a row of W_dec is not a unit vector.
+        If a number is not finite, a row of W_dec is not a unit vector, or the mean's norm is near 1.
     """
-    W_enc, b_enc, W_dec = (host_array(array, "params") for array in params.arrays().values())
+    W_enc, b_enc, W_dec = (host_array(array, "params") for array in (params.W_enc, params.b_enc, params.W_dec))
     if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
         raise ShapeError(
             f"expected W_enc (d, h), b_enc (h,), W_dec (h, d), got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}",
             argument="params",
         )
-    dtypes = {array.dtype for array in (W_enc, b_enc, W_dec)}
+    dtypes = {np.asarray(array).dtype for array in params.arrays().values()}
     if len(dtypes) != 1 or W_dec.dtype not in (np.float32, np.float64):
         raise DTypeError(
             f"expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}", argument="params"
@@ -186,7 +188,23 @@ def as_params(params: Params) -> Params:
     if not_unit.any():
         norm = norms[np.argmax(not_unit)]
         reject(not_unit, f"expected unit rows in W_dec, got one of norm {norm:.6g}", "params")
-    return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec))
+    mean = None if params.mean is None else as_mean(params.mean, W_dec.shape[1])
+    return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec), mean)
+
+
+def as_mean(mean: Any, d: int, argument: str = "params") -> Floats:
+    """Return the mean (d,) of a centred model: ShapeError for another shape, DomainError for a norm near 1 (R21)."""
+    array: Floats = np.ascontiguousarray(mean)
+    if array.shape != (d,):
+        raise ShapeError(f"expected a mean of shape ({d},), got {array.shape}", argument=argument)
+    squared = float(reference.dot(array, array))
+    if not squared <= MOST_SQUARED_NORM:
+        raise DomainError(
+            f"expected a mean whose squared norm is at most 1 - 2^-16, got {squared:.6g}",
+            argument=argument,
+            hint="the rows have almost one direction: train without center",
+        )
+    return array
 
 
 def reject(

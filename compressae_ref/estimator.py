@@ -12,7 +12,7 @@ from compressae_ref.arrays import Floats, reject_masked
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_params
 from compressae_ref.codes import Codes
-from compressae_ref.errors import BackendError, reason
+from compressae_ref.errors import BackendError, DomainError, reason
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.model import Model
 from compressae_ref.params import init_params
@@ -36,7 +36,7 @@ except ImportError as missing:
 
 SETTINGS = (
     "n_latents", "k", "init", "batch_size", "steps", "lr", "warmup_steps", "decay", "validation_rows", "patience",
-    "dtype",
+    "dtype", "center",
 )  # fmt: skip
 """Parameters of the estimator that are fields of TrainConfig."""
 
@@ -53,7 +53,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     ----------
     n_latents : h, number of columns of the codes; None: 4096, or fewer for few rows (`settings.default_latents`)
     k : stored entries per row
-    init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype : as in `settings.TrainConfig`
+    init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center : as in
+        `settings.TrainConfig`
     zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them
     sparse_output : if False, `transform` returns a dense array, which ``set_output`` can convert to a data frame
     backend : "numpy", "numba" or "cuda", all with the same bits; None: numba if it is installed
@@ -84,6 +85,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         validation_rows: int | None = TrainConfig.validation_rows,
         patience: int | None = TrainConfig.patience,
         dtype: str | None = TrainConfig.dtype,
+        center: bool = TrainConfig.center,
         zero_rows: ZeroRows = "empty",
         sparse_output: bool = True,
         backend: str | None = None,
@@ -101,6 +103,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.validation_rows = validation_rows
         self.patience = patience
         self.dtype = dtype
+        self.center = center
         self.zero_rows = zero_rows
         self.sparse_output = sparse_output
         self.backend = backend
@@ -130,7 +133,14 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         The first call determines ``n_latents`` and ``dtype`` if they are None. ``steps``, ``decay``, ``warmup_steps``,
         ``validation_rows`` and ``patience`` are ignored, because they depend on all rows. A constant rate should be
         lower than that of `fit`, for example 0.01; ``set_params(lr=...)`` changes it between calls.
+
+        Raises
+        ------
+        DomainError
+            If ``center`` is True: the mean of rows that come later is unknown.
         """
+        if self.center:
+            raise DomainError("expected center=False for partial_fit, got True", argument="center", hint="use fit")
         state = getattr(self, "_state", None)
         x = self._to_train_on(X, reset=state is None)
         if state is None:

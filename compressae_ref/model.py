@@ -11,6 +11,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend, seconds_to_encode
+from compressae_ref.center import restored
 from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
@@ -83,7 +84,7 @@ class Model:
     ) -> Iterator[Codes]:
         """Yield the codes of an open reader, block by block; k must be valid."""
         params = backend.place_params(self.params)
-        for block in unit_blocks(rows, params.dtype, backend, zero_rows, first_row):
+        for block in unit_blocks(rows, params.dtype, backend, zero_rows, first_row, mean=self.params.mean):
             with np.errstate(over="ignore", invalid="ignore"):  # `finish` refuses NaN and infinity
                 codes = backend.encode(block.x_unit, params.W_enc, params.b_enc, k)
             yield rows.finish(codes, block.zero, block.start, self.digest)
@@ -96,11 +97,18 @@ class Model:
         return as_k(self.k if k is None else k, self.params.n_latents)
 
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
-        """Reconstruct rows from codes: x̂ (n, d), not normalised, since only the direction has meaning (E7)."""
+        """Reconstruct rows from codes: x̂ (n, d), not normalised, since only the direction has meaning (E7).
+
+        If the model is centred: z (n, d), which estimates the unit rows themselves (E27).
+        """
         self.check_codes(codes)
         kernels = get_backend(backend)
         codes = codes.on(kernels.name).astype(self.params.dtype)
-        return kernels.decode(codes, kernels.place_params(self.params).W_dec)
+        x_hat = kernels.decode(codes, kernels.place_params(self.params).W_dec)
+        if self.params.mean is None:
+            return x_hat
+        z: Floats = kernels.place(restored(kernels.fetch(x_hat), self.params.mean))
+        return z
 
     def check_codes(self, codes: Codes, name: str = "codes") -> None:
         """Raise if codes cannot come from this model: by their number of latents, or by their digest."""

@@ -18,17 +18,19 @@ Init = Literal["tied", "original"]
 
 @dataclass(frozen=True, eq=False)
 class Params:
-    """W_enc (d, h), b_enc (h,), W_dec (h, d) with unit rows (the atoms); all float32 or all float64.
+    """W_enc (d, h), b_enc (h,), W_dec (h, d) with unit rows (the atoms), mean (d,) or None; all of one dtype.
 
     Notes
     -----
     W_enc is stored in Fortran order, so the weights of one latent are contiguous.
+    The dtype is float32 or float64. ``mean`` is μ of a centred model (``spec/center.md``).
     The constructor checks nothing. `checks.as_params` does, after training and when files are written or read.
     """
 
     W_enc: Floats
     b_enc: Floats
     W_dec: Floats
+    mean: Floats | None = None
 
     @property
     def d(self) -> int:
@@ -46,8 +48,9 @@ class Params:
         return self.W_dec.dtype
 
     def arrays(self) -> dict[str, Floats]:
-        """Return the arrays by name, in the order of the fields."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Return the arrays by name, in the order of the fields, without ``mean`` if it is None."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in named.items() if array is not None}
 
     def map(self, function: Callable[[Floats], Any]) -> Params:
         """Apply ``function`` to each array."""

@@ -30,7 +30,7 @@ class UnitBlock(NamedTuple):
     start: int
     """number of the first row"""
     x_unit: Floats
-    """(n, d) unit rows, where the kernels run; a zero row has some direction"""
+    """(n, d) unit rows, of x̄ − μ if there is a mean, where the kernels run; a zero row has some direction"""
     zero: Bools
     """(n,) which rows are zero (R4)"""
 
@@ -100,12 +100,16 @@ def unit_blocks(
     zero_rows: ZeroRows = "error",
     first_row: int = 0,
     rows_per_block: int | None = None,
+    mean: Floats | None = None,
 ) -> Iterator[UnitBlock]:
-    """Read checked unit rows in ``dtype`` from ``first_row`` on, block by block (E3)."""
+    """Read checked unit rows in ``dtype`` from ``first_row`` on, block by block (E3); with a mean, centred (E26)."""
     size, zeros = rows_per_block or ROWS_PER_BLOCK, as_zero_rows(zero_rows)
     for start in range(first_row, len(rows), size):
         block, zero = rows.block(start, start + size, zeros)
-        yield UnitBlock(start, backend.unit_rows(backend.place(block), dtype), zero)
+        x_unit = backend.unit_rows(backend.place(block), dtype)
+        if mean is not None:
+            x_unit = backend.unit_rows(backend.place(backend.fetch(x_unit) - mean), dtype)
+        yield UnitBlock(start, x_unit, zero)
 
 
 class HostRows:

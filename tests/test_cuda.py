@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +31,7 @@ from compressae_ref import (
     sparse_cosine,
     unit_blocks,
 )
+from compressae_ref.arrays import to_host as fetch
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.encode import pre_bound
 from compressae_ref.backends.search_types import Items, Queries
@@ -248,6 +250,29 @@ def test_arrays_on_the_device_stay_there(make, dtype):
     x_hat = MODEL.decode(codes, backend="cuda")
     assert on_a_device(x_hat)
     assert_same_bits(x_hat.copy_to_host(), MODEL.decode(codes.to_host(), backend="numpy"))
+
+
+@pytest.mark.parametrize("make", [np.array, place, Tensor])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_centred_model_gives_the_bits_of_the_processor(make, dtype):
+    x = X.astype(dtype) + 1
+    model = Model(replace(MODEL.params, mean=(x / np.linalg.norm(x, axis=1, keepdims=True)).mean(0).astype("f4")), K)
+    codes, right = model.encode(make(x), backend="cuda"), model.encode(x, backend="numpy")
+    assert on_a_device(codes.indices) == (make is not np.array)
+    assert_same_codes(codes.to_host(), right)
+    assert_same_bits(fetch(model.decode(codes, backend="cuda")), model.decode(right, backend="numpy"))
+    for space in SPACES:
+        hits = search(make(x[:3]), codes.to_host(), 5, model=model, space=space, backend="cuda")
+        expected = search(x[:3], right, 5, model=model, space=space, backend="numpy")
+        assert_same_bits(hits.ids, expected.ids)
+        assert_same_bits(hits.scores, expected.scores)
+
+
+def test_training_without_the_mean_is_for_arrays_on_the_host():
+    with pytest.raises(BackendError, match="center=True"):
+        fit(place(X + 1), center=True, backend="cuda", **TRAINING)
+    models = [fit(X + 1, center=True, backend=backend, **TRAINING).model for backend in ("cuda", "numpy")]
+    assert models[0].digest == models[1].digest
 
 
 def test_any_order_of_memory_will_do():

@@ -132,6 +132,18 @@ def test_partial_fit_learns_and_repeats():
     assert earlier.digest == estimators[1].model_.digest  # a later call does not change an earlier model
 
 
+def test_a_centred_estimator_reconstructs_the_rows_themselves():
+    shifted = X / np.linalg.norm(X, axis=1, keepdims=True) + 1
+    estimator = csae.CompresSAE(center=True, **SMALL).fit(shifted)
+    assert estimator.model_.params.mean is not None
+    x_hat = estimator.inverse_transform(estimator.transform(shifted))
+    x_unit = shifted / np.linalg.norm(shifted, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.linalg.norm(x_hat, axis=1), 1, atol=1e-5)
+    assert estimator.score(shifted) == pytest.approx((x_hat * x_unit).sum(axis=1).mean(), abs=1e-5)
+    with pytest.raises(ValueError, match="center=False for partial_fit"):
+        csae.CompresSAE(center=True, **SMALL).partial_fit(shifted)
+
+
 def test_fit_begins_anew_after_partial_fit():
     estimator = csae.CompresSAE(**SMALL).partial_fit(X[:, :5])
     assert estimator.fit(X).model_.digest == csae.CompresSAE(**SMALL).fit(X).model_.digest

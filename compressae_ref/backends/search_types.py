@@ -29,15 +29,22 @@ class Queries(NamedTuple):
     """n_q codes, or an array (n_q, h)"""
     norms: Floats
     """(n_q,) norms that the dots of each query are divided by"""
+    added: Floats | None = None
+    """(n_q,) numbers that `scores` adds after ranking, ⟨μ, x̄⟩ with a centred model (``spec/center.md``)"""
 
     def blocks(self) -> list[Queries]:
         """Return blocks of at most `QUERIES_PER_BLOCK` queries."""
         starts = range(0, len(self.norms), QUERIES_PER_BLOCK)
-        return [Queries(*(field[start : start + QUERIES_PER_BLOCK] for field in self)) for start in starts]  # type: ignore[arg-type]
+        parts = (slice(start, start + QUERIES_PER_BLOCK) for start in starts)
+        return [Queries(self.u[part], self.norms[part]) for part in parts]
 
     def dense(self) -> Floats:
         """Return u as an array (n_q, h)."""
         return self.u.to_dense() if isinstance(self.u, Codes) else self.u
+
+    def scores(self, divided: Floats) -> Floats:
+        """Return the scores of divided dots (n_q, m), by which items were ranked."""
+        return divided if self.added is None else divided + self.added[:, None]
 
 
 class Items(NamedTuple):

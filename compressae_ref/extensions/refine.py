@@ -73,7 +73,7 @@ def refine(
     kernels = get_backend(backend)
     dots = _dots_for(len(rows), k, codes.k, params.W_dec, kernels)
     parts = []
-    for block in unit_blocks(rows, params.dtype, kernels, zero_rows):
+    for block in unit_blocks(rows, params.dtype, kernels, zero_rows, mean=params.mean):
         some = codes[block.start : block.start + len(block.zero)]
         refined = kernels.refine_unit(some, block.x_unit, params.W_dec, k, dots)
         parts.append(rows.finish(refined, block.zero, block.start, model.digest))
@@ -109,7 +109,7 @@ def refined_blocks(
     m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")
     _check_candidates(k, m)
     dots, there = _dots_for(len(rows), k, m, params.W_dec, kernels), kernels.place_params(params)
-    for block in unit_blocks(rows, params.dtype, kernels, zero_rows, first_row):
+    for block in unit_blocks(rows, params.dtype, kernels, zero_rows, first_row, mean=params.mean):
         wide = kernels.encode(block.x_unit, there.W_enc, there.b_enc, m)
         refined = kernels.refine_unit(wide, block.x_unit, params.W_dec, k, dots)
         yield rows.finish(refined, block.zero, block.start, model.digest)

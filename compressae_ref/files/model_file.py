@@ -1,7 +1,8 @@
 """Read and write model files, and the parts that all file types of this package share.
 
 All are ``.npz`` archives without pickle, and are written atomically (`npz`). A model file holds ``W_enc``, ``b_enc``,
-``W_dec`` and ``meta``, a JSON string. A codes file (`codes_file`) also has ``meta``.
+``W_dec``, ``meta``, a JSON string, and ``mean`` if it is centred (``spec/center.md``). A codes file (`codes_file`) also
+has ``meta``.
 
 ``spec/file-format.md`` is normative: arrays are little-endian and in C order (R11), a file is used whole or not at all
 (R12), and codes carry the digest of the model that made them (R13).
@@ -34,6 +35,8 @@ from compressae_ref.model import Model
 from compressae_ref.params import Params
 
 VERSION = 1
+CENTRED_VERSION = 2
+"""Version of files of centred models, so that a reader that does not know the mean rejects them."""
 MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
 PACKED_FORMAT = "compressae-packed"
@@ -68,7 +71,7 @@ def save_model(path: PathLike, model: Model) -> None:
     params = as_params(model.params)
     meta = {
         "format": MODEL_FORMAT,
-        "version": VERSION,
+        "version": VERSION if params.mean is None else CENTRED_VERSION,
         "d": params.d,
         "n_latents": params.n_latents,
         "k": as_k(model.k, params.n_latents),
@@ -92,7 +95,11 @@ def load_model(path: PathLike) -> Model:
 
 
 def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
-    params = as_params(Params(**{name: arrays[name] for name in ("W_enc", "b_enc", "W_dec")}))
+    centred = meta["version"] == CENTRED_VERSION
+    if centred and "mean" not in arrays:
+        raise FormatError(f"expected a member 'mean' in a model file of version {CENTRED_VERSION}, got none")
+    names = ("W_enc", "b_enc", "W_dec", *(("mean",) if centred else ()))
+    params = as_params(Params(**{name: arrays[name] for name in names}))
     model = Model(params, as_k(meta["k"], params.n_latents), meta["training"])
     if not isinstance(model.training, dict):
         raise FormatError(f"expected training settings as a JSON object, got {model.training!r}")
@@ -169,9 +176,13 @@ def read_meta(path: PathLike | InputFile, *also: str) -> tuple[dict[str, NDArray
             require_first_byte(archive)
             meta = _from_json_array(read_member(archive, members["meta"], read_own_header))
             kind, version = meta["format"], meta["version"]
-            if kind not in (*MEMBERS,) or type(version) is not int or version != VERSION:
+            versions = (VERSION, CENTRED_VERSION) if kind == MODEL_FORMAT else (VERSION,)
+            if kind not in (*MEMBERS,) or type(version) is not int or version not in versions:
                 raise FormatError(
-                    f"expected a model or codes file of version {VERSION}, got {kind!r} of version {version!r}"
+                    f"expected a model or codes file of version {' or '.join(map(str, versions))}, "
+                    f"got {kind!r} of version {version!r}"
                 )
-            names = [name for name in (*MEMBERS[kind], *also) if name in members]
+            # in other files a member "mean" is unknown, whatever it contains
+            mean = ("mean",) if version == CENTRED_VERSION else ()
+            names = [name for name in (*MEMBERS[kind], *mean, *also) if name in members]
             return {name: read_member(archive, members[name], read_own_header) for name in names}, meta

@@ -147,8 +147,9 @@ class Index:
         vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
         hits = self._best(vectors, rescore or top, allowed)
         if rescore is not None:
-            hits = self._rescored(queries, hits, top)
-        return Hits(self._ids.values[hits.ids], hits.scores)
+            vectors = self._to_rescore(queries)
+            hits = self._rescored(vectors, hits, top)
+        return Hits(self._ids.values[hits.ids], vectors.scores(hits.scores))
 
     def save(self, path: PathLike) -> None:
         """Write an index file with all items and the search index of the backend.
@@ -220,11 +221,14 @@ class Index:
             first = rows.stop
         return parts[1] if len(parts) == 2 else best_of(parts, ranks, top)
 
-    def _rescored(self, queries: Any, hits: Hits, top: int) -> Hits:
-        """Re-rank ``hits`` by asymmetric cosine."""
+    def _to_rescore(self, queries: Any) -> Queries:
         if isinstance(queries, Codes):
             raise DomainError("expected dense embeddings to re-rank with, got codes", argument="queries")
-        u = self.backend.fetch(as_queries("asymmetric", queries, self.like, self.model, None, self.backend).dense())
+        return as_queries("asymmetric", queries, self.like, self.model, None, self.backend)
+
+    def _rescored(self, queries: Queries, hits: Hits, top: int) -> Hits:
+        """Re-rank ``hits`` by asymmetric cosine."""
+        u = self.backend.fetch(queries.dense())
         for segment in self._segments:
             self._need_norms_hat(segment)
         scores = np.empty(hits.ids.shape, u.dtype)

@@ -31,34 +31,54 @@ def sparse_cosine(queries: Codes, codes: Codes, *, backend: str | Backend | None
 
 
 def reconstructed_cosine(
-    queries: Codes, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None
+    queries: Codes,
+    codes: Codes,
+    W_dec: Floats,
+    *,
+    mean: Floats | None = None,
+    backend: str | Backend | None = None,
 ) -> Floats:
     """Cosine of the reconstructions, s_qᵀ K s / (√(s_qᵀ K s_q) √(sᵀ K s)) with K = W_dec W_decᵀ (E16). → (n_q, n).
 
-    It equals the cosine of the decoded rows.
+    It equals the cosine of the decoded rows. ``mean`` (d,) is that of a centred model (E28).
     """
     check_pair(queries, codes)
     kernels = get_backend(backend)
     queries, codes = (_like_atoms(each, W_dec) for each in (queries, codes))
-    return _scores("reconstructed", code_queries("reconstructed", queries, W_dec, kernels), codes, W_dec, kernels)
+    vectors = code_queries("reconstructed", queries, W_dec, kernels, mean)
+    return _scores("reconstructed", vectors, codes, W_dec, kernels, mean)
 
 
-def asymmetric_cosine(queries: Floats, codes: Codes, W_dec: Floats, *, backend: str | Backend | None = None) -> Floats:
+def asymmetric_cosine(
+    queries: Floats,
+    codes: Codes,
+    W_dec: Floats,
+    *,
+    mean: Floats | None = None,
+    backend: str | Backend | None = None,
+) -> Floats:
     """Cosine of dense queries with reconstructions, x̄_qᵀ x̂ / ‖x̂‖ (E17). (n_q, d), Codes → (n_q, n).
 
     The query is not compressed. With u = W_dec x̄_q, computed once per query, the dot with an item is Σ_t u[j_t] v_t.
+    ``mean`` (d,) is that of a centred model: the result then estimates the cosine of the original rows (E28).
     """
-    return _of_dense("asymmetric", queries, codes, W_dec, len(W_dec), backend)
+    return _of_dense("asymmetric", queries, codes, W_dec, len(W_dec), backend, mean)
 
 
 def expanded_cosine(
-    queries: Floats, codes: Codes, W_dec: Floats, query_k: int, *, backend: str | Backend | None = None
+    queries: Floats,
+    codes: Codes,
+    W_dec: Floats,
+    query_k: int,
+    *,
+    mean: Floats | None = None,
+    backend: str | Backend | None = None,
 ) -> Floats:
     """`asymmetric_cosine` with the ``query_k`` largest |uⱼ| of u = W_dec x̄_q alone (E23). → (n_q, n).
 
     This is what an engine for sparse vectors returns that stores codes divided by ‖x̂‖ and is queried with u.
     """
-    return _of_dense("expanded", queries, codes, W_dec, as_k(query_k, len(W_dec), name="query_k"), backend)
+    return _of_dense("expanded", queries, codes, W_dec, as_k(query_k, len(W_dec), name="query_k"), backend, mean)
 
 
 def gram(params: Params) -> Floats:
@@ -67,16 +87,29 @@ def gram(params: Params) -> Floats:
 
 
 def _of_dense(
-    space: Space, queries: Floats, codes: Codes, W_dec: Floats, m: int, backend: str | Backend | None
+    space: Space,
+    queries: Floats,
+    codes: Codes,
+    W_dec: Floats,
+    m: int,
+    backend: str | Backend | None,
+    mean: Floats | None,
 ) -> Floats:
     codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
     rows = open_rows(queries, kernels, "queries", W_dec.shape[1], empty=True)
-    return _scores(space, dense_queries(space, rows, W_dec, m, kernels), codes, W_dec, kernels)
+    return _scores(space, dense_queries(space, rows, W_dec, m, kernels, mean), codes, W_dec, kernels, mean)
 
 
-def _scores(space: Space, queries: Queries, codes: Codes, W_dec: Floats | None, backend: Backend) -> Floats:
+def _scores(
+    space: Space,
+    queries: Queries,
+    codes: Codes,
+    W_dec: Floats | None,
+    backend: Backend,
+    mean: Floats | None = None,
+) -> Floats:
     dots = backend.fetch(backend.codes_dot(queries.dense(), codes))
-    return scaled_dots(dots, queries.norms, item_norms(space, codes, W_dec, backend))
+    return queries.scores(scaled_dots(dots, queries.norms, item_norms(space, codes, W_dec, backend, mean)))
 
 
 def _like_atoms(codes: Codes, W_dec: Floats) -> Codes:

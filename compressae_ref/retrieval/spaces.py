@@ -9,6 +9,10 @@ asymmetric      W_dec x̄                              ‖x̂‖                
 expanded        the largest entries of W_dec x̄       ‖x̂‖                                    dense
 ==============  ===================================  =====================================  ==================
 
+With a centred model (`center`), all spaces but the sparse one estimate the cosine of the original rows (E28). The norm
+of an item is ‖x̂‖ / r. A query that is a code stands for z (E27), in place of x̂_q / ‖x̂_q‖. ⟨μ, x̄⟩ is added to the
+scores of a query after the ranking, since this is one number for each query.
+
 The expanded space approximates the asymmetric one for engines that accept sparse queries only.
 """
 
@@ -23,6 +27,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.backends.search_types import Queries
+from compressae_ref.center import centred_norms, restored
 from compressae_ref.checks import as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
@@ -49,30 +54,44 @@ def as_space(space: Any) -> Space:
 # -- each space, stated once ------------------------------------------------------------------------------------------
 
 
-def item_norms(space: Space, codes: Codes, W_dec: Any, backend: Backend) -> Floats:
-    """The norms of items: ‖s‖ in sparse space, else ‖x̂‖ in blocks of rows; clamped below at 1e-8 (R6). → (n,)."""
+def item_norms(space: Space, codes: Codes, W_dec: Any, backend: Backend, mean: Floats | None = None) -> Floats:
+    """The norms of items: ‖s‖ in sparse space, else ‖x̂‖ in blocks of rows; clamped below at 1e-8 (R6). → (n,).
+
+    With a mean, ‖x̂‖ / r instead of ‖x̂‖ (E28).
+    """
     if space == "sparse":
         norms: Floats = reference.code_norm(codes.values)
         return norms
     starts = range(0, len(codes), ROWS_PER_BLOCK)
-    blocks = [reference.clamped_norm(backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec)) for start in starts]
+    reconstructions = (backend.decode(codes[start : start + ROWS_PER_BLOCK], W_dec) for start in starts)
+    blocks = [reference.clamped_norm(x) if mean is None else centred_norms(x, mean) for x in reconstructions]
     return np.concatenate([np.empty(0, codes.values.dtype), *blocks])
 
 
-def code_queries(space: Space, codes: Codes, W_dec: Any, backend: Backend) -> Queries:
-    """Queries that are codes: u = s (E15), or u = W_dec x̂ (E16)."""
+def code_queries(space: Space, codes: Codes, W_dec: Any, backend: Backend, mean: Floats | None = None) -> Queries:
+    """Queries that are codes: u = s (E15), or u = W_dec x̂ (E16); with a mean u = W_dec z (E28)."""
     if space == "sparse":
         return Queries(codes, reference.code_norm(codes.values))
     x_hat = backend.decode(codes, W_dec)
+    if mean is not None:
+        return _original_queries(restored(backend.fetch(x_hat), mean), W_dec, backend, mean)
     return Queries(backend.pair_dots(x_hat, W_dec), reference.clamped_norm(x_hat))
 
 
-def dense_queries(space: Space, rows: Rows, W_dec: Floats, m: int, backend: Backend) -> Queries:
+def _original_queries(x: Floats, W_dec: Any, backend: Backend, mean: Floats | None) -> Queries:
+    """Queries in the space of the original unit rows: u = W_dec x, and what a centred model adds to the scores."""
+    u = backend.pair_dots(backend.place(x), W_dec)
+    return Queries(u, np.ones(len(u), u.dtype), None if mean is None else reference.dot(backend.fetch(x), mean))
+
+
+def dense_queries(
+    space: Space, rows: Rows, W_dec: Floats, m: int, backend: Backend, mean: Floats | None = None
+) -> Queries:
     """Queries that stay dense: u = W_dec x̄ (E17), or the m largest entries of it (E23). Their norm is 1."""
     blocks = unit_blocks(rows, W_dec.dtype, backend, rows_per_block=max(1, len(rows)))
     x_unit = next((block.x_unit for block in blocks), np.empty((0, W_dec.shape[1]), W_dec.dtype))
-    u = backend.pair_dots(x_unit, W_dec)
-    return Queries(abs_topk(backend.fetch(u), m) if space == "expanded" else u, np.ones(len(u), u.dtype))
+    queries = _original_queries(x_unit, W_dec, backend, mean)
+    return queries._replace(u=abs_topk(backend.fetch(queries.u), m)) if space == "expanded" else queries
 
 
 # -- with a model, and with all that can be wrong ---------------------------------------------------------------------
@@ -81,7 +100,7 @@ def dense_queries(space: Space, rows: Rows, W_dec: Floats, m: int, backend: Back
 def checked_item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Floats:
     """`item_norms` of codes of a model; DomainError for the first item whose norm is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return finite(item_norms(space, codes, _atoms(space, model, backend), backend), "codes")
+        return finite(item_norms(space, codes, _atoms(space, model, backend), backend, _mean(model)), "codes")
 
 
 def as_queries(
@@ -103,7 +122,7 @@ def as_queries(
     k = as_k(default if query_k is None else query_k, like.n_latents, name="query_k")
     rows = open_rows(queries, backend, "queries", model.params.d, empty=True)
     if space in DENSE_ONLY:
-        return dense_queries(space, rows, backend.place_params(model.params).W_dec, k, backend)
+        return dense_queries(space, rows, backend.place_params(model.params).W_dec, k, backend, _mean(model))
     parts = [codes.to_host() for codes in model.encode_rows(rows, k, "error", backend)]
     codes = Codes.concatenate(parts) if parts else Codes.none(k, model.params.n_latents, model.params.dtype)
     return _checked_code_queries(space, codes, model, backend)
@@ -112,7 +131,11 @@ def as_queries(
 def _checked_code_queries(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
     with np.errstate(over="ignore"):
         finite(reference.code_norm(codes.values), "queries")
-    return code_queries(space, codes, _atoms(space, model, backend), backend)
+    return code_queries(space, codes, _atoms(space, model, backend), backend, _mean(model))
+
+
+def _mean(model: Model | None) -> Floats | None:
+    return None if model is None else model.params.mean
 
 
 def _atoms(space: Space, model: Model | None, backend: Backend) -> Floats | None:

@@ -56,11 +56,18 @@ def search_store(
             path=store.name,
             hint="push codes with these settings first",
         )
-    vectors = form.queries(queries, query_k)
+    vectors, added = form.queries_and_added(queries, query_k)
     if store.signed:
-        return store.query(field, vectors, top, cosine=form.space == "sparse")
-    bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
-    return [rescored(store, field, u, bound, top) for u, bound in zip(vectors.to_dense(), bounds, strict=True)]
+        found = store.query(field, vectors, top, cosine=form.space == "sparse")
+    else:
+        bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
+        found = [rescored(store, field, u, bound, top) for u, bound in zip(vectors.to_dense(), bounds, strict=True)]
+    if model.params.mean is None:
+        return found
+    return [
+        Found(hits.ids, [score + more for score in hits.scores])
+        for hits, more in zip(found, added.tolist(), strict=True)
+    ]
 
 
 def rescored(store: Store, field: str, u: Floats, found: Found, top: int) -> Found:

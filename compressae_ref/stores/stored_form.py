@@ -2,7 +2,8 @@
 
 A score is u·s / (‖·‖_q ‖·‖_i) (`spaces`). Both norms are known in advance: an item is stored as s / ‖·‖_i, and a query
 is u / ‖·‖_q. In the sparse space both are unit vectors, so their cosine equals their dot product. In the other spaces
-‖·‖_i = ‖x̂‖. The cosine of an engine would cancel that norm, so the dot product must be used.
+‖·‖_i = ‖x̂‖. The cosine of an engine would cancel that norm, so the dot product must be used. With a centred model a
+number is added to all scores of a query, after the engine has ranked the items (E28).
 """
 
 from __future__ import annotations
@@ -51,9 +52,14 @@ class Serving:
 
     def queries(self, queries: Any, query_k: int | None) -> Codes:
         """Return dense queries as sparse vectors. In the asymmetric space they have all h entries."""
+        return self.queries_and_added(queries, query_k)[0]
+
+    def queries_and_added(self, queries: Any, query_k: int | None) -> tuple[Codes, Floats]:
+        """Return `queries`, and the number that is added to all scores of each query (n_q,)."""
         empty = Codes.none(self.k, self.model.params.n_latents, self.model.params.dtype)
-        u, norms = as_queries(self.space, queries, empty, self.model, query_k, self.backend)
-        return divided(u if isinstance(u, Codes) else _all_entries(u), norms)
+        u, norms, added = as_queries(self.space, queries, empty, self.model, query_k, self.backend)
+        vectors = divided(u if isinstance(u, Codes) else _all_entries(u), norms)
+        return vectors, np.zeros(len(norms), norms.dtype) if added is None else added
 
 
 def serving(model: Model, k: int | None, space: Space, refine: bool, backend: str | Backend | None) -> Serving:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import aligned_copy
+from compressae_ref.arrays import Floats, aligned_copy
 from compressae_ref.backends import Backend
 from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, FormatError
@@ -79,6 +79,10 @@ class Run:
     data: DataFacts | None = None
     generator: dict[str, Any] | None = None
     """state of the generator before the training; this and ``data`` are None unless it is saved"""
+    mean: Floats | None = None
+    """the mean (d,) that is subtracted from the unit rows, if any; it follows from the data, so it is not saved"""
+    mean_cosine: float = math.nan
+    """mean cosine of two different rows"""
 
 
 def save_checkpoint(path: PathLike, run: Run) -> None:

@@ -22,6 +22,7 @@ from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
 from compressae_ref.row_source import RowSource
 from compressae_ref.training.batches import ShuffledBatches, batches, held_out_rows
+from compressae_ref.training.centering import centred_rows, mean_direction
 from compressae_ref.training.checkpoint import Checkpoint, Run, data_facts, load_checkpoint
 from compressae_ref.training.checkpoints import Checkpoints
 from compressae_ref.training.generator_state import generator_state
@@ -72,6 +73,8 @@ class FitResult:
     history: list[Record]
     record: Record
     """the entry of the history that describes this model: the last one, or with ``patience`` the best"""
+    mean_cosine: float
+    """mean cosine of two different rows, of a sample of the rows; of all training rows with ``center``"""
 
 
 def fit(
@@ -144,7 +147,7 @@ def fit(
         else:
             run = _begin(rows, make_config(config, preset, settings), given, rng, kernels, start, can_save)
         params, record = _run(run, callback, checkpoints)
-        return FitResult(_model(run, params), run.history.records, record)
+        return FitResult(_model(run, params), run.history.records, record, run.mean_cosine)
 
 
 def _begin(
@@ -164,6 +167,8 @@ def _begin(
     generator = generator_state(rng) if can_save else None
     held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
     rows.check()
+    data = data_facts(rows) if can_save else None
+    rows, mean, mean_cosine = _without_mean(rows, held_out, config, backend, start)
     drawn = _batches(rows, config, rng, held_out, resumable=can_save)
     if start is None:
         params = init_params(rows.d, config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32")
@@ -171,8 +176,8 @@ def _begin(
         params = as_params(start.params)
     state = init_state(params, backend)
     history = History(config, backend, _validation_rows(rows, held_out, state.params))
-    data = data_facts(rows) if can_save else None
-    return Run(config, state, drawn, history, None if start is None else start.digest, data, generator)
+    digest = None if start is None else start.digest
+    return Run(config, state, drawn, history, digest, data, generator, mean, mean_cosine)
 
 
 def _resume(
@@ -191,11 +196,29 @@ def _resume(
     rng = saved.generator(rng)
     generator = generator_state(rng)
     held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
+    rows, mean, mean_cosine = _without_mean(rows, held_out, config, backend, start)
     state = saved.state(config, backend)
     history = History(config, backend, _validation_rows(rows, held_out, state.params))
     saved.restore_history(history, state.adam.step)
     drawn = _batches(rows, config, rng, held_out, resumable=can_save, place=saved.place())
-    return Run(config, state, drawn, history, saved.meta["start"], saved.data, generator)
+    return Run(config, state, drawn, history, saved.meta["start"], saved.data, generator, mean, mean_cosine)
+
+
+def _without_mean(
+    rows: Rows, held_out: NDArray[np.int64], config: TrainConfig, backend: Backend, start: Model | None
+) -> tuple[Rows, Floats | None, float]:
+    """Return the rows to train on, the mean that was subtracted from them or None, and the mean cosine of pairs."""
+    if start is not None and (config.center or start.params.mean is not None):
+        raise DomainError(
+            "expected a model without a mean, and center=False, to start from, got a centred one",
+            argument="start",
+            hint="train a centred model from the beginning: data that have grown have another mean",
+        )
+    direction = mean_direction(rows, held_out, config, backend)
+    if not config.center:
+        return rows, None, direction.mean_cosine()
+    mean = direction.mean().astype(config.dtype)
+    return centred_rows(rows, mean, backend), mean, direction.mean_cosine()
 
 
 def _batches(
@@ -242,7 +265,7 @@ def _model(run: Run, params: Params) -> Model:
     """Return a model with these parameters, which are in host memory and are changed in place."""
     reference.renormalize(params.W_dec)  # "before_step" ends with atoms that are one step from unit norm
     training = described(run.config) | ({} if run.start is None else {"start": run.start})
-    return Model(as_params(params), run.config.k, training)
+    return Model(as_params(replace(params, mean=run.mean)), run.config.k, training)
 
 
 def _validation_rows(rows: Rows, held_out: NDArray[np.int64], params: Params) -> Floats:

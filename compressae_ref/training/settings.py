@@ -64,6 +64,11 @@ class TrainConfig:
     dtype: Literal["float32", "float64"] | None = _setting(
         None, "dtype of the model (default: float64 for float64 data, else float32)"
     )
+    center: bool = _setting(
+        False,
+        "subtract the mean of the unit rows before encoding, and take it into account in scores; for embeddings whose "
+        "mean cosine of pairs is above 0.5 (inspect reports it)",
+    )
     buffer_rows: int = _setting(BUFFER_ROWS, "rows that are shuffled together")
     rows_per_block: int = _setting(
         ROWS_PER_BLOCK,
@@ -76,6 +81,7 @@ CHOICES = {
     "decay": ("none", "linear", "cosine"),
     "renormalize": ("after_step", "before_step"),
     "dtype": (None, "float32", "float64"),
+    "center": (False, True),
 }
 """The values that these settings allow."""
 
@@ -151,7 +157,8 @@ def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
     config = replace(config, n_latents=default_latents(n) if config.n_latents is None else config.n_latents)
     config = _with_plain_numbers(config)
     for name, choices in CHOICES.items():
-        if getattr(config, name) not in choices:
+        value = getattr(config, name)
+        if value not in choices or isinstance(value, bool) != (name == "center"):  # 1 == True
             raise DomainError(f"expected one of {choices}, got {getattr(config, name)!r}", argument=name)
     validation_rows = min(n // 20, 2000) if config.validation_rows is None else config.validation_rows
     if not 0 <= validation_rows < n:
@@ -201,9 +208,14 @@ def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
 
 
 def described(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that a model file stores: all but ``rows_per_block``, which does not affect the model."""
+    """Return the settings that a model file stores: all but ``rows_per_block``, which does not affect the model.
+
+    ``center`` is stored if it is True, so files of other models do not change.
+    """
     settings = asdict(config)
     del settings["rows_per_block"]
+    if not config.center:
+        del settings["center"]
     return settings
 
 

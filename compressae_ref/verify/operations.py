@@ -20,6 +20,7 @@ EXTENSIONS = {
     "refine": "refined codes",
     "packed": "packed codes",
     "expanded": "retrieval with sparse queries of m entries",
+    "center": "models that subtract the mean of unit rows",
 }
 """Optional parts of an implementation, at any level from L1."""
 
@@ -30,7 +31,7 @@ REFERENCE = "reference"
 """The value of ``--backend`` that stands for `compressae_ref.reference`."""
 
 IN_REFERENCE = (*LEVELS, "expanded")
-"""The parts that the reference file implements: it has no file formats, and no refined or packed codes."""
+"""The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean."""
 
 F = "F32|F64"
 """Dtype of floats: the precision depends on the test."""
@@ -170,6 +171,30 @@ OPERATIONS = {
             **_CODES,
             "W_dec": _MODEL["W_dec"],
             "queries": f"{F} (q, d)",
+        },
+        {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
+    ),
+    "center_rows": Operation(
+        "center",
+        "1. Rows without the mean",
+        "the unit rows that a centred model encodes",
+        {"x": f"{F} (n, d)", "mean": f"{F} (d)"},
+        {"x_unit": f"{F} (n, d)"},
+    ),
+    "center_search": Operation(
+        "center",
+        "2. Scores",
+        "the best `top` items for each query, by `space`: reconstructed (codes as queries) or asymmetric (dense ones)",
+        {
+            "space": "str",
+            "top": "int",
+            "n_latents": "int",
+            **_CODES,
+            "W_dec": _MODEL["W_dec"],
+            "mean": f"{F} (d)",
+            "query_indices": "I32 (q, m)?",
+            "query_values": f"{F} (q, m)?",
+            "queries": f"{F} (q, d)?",
         },
         {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
     ),

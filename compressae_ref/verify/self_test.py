@@ -13,7 +13,7 @@ from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
-from compressae_ref.checks import as_embeddings, as_k
+from compressae_ref.checks import as_embeddings, as_k, as_mean
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, reason
 from compressae_ref.extensions.packed_codes import PackedCodes, pack
@@ -27,6 +27,7 @@ from compressae_ref.retrieval.index import Index
 from compressae_ref.training.adam_state import AdamConfig, adam_constants, init_adam
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import TrainState, forward, loss_and_grads, train_step
+from compressae_ref.unit_blocks import HostRows, unit_blocks
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import Values
 
@@ -131,6 +132,32 @@ def _expanded_search(
     model = Model(Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec), indices.shape[1])
     index = Index.build(_codes(indices, values, n_latents), space="expanded", model=model, backend=backend)
     hits = index.search(queries, top, query_k=m)
+    return {"ids": hits.ids, "scores": hits.scores}
+
+
+def _center_rows(backend: Backend, x: Floats, mean: Floats) -> Values:
+    mean = as_mean(mean, x.shape[1])
+    blocks = unit_blocks(HostRows(x), mean.dtype, backend, mean=mean)
+    return {"x_unit": np.concatenate([block.x_unit for block in blocks])}
+
+
+def _center_search(
+    backend: Backend,
+    space: Any,
+    top: int,
+    n_latents: int,
+    indices: Any,
+    values: Any,
+    W_dec: Floats,
+    mean: Floats,
+    queries: Floats | None = None,
+    query_indices: Any = None,
+    query_values: Any = None,
+) -> Values:
+    params = Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec, as_mean(mean, W_dec.shape[1]))
+    items, model = _codes(indices, values, n_latents), Model(params, indices.shape[1])
+    query = queries if queries is not None else _codes(query_indices, query_values, n_latents)
+    hits = Index.build(items, space=space, model=model, backend=backend).search(query, top)
     return {"ids": hits.ids, "scores": hits.scores}
 
 

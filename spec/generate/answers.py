@@ -168,6 +168,35 @@ def _expanded_search(
     return _best(run, scores, top, values.dtype)
 
 
+def _center_rows(spec: Spec, x: Any, mean: Any) -> Values:
+    run, wide = spec.program(mean.dtype), spec.program(np.result_type(x, mean))
+    units = [np.array(wide.unit_row(row)).astype(mean.dtype) for row in listed(x.astype(np.result_type(x, mean)))]
+    return {"x_unit": np.array([run.center_row(listed(unit), listed(mean)) for unit in units], mean.dtype)}
+
+
+def _center_search(
+    spec: Spec,
+    space: str,
+    top: int,
+    n_latents: int,
+    indices: Any,
+    values: Any,
+    W_dec: Any,
+    mean: Any,
+    queries: Any = None,
+    query_indices: Any = None,
+    query_values: Any = None,
+) -> Values:
+    assert top >= 1
+    run, items, atoms, dtype = spec.program(values.dtype), _rows(indices, values), listed(W_dec), values.dtype
+    if space == "asymmetric":
+        asked = [run.unit_row(query) for query in listed(queries)]
+    else:
+        asked = [run.restore(run.decode(*query, atoms), listed(mean)) for query in _rows(query_indices, query_values)]
+    found = [run.centered_best(query, items, atoms, listed(mean), top) for query in asked]
+    return {"ids": np.array([ids for ids, _ in found], np.int64), "scores": np.array([s for _, s in found], dtype)}
+
+
 def _best(run: Any, scores: list[list[Any]], top: int, dtype: Any) -> Values:
     ids = [run.best(row, top) for row in scores]
     best = [[row[i] for i in found] for row, found in zip(scores, ids, strict=True)]
@@ -406,6 +435,8 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "decode": _decode,
     "search": _search,
     "expanded_search": _expanded_search,
+    "center_rows": _center_rows,
+    "center_search": _center_search,
     "cosine": _cosine,
     "gradients": _gradients,
     "adam": _adam,

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spec.generate import accumulated, coding, files, packing, pages, refining, retrieval, schema, selection, training
+from spec.generate import (
+    accumulated,
+    centering,
+    coding,
+    files,
+    packing,
+    pages,
+    refining,
+    retrieval,
+    schema,
+    selection,
+    training,
+)
 from spec.generate.build import built, shared
 
 FOLDER = Path(__file__).parent.parent
@@ -17,7 +29,7 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
     """Return the bytes of all files by name; ``fresh`` recomputes the digests of a million cases in a minute."""
     groups: dict[str, dict[str, Any]] = {}
     answers: dict[str, dict[str, str]] = {}
-    modules = (selection, coding, retrieval, training, files, refining, packing)
+    modules = (selection, coding, retrieval, training, files, refining, packing, centering)
     made_groups = [make() for module in modules for make in module.GROUPS]
     others = shared(made_groups)
     for group in made_groups:

@@ -60,6 +60,20 @@ def model_of(path: PathLike, arrays: Mapping[str, Any], k: Any, training: Mappin
         return Model(params, as_k(k, params.n_latents), training or {})
 
 
+def require_no_mean(model: Model) -> Params:
+    """Return the parameters of a model; DomainError if it is centred, which no other program's format can express.
+
+    The row is scaled again after the mean is subtracted, so the mean cannot become part of the bias.
+    """
+    if model.params.mean is not None:
+        raise DomainError(
+            "expected a model without a mean for the format of another program, got a centred model",
+            argument="model",
+            hint="save it as .npz, or train without center",
+        )
+    return model.params
+
+
 def _wide(array: Any) -> NDArray[Any]:
     copy: NDArray[Any] = np.array(array)
     return copy.astype(np.float32) if copy.dtype == np.float16 else copy
@@ -93,9 +107,11 @@ def save_state(path: PathLike, model: Model, kind: str) -> None:
     Raises
     ------
     BackendError
-        For "pt" if PyTorch is not installed. OSError if the file cannot be written. No partial file remains.
+        For "pt" if PyTorch is not installed. DomainError for a centred model. OSError if the file cannot be written. No
+        partial file remains.
     """
-    arrays = {name: np.ascontiguousarray(getattr(model.params, ours)) for name, ours in NAMES.items()}
+    params = require_no_mean(model)
+    arrays = {name: np.ascontiguousarray(getattr(params, ours)) for name, ours in NAMES.items()}
     if kind == "safetensors":
         facts = {"format": "pt", "k": json.dumps(model.k), "training": json.dumps(dict(model.training), sort_keys=True)}
         with replacing(path) as file:

@@ -11,7 +11,7 @@ import numpy as np
 from compressae_ref.errors import FormatError
 from compressae_ref.files.npz import PathLike
 from compressae_ref.files.weights.folders import read_folder, require_zeros, tensor, write_folder
-from compressae_ref.files.weights.original import model_of
+from compressae_ref.files.weights.original import model_of, require_no_mean
 from compressae_ref.model import Model
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -50,9 +50,9 @@ def save_saelens(path: PathLike, model: Model) -> None:
     Raises
     ------
     DomainError
-        If ``path`` exists. OSError if it cannot be written.
+        If ``path`` exists, or for a centred model. OSError if it cannot be written.
     """
-    params = model.params
+    params = require_no_mean(model)
     config = {
         **REQUIRED,
         "d_in": params.d,

@@ -22,7 +22,7 @@ from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.npz import PathLike
 from compressae_ref.files.weights.folders import read_folder, require_zeros, tensor, write_folder
-from compressae_ref.files.weights.original import model_of
+from compressae_ref.files.weights.original import model_of, require_no_mean
 from compressae_ref.model import Model
 
 CONFIG, WEIGHTS, DECODER = "config.json", "model.safetensors", "compressae_decoder.safetensors"
@@ -73,9 +73,9 @@ def save_sentence_transformers(path: PathLike, model: Model) -> None:
     Raises
     ------
     DomainError
-        If ``path`` exists. OSError if it cannot be written.
+        If ``path`` exists, or for a centred model. OSError if it cannot be written.
     """
-    params = model.params
+    params = require_no_mean(model)
     width = 2 * params.n_latents
     config = {
         "input_dim": params.d,
