@@ -42,6 +42,7 @@ from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.cli import demo_steps, evaluate_steps, train_steps
 from compressae_ref.cli.interrupts import heed_signals
 from compressae_ref.cli.main import main
+from compressae_ref.cli.terminal import hits_text
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
 from compressae_ref.extensions.packed_codes import pack
@@ -177,6 +178,62 @@ def test_every_setting_arrives(files, tmp_path, run):
     run("train", files.x, "-o", tmp_path / "m.npz", *NUMPY, *flags)
     training = load_model(tmp_path / "m.npz").training
     assert {name: training[name] for name in SETTINGS} == SETTINGS
+
+
+@pytest.fixture(scope="module")
+def dominated(tmp_path_factory):
+    """Embeddings whose mean cosine of pairs is 0.6 or so."""
+    x = np.random.default_rng(0).standard_normal((300, D)).astype("f4")
+    path = tmp_path_factory.mktemp("dominated") / "x.npy"
+    np.save(path, x + 1.25)
+    return path
+
+
+def test_inspect_and_train_say_that_one_direction_dominates(files, dominated, tmp_path, run):
+    out, err = run("inspect", dominated, "--json")
+    share = read_json(out)["mean_cosine_of_pairs"]
+    x = np.load(dominated).astype(float)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    assert share == pytest.approx(((x @ x.T).sum() - len(x)) / (len(x) * (len(x) - 1)), abs=1e-6)
+    assert 0.5 < share < 0.7
+    settings = ["--steps", 5, "--n-latents", 32, "--k", 3, *NUMPY]
+    _, told = run("train", dominated, "-o", tmp_path / "plain.npz", *settings)
+    for text in (err, told):
+        assert f"{dominated}: the mean cosine of pairs is {share:.2f}" in text
+        assert "--center" in text
+    _, told = run("train", dominated, "-o", tmp_path / "m.npz", *settings, "--center")
+    assert "--center" not in told
+    model = load_model(tmp_path / "m.npz")
+    assert model.training["center"] is True
+    assert read_json(run("inspect", tmp_path / "m.npz", "--json")[0])["norm_of_the_mean"] == pytest.approx(
+        np.linalg.norm(model.params.mean)
+    )
+    assert (
+        "--center"
+        not in "".join(run("inspect", files.x)) + run("train", files.x, "-o", tmp_path / "x.npz", *settings)[1]
+    )
+
+
+def test_inspect_of_one_row_says_no_mean_cosine(tmp_path, run):
+    np.save(tmp_path / "one.npy", np.ones((1, D), "f4"))
+    assert read_json(run("inspect", tmp_path / "one.npy", "--json")[0])["mean_cosine_of_pairs"] is None
+
+
+def test_a_centred_model_goes_through_every_command(files, dominated, tmp_path, run):
+    """What is found by its codes is what the library finds."""
+    model, codes = tmp_path / "m.npz", tmp_path / "codes.npz"
+    run("train", dominated, "-o", model, "--steps", 5, "--n-latents", 32, "--k", 3, "--center", *NUMPY)
+    run("encode", model, dominated, "-o", codes, *NUMPY)
+    loaded, x = load_model(model), np.load(dominated)
+    for space in ("sparse", "reconstructed", "asymmetric", "expanded"):
+        out, _ = run("search", model, codes, dominated, "--space", space, "--top", 3, *NUMPY)
+        hits = compressae_ref.search(x, loaded.encode(x), 3, model=loaded, space=space)
+        lines = [hits_text(*pair) for pair in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)]
+        assert [line.split("\t")[-1] for line in out.splitlines()] == lines
+    run("pack", codes, "-o", tmp_path / "packed.npz")
+    packed = compressae_ref.load_packed(tmp_path / "packed.npz").unpack()
+    assert packed.model == loaded.digest
+    run("evaluate", model, dominated, files.queries, "--top", 5, *NUMPY)
 
 
 def test_single_settings_override_a_preset(files, tmp_path, run):

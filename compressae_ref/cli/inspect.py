@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from compressae_ref.cli.parser import add_command, add_follow_links
-from compressae_ref.cli.terminal import say
+from compressae_ref.cli.terminal import say, tell_of_mean
 
 
 def add_arguments(commands: Any) -> None:
@@ -30,3 +30,4 @@ def run(options: argparse.Namespace) -> None:
 
     facts = inspect_file(options.file, options.follow_links)
     say(json.dumps(facts) if options.json else explain(facts))
+    tell_of_mean(options.file, facts.get("mean_cosine_of_pairs"))

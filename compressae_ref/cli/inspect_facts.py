@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.center import MeanDirection
 from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
@@ -27,6 +28,7 @@ from compressae_ref.files.model_file import (
 from compressae_ref.files.packed_file import load_packed
 from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
 from compressae_ref.model import Model
+from compressae_ref.reference import norm, unit_rows
 
 
 def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def _model_facts(model: Model) -> dict[str, Any]:
         "latents_h": params.n_latents,
         "stored_entries_k": model.k,
         "dtype": params.dtype.name,
+        **({} if params.mean is None else {"norm_of_the_mean": float(norm(params.mean))}),
         "bytes_per_code": model.k * (4 + params.dtype.itemsize),
         "mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean()),
         "training": dict(model.training),
@@ -128,7 +131,18 @@ def _embeddings_facts(path: str, follow_links: bool) -> dict[str, Any]:
         "largest_norm": float(norms.max()),
         "rows_not_finite": int((~np.isfinite(sample).all(axis=1)).sum()),
         "rows_of_zeros": int((~sample.any(axis=1)).sum()),
+        "mean_cosine_of_pairs": _mean_cosine(sample),
     }
+
+
+def _mean_cosine(sample: NDArray[np.float64]) -> float | None:
+    """Return the mean cosine of two rows that are finite and nonzero; None if there are fewer than two."""
+    usable = sample[np.isfinite(sample).all(axis=1) & sample.any(axis=1)]
+    if len(usable) < 2:
+        return None
+    direction = MeanDirection(sample.shape[1])
+    direction.add(unit_rows(usable, np.float64))
+    return direction.mean_cosine()
 
 
 def _norms(sample: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,8 +37,9 @@ SETTINGS = {
     "patience": int,
     "seed": int,
     "dtype": str,
+    "center": bool,
 }
-"""Settings of `TrainConfig` that are options, and their types."""
+"""Settings of `TrainConfig` that are options, and their types. A bool is an option without a value."""
 
 
 def add_command(
@@ -77,11 +78,13 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     for setting in fields(TrainConfig):
         if setting.name not in SETTINGS:
             continue
-        text = setting.metadata["help"]
+        text, flag = setting.metadata["help"], f"--{setting.name.replace('_', '-')}"
+        if SETTINGS[setting.name] is bool:
+            command.add_argument(flag, action="store_true", default=None, help=text)
+            continue
         if setting.default is not None:
             text += f" (default: {setting.default})"
         choices = [choice for choice in CHOICES[setting.name] if choice] if setting.name in CHOICES else None
-        flag = f"--{setting.name.replace('_', '-')}"
         command.add_argument(flag, type=SETTINGS[setting.name], choices=choices, help=text)
 
 

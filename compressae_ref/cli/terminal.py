@@ -65,6 +65,14 @@ def one_line_warnings() -> Iterator[None]:
         yield
 
 
+def tell_of_mean(name: str, mean_cosine: float | None) -> None:
+    """Print what to do about embeddings whose mean dominates, if it does."""
+    from compressae_ref.center import DOMINANT
+
+    if mean_cosine is not None and mean_cosine > DOMINANT:
+        tell(f"{name}: the mean cosine of pairs is {mean_cosine:.2f}, so one direction dominates: train with --center")
+
+
 def tell_of_compiling() -> None:
     """On a terminal, print once that kernels are being compiled, which may take many seconds."""
     if not sys.stderr.isatty():

@@ -11,7 +11,7 @@ from pathlib import Path
 from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
-from compressae_ref.cli.terminal import tell
+from compressae_ref.cli.terminal import tell, tell_of_mean
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import PathLike, require_output
 from compressae_ref.files.model_file import save_model
@@ -55,6 +55,8 @@ def train_and_save(
     record = result.record
     cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
     tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
+    if result.model.params.mean is None:
+        tell_of_mean(name, result.mean_cosine)
 
 
 def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoints:
