@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,12 @@ class MeanDirection:
             return math.nan
         mean = self.mean()
         return float((self.n * reference.dot(mean, mean) - 1) / (self.n - 1))
+
+
+def encoded_rows(x: Floats, mean: Floats | None, dtype: Any) -> Floats:
+    """Return the rows that a model encodes: x̄ (E3), or with a mean the unit rows of x̄ − μ (E26). (n, d) → (n, d)."""
+    x_unit: Floats = reference.unit_rows(x, dtype)
+    return x_unit if mean is None else reference.unit_rows(x_unit - mean.astype(dtype), dtype)
 
 
 def lengths(x_hat: Floats, mean: Floats) -> Floats:

@@ -40,6 +40,7 @@ from compressae_ref.stores.contract import open_store
 from compressae_ref.stores.push import push
 from compressae_ref.stores.query import search_store
 from compressae_ref.training.batches import held_out_rows
+from compressae_ref.verify.audit import audit
 from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
@@ -377,6 +378,28 @@ def test_formats_of_other_programs_do_not_lose_the_mean(tmp_path, save):
     with pytest.raises(DomainError, match="centred"):
         save(tmp_path / "model", Model(tiny(mean=np.zeros(2, "f4")), 1))
     assert not (tmp_path / "model").exists()
+
+
+# -- audits -----------------------------------------------------------------------------------------------------------
+
+
+@given(centred())
+def test_an_audit_knows_the_mean(problem):
+    x, params, k = problem
+    model = Model(params, k)
+    assert audit(model, x, model.encode(x)).equal == len(x)
+    pre = rows_without_mean(x.astype(np.float64), params.mean.astype(np.float64)) @ params.W_enc.astype(np.float64)
+    other = by_reference.abs_topk((pre + params.b_enc).astype(params.dtype), k)
+    assert audit(model, x, other).wrong == 0, "sums in another order are rounding"
+
+
+def test_an_audit_names_a_mean_that_is_not_subtracted():
+    x = shifted(n=100)[0]
+    model = fit(x, center=True, **SMALL).model
+    codes = Model(replace(model.params, mean=None), model.k).encode(x)
+    result = audit(model, x, type(codes)(codes.indices, codes.values, codes.n_latents))
+    assert result.wrong > 90
+    assert "the mean is not subtracted" in result.cause
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.rounding import gamma
+from compressae_ref.center import encoded_rows
 from compressae_ref.checks import reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.model import Model
-from compressae_ref.reference import unit_rows
 from compressae_ref.row_source import RowSource, as_source, read_block
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 from compressae_ref.verify.diagnose import broken_rule
@@ -121,9 +121,15 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
 
 
 def rounding_bounds(model: Model) -> Floats:
-    """Return (h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): a bound on the rounding error of a pre-activation, in any order of sums."""
+    """Return (h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): a bound on the rounding error of a pre-activation, in any order of sums.
+
+    With a mean it is larger by the factor 1 + 2 / (1 − ‖μ‖), since errors are divided by the length of x̄ − μ. That
+    length is at least 1 − ‖μ‖.
+    """
     W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
     relative = gamma(2 * len(W_enc) + 16, model.params.dtype)
+    if (mean := model.params.mean) is not None:
+        relative *= 1 + 2 / (1 - float(np.linalg.norm(mean.astype(np.float64))))
     with np.errstate(over="ignore"):
         bounds: Floats = relative * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
     reject(~np.isfinite(bounds), "expected weights whose squares have a finite sum, got an infinite sum", "model")
@@ -146,7 +152,8 @@ def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) 
     x = np.where(zero, 1, x)
     exact = np.where(zero, 0, exact_pre(model, x.astype(np.float64)))
     params = model.params
-    pre = np.where(zero, 0, get_backend("numpy").pair_dots(unit_rows(x, params.dtype), params.W_enc.T) + params.b_enc)
+    rows = encoded_rows(x, params.mean, params.dtype)
+    pre = np.where(zero, 0, get_backend("numpy").pair_dots(rows, params.W_enc.T) + params.b_enc)
     for i in range(len(x)):
         yield _row(i, exact[i], pre[i], right[i], stored[i], bounds)
 

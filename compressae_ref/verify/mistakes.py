@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.center import encoded_rows
 from compressae_ref.codes import Codes
 from compressae_ref.model import Model
-from compressae_ref.reference import unit_rows
 
 
 def cause(model: Model, wrong: list[tuple[Floats, Codes]]) -> str:
@@ -34,10 +34,10 @@ def _close(made: Floats, dense: Floats) -> NDArray[np.bool_]:
     return close
 
 
-def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True) -> Floats:
-    """Return the pre-activations in float64, optionally without unit rows or without the bias. (n, d) → (n, h)."""
+def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True, center: bool = True) -> Floats:
+    """Return the pre-activations in float64, optionally without unit rows, bias or mean. (n, d) → (n, h)."""
     params = model.params
-    rows = unit_rows(x, np.float64) if unit else x
+    rows = encoded_rows(x, params.mean if center else None, np.float64) if unit else x
     pre: Floats = rows @ params.W_enc.astype(np.float64) + (params.b_enc if bias else 0)
     return pre
 
@@ -63,6 +63,12 @@ def _as_float16(dense: Floats) -> Floats:
     return dense.astype(np.float16).astype(np.float64)
 
 
+def _with_mean(model: Model, x: Floats, k: int) -> Floats:
+    """Return codes of rows with the mean; NaN, which explains nothing, for a model without one."""
+    codes = _selected(exact_pre(model, x, center=False), k)
+    return codes if model.params.mean is not None else np.full_like(codes, np.nan)
+
+
 Mistake = Callable[[Model, Floats, int], Floats]
 MISTAKES: dict[str, Mistake] = {
     "the largest values are kept, not the largest magnitudes (R1)": lambda m, x, k: _by_value(exact_pre(m, x), k),
@@ -70,6 +76,7 @@ MISTAKES: dict[str, Mistake] = {
     "values lose their sign (E5)": lambda m, x, k: np.abs(_selected(exact_pre(m, x), k)),
     "the bias is left out (E4)": lambda m, x, k: _selected(exact_pre(m, x, bias=False), k),
     "rows are not made unit rows (E3)": lambda m, x, k: _selected(exact_pre(m, x, unit=False), k),
+    "the mean is not subtracted (E26)": _with_mean,
     "codes are divided by their norm (E5)": lambda m, x, k: _unit_codes(_selected(exact_pre(m, x), k)),
     "values are rounded to float16 (R11)": lambda m, x, k: _as_float16(_selected(exact_pre(m, x), k)),
 }
