@@ -17,6 +17,7 @@
     python examples/bench.py packed embeddings.npy --queries queries.npy --model model.npz    what packing costs
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
+    python examples/bench.py center embeddings.npy --queries queries.npy --shifts 0 1 3       with and without the mean
     python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
     python examples/bench.py formats embeddings.npy --model model.npz                         files
@@ -68,6 +69,7 @@ COMMANDS = {
     "formats": ("formats.formats", {}),
     "cluster": ("cluster.cluster", {"items": [500_000]}),
     "paper": ("storage.paper", {"k": [8, 16, 32, 64, 128, 256]}),
+    "center": ("centering.center", {"latents": [1024]}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),
     "pages": ("pages.pages", {}),
@@ -102,7 +104,11 @@ def main() -> None:
         "--baselines", action="store_true", help="of `quality`: compare with other ways of storing, too"
     )
     parser.add_argument("--keep", metavar="NAME", help="store the table as examples/pages/measured/NAME.json")
-    parser.add_argument("--steps", type=int, help="of training, for `paper` (as many as `fit` takes)")
+    parser.add_argument("--steps", type=int, help="of training, for `paper` and `center` (as many as `fit` takes)")
+    parser.add_argument(
+        "--shifts", type=float, nargs="+", default=[0.0], help="of `center`: lengths of a direction to add"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center`: seeds to train with")
     parser.add_argument(
         "--asked",
         type=int,
@@ -127,7 +133,7 @@ def main() -> None:
     function, own = COMMANDS[options.what]
     if options.what not in WITHOUT_EMBEDDINGS and options.embeddings is None:
         parser.error(f"{options.what}: expected EMBEDDINGS")
-    if options.what in (*WITH_QUERIES, "minute", "paper", "quality") and options.queries is None:
+    if options.what in (*WITH_QUERIES, "minute", "paper", "center", "quality") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
     if options.what in (*WITH_QUERIES, "formats", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
