@@ -138,6 +138,31 @@ def test_training_sees_rows_without_the_mean():
     assert replace(model.params, mean=None).digest() == by_hand.digest
 
 
+@pytest.mark.parametrize("stop", [1, 7, 12])
+def test_a_centred_training_resumes_with_the_same_model(tmp_path, stop):
+    x, path = shifted(n=300)[0], tmp_path / "run.checkpoint"
+
+    def interrupt(progress):
+        assert progress.model().params.mean is not None
+        if progress.step == stop:
+            raise KeyboardInterrupt
+
+    whole = fit(x, center=True, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        fit(x, center=True, checkpoint=path, callback=interrupt, **SMALL)
+    resumed = fit(x, resume=path)
+    assert resumed.model.digest == whole.model.digest
+    assert resumed.mean_cosine == whole.mean_cosine
+
+
+@pytest.mark.parametrize("centred_start", [True, False])
+def test_a_centred_model_is_no_start(centred_start):
+    x = shifted(n=300)[0]
+    start = fit(x, center=centred_start, **SMALL).model
+    with pytest.raises(DomainError, match="start: expected a model without a mean"):
+        fit(x, start=start, center=not centred_start, steps=1, batch_size=50)
+
+
 def test_models_without_it_are_as_before():
     x = shifted(n=300)[0]
     result = fit(x, **SMALL)
@@ -363,6 +388,14 @@ def test_a_file_of_a_centred_model_has_version_2_and_others_have_version_1(tmp_p
         with np.load(tmp_path / "m.npz") as archive:
             assert json.loads(str(archive["meta"]))["version"] == version
             assert ("mean" in archive.files) == (version == 2)
+
+
+def test_in_a_file_of_version_1_a_member_called_mean_is_ignored(tmp_path):
+    model = Model(tiny(), 1)
+    save_model(tmp_path / "m.npz", model)
+    with np.load(tmp_path / "m.npz") as archive:
+        np.savez(tmp_path / "m.npz", **dict(archive), mean=np.array([None], object))
+    assert load_model(tmp_path / "m.npz").digest == model.digest
 
 
 @pytest.mark.parametrize(
