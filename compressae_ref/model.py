@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -90,7 +91,8 @@ class Model:
             yield rows.finish(codes, block.zero, block.start, self.digest)
 
     def _kernels(self, backend: str | Backend | None, x: Any) -> Backend:
-        n = len(x) if hasattr(x, "__len__") else 0
+        shape = getattr(x, "shape", None)  # a sparse matrix has no len(), and is refused later
+        n = len(x) if shape is None and hasattr(x, "__len__") else math.prod((shape or (0,))[:1])
         return get_backend(backend, numpy_seconds=seconds_to_encode(n, self.params.d, self.params.n_latents))
 
     def _k(self, k: int | None) -> int:

@@ -569,11 +569,11 @@ def test_a_shard_that_is_replaced_in_between_is_refused(tmp_path, monkeypatch):
         write_embeddings(tmp_path / f"{number}.npy", X)
     source = open_embeddings(str(tmp_path))
     write_embeddings(tmp_path / "1.npy", X + 1)
-    refused(lambda: source[0:5], "1.npy", "got another version")
+    refused(lambda: source[0:5], "1.npy", "got one that was replaced")
 
 
 def test_a_shard_is_not_overwritten(tmp_path, monkeypatch, capsys):
-    from compressae_ref.__main__ import main
+    from compressae_ref.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     for number in (1, 2):

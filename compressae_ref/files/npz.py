@@ -196,7 +196,7 @@ def read_own_header(file: IO[bytes]) -> Header:
     if fortran_order:
         raise FormatError("expected an array in C order, got Fortran order")
     if dtype.str.encode() not in header:  # NumPy also reads descriptions such as '=f4' and 'float32'
-        raise FormatError(f"expected a descr with a byte order, such as {dtype.str!r}, got another spelling")
+        raise FormatError(f"expected a descr with a byte order, such as {dtype.str!r}, got {header[10:].strip()!r}")
     return shape, fortran_order, dtype
 
 

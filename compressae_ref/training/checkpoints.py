@@ -45,8 +45,9 @@ class Checkpoints:
         self.step: int | None = None
 
     def require_writable(self, *inputs: PathLike) -> None:
-        """Raise if the file cannot be written or is an input."""
-        require_output(self.path, *inputs)
+        """Raise if the file cannot be written or is an input. A file that nobody asked for does not stop a training."""
+        if not self._only_long:
+            require_output(self.path, *inputs)
 
     @contextmanager
     def saving(self, run: Run) -> Iterator[None]:

@@ -133,7 +133,10 @@ class _File:
                 raise self._in_another_file(name, link.filename)
             if isinstance(link, self._h5py.SoftLink):
                 if links == 0:
-                    raise FormatError(f"expected at most {MAX_SOFT_LINKS} soft links, got more", path=self._place)
+                    raise FormatError(
+                        f"expected at most {MAX_SOFT_LINKS} soft links, got at least {MAX_SOFT_LINKS + 1}",
+                        path=self._place,
+                    )
                 start = self._file if link.path.startswith("/") else group
                 target = [piece for piece in link.path.split("/") if piece not in ("", ".")]
                 return self._walk(start, [*target, *parts[number + 1 :]], name, links - 1)

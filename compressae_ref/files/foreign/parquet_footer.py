@@ -103,7 +103,7 @@ class _Reader:
     def struct(self, nesting: int = MAX_NESTING) -> Struct:
         """Read a struct."""
         if nesting == 0:
-            raise FormatError(f"expected at most {MAX_NESTING} structs in each other, got more")
+            raise FormatError(f"expected at most {MAX_NESTING} structs in each other, got at least {MAX_NESTING + 1}")
         fields: Struct = {}
         field = 0
         while head := self._byte():

@@ -89,7 +89,9 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     def shard(name: str) -> EmbeddingRows:
         version = _version(name)
         if versions.setdefault(name, version) != version:
-            raise FormatError("expected the shard as it was at the start, got another version", path=name)
+            raise FormatError(
+                "expected a shard that nobody changes while it is read, got one that was replaced", path=name
+            )
         return open_shard(name)
 
     first = shard(shards[0])
