@@ -50,8 +50,9 @@ def train_and_save(
     except KeyboardInterrupt as interrupt:
         _say_how_to_resume(interrupt, options, checkpoints)
         raise
-    if checkpoints is not None and options.checkpoint is None and _same(checkpoints.path, _default_path(options)):
-        Path(checkpoints.path).unlink(missing_ok=True)
+    default = _default_path(options)
+    if checkpoints is not None and options.checkpoint is None and _same(checkpoints.path, default):
+        _remove(default)
     record = result.record
     cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
     tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
@@ -89,6 +90,12 @@ def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoi
             hint=f"add --resume {shlex.quote(path)} to continue that training, or delete the file",
         )
     return checkpoints
+
+
+def _remove(path: str) -> None:
+    """Remove a file if it exists. In a read-only folder ``unlink(missing_ok=True)`` fails also without a file."""
+    if os.path.lexists(path):
+        Path(path).unlink()
 
 
 def _default_path(options: argparse.Namespace) -> str:
