@@ -1,129 +1,295 @@
-"""Ids of items: integers or strings from the caller, or automatic integers."""
+"""Ids of items: integers or strings from the caller, or automatic integers.
+
+`as_ids` is the only check of ids. Every reader of a file calls it, and so does every function that takes or writes ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Bools
+from compressae_ref.arrays import Bools, host_array
 from compressae_ref.checks import short_repr
-from compressae_ref.errors import DomainError, DTypeError, ShapeError
+from compressae_ref.errors import CompressaeError, DomainError, DTypeError, ShapeError
 
-MAX_ID = 2**63 - 1
-"""The largest integer id: ids are stored as int64."""
+MIN_ID, MAX_ID = -(2**63), 2**63 - 1
+"""The integer ids: they are stored as int64."""
+
+EXPECTED = "expected 64-bit integers or strings"
 
 
-def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
-    """Return ids as a one-dimensional array of int64 or of strings.
+def file_hint(hint: str | None) -> str:
+    """Return the hint of an error about the ids in a file, after the hint of the error itself."""
+    return f"{hint or 'correct the ids'}, or choose others or none with --ids (encode, convert)"
+
+
+def as_ids(
+    ids: Any, n: int | None = None, name: str = "ids", path: object = None, *, unique: bool = True
+) -> NDArray[Any]:
+    """Return ids as a flat array of int64, or as an object array of ``str``. Every id is kept exactly or refused.
+
+    Parameters
+    ----------
+    ids : integers of any width and byte order, strings of any kind, UTF-8 in bytes, or UUIDs, which become their
+        canonical text; in an array, a list or a column (n, 1)
+    n : number of the rows that the ids belong to: there must be one id for each row, and all must be different.
+        None: any number of ids
+    name, path : the argument or entry, and the file, for error messages
+    unique : if False, skip the check that the n ids are different
 
     Raises
     ------
     ShapeError
-        If ``ids`` is not one-dimensional.
+        If ``ids`` is neither flat nor a column, or if there are not n ids.
     DTypeError
-        If ``ids`` are neither all integers of 64 bits nor all strings.
+        If an id is a float, a date, a boolean, None or any other object, or an integer beyond the range of int64.
+        Also if integers, strings, bytes and UUIDs are mixed.
+    DomainError
+        If an id repeats an earlier one, is masked, or is not valid Unicode.
     """
-    sequence = ids if isinstance(ids, np.ndarray) else list(ids) if isinstance(ids, Iterable) else ids
-    array = np.asarray(sequence, np.int64 if isinstance(sequence, list) and not sequence else None)
-    if array.ndim != 1 or isinstance(ids, str):
-        raise ShapeError(f"expected a flat array or list of ids, got {_described(array, ids)}", argument=name)
-    # NumPy turns a list of integers and strings into strings, so the items of a list are checked one by one
-    strings = array.dtype.kind == "U" and (sequence is array or all(isinstance(item, str) for item in sequence))
-    integers = array.dtype.kind == "i" or (array.dtype.kind == "u" and array.max(initial=0) <= MAX_ID)
-    if not (strings or integers):
-        raise DTypeError(f"expected 64-bit integers or strings, got {array.dtype}: {short_repr(ids)}", argument=name)
-    return array if strings else array.astype(np.int64)
+    try:
+        array = _exact(_flat(ids, ordered=n is not None))
+        if n is not None:
+            if len(array) != n:
+                raise ShapeError(f"expected {n} ids, one for each row, got {len(array)}")
+            if unique:
+                reject_repeated(array)
+    except CompressaeError as error:
+        error.argument, error.path = name, None if path is None else str(path)
+        error.hint = error.hint if path is None else file_hint(error.hint)
+        raise
+    return array
 
 
-def _described(array: NDArray[Any], ids: Any) -> str:
-    return f"{array.dtype} of shape {array.shape}" if array.ndim > 1 else short_repr(ids)
+def _flat(ids: Any, *, ordered: bool) -> NDArray[Any]:
+    """Return ids as a one-dimensional array whose items are not converted."""
+    if ordered and isinstance(ids, (Set, Mapping)):
+        raise DTypeError(f"expected ids in the order of the rows, got a {type(ids).__name__}", hint="pass a list")
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ShapeError(f"expected a flat array or list of ids, got {short_repr(ids)}")
+    if isinstance(ids, np.ndarray) or hasattr(ids, "__array__"):
+        array = host_array(ids, "ids")
+    else:
+        items = list(ids)
+        array = np.fromiter(items, object, len(items))  # np.asarray would turn integers among strings into strings
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0]
+    if array.ndim != 1:
+        raise ShapeError(f"expected a flat array or list of ids, got {array.dtype} of shape {array.shape}")
+    return array
+
+
+def _exact(array: NDArray[Any]) -> NDArray[Any]:
+    kind = array.dtype.kind
+    if kind in "UST" or (kind == "O" and array.size):
+        return _of_items(array.tolist())
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if kind == "u":
+        _reject_large(array > MAX_ID, array)
+    elif kind != "i":
+        value = short_repr(array[0])
+        raise DTypeError(f"{EXPECTED}, got {value} ({array.dtype})", row=0, hint=_PLAIN)
+    return array.astype(np.int64, copy=False)
+
+
+_PLAIN = "store or pass ids as integers or strings"
+
+
+def _reject_large(bad: Any, items: Any) -> None:
+    if np.any(bad):
+        row = int(np.argmax(bad))
+        hint = "integer ids end at 2**63 - 1: store or pass these as strings"
+        raise DTypeError(f"{EXPECTED}, got {short_repr(items[row])}", row=row, hint=hint)
+
+
+def _of_items(items: list[Any]) -> NDArray[Any]:
+    """Return the array of a list of Python objects, which must be of one kind."""
+    if items and all(isinstance(item, (list, tuple)) and len(item) == 1 for item in items):
+        items = [item for (item,) in items]  # a column (n, 1)
+    kinds = {kind: _kind(kind) for kind in set(map(type, items))}
+    first = kinds[type(items[0])] if items else "strings"
+    if first is None or set(kinds.values()) - {first}:
+        row = next(row for row, item in enumerate(items) if kinds[type(item)] != first or first is None)
+        among = f" among {first}" if kinds[type(items[row])] else ""
+        raise DTypeError(f"{EXPECTED}, got {short_repr(items[row])}{among}", row=row, hint=_PLAIN)
+    if first == "integers":
+        numbers = [int(item) for item in items]
+        if not MIN_ID <= min(numbers) <= max(numbers) <= MAX_ID:
+            _reject_large([not MIN_ID <= item <= MAX_ID for item in numbers], numbers)
+        return np.array(numbers, np.int64)
+    return np.fromiter(_bytes_as_text(items) if first == "bytes" else _text(items), object, len(items))
+
+
+def _kind(kind: type) -> str | None:
+    """Return the name of the kind of ids that a type is, or None for a type of no ids."""
+    if issubclass(kind, (bool, np.bool_, np.timedelta64)):  # NumPy counts time differences among the integers
+        return None
+    for name, types in (("integers", (int, np.integer)), ("strings", str), ("bytes", bytes)):
+        if issubclass(kind, types):
+            return name
+    from uuid import UUID
+
+    return "UUIDs" if issubclass(kind, UUID) else None
+
+
+def _text(items: list[Any]) -> list[str]:
+    texts = [str.__str__(item) if isinstance(item, str) else str(item) for item in items]
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        row = texts.index(error.object)
+        raise DomainError(f"expected ids of valid Unicode, got {short_repr(error.object)}", row=row) from None
+    return texts
+
+
+def _bytes_as_text(items: list[bytes]) -> list[str]:
+    try:
+        return [item.decode() for item in items]
+    except UnicodeDecodeError as error:
+        row = items.index(error.object)
+        raise DomainError(f"expected bytes of UTF-8, got {short_repr(error.object)}", row=row) from None
+
+
+def reject_repeated(ids: NDArray[Any] | Sequence[Any]) -> None:
+    """Raise DomainError for the first id that repeats an earlier one."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
+        ascending = np.sort(ids)  # a set of Python integers would take ten times the memory
+        if not (ascending[1:] == ascending[:-1]).any():
+            return
+    elif len(set(ids)) == len(ids):
+        return
+    seen: set[Any] = set()
+    for row, item in enumerate(ids.tolist() if isinstance(ids, np.ndarray) else ids):
+        if item in seen:
+            raise DomainError(f"expected unique ids, got {short_repr(item)} twice", argument="ids", row=row)
+        seen.add(item)
 
 
 class Ids:
-    """The ids of rows, and which rows were removed. Rows keep their numbers until `forget_removed`."""
+    """The ids of rows, and which rows were removed. It never changes: `added`, `without` and `kept` return another.
 
-    def __init__(self, ids: NDArray[Any], next_number: int | None = None) -> None:
-        self.values = ids
-        self.alive: Bools = np.ones(len(ids), np.bool_)
-        self.removed = 0
+    Any number of threads may read it, and one at a time may call these three.
+
+    Parameters
+    ----------
+    values : ids of all rows, from `as_ids`
+    next_number : the next automatic id; None: the highest id + 1
+    alive : which rows were not removed; None: all
+    rows : a dictionary like `rows` that the writer may change; None: it is made when it is needed
+    """
+
+    def __init__(
+        self,
+        values: NDArray[Any],
+        next_number: int | None = None,
+        alive: Bools | None = None,
+        rows: dict[Any, int] | None = None,
+    ) -> None:
+        self.values = values
         self.next_number = next_number
-        """the next automatic id; None: the highest id + 1"""
+        self.alive: Bools = np.ones(len(values), np.bool_) if alive is None else alive
+        self._count = int(self.alive.sum())
+        self._rows_of_writer = rows
         self._rows: dict[Any, int] | None = None
         self._ranks: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.values) - self.removed
+        return self._count
 
-    def add(self, ids: NDArray[Any] | None, n: int) -> None:
+    def __reduce__(self) -> Any:
+        return Ids, (self.values, self.next_number, self.alive)
+
+    @property
+    def removed(self) -> int:
+        """The number of removed rows."""
+        return len(self.values) - self._count
+
+    def added(self, ids: NDArray[Any] | None, n: int) -> Ids:
         """Append n rows with these ids. If ``ids`` is None, use the integers that follow the highest id ever used."""
         new = self._numbers(n) if ids is None else ids
-        if len(new) != n:
-            raise ShapeError(f"expected {n} ids, one for each item, got {len(new)}", argument="ids")
         if n == 0:
-            return
+            return self
         if len(self.values) and new.dtype.kind != self.values.dtype.kind:
             raise DTypeError(
                 f"expected {_KINDS[self.values.dtype.kind]} ids as in the index, got {_KINDS[new.dtype.kind]} ids",
                 argument="ids",
             )
-        rows, items = self.rows, new.tolist()
+        rows, items = self._writable_rows(), new.tolist()
         for item in items:
             if item in rows:
                 raise DomainError(f"expected ids that are not in the index, got {short_repr(item)}", argument="ids")
-        reject_repeated(items)
+        self._rows_of_writer = None
         rows.update(zip(items, range(len(self.values), len(self.values) + n), strict=True))
-        self.next_number = None if new.dtype.kind == "U" else max(self._next(), int(new.max(initial=-1)) + 1)
-        self.values = np.concatenate([self.values, new]) if len(self.values) else new
-        self.alive, self._ranks = np.concatenate([self.alive, np.ones(n, np.bool_)]), None
+        return Ids(
+            np.concatenate([self.values, new]) if len(self.values) else new.copy(),
+            None if new.dtype.kind == "O" else max(self._next(), int(new.max()) + 1),
+            np.concatenate([self.alive, np.ones(n, np.bool_)]),
+            rows,
+        )
 
-    def remove(self, ids: Any) -> None:
-        """Remove ids. If an id is unknown or repeated, raise DomainError and remove nothing."""
-        items = as_ids(ids).tolist()
-        reject_repeated(items)
-        rows = self.rows
+    def without(self, ids: Any) -> Ids:
+        """Remove ids. If an id is unknown or repeated, raise DomainError."""
+        array = as_ids(ids)
+        reject_repeated(array)
+        items, rows = array.tolist(), self._writable_rows()
         if unknown := [item for item in items if item not in rows]:
             raise DomainError(f"expected ids of the index, got {short_repr(unknown[0])}", argument="ids")
-        next_number = self._next() if self.values.dtype.kind == "i" else None
-        self.alive[[rows.pop(item) for item in items]] = False
-        self.removed += len(items)
-        self.next_number = next_number
+        self._rows_of_writer, alive = None, self.alive.copy()
+        alive[[rows.pop(item) for item in items]] = False
+        return Ids(self.values, self._next() if self.values.dtype.kind == "i" else None, alive, rows)
 
-    def forget_removed(self) -> Bools:
-        """Drop the removed rows and renumber the rest. Return the mask of old rows that remain."""
-        alive = self.alive
-        self.values, self.alive, self.removed = self.values[alive], np.ones(len(self), np.bool_), 0
-        self._rows = self._ranks = None
-        return alive
+    def kept(self) -> Ids:
+        """Drop the removed rows and renumber the rest."""
+        return Ids(self.values[self.alive], self.next_number)
 
     def mask(self, allowed: Any) -> Bools | None:
         """Return the mask of rows that a search may return, or None for all. Unknown ids in ``allowed`` are ignored."""
         if allowed is None:
             return self.alive if self.removed else None
         rows, mask = self.rows, np.zeros(len(self.values), np.bool_)
-        mask[[rows[item] for item in as_ids(allowed, "allowed").tolist() if item in rows]] = True
+        mask[[rows[item] for item in as_ids(allowed, name="allowed").tolist() if item in rows]] = True
         return mask
 
     @property
     def rows(self) -> dict[Any, int]:
         """The row of each id that was not removed."""
         if self._rows is None:
-            alive = np.flatnonzero(self.alive)
-            self._rows = dict(zip(self.values[alive].tolist(), alive.tolist(), strict=True))
+            self._rows = self._find_rows()
         return self._rows
+
+    def _writable_rows(self) -> dict[Any, int]:
+        """Return `rows` for a writer, who changes them and passes them on: a copy at each `added` would be slow."""
+        if self._rows_of_writer is None:
+            self._rows_of_writer = self._find_rows()
+        return self._rows_of_writer
+
+    def _find_rows(self) -> dict[Any, int]:
+        alive = np.flatnonzero(self.alive)
+        return dict(zip(self.values[alive].tolist(), alive.tolist(), strict=True))
 
     @property
     def ranks(self) -> NDArray[np.int64]:
         """The rank of each row's id in ascending order. Strings are compared by code points."""
         if self._ranks is None:
-            self._ranks = np.empty(len(self.values), np.int64)
-            self._ranks[np.argsort(self.values, kind="stable")] = np.arange(len(self.values))
+            ranks = np.empty(len(self.values), np.int64)
+            ranks[self._ascending()] = np.arange(len(self.values))
+            self._ranks = ranks  # assigned when it is complete: other threads may read it
         return self._ranks
 
+    def _ascending(self) -> Any:
+        """Return the row numbers in ascending order of the ids."""
+        if self.values.dtype.kind == "i":
+            return np.argsort(self.values, kind="stable")
+        items = self.values.tolist()
+        return sorted(range(len(items)), key=items.__getitem__)  # faster than NumPy's sort of objects
+
     def _numbers(self, n: int) -> NDArray[np.int64]:
-        if n and self.values.dtype.kind == "U" and len(self.values):
+        if n and self.values.dtype.kind == "O" and len(self.values):
             raise DTypeError(
                 f"expected {n} string ids as in the index, got None",
                 argument="ids",
@@ -139,16 +305,8 @@ class Ids:
         return np.arange(first, first + n, dtype=np.int64)
 
     def _next(self) -> int:
-        highest = -1 if self.values.dtype.kind == "U" else int(self.values.max(initial=-1))
+        highest = -1 if self.values.dtype.kind == "O" else int(self.values.max(initial=-1))
         return highest + 1 if self.next_number is None else self.next_number
 
 
-def reject_repeated(ids: list[Any]) -> None:
-    """Raise DomainError for the first id that repeats an earlier one."""
-    if len(set(ids)) < len(ids):
-        seen: set[Any] = set()
-        repeated = next(item for item in ids if item in seen or seen.add(item))  # type: ignore[func-returns-value]
-        raise DomainError(f"expected unique ids, got {short_repr(repeated)} twice", argument="ids")
-
-
-_KINDS = {"i": "integer", "U": "string"}
+_KINDS = {"i": "integer", "O": "string"}

@@ -71,6 +71,7 @@ def kernels_in_threads(what: str) -> Iterator[Backend]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests and the mutations too")
     parser.addoption("--fuzz", type=int, default=0, help="number of mutated files that each reader is tried on")
+    parser.addoption("--calls", type=int, default=400, help="calls of the threads that share an index")
     parser.addoption("--need", default="", help="fail where one of these is not there: all, or " + ",".join(HAS))
 
 

@@ -72,6 +72,8 @@ def test_masks_are_refused_wherever_an_array_is_given(tmp_path):
         (lambda: Codes(masked(CODES.indices, 8), CODES.values, H), 8),
         (lambda: nearest_dense(X, masked(X, 9), 3), 9),
         (lambda: save_model(tmp_path / "m.npz", Model(Params(W_enc, b_enc, masked(W_dec, 5)), K)), 5),
+        (lambda: Index.build(CODES, ids=np.ma.array(np.arange(N), mask=np.arange(N) == 11), backend="numpy"), 11),
+        (lambda: INDEX.search(CODES, 3, allowed=np.ma.array([1, 2], mask=[0, 1])), 1),
     ):
         with pytest.raises(CompressaeError, match="expected an array without masked numbers") as error:
             call()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressae_ref import Index, Model, encode_refined, init_params, save_model
+from compressae_ref import Index, Model, encode_refined, init_params, load_codes, save_codes, save_model
 from compressae_ref.cli.main import main
 from compressae_ref.cluster.on_dask import encode_on_dask
 from compressae_ref.errors import BackendError, CompressaeError, DomainError, FormatError
@@ -95,6 +95,22 @@ def test_workers_read_any_format_and_keep_its_ids(encode, tmp_path, kind):
     assert_same(rows.load(), MODEL.encode(X))
     index = Index.build(rows.load(), ids=rows.ids)
     assert index.search(rows.load()[:1], 1).ids.tolist() == [["item 0" if kind == "parquet" else 0]]
+
+
+def test_workers_take_other_ids_or_none_and_wrong_ones_stop_before_the_first_part(encode, tmp_path):
+    np.savez(tmp_path / "x.npz", embeddings=X, ids=np.arange(N) + 0.5, names=IDS)
+    with pytest.raises(CompressaeError, match=r"x\.npz: ids: expected 64-bit integers or strings, got 0\.5"):
+        encode(embeddings="x.npz")
+    assert not (tmp_path / "parts").exists()
+    encode(embeddings="x.npz", ids="names")
+    assert open_codes(str(tmp_path / "parts")).ids.tolist() == IDS.tolist()
+    with pytest.raises(DomainError, match="ids = False, got ids = 'names'"):
+        encode(embeddings="x.npz", ids=False)
+    part = sorted((tmp_path / "parts").glob("part-*"))[1]
+    save_codes(part, load_codes(part))
+    with pytest.raises(FormatError, match=f"parts: expected ids in every part, got none in {part.name}"):
+        open_codes(str(tmp_path / "parts"))
+    assert_same(open_codes(str(tmp_path / "parts"), ids=False).load(), MODEL.encode(X))
 
 
 def test_an_array_in_a_file_of_several_is_found_from_anywhere(encode, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from scipy import sparse
 
 from compressae_ref import Codes
-from compressae_ref.errors import CompressaeError, DomainError, FormatError
+from compressae_ref.errors import CompressaeError, DomainError, FormatError, ShapeError
 from compressae_ref.files.codes_file import load_codes, load_ids, save_codes
 from compressae_ref.files.foreign.codes import _OPEN, CODE_NAMES, open_codes
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -153,20 +153,23 @@ def test_ids_stay_in_a_codes_file_and_in_a_packed_one(tmp_path):
     assert load_ids(tmp_path / "codes.npz", 20).tolist() == ids.tolist()
     save_codes(tmp_path / "without.npz", codes)
     assert load_ids(tmp_path / "without.npz", 20) is None
-    save_codes(tmp_path / "few.npz", codes, ids[:3])
-    with pytest.raises(FormatError, match=r"few\.npz: expected 20 integer or string ids, one for each row"):
+    save_codes(tmp_path / "few.npz", codes[:3], ids[:3])
+    with pytest.raises(FormatError, match=r"few\.npz: ids: expected the UTF-8 bytes \(\|u1\) of 20 ids"):
+        load_ids(tmp_path / "few.npz", 20)
+    save_codes(tmp_path / "few.npz", codes[:3], range(3))
+    with pytest.raises(FormatError, match=r"few\.npz: ids: expected 20 ids, one for each row, got 3"):
         load_ids(tmp_path / "few.npz", 20)
 
 
 def test_ids_that_qdrant_does_not_take_are_refused(tmp_path):
-    for bad in (np.array(["a"] * 20), -np.arange(20)):
-        with pytest.raises(DomainError, match="non-negative integers or UUIDs, got"):
+    for bad in (np.array([f"a{row}" for row in range(20)]), -np.arange(20)):
+        with pytest.raises(DomainError, match=r"codes\.jsonl: expected non-negative integers or UUIDs, got"):
             written(tmp_path, "jsonl", example(), ids=bad)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_number_of_ids_that_is_not_that_of_the_rows_is_refused(tmp_path, kind):
-    with pytest.raises(DomainError, match="expected 20 ids, one for each row, got 19"):
+    with pytest.raises(ShapeError, match="ids: expected 20 ids, one for each row, got 19"):
         written(tmp_path, kind, example(), ids=np.arange(19))
     assert not list(tmp_path.iterdir())
 

@@ -153,14 +153,18 @@ def test_a_split_code_has_no_model(here):
         ),
         ("convert model.npz -o y.npz --k 25", "k: expected k from 1 to n_latents = 24, got 25"),
         ("convert model.npz -o y.npz --n-latents 3", "expected codes as INPUT with --n-latents, got model"),
-        ("convert x.npy -o y.npz --ids short.txt", "short.txt: expected 60 ids, one for each row, got 1"),
+        ("convert x.npy -o y.npz --ids short.txt", "short.txt: ids: expected 60 ids, one for each row, got 1"),
         (
             "convert x.npy -o y.npz --ids twice.txt",
-            "twice.txt: ids: expected unique ids, got 'a' twice",
+            "twice.txt: ids: expected unique ids, got 'a' twice in row 1",
         ),
         (
             "convert x.npy -o y.npz --ids x.npy",
-            "x.npy: expected a UTF-8 text file with one id per line, got 'utf-8' codec can't decode",
+            "x.npy: ids: expected a flat array or list of ids, got float32 of shape (60, 8)",
+        ),
+        (
+            "convert x.npy -o y.npz --ids model.npz",
+            "model.npz: expected a UTF-8 text file with one id per line, got 'utf-8' codec can't decode",
         ),
         ("convert x.npy -o no/y.npz", "no: the output folder does not exist"),
         ("encode model.npz x.npy -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),

@@ -40,6 +40,7 @@ SECONDS = 10
 N, D, H, K = 24, 16, 32, 4
 X = np.random.default_rng(1).standard_normal((N, D)).astype(np.float32)
 IDS = np.arange(N) * 7
+NAMES = [f"é{row}" for row in range(N)]
 CODES = Codes(
     np.sort(np.random.default_rng(2).random((N, H)).argsort(axis=1)[:, :K], axis=1).astype(np.int32),
     X[:, :K].copy(),
@@ -97,7 +98,7 @@ def hdf5(path):
 
     with h5py.File(path, "w") as file:
         file.create_dataset("embeddings", data=X, chunks=(10, D), compression="gzip")
-        file["ids"] = [f"é{row}" for row in range(N)]
+        file["ids"] = NAMES
 
 
 def arrow_stream(path):
@@ -118,6 +119,7 @@ def lists(path):
 READERS = {
     "npy": (embeddings("npy"), read_embeddings),
     "npz": (embeddings("npz", ids=IDS), read_embeddings),
+    "named.npz": (embeddings("npz", ids=NAMES), read_embeddings),
     "deflated.npz": (lambda path: np.savez_compressed(path, embeddings=X, ids=IDS), read_embeddings),
     "fbin": (embeddings("fbin"), read_embeddings),
     "fvecs": (embeddings("fvecs"), read_embeddings),
@@ -131,6 +133,8 @@ READERS = {
     "stream.arrow": (arrow_stream, read_embeddings),
     "codes.npz": (lambda path: save_codes(path, CODES, IDS), read_codes),
     "packed.npz": (lambda path: save_packed(path, pack(CODES, backend="numpy"), IDS), read_codes),
+    "named.codes.npz": (lambda path: save_codes(path, CODES, NAMES), read_codes),
+    "named.packed.npz": (lambda path: save_packed(path, pack(CODES, backend="numpy"), NAMES), read_codes),
     "scipy.npz": (lambda path: sparse.save_npz(path, CODES.to_csr(), compressed=False), read_codes),
     "coo.npz": (lambda path: sparse.save_npz(path, CODES.to_csr().tocoo()), read_codes),
     "csr": (lambda path: write_codes(path, [CODES], N), read_codes),
@@ -140,6 +144,7 @@ READERS = {
     "model.npz": (lambda path: save_model(path, model()), read_model),
     "state.safetensors": (lambda path: save_state(path, model(), "safetensors"), read_state),
     "index.npz": (lambda path: Index.build(CODES, ids=IDS, backend="numpy").save(path), read_index),
+    "named.index.npz": (lambda path: Index.build(CODES, ids=NAMES, backend="numpy").save(path), read_index),
 }
 NEEDS = {"hdf5": "h5py", "parquet": "pyarrow", "arrow": "pyarrow"}
 

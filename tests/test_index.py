@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
+import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +50,7 @@ POOL = RNG.integers(-2, 3, (40, D)) + 0.0  # many are alike: scores tie
 POOL[~POOL.any(axis=1)] = 1
 CODES = MODEL.encode(POOL.astype("f4"))
 ASKED = POOL[::13].astype("f4") + np.float32(0.25)
+ASKED_CODES = MODEL.encode(ASKED)
 STORED = {
     "encoded": CODES,
     "refined": encode_refined(POOL.astype("f4"), MODEL, K),
@@ -191,7 +196,8 @@ def test_numpy_reads_an_index_file_whose_numbers_begin_with_a_cache_line(kept):
     path, _ = kept
     with np.load(path) as archive, zipfile.ZipFile(path) as zipped, path.open("rb") as file:
         np.testing.assert_array_equal(archive["indices"], CODES.indices)
-        assert archive["ids"][3] == "item 3"
+        ends = np.cumsum(archive["ids_lengths"])
+        assert archive["ids"][ends[2] : ends[3]].tobytes() == b"item 3"
         for info in zipped.infolist():
             file.seek(info.header_offset)
             header = file.read(30)
@@ -204,7 +210,7 @@ def test_what_is_loaded_is_a_copy_when_it_is_changed(kept):
     path, backend = kept
     written = path.read_bytes()
     index = Index.load(path, model=MODEL, backend=backend)
-    index._segments[0].codes.values[:] = 0
+    index._state.segments[0].codes.values[:] = 0
     index.remove(["item 3"])
     index.add(CODES[:1], ["item 3"])
     assert path.read_bytes() == written
@@ -258,11 +264,11 @@ def put(name, value, at=...):
         (put("indices", H, (3, 2)), "indices below n_latents"),
         (put("values", np.inf, (3, 2)), "finite values"),
         (put("norms", 0, 3), "finite norms above 0"),
-        (put("ids", "item 4", 3), "unique ids, got 'item 4' twice"),
+        (put("ids", ord("4"), 6 * 3 + 5), "unique ids, got 'item 4' twice in row 4"),
         (lambda arrays: {name: arrays[name] for name in arrays if name != "norms"}, "no entry 'norms'"),
         (lambda arrays: {**arrays, "norms": arrays["norms"][1:]}, "40 norms of float32, one for each item"),
-        (lambda arrays: {**arrays, "ids": arrays["ids"][1:]}, "40 integer or string ids, one for each item"),
-        (lambda arrays: {**arrays, "ids": arrays["norms"]}, "40 integer or string ids, one for each item"),
+        (lambda arrays: {**arrays, "ids": arrays["ids"][1:]}, "ids: expected lengths of at least 0 with the sum 269"),
+        (lambda arrays: {**arrays, "ids": arrays["norms"]}, r"ids: expected the UTF-8 bytes \(\|u1\) of 40 ids"),
         (
             lambda arrays: {**arrays, "indices": arrays["indices"].astype("i8")},
             "int32 indices and float",
@@ -351,7 +357,7 @@ def test_rescoring_takes_the_best_of_the_best(backend, space):
     ids = np.arange(40)[::-1].copy()
     index = Index.build(CODES[:27], space=space, model=MODEL, ids=ids[:27], backend=backend)
     index.add(CODES[27:], ids[27:])
-    assert len(index._segments) == 2
+    assert len(index._state.segments) == 2
     first, second = all_scores(space, CODES), all_scores("asymmetric", CODES)
     for top, rescore in ((1, 1), (3, 10), (40, 40), (5, 1000)):
         hits = index.search(ASKED, top, rescore=rescore)
@@ -377,7 +383,7 @@ def test_items_may_come_one_by_one(backend):
     index = Index.build(CODES[:0], backend=backend)
     for row in range(40):
         index.add(CODES[[row]])
-    assert len(index._segments) <= 6
+    assert len(index._state.segments) <= 6
     whole = Index.build(CODES, backend=backend).search(CODES[:5], 40)
     for a, b in zip(index.search(CODES[:5], 40), whole, strict=True):
         assert_same_bits(a, b)
@@ -386,7 +392,7 @@ def test_items_may_come_one_by_one(backend):
 def test_what_was_removed_takes_no_memory_for_long(backend):
     index = Index.build(CODES, backend=backend)
     index.remove(range(30))
-    assert [len(segment.codes) for segment in index._segments] == [10]
+    assert [len(segment.codes) for segment in index._state.segments] == [10]
     hits, left = index.search(CODES[:5], 10), Index.build(CODES[30:], backend=backend).search(CODES[:5], 10)
     assert hits.ids.tolist() == (left.ids + 30).tolist()
     assert_same_bits(hits.scores, left.scores)
@@ -434,7 +440,7 @@ def other(codes):
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: build(CODES, ids=range(3)), ShapeError, "ids: expected 40 ids, one for each item, got 3"),
+        (lambda: build(CODES, ids=range(3)), ShapeError, "ids: expected 40 ids, one for each row, got 3"),
         (
             lambda: build(CODES[:3], ids=[1, 2, 1]),
             DomainError,
@@ -520,3 +526,116 @@ def test_nothing_is_added_or_removed_after_an_error():
     assert index.ids.tolist() == ["a", "b", "c", "d"]
     assert index.search(CODES[:1], 9).ids.shape == (1, 4)
     assert get_backend(None) is index.backend
+
+
+# -- threads, pickles, copies -----------------------------------------------------------------------------------------
+
+
+class Recorded(Index):
+    """An index that remembers all of its states."""
+
+    @property
+    def _state(self):
+        return self.states[-1]
+
+    @_state.setter
+    def _state(self, state):
+        vars(self).setdefault("states", []).append(state)
+
+
+def in_threads(tasks):
+    """Run functions at once, each in its thread, and raise the first error."""
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for future in [pool.submit(task) for task in tasks]:
+            future.result()
+
+
+@pytest.fixture
+def _busy_threads():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_busy_threads")
+@pytest.mark.parametrize("settings", [{}, {"top": 1}, {"rescore": 30}, {"allowed": range(0, 10_000, 3)}], ids=str)
+def test_a_search_sees_one_state_while_others_change_the_index(backend, tmp_path, request, settings):
+    """Of 8 threads 2 add and remove, 1 saves and loads, 5 search. Item i has the code of row i modulo 40."""
+    calls = max(request.config.getoption("--calls") // 8, 8)
+    scores = all_scores("sparse", CODES), all_scores("asymmetric", CODES)
+    index = Recorded.build(CODES, model=MODEL, backend=backend)
+    kept, ended = {*range(0, 40, 2)}, []
+
+    def write(which):
+        rng, mine = np.random.default_rng(which), [*range(1 + 2 * which, 40, 4)]
+        new = iter(range(40 + which, 10**6, 2))
+        for _ in range(calls):
+            if len(mine) < 5 or rng.random() < 0.4:
+                added = [next(new) for _ in range(rng.integers(1, 40))]
+                index.add(CODES[[item % 40 for item in added]], added)
+                mine += added
+            else:
+                gone = rng.permutation(mine)[: rng.integers(1, len(mine))].tolist()
+                index.remove(gone)
+                mine = [item for item in mine if item not in {*gone}]
+        ended.append(mine)
+
+    def save():
+        for _ in range(calls):
+            index.save(tmp_path / "index.npz")
+            loaded = Index.load(tmp_path / "index.npz", model=MODEL, backend=backend)
+            assert {*loaded.ids.tolist()} in [{*state.ids.values[state.ids.alive].tolist()} for state in index.states]
+
+    def read():
+        for _ in range(calls):
+            first = len(index.states) - 1
+            hits = index.search(ASKED, **{"top": 9, **settings})
+            states = index.states[first:]
+            assert any(equal(hits, state) for state in states), f"{len(states)} states"
+
+    def equal(hits, state):
+        ids = state.ids.values[state.ids.alive].tolist()
+        rows = [item % 40 for item in ids]
+        top, rescore = settings.get("top", 9), settings.get("rescore")
+        expected = truth(scores[0][:, rows], ids, rescore or top, settings.get("allowed"))
+        if rescore is not None:
+            again = [truth(scores[1][[q]][:, [i % 40 for i in near]], near, top) for q, near in enumerate(expected[0])]
+            expected = [one[0][0] for one in again], np.concatenate([one[1] for one in again])
+        return hits.ids.tolist() == expected[0] and hits.scores.tobytes() == expected[1].tobytes()
+
+    in_threads([lambda: write(0), lambda: write(1), save, *[read] * 5])
+    assert {*index.ids.tolist()} == {*kept, *ended[0], *ended[1]}
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+def test_a_copy_or_a_pickle_is_the_same_index_and_lives_by_itself(backend, again):
+    index = Index.build(CODES[:27], model=MODEL, ids=[f"item {row}" for row in range(27)], backend=backend)
+    index.add(CODES[27:], [f"item {row}" for row in range(27, 40)])
+    index.remove(["item 4"])
+    other = again(index)
+    assert other.backend is index.backend
+    for a, b in zip(index.search(ASKED, 40, rescore=40), other.search(ASKED, 40, rescore=40), strict=True):
+        np.testing.assert_array_equal(a, b)
+    writable = index._state.ids._writable_rows()
+    assert other._state.ids._writable_rows() is not writable
+    other.remove(["item 3"])
+    other.add(CODES[:1], ["item 4"])
+    index.add(CODES[:2], ["new", "item 4"])
+    assert len(index) == 41
+    assert len(other) == 39
+    assert index.search(CODES[3:4], 1, allowed=["item 3"]).ids.tolist() == [["item 3"]]
+    assert other.search(CODES[3:4], 1, allowed=["item 3"]).ids.shape == (1, 0)
+
+
+def test_a_failed_add_leaves_nothing_behind(backend, monkeypatch):
+    index = Index.build(CODES[:9], backend=backend)
+    monkeypatch.setattr("compressae_ref.retrieval.index.balanced", lambda *_: 1 / 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            index.add(CODES[9:], range(9, 40))
+    monkeypatch.undo()
+    assert index.ids.tolist() == [*range(9)]
+    index.add(CODES[9:], range(9, 40))
+    for a, b in zip(index.search(ASKED_CODES, 40), search(ASKED_CODES, CODES, 40, backend=backend), strict=True):
+        assert_same_bits(a, b)

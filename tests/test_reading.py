@@ -56,55 +56,58 @@ def refused(act, *reasons, kind=CompressaeError):
 
 
 def write_version(path, version):
-    """A file of 100 rows, or 60 of another size, in which every number and id is the version."""
+    """A file of 100 rows, or 60 of another size, in which every number is the version, and every id begins with it."""
     write_embeddings(
         path, np.full((100 if version % 2 else 60, 8), version, np.float32), ids=version_ids(path, version)
     )
 
 
 def version_ids(path, version):
-    return (
-        np.full(100 if version % 2 else 60, version) if path.suffix in (".npz", ".hdf5", ".parquet", ".arrow") else None
-    )
+    n = 100 if version % 2 else 60
+    return [f"{version} {row}" for row in range(n)] if path.suffix in (".npz", ".hdf5", ".parquet", ".arrow") else None
+
+
+def versions_of(ids):
+    return {int(item.split()[0]) for item in ids}
 
 
 def read_version(path):
     source = open_embeddings(str(path))
     found, ids = {*np.asarray(source).ravel().tolist()}, ids_of(source)
-    return found | (set() if ids is None else {*ids.tolist()})
+    return found | (set() if ids is None else versions_of(ids))
 
 
 def write_code_version(path, version):
     n = 100 if version % 2 else 60
     codes = Codes(np.zeros((n, 1), np.int32), np.full((n, 1), version, np.float32), 4)
-    save_codes(path, codes, np.full(n, version))
+    save_codes(path, codes, version_ids(path, version))
 
 
 def read_code_version(path):
     rows = open_codes(str(path))
-    return {*rows.load().values.ravel().tolist()} | {*rows.ids.tolist()}
+    return {*rows.load().values.ravel().tolist()} | versions_of(rows.ids)
 
 
 def write_index_version(path, version):
     n = 100 if version % 2 else 60
     codes = Codes(np.zeros((n, 1), np.int32), np.full((n, 1), version, np.float32), 4)
-    Index.build(codes, ids=version * 1000 + np.arange(n), backend="numpy").save(path)
+    Index.build(codes, ids=version_ids(path, version), backend="numpy").save(path)
 
 
 def read_index_version(path, check=True):
     index = Index.load(path, backend="numpy", check=check)
-    return {*(index.ids // 1000).tolist()} | {*index._segments[0].codes.values.ravel().tolist()}
+    return versions_of(index.ids) | {*index._state.segments[0].codes.values.ravel().tolist()}
 
 
 def write_packed_version(path, version):
     n = 100 if version % 2 else 60
     codes = Codes(np.full((n, 1), version, np.int32), np.ones((n, 1), np.float32), 4)
-    save_packed(path, pack(codes, backend="numpy"), np.full(n, version))
+    save_packed(path, pack(codes, backend="numpy"), version_ids(path, version))
 
 
 def read_packed_version(path):
     packed, ids = load_packed_and_ids(path)
-    return {*packed.unpack(backend="numpy").indices.ravel().tolist()} | {*ids.tolist()}
+    return {*packed.unpack(backend="numpy").indices.ravel().tolist()} | versions_of(ids)
 
 
 VERSIONED = {

@@ -14,8 +14,11 @@ import pytest
 from compressae_ref import Model, init_params, load_model, save_model
 from compressae_ref.cli import train_steps
 from compressae_ref.cli.main import main
+from compressae_ref.errors import CompressaeError
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.stores.contract import Rows
+from compressae_ref.stores.push import ids_in
 from tests.engines import Engine
 
 N, D, H = 120, 8, 32
@@ -192,3 +195,22 @@ def test_lines_of_json_are_points_that_qdrant_takes(address, tmp_path):
         point = models.PointStruct(**json.loads(line))
         assert point.id == row
         assert len(point.vector["codes"].indices) == 4
+
+
+def test_ids_of_a_store_are_kept_exactly_or_refused():
+    class Items:
+        name = "a store"
+        count = staticmethod(lambda: N)
+
+        def __init__(self, ids):
+            self.ids = ids
+
+        def scroll(self, rows):
+            yield from (Rows(self.ids[start : start + 50], X[start : start + 50]) for start in range(0, N, 50))
+
+    numbers = [*range(2**62, 2**62 + N)]
+    assert ids_in(Items(numbers)).tolist() == numbers
+    assert ids_in(Items(numbers), 40).tolist() == numbers[2::3]
+    for row, wrong in ((3, "00000000-0000-0000-0000-000000000007"), (100, 2**63), (101, numbers[0])):
+        with pytest.raises(CompressaeError, match=f"^a store: ids: expected .* in row {row}"):
+            ids_in(Items([*numbers[:row], wrong, *numbers[row + 1 :]]))

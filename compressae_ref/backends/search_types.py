@@ -17,7 +17,7 @@ class Hits(NamedTuple):
     """Search results, best first."""
 
     ids: NDArray[Any]
-    """(n_q, top) ids of items: row numbers, or the ids given to the index"""
+    """(n_q, top) ids of items: row numbers, or the ids given to the index; strings in an object array of ``str``"""
     scores: Floats
     """(n_q, top) cosines of these items"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links
+from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
 
 
@@ -13,7 +13,7 @@ def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``convert``."""
     details = (
         "The format of INPUT is detected from its content, the format of OUTPUT from its file extension. "
-        "Ids are kept if the new format can store them."
+        "Ids are kept exactly if the new format can store them. Ids that cannot be kept are an error: see --ids."
     )
     summary = "Convert embeddings, codes or a model to another file format."
     command = add_command(commands, "convert", summary, details=details, backend=False)
@@ -27,7 +27,7 @@ def add_arguments(commands: Any) -> None:
         "A model: .npz, .safetensors or .pt, or a folder with --to"
     )
     command.add_argument("-o", "--output", metavar="OUTPUT", required=True, help=help_output)
-    command.add_argument("--ids", metavar="FILE", help="text file with one id per line, for embeddings or codes")
+    add_ids(command)
     command.add_argument(
         "--dtype",
         choices=("float16", "float32", "float64"),

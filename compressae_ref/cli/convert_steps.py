@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
-
-from numpy.typing import NDArray
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
-from compressae_ref.errors import DomainError, FormatError, naming_file, reason
+from compressae_ref.cli.ids_option import id_entry_of, ids_by
+from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import require_output
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
-from compressae_ref.files.foreign.sniff import kind_by_name
-from compressae_ref.files.foreign.write import WITH_IDS, write_codes, write_embeddings
-from compressae_ref.item_ids import as_ids, reject_repeated
+from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
 
 
 def convert_file(options: argparse.Namespace) -> str:
@@ -55,56 +50,19 @@ def _model(options: argparse.Namespace) -> str:
 
 
 def _codes(options: argparse.Namespace) -> str:
-    rows = open_codes(options.input, options.n_latents)
-    ids = _ids(options, rows.ids, rows.n)
+    rows = open_codes(options.input, options.n_latents, id_entry_of(options.ids))
+    ids = ids_by(options.ids, rows.n, lambda: rows.ids)
     with naming_file(options.input, "codes"):
         write_codes(options.output, rows.blocks(), rows.n, ids=ids)
-    return f"{rows.n} codes, k {rows.k} of {rows.n_latents} latents{_ids_dropped(options.output, ids)}"
+    return f"{rows.n} codes, k {rows.k} of {rows.n_latents} latents{without_ids(options.output, ids)}"
 
 
 def _embeddings(options: argparse.Namespace) -> str:
-    rows = open_embeddings(options.input, follow_links=options.follow_links)
-    ids = _ids(options, ids_of(rows), len(rows))
+    rows = open_embeddings(options.input, id_entry_of(options.ids), follow_links=options.follow_links)
+    ids = ids_by(options.ids, len(rows), lambda: ids_of(rows))
     with naming_file(options.input):
         write_embeddings(options.output, rows, ids=ids, dtype=options.dtype)
-    return f"{len(rows)} embeddings, d {rows.shape[1]}{_ids_dropped(options.output, ids)}"
-
-
-def _ids(options: argparse.Namespace, ids_in_input: Any, n: int) -> NDArray[Any] | None:
-    """Return the ids of ``--ids`` or else those of the input."""
-    if options.ids is None:
-        return None if ids_in_input is None else as_ids(ids_in_input)
-    ids = read_id_lines(options.ids)
-    if len(ids) != n:
-        raise DomainError(f"expected {n} ids, one for each row, got {len(ids)}", path=options.ids)
-    return ids
-
-
-def read_id_lines(path: str) -> NDArray[Any]:
-    """Read ids from a text file with one per line: integers if all lines are integers, else strings."""
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            lines = file.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"expected a UTF-8 text file with one id per line, got {reason(error)}", path=path) from error
-    ids = as_ids(_as_integers(lines), path)
-    try:
-        reject_repeated(ids.tolist())
-    except DomainError as error:
-        error.path = path
-        raise
-    return ids
-
-
-def _as_integers(lines: Sequence[str]) -> list[Any]:
-    try:
-        return [int(line) for line in lines]
-    except ValueError:
-        return [*lines]
-
-
-def _ids_dropped(path: str, ids: NDArray[Any] | None) -> str:
-    return "" if ids is None or kind_by_name(path) in WITH_IDS else " (without ids, which this format cannot store)"
+    return f"{len(rows)} embeddings, d {rows.shape[1]}{without_ids(options.output, ids)}"
 
 
 _CONVERT = {"model": _model, "codes": _codes, "embeddings": _embeddings}

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_zero_rows
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_ids, add_zero_rows
 from compressae_ref.cli.terminal import tell
 from compressae_ref.errors import DomainError, naming_file
 
@@ -23,7 +23,7 @@ def add_arguments(commands: Any) -> None:
         "encode",
         "Encode embeddings as sparse codes.",
         details="Embeddings are read and codes are written in blocks, so the files may be larger than memory. "
-        "Ids of the embeddings are stored with the codes.",
+        "Ids of the embeddings are stored with the codes, exactly; ids that cannot be are an error: see --ids.",
     )
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
@@ -40,6 +40,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--refine", action="store_true", help=text)
     text = "with --refine, number of latents from which the atoms are chosen (default: 4 k)"
     command.add_argument("--candidates", metavar="M", type=int, help=text)
+    add_ids(command)
     add_zero_rows(command, "rows")
     add_follow_links(command)
     text = (
@@ -62,21 +63,24 @@ def run(options: argparse.Namespace) -> None:
 
         run_dask(options)
         return
+    from compressae_ref.cli.ids_option import id_entry_of, ids_by
     from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
     from compressae_ref.files.foreign.rows import ids_of
-    from compressae_ref.files.foreign.write import require_code_format, write_codes
+    from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
     from compressae_ref.files.model_file import load_model
 
     require_output(options.output, *input_files(options.embeddings), options.model)
     require_code_format(options.output)
     model = load_model(options.model)
-    embeddings = open_embeddings(options.embeddings, follow_links=options.follow_links)
+    embeddings = open_embeddings(options.embeddings, id_entry_of(options.ids), follow_links=options.follow_links)
+    ids = ids_by(options.ids, len(embeddings), lambda: ids_of(embeddings))
     with naming_file(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)
-        write_codes(options.output, blocks, len(embeddings), ids=ids_of(embeddings))
+        write_codes(options.output, blocks, len(embeddings), ids=ids)
     k = options.k or model.k
-    tell(f"{options.output}: {len(embeddings)} codes, k {k} of {model.params.n_latents} latents")
+    dropped = without_ids(options.output, ids)
+    tell(f"{options.output}: {len(embeddings)} codes, k {k} of {model.params.n_latents} latents{dropped}")
 
 
 def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespace) -> Iterator[Codes]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 
+from compressae_ref.cli.ids_option import NONE, id_entry_of
 from compressae_ref.cli.progress import shown_progress
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cluster.on_dask import PART_ROWS, encode_on_dask
+from compressae_ref.errors import DomainError
 from compressae_ref.files.foreign.partitioned import parts_written
 from compressae_ref.files.model_file import load_model
 
 
 def run_dask(options: argparse.Namespace) -> None:
     """Encode on a Dask cluster and write a folder of parts."""
+    if id_entry_of(options.ids) is False and options.ids != NONE:
+        raise DomainError(f"expected --ids ::NAME or none with --dask, got {options.ids!r}", argument="encode")
     names = ("k", "refine", "candidates", "zero_rows", "backend")
     settings = {name: getattr(options, name) for name in names}
     try:
@@ -23,6 +27,7 @@ def run_dask(options: argparse.Namespace) -> None:
                 options.output,
                 options.dask,
                 **settings,
+                ids=id_entry_of(options.ids),
                 part_rows=PART_ROWS if options.part_rows is None else options.part_rows,
                 progress=progress,
             )

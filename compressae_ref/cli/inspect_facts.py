@@ -12,7 +12,7 @@ from compressae_ref.center import MeanDirection
 from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
-from compressae_ref.files.codes_file import load_codes
+from compressae_ref.files.codes_file import load_codes_and_ids
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
@@ -25,7 +25,7 @@ from compressae_ref.files.model_file import (
     is_ours,
     load_model,
 )
-from compressae_ref.files.packed_file import load_packed
+from compressae_ref.files.packed_file import load_packed_and_ids
 from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
 from compressae_ref.model import Model
 from compressae_ref.reference import norm, unit_rows
@@ -45,10 +45,11 @@ def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
     if kind == MODEL_FORMAT:
         return {"file": path, "kind": kind, **_model_facts(load_model(path))}
     if kind == PACKED_FORMAT:
-        packed = load_packed(path)
-        stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits}
+        packed, ids = load_packed_and_ids(path)
+        stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits, "ids": ids is not None}
         return {"file": path, "kind": kind, **_codes_facts(packed.unpack()), **stored}
-    return {"file": path, "kind": CODES_FORMAT, **_codes_facts(load_codes(path))}
+    codes, ids = load_codes_and_ids(path)
+    return {"file": path, "kind": CODES_FORMAT, **_codes_facts(codes), "ids": ids is not None}
 
 
 def _foreign_facts(path: str, follow_links: bool) -> dict[str, Any]:

@@ -129,6 +129,15 @@ def add_follow_links(command: argparse.ArgumentParser) -> None:
     command.add_argument("--follow-links", action="store_true", help=text)
 
 
+def add_ids(command: argparse.ArgumentParser) -> None:
+    """Add ``--ids``."""
+    text = (
+        "where the ids are: ::NAME for an array or column of the input; none to leave ids out; or a file with one id "
+        "per row, a text file with one per line or a .npy (default: what the input calls id, ids or _id, if it exists)"
+    )
+    command.add_argument("--ids", metavar="IDS", help=text)
+
+
 def add_zero_rows(command: argparse.ArgumentParser, rows: str) -> None:
     """Add ``--zero-rows``; ``rows`` is what the help calls the rows."""
     text = f"how to treat {rows} of zeros; error: stop; empty: write codes of zeros (default: error)"

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
     from compressae_ref.files.atomic_write import require_output
-    from compressae_ref.files.foreign.write import require_embedding_format, write_embeddings
+    from compressae_ref.files.foreign.write import require_embedding_format, without_ids, write_embeddings
     from compressae_ref.files.spool import spool_to_disk
     from compressae_ref.stores.push import embeddings_of, ids_in
 
@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
         tell(f"{store.name}: training on {len(source)} of {store.count()} items, d {source.shape[1]}")
         with shown_progress("row") as progress, spool_to_disk(source, progress) as rows:
             if options.keep is not None:
-                write_embeddings(options.keep, rows, ids=ids_in(store, limit))
-                tell(f"{options.keep}: {len(rows)} embeddings with their ids")
+                ids = ids_in(store, limit)
+                write_embeddings(options.keep, rows, ids=ids)
+                tell(f"{options.keep}: {len(rows)} embeddings{without_ids(options.keep, ids) or ' with their ids'}")
             train_and_save(rows, store.name, options, checkpoints)

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     """Split the signs of codes and save the result with their ids."""
     from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.codes import open_codes
-    from compressae_ref.files.foreign.write import require_code_format, write_codes
+    from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
 
     require_output(options.output, options.codes)
     require_code_format(options.output)
@@ -35,4 +35,5 @@ def run(options: argparse.Namespace) -> None:
     with naming_file(options.codes):
         split = rows.load().split_signs()
     write_codes(options.output, [split], len(split), ids=rows.ids)
-    tell(f"{options.output}: {len(split)} codes, k {split.k} of {split.n_latents} dimensions without negative values")
+    shape = f"{len(split)} codes, k {split.k} of {split.n_latents} dimensions"
+    tell(f"{options.output}: {shape} without negative values{without_ids(options.output, rows.ids)}")

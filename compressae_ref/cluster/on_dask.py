@@ -26,7 +26,7 @@ from compressae_ref.files.atomic_write import RUN, forget_run
 from compressae_ref.files.codes_file import save_code_blocks
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
 from compressae_ref.files.foreign.partitioned import Plan, begin, finish, part_name, require_folder
-from compressae_ref.files.foreign.rows import Place, ids_of
+from compressae_ref.files.foreign.rows import IdEntry, Place, ids_of
 from compressae_ref.files.model_file import load_model, save_model
 from compressae_ref.model import Model
 from compressae_ref.optional import require_package
@@ -53,6 +53,7 @@ def encode_on_dask(
     candidates: int | None = None,
     zero_rows: ZeroRows = "error",
     part_rows: int = PART_ROWS,
+    ids: IdEntry = True,
     backend: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def encode_on_dask(
     embeddings, folder : paths that are valid on every worker
     address : a scheduler such as ``tcp://host:8786``, or ``local:4`` for four processes on this machine
     part_rows : number of rows per part
+    ids : the array or column of ids, as in `open_embeddings`
     progress : called with the number of encoded rows and the number of all rows
 
     Returns
@@ -79,9 +81,10 @@ def encode_on_dask(
         If Dask is not installed, or the scheduler cannot be reached.
     """
     at = _for_workers(embeddings)
-    source, part_rows = open_embeddings(at), as_integer(part_rows, "part_rows")
+    source, part_rows = open_embeddings(at, ids), as_integer(part_rows, "part_rows")
+    ids_of(source)  # wrong ids are an error before any part is written
     h, k = model.params.n_latents, as_k(model.k if k is None else k, model.params.n_latents)
-    plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows)
+    plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows, ids)
     place = require_folder(Path(folder).resolve(), plan)
     if missing := plan.left(place):
         run = os.urandom(8).hex()
@@ -104,8 +107,8 @@ def _for_workers(embeddings: str) -> str:
             argument="embeddings",
             hint="write the embeddings to a file, or omit --dask",
         )
-    path, entry = place_of(embeddings)
-    return str(Place(str(Path(path).resolve()), entry))
+    place = place_of(embeddings)
+    return str(Place(str(Path(place.path).resolve()), place.entry))
 
 
 def _encode_all(
@@ -156,15 +159,15 @@ def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None, r
     if not (Path(folder) / part_name(start)).exists():
         set_threads(1)  # Dask limits the threads of a BLAS, but not those of our kernels
         RUN.set(run)
-        model, source = _opened(folder, plan.embeddings, plan.model)
+        model, source = _opened(folder, plan.embeddings, plan.ids, plan.model)
         encode_part(Path(folder), start, stop, plan, model, source, backend)
     return part
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, embeddings: str, digest: str) -> tuple[Model, Any]:
+def _opened(folder: str, embeddings: str, ids: IdEntry, digest: str) -> tuple[Model, Any]:
     """Open the model and the embeddings, once per worker."""
-    return load_model(Path(folder) / MODEL), open_embeddings(embeddings)
+    return load_model(Path(folder) / MODEL), open_embeddings(embeddings, ids)
 
 
 def _distributed() -> Any:

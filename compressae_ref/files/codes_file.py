@@ -14,22 +14,34 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError
 from compressae_ref.extensions.packed_codes import from_arrays
 from compressae_ref.files.atomic_write import spool_beside
+from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
 from compressae_ref.files.npz import PathLike, Pieces, write_npz
+from compressae_ref.item_ids import as_ids
 from compressae_ref.row_source import BLOCK_ROWS
 
 _CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
 """The arrays of a codes file and their dtypes (R11)."""
 
 
-def save_codes(path: PathLike, codes: Codes, ids: NDArray[Any] | None = None) -> None:
-    """Write codes to a file, with the digest of their model and optional ids. OSError if it cannot be written."""
+def save_codes(path: PathLike, codes: Codes, ids: Any = None) -> None:
+    """Write codes to a file, with the digest of their model.
+
+    Parameters
+    ----------
+    ids : (n,) integers or strings, all different, optional; what `item_ids.as_ids` accepts
+
+    Raises
+    ------
+    CompressaeError
+        For ids that cannot be stored exactly. OSError if the file cannot be written. No partial file remains.
+    """
     codes = codes.to_host()
     _save_codes(path, codes, len(codes), [codes.values], [codes.indices], ids)
 
 
-def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: NDArray[Any] | None = None) -> None:
+def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: Any = None) -> None:
     """Write n rows of codes that come in ``blocks``. Only one block is in memory at a time.
 
     Parameters
@@ -37,13 +49,16 @@ def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: NDArr
     path : the file
     blocks : codes, at least one block
     n : number of rows in all blocks
-    ids : (n,) integers or strings, optional
+    ids : (n,) integers or strings, all different, optional; what `item_ids.as_ids` accepts
 
     Raises
     ------
+    CompressaeError
+        For ids that cannot be stored exactly, before the first block is made. Errors of ``blocks`` are passed on.
     OSError
-        If the file cannot be written. Errors of ``blocks`` are passed on. No partial file remains.
+        If the file cannot be written. No partial file remains.
     """
+    ids = None if ids is None else as_ids(ids, n)
     with spool_beside(path) as file:  # the file stores all values before all indices, which wait here
         blocks = iter(blocks)
         first = next(blocks)
@@ -71,7 +86,7 @@ def _save_codes(
     n: int,
     values: Iterable[NDArray[Any]],
     indices: Iterable[NDArray[np.int32]],
-    ids: NDArray[Any] | None,
+    ids: Any,
 ) -> None:
     """Write n rows of codes with the k, n_latents, model and dtype of ``like``."""
     meta = {
@@ -92,13 +107,12 @@ def _save_codes(
         "format": np.array(b"csr"),
         "_is_array": np.array(True),
         "meta": json_array(meta),
+        **id_members(None if ids is None else as_ids(ids, n)),
     }
-    if ids is not None:
-        arrays["ids"] = ids if ids.dtype.kind == "U" else ids.astype(np.int64)
     write_npz(path, arrays)
 
 
-def load_codes(path: PathLike) -> Codes:
+def load_codes(path: PathLike | InputFile) -> Codes:
     """Read a codes file, or unpack a file of packed codes.
 
     Raises
@@ -111,10 +125,9 @@ def load_codes(path: PathLike) -> Codes:
 
 def load_codes_and_ids(path: PathLike | InputFile) -> tuple[Codes, NDArray[Any] | None]:
     """Read the codes and the ids of one version of a file, packed or not. Errors as `load_codes` and `load_ids`."""
-    arrays, meta = read_meta(path, "ids")
-    ids = arrays.pop("ids", None)
+    arrays, meta = read_meta(path, IDS, LENGTHS)
     codes = _built_codes(path, arrays, meta)
-    return codes, checked_ids(path, ids, len(codes))
+    return codes, ids_from(arrays, len(codes), path)
 
 
 def _built_codes(path: object, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
@@ -128,23 +141,14 @@ def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
 
     Returns
     -------
-    (n,) integers or strings, or None if the file has no ids
+    (n,) int64 or ``str`` objects, or None if the file has no ids
 
     Raises
     ------
     FormatError
-        As `load_codes`, and if there is not one id for each row.
+        As `load_codes`, and for ids that are not n different integers or strings.
     """
-    return checked_ids(path, read_meta(path, "ids")[0].get("ids"), n)
-
-
-def checked_ids(path: object, ids: NDArray[Any] | None, n: int) -> NDArray[Any] | None:
-    """Return the member ``ids`` of a file of n codes. FormatError if there is not one id for each row."""
-    if ids is not None and (ids.shape != (n,) or ids.dtype.kind not in "iU"):
-        raise FormatError(
-            f"expected {n} integer or string ids, one for each row, got {ids.dtype} of shape {ids.shape}", path=path
-        )
-    return ids
+    return ids_from(read_meta(path, IDS, LENGTHS)[0], n, path)
 
 
 def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:

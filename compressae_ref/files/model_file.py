@@ -46,7 +46,8 @@ MEMBERS = {
     CODES_FORMAT: ("data", "indices", "indptr", "shape"),
     PACKED_FORMAT: ("packed",),
 }
-"""The arrays of each kind of file that are read. Codes may have ``ids``, too."""
+"""The arrays of each kind of file that are read; codes may have ids, too (`id_members`). `spec/file-format.md` lets a
+reader ignore all others."""
 
 MAX_META_BYTES = 1 << 23
 """The longest ``meta`` that is read."""

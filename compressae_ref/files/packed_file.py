@@ -7,16 +7,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from compressae_ref.extensions.packed_codes import PackedCodes, from_arrays
-from compressae_ref.files.codes_file import checked_ids
+from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.model_file import PACKED_FORMAT, VERSION, built, json_array, load_file, read_meta
 from compressae_ref.files.npz import PathLike, write_npz
+from compressae_ref.item_ids import as_ids
 
 
-def save_packed(path: PathLike, packed: PackedCodes, ids: NDArray[Any] | None = None) -> None:
-    """Write packed codes with optional ids. OSError if the file cannot be written; no partial file remains."""
+def save_packed(path: PathLike, packed: PackedCodes, ids: Any = None) -> None:
+    """Write packed codes with optional ids, as `save_codes`. OSError if the file cannot be written."""
     meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
     meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")}
-    named = {} if ids is None else {"ids": ids}
+    named = id_members(None if ids is None else as_ids(ids, len(packed)))
     write_npz(path, {"packed": packed.data, "meta": json_array(meta), **named})
 
 
@@ -33,7 +34,6 @@ def load_packed(path: PathLike) -> PackedCodes:
 
 def load_packed_and_ids(path: PathLike) -> tuple[PackedCodes, NDArray[Any] | None]:
     """Read the packed codes and the ids of one version of a file. Errors as `load_packed`."""
-    arrays, meta = read_meta(path, "ids")
-    ids = arrays.pop("ids", None)
+    arrays, meta = read_meta(path, IDS, LENGTHS)
     packed = built(path, PACKED_FORMAT, arrays, meta, from_arrays)
-    return packed, checked_ids(path, ids, len(packed))
+    return packed, ids_from(arrays, len(packed), path)

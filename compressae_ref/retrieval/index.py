@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
+from dataclasses import replace
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,21 @@ BYTES_PER_LATENT = 64
 """Bytes that a search takes per latent, whatever the number of items is: lists, columns and dense queries."""
 
 
+class State(NamedTuple):
+    """Everything of an index that changes. A state never changes itself; an index replaces it."""
+
+    segments: tuple[Segment, ...]
+    ids: Ids
+
+    def joined(self, backend: Backend) -> State:
+        """Return the state without removed items, in at most one segment."""
+        if not self.ids.removed:
+            return State((joined(self.segments, backend),) if self.segments else (), self.ids)
+        whole, alive = joined(self.segments, backend), self.ids.alive
+        left = Segment.of(whole.codes[alive], whole.norms[alive], backend)
+        return State((left,) if len(left.codes) else (), self.ids.kept())
+
+
 class Index:
     """Items to search, with their norms in one space computed once.
 
@@ -34,6 +52,10 @@ class Index:
     Results are ordered by descending score, ties by ascending id (R10). They equal a sort of all scores, whatever was
     added or removed before. Items are kept in segments, each more than twice as large as the next, so an item is
     copied O(log n) times.
+
+    Threads may share an index. A search sees the items before or after each `add` and `remove`, never a part of one,
+    and does not wait for them. One `add`, `remove` or `save` runs at a time; the others wait. An index can be copied
+    and pickled; a copy and its original change independently.
     """
 
     def __init__(self, space: Space, like: Codes, model: Model | None, backend: Backend) -> None:
@@ -41,8 +63,9 @@ class Index:
         self.space, self.model, self.backend = space, model, backend
         self.like = like[:0]
         """codes of zero rows: the k, n_latents, dtype and model that added codes must have"""
-        self._segments: list[Segment] = []
-        self._ids = Ids(np.empty(0, np.int64))
+        self._state = State((), Ids(np.empty(0, np.int64)))
+        self._lock = Lock()
+        """held by the one writer; readers take ``_state`` once and need no lock"""
 
     @classmethod
     def build(
@@ -60,7 +83,7 @@ class Index:
         ----------
         space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`)
         model : required, except in the sparse space with queries that are codes
-        ids : (n,) integers or strings, all different; None: row numbers
+        ids : (n,) integers or strings, all different; what `item_ids.as_ids` accepts. None: row numbers
 
         Raises
         ------
@@ -78,15 +101,16 @@ class Index:
         return index
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._state.ids)
 
     def __repr__(self) -> str:
         return f"Index({len(self)} items, {self.space} space, {self.like!r})"
 
     @property
     def ids(self) -> NDArray[Any]:
-        """The ids of all items, in insertion order."""
-        return self._ids.values[self._ids.alive]
+        """The ids of all items, in insertion order: int64, or an object array of ``str``."""
+        ids = self._state.ids
+        return ids.values[ids.alive]
 
     def add(self, codes: Codes | PackedCodes, ids: Any = None) -> None:
         """Add items.
@@ -107,16 +131,21 @@ class Index:
             raise ShapeError(f"expected k = {self.like.k} entries as in the index, got {codes.k}", argument="codes")
         codes = codes.astype(self.like.values.dtype)
         norms = checked_item_norms(self.space, codes, self.model, self.backend)
-        self._ids.add(None if ids is None else as_ids(ids), len(codes))
-        if len(codes):
-            added = Segment.of(codes, norms, self.backend)
-            self._segments = balanced([*self._segments, added], self.backend)
+        ids = None if ids is None else as_ids(ids, len(codes))
+        with self._lock:
+            segments, before = self._state
+            after = before.added(ids, len(codes))
+            if len(codes):
+                added = Segment.of(codes, norms, self.backend)
+                segments = tuple(balanced([*segments, added], self.backend))
+            self._state = State(segments, after)
 
     def remove(self, ids: Any) -> None:
         """Remove items by their ids. If an id is unknown, a DomainError names it and nothing is removed."""
-        self._ids.remove(ids)
-        if 2 * len(self) < len(self._ids.values):
-            self._forget_removed()
+        with self._lock:
+            state = State(self._state.segments, self._state.ids.without(ids))
+            sparse = 2 * len(state.ids) < len(state.ids.values)
+            self._state = state.joined(self.backend) if sparse else state
 
     def search(
         self,
@@ -145,11 +174,12 @@ class Index:
             if as_integer(rescore, "rescore") < top:
                 raise DomainError(f"expected at least top = {top} items to re-rank, got {rescore}", argument="rescore")
         vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
-        hits = self._best(vectors, rescore or top, allowed)
+        state = self._state
+        hits = self._best(state, vectors, rescore or top, allowed)
         if rescore is not None:
             vectors = self._to_rescore(queries)
-            hits = self._rescored(vectors, hits, top)
-        return Hits(self._ids.values[hits.ids], vectors.scores(hits.scores))
+            hits = self._rescored(state, vectors, hits, top)
+        return Hits(state.ids.values[hits.ids], vectors.scores(hits.scores))
 
     def save(self, path: PathLike) -> None:
         """Write an index file with all items and the search index of the backend.
@@ -159,20 +189,14 @@ class Index:
         OSError
             If the file cannot be written. No partial file is left.
         """
-        self._forget_removed()
+        with self._lock:
+            self._state = state = self._state.joined(self.backend)
         codes, norms, built = self.like, np.empty(0, self.like.values.dtype), None
-        if self._segments:
-            self._segments = [joined(self._segments, self.backend)]
-            codes, norms, built = self._segments[0].codes, self._segments[0].norms, self._segments[0].index
-        meta = {
-            "space": self.space,
-            "k": codes.k,
-            "n_latents": codes.n_latents,
-            "model": codes.model,
-            "next_number": self._ids.next_number,
-        }
-        arrays = {"indices": codes.indices, "values": codes.values, "norms": norms, "ids": self._ids.values}
-        write_index(path, meta, arrays, built)
+        if state.segments:
+            codes, norms, built = state.segments[0].codes, state.segments[0].norms, state.segments[0].index
+        meta = {"space": self.space, "k": codes.k, "n_latents": codes.n_latents, "model": codes.model}
+        arrays = {"indices": codes.indices, "values": codes.values, "norms": norms}
+        write_index(path, meta, arrays, state.ids, built)
 
     @classmethod
     def load(
@@ -196,23 +220,38 @@ class Index:
         with reading_index(path):
             codes = codes_of(meta, arrays, check)
             index = cls(as_space(meta["space"]), codes, model, get_backend(backend))
-            index._ids = ids_of(meta, arrays, check)
+            ids = ids_of(path, meta, arrays, check)
+            segments: tuple[Segment, ...] = ()
             if len(codes):
                 built = index.backend.load_index(fields, codes, check) if fields else None
                 norms = norms_of(codes, arrays, check)
                 built = index.backend.build_index(codes, norms) if built is None else built
-                index._segments = [Segment(codes, norms, built)]
+                segments = (Segment(codes, norms, built),)
+            index._state = State(segments, ids)
         if index.space != "sparse":
             needed(model, f"the {index.space} space")
         if model is not None:
             model.check_codes(codes)
         return index
 
-    def _best(self, queries: Queries, top: int, allowed: Any) -> Hits:
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy holds: its own ids, which a writer changes, and no lists on a device."""
+        segments, ids = self._state
+        segments = tuple(each if isinstance(each.index, tuple) else replace(each, index=None) for each in segments)
+        return {**vars(self), "backend": self.backend.name, "_state": State(segments, copy(ids)), "_lock": None}
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        vars(self).update(pickled)
+        self._lock, self.backend = Lock(), get_backend(pickled["backend"])
+        for segment in self._state.segments:
+            if segment.index is None:
+                segment.index = self.backend.build_index(segment.codes, segment.norms)
+
+    def _best(self, state: State, queries: Queries, top: int, allowed: Any) -> Hits:
         """`search` with row numbers instead of ids."""
-        mask, ranks, first = self._ids.mask(allowed), self._ids.ranks, 0
+        mask, ranks, first = state.ids.mask(allowed), state.ids.ranks, 0
         parts = [no_hits(len(queries.norms), self.like.values.dtype)]
-        for segment in self._segments:
+        for segment in state.segments:
             rows = slice(first, first + len(segment.codes))
             some = None if mask is None else mask[rows]
             items = Items(segment.codes, segment.norms, ranks[rows], some, segment.index)
@@ -226,17 +265,17 @@ class Index:
             raise DomainError("expected dense embeddings to re-rank with, got codes", argument="queries")
         return as_queries("asymmetric", queries, self.like, self.model, None, self.backend)
 
-    def _rescored(self, queries: Queries, hits: Hits, top: int) -> Hits:
+    def _rescored(self, state: State, queries: Queries, hits: Hits, top: int) -> Hits:
         """Re-rank ``hits`` by asymmetric cosine."""
         u = self.backend.fetch(queries.dense())
-        for segment in self._segments:
+        for segment in state.segments:
             self._need_norms_hat(segment)
         scores = np.empty(hits.ids.shape, u.dtype)
         for query, rows in enumerate(hits.ids):
-            codes, norms_hat = rows_of(self._segments, self.like, rows)
+            codes, norms_hat = rows_of(state.segments, self.like, rows)
             dots = self.backend.codes_dot(u[query : query + 1], codes)
             scores[query] = scaled_dots(dots, np.ones(1, u.dtype), norms_hat)[0]
-        return best_of([Hits(hits.ids, scores)], self._ids.ranks, top)
+        return best_of([Hits(hits.ids, scores)], state.ids.ranks, top)
 
     def _need_norms_hat(self, segment: Segment) -> None:
         if segment.norms_hat is None:
@@ -244,13 +283,6 @@ class Index:
             segment.norms_hat = (
                 segment.norms if known else checked_item_norms("asymmetric", segment.codes, self.model, self.backend)
             )
-
-    def _forget_removed(self) -> None:
-        """Drop removed items from memory."""
-        if self._ids.removed:
-            alive, whole = self._ids.forget_removed(), joined(self._segments, self.backend)
-            left = Segment.of(whole.codes[alive], whole.norms[alive], self.backend)
-            self._segments = [left] if len(left.codes) else []
 
 
 def search(

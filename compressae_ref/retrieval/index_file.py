@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, FormatError
+from compressae_ref.files.id_members import id_members, ids_from
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.memory_map import map_npz
 from compressae_ref.files.npz import PathLike, reading, write_npz
-from compressae_ref.item_ids import Ids, reject_repeated
+from compressae_ref.item_ids import Ids
 from compressae_ref.row_source import BLOCK_ROWS
 
 FORMAT, VERSION = "compressae-index", 1
@@ -25,13 +26,16 @@ LISTS = "lists."
 """Prefix of the members that belong to a backend."""
 
 
-def write_index(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], index: Any) -> None:
+def write_index(
+    path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], ids: Ids, index: Any
+) -> None:
     """Write an index file. ``index`` is saved if it is a named tuple; fields that are not arrays go into the meta."""
     fields = index._asdict() if isinstance(index, tuple) else {}  # type: ignore[attr-defined]
     numbers = {name: value for name, value in fields.items() if not isinstance(value, np.ndarray)}
     members = {f"{LISTS}{name}": value for name, value in fields.items() if name not in numbers}
-    text = json.dumps({**meta, "format": FORMAT, "version": VERSION, "lists": numbers}, sort_keys=True)
-    write_npz(path, {**arrays, **members, "meta": np.array(text)}, aligned=True)
+    facts = {**meta, "next_number": ids.next_number, "format": FORMAT, "version": VERSION, "lists": numbers}
+    text = json.dumps(facts, sort_keys=True)
+    write_npz(path, {**arrays, **id_members(ids.values), **members, "meta": np.array(text)}, aligned=True)
 
 
 def read_index(path: PathLike, check: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
@@ -101,15 +105,12 @@ def norms_of(codes: Codes, arrays: Mapping[str, NDArray[Any]], check: bool) -> F
     return norms
 
 
-def ids_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check: bool) -> Ids:
-    """Return the ids of the items, one for each row."""
-    ids, next_number = arrays["ids"], meta["next_number"]
-    if ids.shape != arrays["indices"].shape[:1] or (ids.dtype != np.int64 and ids.dtype.kind != "U"):
-        raise FormatError(
-            f"expected {len(arrays['indices'])} integer or string ids, one for each item, got {ids.dtype} {ids.shape}"
-        )
+def ids_of(path: PathLike, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check: bool) -> Ids:
+    """Return the ids of the items, one for each row; that they are all different is checked if ``check`` is True."""
+    next_number, n = meta["next_number"], len(arrays["indices"])
+    ids = ids_from(arrays, n, path, unique=check, may_choose=False)
+    if ids is None:
+        raise FormatError("expected ids, got no entry 'ids'")
     if next_number is not None and type(next_number) is not int:
         raise FormatError(f"expected next_number as an integer or null, got {next_number!r}")
-    if check:
-        reject_repeated(ids.tolist())
     return Ids(ids, next_number)

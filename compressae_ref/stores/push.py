@@ -53,7 +53,8 @@ def embeddings_of(store: Store, most: int | None = None) -> EmbeddingRows:
 
 def ids_in(store: Store, most: int | None = None) -> NDArray[Any]:
     """Return the ids of the rows of `embeddings_of`."""
-    return as_ids(np.concatenate([np.array(block.ids) for block in _to_train_on(store, store.count(), most)]))
+    blocks = [block.ids for block in _to_train_on(store, store.count(), most)]
+    return as_ids([item for block in blocks for item in block], sum(map(len, blocks)), path=store.name)
 
 
 def _to_train_on(store: Store, n: int, most: int | None) -> Iterator[Rows]:

@@ -106,7 +106,7 @@ def items(options: argparse.Namespace) -> None:
         start = time.perf_counter()
         index = Index.build(codes, backend=options.backend)
         seconds = time.perf_counter() - start
-        made = index._segments[0].index
+        made = index._state.segments[0].index
         lists = getattr(made, "nbytes", None) or sum(each.nbytes for each in made if isinstance(each, np.ndarray))
         took = in_turns(
             options.turns,

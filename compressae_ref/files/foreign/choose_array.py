@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compressae_ref.errors import FormatError
-from compressae_ref.files.foreign.rows import Place
+from compressae_ref.files.foreign.rows import IdEntry, Place
 
 EMBEDDING_ENTRIES = ("embeddings", "embedding", "vectors", "vector", "emb", "train")
 """Default names of arrays or columns of embeddings, in order of preference. "train" is used by ann-benchmarks."""
@@ -55,6 +55,10 @@ def _listed(entries: Mapping[str, str]) -> str:
     return ", ".join(names) + more if names else "a file without entries"
 
 
-def id_entry(names: list[str]) -> str | None:
-    """Return the first of `ID_ENTRIES` that exists, or None."""
-    return next((name for name in ID_ENTRIES if name in names), None)
+def id_entry(file: str, wanted: IdEntry, names: Sequence[str]) -> str | None:
+    """Return the entry of ids, or None if there are none. FormatError if the requested entry is missing."""
+    if not isinstance(wanted, str):
+        return next((name for name in ID_ENTRIES if name in names), None) if wanted else None
+    if wanted in names:
+        return wanted
+    raise FormatError(f"expected an entry {wanted!r} of ids, got {_listed(dict.fromkeys(names, ''))}", path=file)

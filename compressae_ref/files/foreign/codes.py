@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 from compressae_ref.checks import as_integer, check_floats, require_unfolding, short_repr
 from compressae_ref.codes import Codes, require_even_rows
 from compressae_ref.errors import DomainError, FormatError
-from compressae_ref.files.codes_file import load_codes_and_ids
+from compressae_ref.files.codes_file import load_codes, load_codes_and_ids
 from compressae_ref.files.foreign import codes_json, codes_parquet
+from compressae_ref.files.foreign.choose_array import id_entry
 from compressae_ref.files.foreign.partitioned import is_parts, read_manifest, read_part_ids, read_parts
 from compressae_ref.files.foreign.ragged import ListedCodes
+from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.foreign.sniff import kind_of
+from compressae_ref.files.id_members import LENGTHS, ids_from
 from compressae_ref.files.input_file import FileArray, InputFile, PathLike, opened
 from compressae_ref.files.model_file import is_ours
 from compressae_ref.files.npz import member_names, read_npz, reading
@@ -54,13 +57,14 @@ class CodeRows:
         return Codes.concatenate(list(self.blocks()) or [Codes.none(self.k, self.n_latents)])
 
 
-def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
+def open_codes(path: str, n_latents: int | None = None, ids: IdEntry = True) -> CodeRows:
     """Open a file of codes.
 
     Parameters
     ----------
     path : the file or folder
     n_latents : h; required if the file does not store it, otherwise compared with the file
+    ids : the array or column of ids; True: the one called id, ids or _id, if it exists; False: none
 
     Raises
     ------
@@ -69,12 +73,10 @@ def open_codes(path: str, n_latents: int | None = None) -> CodeRows:
     """
     with reading(path, EXPECTED):
         if is_parts(path):
-            rows = _parts(path)
+            rows = _parts(path, ids)
         else:
             file = InputFile(path)
-            rows = _OPEN[_kind(file)](file, n_latents)
-        if rows.ids is not None and rows.ids.shape != (rows.n,):
-            raise FormatError(f"expected {rows.n} ids, one for each row, got {rows.ids.shape}", argument="ids")
+            rows = _OPEN[_kind(file)](file, n_latents, ids)
     if n_latents is not None and rows.n_latents != n_latents:
         raise DomainError(f"expected n_latents = {n_latents}, got {rows.n_latents}", path=path)
     return replace(rows, blocks=lambda: _counted(path, rows))
@@ -100,8 +102,15 @@ def _kind(file: InputFile) -> str:
     return kind
 
 
-def _ours(file: InputFile, n_latents: int | None) -> CodeRows:
-    return _in_memory(*load_codes_and_ids(file))
+def _ours(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:
+    _only_usual(file.path, f".{kind_of(file)}", ids)
+    return _in_memory(*load_codes_and_ids(file)) if ids else _in_memory(load_codes(file))
+
+
+def _only_usual(path: str, kind: str, ids: IdEntry) -> None:
+    """Raise FormatError if ids are asked for by a name, in a format that has one place for them or none."""
+    if isinstance(ids, str):
+        raise FormatError(f"expected a format with named columns for ids ::{ids}, got {kind}", path=path)
 
 
 def _in_memory(codes: Codes, ids: NDArray[Any] | None = None) -> CodeRows:
@@ -111,14 +120,19 @@ def _in_memory(codes: Codes, ids: NDArray[Any] | None = None) -> CodeRows:
     )
 
 
-def _parts(path: str) -> CodeRows:
+def _parts(path: str, ids: IdEntry) -> CodeRows:
+    _only_usual(path, "a folder of parts", ids)
     manifest = read_manifest(path)
     n, k, h = (manifest[name] for name in ("n", "k", "n_latents"))
-    return CodeRows(n, k, h, lambda: read_parts(path, manifest), read_part_ids(path, manifest))
+    return CodeRows(n, k, h, lambda: read_parts(path, manifest), read_part_ids(path, manifest) if ids else None)
 
 
-def _scipy(file: InputFile, n_latents: int | None) -> CodeRows:
-    return _in_memory(Codes.from_csr(load_sparse(file)))
+def _scipy(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:
+    codes = Codes.from_csr(load_sparse(file))
+    name = id_entry(file.path, ids, sorted(member_names(file)))
+    if name is None:
+        return _in_memory(codes)
+    return _in_memory(codes, ids_from(read_npz(file, name, LENGTHS), len(codes), file.path, name))
 
 
 def load_sparse(file: PathLike | InputFile) -> Any:
@@ -146,8 +160,9 @@ def load_sparse(file: PathLike | InputFile) -> Any:
         return make((data, arrays["indices"], arrays["indptr"]), shape=(n, h))
 
 
-def _csr(file: InputFile, n_latents: int | None) -> CodeRows:
+def _csr(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:
     path = file.path
+    _only_usual(path, ".csr", ids)
     n, h, nnz = np.frombuffer(file.read(0, CSR_HEADER), "<i8").tolist()
     as_integer(h, "columns")
     after = CSR_HEADER + 8 * (n + 1)
@@ -187,12 +202,12 @@ def from_lists(
     return Codes.from_csr(sparse.csr_array((values, indices, indptr), shape=(len(lengths), n_latents)), k)
 
 
-def _columns(file: InputFile, n_latents: int | None) -> CodeRows:
-    return _of_lists(file.path, codes_parquet.scan(file.path, file, kind_of(file)), n_latents)
+def _columns(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:
+    return _of_lists(file.path, codes_parquet.scan(file.path, file, kind_of(file), ids), n_latents)
 
 
-def _lines(file: InputFile, n_latents: int | None) -> CodeRows:
-    return _of_lists(file.path, codes_json.scan(file.path, file), n_latents)
+def _lines(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:
+    return _of_lists(file.path, codes_json.scan(file.path, file, ids), n_latents)
 
 
 def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows:
@@ -216,7 +231,7 @@ def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows
     return CodeRows(listed.n, listed.k, h, blocks, listed.ids)
 
 
-_OPEN: dict[str, Callable[[InputFile, int | None], CodeRows]] = {
+_OPEN: dict[str, Callable[[InputFile, int | None, IdEntry], CodeRows]] = {
     "ours": _ours,
     "scipy": _scipy,
     "csr": _csr,

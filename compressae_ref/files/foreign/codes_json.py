@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import short_repr
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, DomainError, FormatError, reason
+from compressae_ref.errors import DomainError, FormatError, reason
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
+from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.input_file import InputFile
-from compressae_ref.item_ids import MAX_ID, as_ids
+from compressae_ref.item_ids import as_ids
 from compressae_ref.row_source import STREAM_ROWS
 
 MAX_LINE_BYTES = 1 << 21
@@ -31,29 +32,16 @@ FIELD = "codes"
 """Name of the sparse vector in a point."""
 
 
-def scan(path: str, file: InputFile) -> ListedCodes:
+def scan(path: str, file: InputFile, ids: IdEntry = True) -> ListedCodes:
     """Read the ids and the numbers of rows and entries. Every line is checked."""
-    n, k, entries, ids = 0, 1, 0, []
-    for point in _points(file):
+    n, k, entries, found, key = 0, 1, 0, [], ids if isinstance(ids, str) else "id"
+    for point in _points(file, key):
         k, entries = max(k, len(point[1])), entries + len(point[1])
-        ids.append(point[0])
+        found.append(point[0])
         n += 1
-    try:
-        array = None if all(item is None for item in ids) else as_ids(ids)
-    except CompressaeError as error:
-        row = _first_unlike(ids)
-        raise FormatError(
-            f"expected an id in each line, all 64-bit integers or all strings, got {short_repr(ids[row])}",
-            path=path,
-            row=row,
-        ) from error
+    without = ids is False or (ids is True and all(item is None for item in found))
+    array = None if without else as_ids(found, n, key, path)
     return ListedCodes(n, k, entries, None, None, array, lambda: _lists(file))
-
-
-def _first_unlike(ids: list[Any]) -> int:
-    """Return the row of the first id that is not valid, or not of the type of the first id."""
-    kind = type(ids[0]) if type(ids[0]) in (int, str) else None
-    return next((row for row, item in enumerate(ids) if type(item) is not kind or (kind is int and item > MAX_ID)), 0)
 
 
 def _lists(file: InputFile) -> Iterator[Lists]:
@@ -73,18 +61,18 @@ def _joined(block: list[tuple[Any, list[int], list[float]]]) -> Lists:
     return indices, values, np.array([len(point[1]) for point in block])
 
 
-def _points(file: InputFile) -> Iterator[tuple[Any, list[int], list[float]]]:
-    """Yield the id (or None), the indices and the values of each line."""
+def _points(file: InputFile, key: str = "id") -> Iterator[tuple[Any, list[int], list[float]]]:
+    """Yield the id (or None), which has the name ``key``, the indices and the values of each line."""
     lines, number = io.BufferedReader(file.stream(), 1 << 16), 0
     while line := lines.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
             raise FormatError(f"expected lines of at most {MAX_LINE_BYTES} bytes, got a longer line {number}")
         if line.strip():
-            yield _point(line, number)
+            yield _point(line, number, key)
 
 
-def _point(line: bytes, number: int) -> tuple[Any, list[int], list[float]]:
+def _point(line: bytes, number: int, key: str) -> tuple[Any, list[int], list[float]]:
     try:
         point = json.loads(line)
         vector = point.get("vector", point)
@@ -101,12 +89,11 @@ def _point(line: bytes, number: int) -> tuple[Any, list[int], list[float]]:
         raise FormatError(f"expected indices from 0 to 2**32 - 1, got {short_repr(wrong[0])} in line {number}")
     if len(indices) != len(values):
         raise FormatError(f"expected as many indices as values, got {len(indices)} and {len(values)} in line {number}")
-    return point.get("id"), indices, numbers
+    return point.get(key), indices, numbers
 
 
 def write(file: IO[bytes], blocks: Iterable[Codes], ids: NDArray[Any]) -> None:
-    """Write codes as points. Qdrant accepts only non-negative integers and UUIDs as ids."""
-    _check_ids(ids)
+    """Write codes as points, with ids that passed `check_ids`."""
     first = 0
     for codes in blocks:
         texts = codes.values.astype(np.str_)  # NumPy writes the fewest digits that give the same value
@@ -119,7 +106,8 @@ def write(file: IO[bytes], blocks: Iterable[Codes], ids: NDArray[Any]) -> None:
         first += len(codes)
 
 
-def _check_ids(ids: NDArray[Any]) -> None:
+def check_ids(ids: NDArray[Any]) -> None:
+    """Raise DomainError for the first id that Qdrant refuses: it accepts non-negative integers and UUIDs only."""
     for row, item in enumerate(ids.tolist()):
         if not (item >= 0 if isinstance(item, int) else _is_uuid(item)):
             raise DomainError(

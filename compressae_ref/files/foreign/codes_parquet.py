@@ -24,6 +24,7 @@ from compressae_ref.files.foreign.parquet import (
     table_writer,
 )
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
+from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.input_file import InputFile
 
 META = b"compressae"
@@ -33,7 +34,7 @@ ENCODINGS = {"indices.list.element": "DELTA_BINARY_PACKED", "values.list.element
 """Parquet encodings for ascending integers and for floats. They make the files about a third smaller."""
 
 
-def scan(path: str, file: InputFile, kind: str) -> ListedCodes:
+def scan(path: str, file: InputFile, kind: str, ids: IdEntry = True) -> ListedCodes:
     """Read the metadata, the ids and the row lengths of a file of codes."""
     with reading_arrow(path):
         table = open_table(file, kind)
@@ -51,14 +52,14 @@ def scan(path: str, file: InputFile, kind: str) -> ListedCodes:
             f"expected a JSON object under {META.decode()!r} in the schema's metadata, "
             f"got {table.schema.metadata[META][:40]!r} ({reason(error)})"
         ) from error
-    ids = id_entry(table.schema.names)
+    column = id_entry(path, ids, table.schema.names)
     return ListedCodes(
         table.n,
         longest,
         entries,
         n_latents if type(n_latents) is int else None,
         model if isinstance(model, str) else None,
-        None if ids is None else read_ids(path, table, ids),
+        None if column is None else read_ids(path, table, column),
         lambda: _lists(path, table),
     )
 
@@ -115,5 +116,5 @@ def write(file: IO[bytes], kind: str, like: Codes, blocks: Iterable[Codes], ids:
         for codes in blocks:
             entries = (codes.indices.astype(np.uint32), codes.values)
             lists = (pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), like.k) for part in entries)
-            write_batch([pa.array(ids[first : first + len(codes)]), *lists])
+            write_batch([pa.array(ids[first : first + len(codes)], id_type(ids)), *lists])
             first += len(codes)

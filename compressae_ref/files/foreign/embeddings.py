@@ -25,25 +25,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from compressae_ref.errors import FormatError, naming_file
+from compressae_ref.errors import CompressaeError, FormatError, naming_file
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, open_big_ann, open_vecs
 from compressae_ref.files.foreign.choose_array import chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5 import open_hdf5
 from compressae_ref.files.foreign.parquet import open_columns
-from compressae_ref.files.foreign.rows import EmbeddingRows, Place, rows_in_file
+from compressae_ref.files.foreign.rows import EmbeddingRows, IdEntry, Place, rows_in_file
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.shards import files_of, join_shards, shard_paths
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_of
+from compressae_ref.files.id_members import LENGTHS, ids_from
 from compressae_ref.files.input_file import FileArray, InputFile
 from compressae_ref.files.memory_map import stored_array
 from compressae_ref.files.npz import members_of, read_header, read_member, reading
+from compressae_ref.item_ids import as_ids, file_hint
 from compressae_ref.row_source import as_source
 
 EXPECTED = f"a file of embeddings ({', '.join(EMBEDDING_NAMES)})"
 
 
-def open_embeddings(path: str, *, follow_links: bool = False) -> Any:
+def open_embeddings(path: str, ids: IdEntry = True, *, follow_links: bool = False) -> Any:
     """Open the embeddings in a file, or in one array of it (``FILE::NAME``). ``-`` reads from standard input.
 
     A folder, or a pattern such as ``part-*.parquet``, opens all of its files as one source (`shards`). Rows are read
@@ -52,6 +55,7 @@ def open_embeddings(path: str, *, follow_links: bool = False) -> Any:
     Parameters
     ----------
     path : the file, folder or pattern
+    ids : the array or column of ids; True: the one called id, ids or _id, if it exists; False: none
     follow_links : whether an HDF5 file may refer to data in other files
 
     Returns
@@ -66,12 +70,12 @@ def open_embeddings(path: str, *, follow_links: bool = False) -> Any:
     BackendError
         If the package that reads the format is not installed. OSError if the file is missing.
     """
-    place = place_of(path)
+    place = place_of(path)._replace(ids=ids)
     paths = None if path == "-" else shard_paths(place)
     if paths is not None:
-        return join_shards(path, paths, lambda shard: open_embeddings(shard, follow_links=follow_links))
+        return join_shards(path, paths, lambda shard: open_embeddings(shard, ids, follow_links=follow_links))
     with reading(place, "a .npy or .npz file of embeddings" if path == "-" else EXPECTED):
-        rows = _read_standard_input() if path == "-" else _open(place, follow_links)
+        rows = _read_standard_input(place) if path == "-" else _open(place, follow_links)
         with naming_file(place):
             as_source(rows)
     return rows if isinstance(rows, EmbeddingRows) else rows_in_file(place, rows)
@@ -94,6 +98,7 @@ def _open(place: Place, follow_links: bool) -> Any:
     kind = kind_of(file)
     if place.entry is not None and kind not in _OF_SEVERAL:
         raise FormatError(f"expected a format with named arrays for ::{place.entry}, got .{kind}", path=place.path)
+    _require_names(place, kind)
     if kind == "npy":
         return npy_in_file(file)
     if kind in BIG_ANN:
@@ -107,6 +112,12 @@ def _open(place: Place, follow_links: bool) -> Any:
     return _OF_SEVERAL[kind](place, file)
 
 
+def _require_names(place: Place, kind: str) -> None:
+    """Raise FormatError if an array of ids is asked for by its name in a format without names."""
+    if isinstance(place.ids, str) and kind not in _OF_SEVERAL:
+        raise FormatError(f"expected a format with named arrays for ids ::{place.ids}, got .{kind}", path=place.file)
+
+
 def npy_in_file(file: InputFile) -> FileArray:
     """Return the array of a ``.npy``, unread. Call this inside `npz.reading`."""
     stream = file.stream()
@@ -118,30 +129,42 @@ def npy_in_file(file: InputFile) -> FileArray:
 
 
 def _open_archive(place: Place, file: InputFile) -> Any:
-    with zipfile.ZipFile(file.stream()) as archive:
-        return _from_archive(archive, place, lambda info: stored_array(file, archive, info))
+    return _from_archive(file.stream, place, lambda archive, info: stored_array(file, archive, info))
 
 
 def _from_archive(
-    archive: zipfile.ZipFile, place: Place, stored: Callable[[zipfile.ZipInfo], FileArray | None] = lambda info: None
+    stream: Callable[[], Any],
+    place: Place,
+    stored: Callable[[zipfile.ZipFile, zipfile.ZipInfo], FileArray | None] = lambda archive, info: None,
 ) -> Any:
-    members = members_of(archive)
-    info = members[chosen_entry(place, [*members], dict.fromkeys(members, ""))]
-    array = stored(info)
-    rows = read_member(archive, info) if array is None else array
-    if (name := id_entry([*members])) is None or name not in members:
+    with zipfile.ZipFile(stream()) as archive:
+        members = members_of(archive)
+        info = members[chosen_entry(place, [*members], dict.fromkeys(members, ""))]
+        array = stored(archive, info)
+        rows = read_member(archive, info) if array is None else array
+    if (name := id_entry(place.file, place.ids, [*members])) is None:
         return rows
-    ids = read_member(archive, members[name])
-    if ids.shape != rows.shape[:1] or ids.dtype.kind not in "iuU":  # ids of another array
-        return rows
-    return rows_in_file(place, rows, lambda: ids)
+
+    def ids() -> NDArray[Any] | None:
+        try:
+            with zipfile.ZipFile(stream()) as archive:
+                found = {each: read_member(archive, members[each]) for each in (name, LENGTHS) if each in members}
+        except CompressaeError as error:
+            error.path, error.hint = place.file, file_hint(error.hint)
+            raise
+        return ids_from(found, len(rows), place.file, name)
+
+    return rows_in_file(place, rows, ids)
 
 
 def _open_tensors(place: Place, file: InputFile) -> Any:
     tensors, _ = open_tensors(file)
     floats = [name for name in tensors if tensors.has_rows(name)]
     rows = [name for name in floats if tensors.is_readable(name)] or floats
-    return tensors[chosen_entry(place, rows, {name: tensors.kind(name) for name in tensors})]
+    chosen = tensors[chosen_entry(place, rows, {name: tensors.kind(name) for name in tensors})]
+    if (name := id_entry(place.file, place.ids, [*tensors])) is None:
+        return chosen
+    return rows_in_file(place, chosen, lambda: as_ids(np.asarray(tensors[name]), len(chosen), name, place.file))
 
 
 _OF_SEVERAL: dict[str, Callable[[Place, InputFile], Any]] = {
@@ -157,14 +180,14 @@ _OF_SEVERAL: dict[str, Callable[[Place, InputFile], Any]] = {
 _CALLED = {"csr": "a sparse matrix", "jsonl": "lines of JSON", "pickle": "pickled objects"}
 
 
-def _read_standard_input() -> Any:
+def _read_standard_input(place: Place) -> Any:
     content = b"" if sys.stdin is None else sys.stdin.buffer.read()
     stream = io.BytesIO(content)
     if content.startswith(b"PK\x03\x04"):
-        with zipfile.ZipFile(stream) as archive:
-            return _from_archive(archive, Place("-", None))
+        return _from_archive(lambda: io.BytesIO(content), place)
     if not content.startswith(b"\x93NUMPY"):  # np.load would try to read it as a pickle
         raise FormatError(f"expected a .npy or .npz file of embeddings, got input that starts with {content[:8]!r}")
+    _require_names(place, "npy")
     shape, fortran_order, dtype = _header_of_numbers(stream)
     array = np.frombuffer(content, dtype, math.prod(shape), stream.tell())
     return array.reshape(shape, order="F" if fortran_order else "C")

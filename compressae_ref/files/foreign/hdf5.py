@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.checks import FREE_BYTES, require_unfolding, short_repr
+from compressae_ref.checks import FREE_BYTES, reject, require_unfolding, short_repr
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, MAX_LISTED, chosen_entry, id_entry
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.npz import reading
+from compressae_ref.item_ids import as_ids
 from compressae_ref.optional import require_package
 
 EXPECTED = "an HDF5 file"
@@ -65,7 +66,7 @@ def open_hdf5(place: Place, follow_links: bool = False) -> EmbeddingRows:
         dataset.shape,
         dataset.dtype,
         read,
-        ids=None if ids is None else lambda: _ids(ids, len(dataset)),
+        ids=None if ids is None else lambda: file.ids(ids, len(dataset)),
         sequential=packed,  # unpacking for single rows takes longer than a copy
         place=place,
     )
@@ -101,8 +102,15 @@ class _File:
             raise FormatError(f"expected floats of shape (n, d), got {_kind(dataset)}", path=self._place)
         group = name.rpartition("/")[0]
         beside = self._names_of(self._file[group] if group else self._file)
-        ids = id_entry(beside)
+        ids = id_entry(self._place.file, self._place.ids, beside)
         return dataset, None if ids is None else self.at(f"{group}/{ids}" if group else ids)
+
+    def ids(self, dataset: Any, n: int) -> NDArray[Any]:
+        """Read the ids of n rows. Errors as in `as_ids`."""
+        _require_stored(dataset)
+        ids = dataset[()]
+        self.require_whole()
+        return as_ids(ids, n, dataset.name.rpartition("/")[2], self._place.file)
 
     def at(self, name: str) -> Any:
         """Return a dataset by its path, in this file unless links are followed."""
@@ -214,6 +222,8 @@ def _require_stored(dataset: Any) -> int:
     if dataset.chunks is None:
         return FREE_BYTES
     require_unfolding(stored, _bytes(dataset.chunks, dataset), dataset.name)
+    if dataset.ndim != 2:
+        return FREE_BYTES
     sides = [-(-side // chunk) * chunk for side, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)]
     across = _bytes((dataset.chunks[0], *sides), dataset)
     return int(min(max(across, FREE_BYTES), CACHE_BYTES))
@@ -241,18 +251,12 @@ def _require_sources(dataset: Any) -> None:
             raise FormatError(f"expected the source {source.file_name} of a virtual dataset, got no such file")
 
 
-def _ids(dataset: Any, n: int) -> NDArray[Any]:
-    if dataset.shape != (n,):  # a wrong shape may ask for any number of ids
-        raise FormatError(f"expected {n} ids, one for each row, got {_kind(dataset)}", argument="ids")
-    _require_stored(dataset)
-    ids = dataset[:] if dataset.dtype.kind in "iu" else dataset.asstr()[:].astype(np.str_)
-    return np.asarray(ids)
-
-
 def write_hdf5(
     file: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any], blocks: Iterable[Floats], ids: NDArray[Any] | None
 ) -> None:
-    """Write rows and optional ids."""
+    """Write rows and optional ids. DomainError for an id that HDF5 cannot store."""
+    if ids is not None and ids.dtype.kind == "O":
+        reject(np.array(["\0" in item for item in ids]), "expected ids without NUL, which ends a string in HDF5", "ids")
     with _h5py().File(file, "w", track_order=True) as out:
         rows = out.create_dataset(EMBEDDING_ENTRIES[0], shape, dtype)
         start = 0
@@ -260,4 +264,4 @@ def write_hdf5(
             rows[start : start + len(block)] = block
             start += len(block)
         if ids is not None:
-            out.create_dataset("ids", data=ids.astype(object) if ids.dtype.kind == "U" else ids)
+            out.create_dataset("ids", data=ids, dtype=_h5py().string_dtype() if ids.dtype.kind == "O" else None)

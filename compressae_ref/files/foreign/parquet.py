@@ -18,6 +18,7 @@ from compressae_ref.files.foreign.parquet_footer import read_row_groups, require
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.npz import reading
+from compressae_ref.item_ids import as_ids
 from compressae_ref.optional import require_package
 from compressae_ref.row_source import STREAM_ROWS
 
@@ -55,7 +56,7 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
         table = open_table(file, kind)
         name, dtype = _chosen_column(place, table.schema)
         d = _length_of_lists(place, table, name)
-    ids = id_entry(table.schema.names)
+    ids = id_entry(place.file, place.ids, table.schema.names)
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
         first, columns = table.batches([name], row)
@@ -71,7 +72,7 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
         dtype,
         Forwards(begin),
         sequential=True,
-        ids=None if ids is None else lambda: read_ids(place.path, table, ids),
+        ids=None if ids is None else lambda: read_ids(place.file, table, ids),
         place=place,
     )
 
@@ -243,24 +244,31 @@ def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floa
 
 
 def read_ids(path: str, table: ArrowTable, name: str) -> NDArray[Any]:
-    """Read a column of ids: integers or strings, without nulls."""
+    """Read a column with the ids of all rows; 16 bytes of fixed size are a UUID. Errors as in `as_ids`."""
     with reading_arrow(path):
-        columns = [storage(batch.column(0)) for batch in table.batches([name])[1]]
-        if any(column.null_count for column in columns):
-            raise FormatError(f"expected an id in every row of column {name!r}, got null", path=path)
-        if not columns:
-            return np.empty(0, np.int64)
-        ids = np.concatenate([column.to_numpy(zero_copy_only=False) for column in columns])
-    if ids.dtype == object and all(isinstance(item, str) for item in ids):
-        return ids.astype(np.str_)
-    if ids.dtype.kind not in "iu":
-        raise DTypeError(f"expected integer or string ids in column {name!r}, got {columns[0].type}", path=path)
-    return ids
+        parts = [_id_items(storage(batch.column(0))) for batch in table.batches([name])[1]]
+        return as_ids(np.concatenate(parts) if parts else [], table.n, name, path)
+
+
+def _id_items(column: Any) -> NDArray[Any]:
+    """Return the values of a stored column as an array of integers or of Python objects."""
+    types = arrow("pyarrow.types")
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if types.is_integer(column.type) and not column.null_count:
+        ids: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return ids
+    items = column.to_pylist()
+    if types.is_fixed_size_binary(column.type) and column.type.byte_width == 16:
+        from uuid import UUID
+
+        items = [None if item is None else UUID(bytes=item) for item in items]
+    return np.fromiter(items, object, len(items))
 
 
 def id_type(ids: NDArray[Any]) -> Any:
     """Return the Arrow type of integer or string ids."""
-    return arrow().string() if ids.dtype.kind == "U" else arrow().from_numpy_dtype(ids.dtype)
+    return arrow().string() if ids.dtype.kind == "O" else arrow().from_numpy_dtype(ids.dtype)
 
 
 def write_columns(
@@ -284,7 +292,7 @@ def write_columns(
         start = 0
         for block in blocks:
             lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(block).reshape(-1)), shape[1])
-            write([pa.array(ids[start : start + len(block)]), lists])
+            write([pa.array(ids[start : start + len(block)], id_type(ids)), lists])
             start += len(block)
 
 

@@ -20,7 +20,9 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.atomic_write import replacing, require_writable
 from compressae_ref.files.codes_file import load_codes, load_ids
+from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.npz import PathLike, reading
+from compressae_ref.item_ids import as_ids, file_hint
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 FORMAT, VERSION = "compressae-parts", 1
@@ -43,6 +45,8 @@ class Plan:
     refine: bool
     candidates: int | None
     zero_rows: ZeroRows
+    ids: IdEntry = True
+    """where the ids of the embeddings are; it is stored only if it is not the default"""
 
     def parts(self) -> list[tuple[int, int]]:
         """Return the rows [start, stop) of each part."""
@@ -78,7 +82,8 @@ def require_folder(folder: PathLike, plan: Plan) -> Path:
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
-    return {"format": FORMAT, "version": VERSION, **asdict(plan)}
+    facts = {name: value for name, value in asdict(plan).items() if name != "ids" or value is not True}
+    return {"format": FORMAT, "version": VERSION, **facts}
 
 
 def _require_same(folder: Path, stored: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -168,7 +173,7 @@ def read_manifest(folder: PathLike) -> dict[str, Any]:
 
 
 def _plan(manifest: dict[str, Any]) -> Plan:
-    return Plan(**{name: manifest[name] for name in Plan.__dataclass_fields__})
+    return Plan(**{name: manifest[name] for name in Plan.__dataclass_fields__ if name != "ids" or name in manifest})
 
 
 def read_parts(folder: PathLike, manifest: dict[str, Any]) -> Iterator[Codes]:
@@ -183,9 +188,13 @@ def read_parts(folder: PathLike, manifest: dict[str, Any]) -> Iterator[Codes]:
 
 
 def read_part_ids(folder: PathLike, manifest: dict[str, Any]) -> Any:
-    """Read the ids of all parts. None if any part has no ids."""
+    """Read the ids of all parts. None if no part has ids; FormatError if only some have."""
     paths = ((Path(folder) / Path(part["file"]).name, part["stop"] - part["start"]) for part in manifest["parts"])
     ids = [load_ids(*part) for part in paths]
-    if any(part is None for part in ids):
+    known = [part for part in ids if part is not None]
+    if not known:
         return None
-    return np.concatenate(ids)  # type: ignore[arg-type]
+    if len(known) < len(ids):
+        name = next(part["file"] for part, each in zip(manifest["parts"], ids, strict=True) if each is None)
+        raise FormatError(f"expected ids in every part, got none in {name}", path=folder, hint=file_hint(None))
+    return as_ids(np.concatenate(known), manifest["n"], path=folder)

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.errors import FormatError
 from compressae_ref.files.npz import reading
 from compressae_ref.row_source import STREAM_ROWS
 
 MAX_ROWS_AHEAD = 16 * STREAM_ROWS
 """A row at most this far ahead is reached by reading on, any other one by starting again near it."""
+
+
+IdEntry = str | bool
+"""The array or column of ids: its name, True for the usual names (`choose_array.ID_ENTRIES`), False for no ids."""
 
 
 class Place(NamedTuple):
@@ -25,6 +28,8 @@ class Place(NamedTuple):
     path: str
     entry: str | None
     """name of the array or column; None: choose the default (`choose_array`)"""
+    ids: IdEntry = True
+    """the array or column of the ids"""
 
     @property
     def file(self) -> str:
@@ -56,7 +61,7 @@ class EmbeddingRows:
         dtype: Any,
         read: Callable[[int, int], Floats],
         *,
-        ids: Callable[[], NDArray[Any]] | None = None,
+        ids: Callable[[], NDArray[Any] | None] | None = None,
         sequential: bool = False,
         place: object = None,
     ) -> None:
@@ -95,22 +100,19 @@ class EmbeddingRows:
         if self._ids is None:
             return None
         with self._reading():
-            ids = self._ids()
-            if len(ids) != len(self):
-                raise FormatError(f"expected {len(self)} ids, one for each row, got {len(ids)}", argument="ids")
-            return ids
+            return self._ids()
 
     def _reading(self) -> AbstractContextManager[None]:
         return nullcontext() if self._place is None else reading(self._place, "rows of embeddings")
 
 
-def rows_in_file(place: Place, array: Any, ids: Callable[[], NDArray[Any]] | None = None) -> EmbeddingRows:
+def rows_in_file(place: Place, array: Any, ids: Callable[[], NDArray[Any] | None] | None = None) -> EmbeddingRows:
     """Return an array (n, d), in memory or in a file, as a source that names the file in errors."""
     return EmbeddingRows(array.shape, array.dtype, lambda start, stop: array[start:stop], ids=ids, place=place)
 
 
 def ids_of(source: Any) -> NDArray[Any] | None:
-    """Return the ids of a source of rows, or None if it has none."""
+    """Return the ids of a source of rows, or None if it has none. CompressaeError for ids that `as_ids` refuses."""
     return source.ids if isinstance(source, EmbeddingRows) else None
 
 

@@ -21,6 +21,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.errors import FormatError, ShapeError
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name
+from compressae_ref.item_ids import as_ids, file_hint
 
 MAX_OPEN = 64
 """Shards that are open at the same time: the system limits open files, often to 1,024."""
@@ -126,14 +127,20 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     def ids() -> NDArray[Any]:
         of_shards: list[Any] = [shard(name).ids for name in shards]
         for name, some in zip(shards, of_shards, strict=True):
-            if some.dtype.kind != of_shards[0].dtype.kind:
+            if some.dtype != of_shards[0].dtype:
                 raise FormatError(
-                    f"expected ids of {of_shards[0].dtype} as in {shards[0]}, got {some.dtype}", path=name
+                    f"expected {_kind(of_shards[0])} as ids, as in {shards[0]}, got {_kind(some)}",
+                    path=name,
+                    hint=file_hint(None),
                 )
-        return np.concatenate(of_shards)
+        return as_ids(np.concatenate(of_shards), shape[0], path=path)
 
     shape = (int(ends[-1]), first.shape[1])
     return EmbeddingRows(shape, dtype, read, ids=ids if first.has_ids else None, sequential=sequential, place=path)
+
+
+def _kind(ids: NDArray[Any]) -> str:
+    return "integers" if ids.dtype.kind == "i" else "strings"
 
 
 def _with(ids: bool) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, FormatError
+from compressae_ref.errors import FormatError, naming_file
 from compressae_ref.files.atomic_write import replacing, spool_beside
 from compressae_ref.files.codes_file import read_spooled, save_code_blocks, spool_second
 from compressae_ref.files.foreign import codes_json, codes_parquet
@@ -23,7 +23,9 @@ from compressae_ref.files.foreign.hdf5 import write_hdf5
 from compressae_ref.files.foreign.parquet import write_columns
 from compressae_ref.files.foreign.safetensors import write_tensors
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_by_name
+from compressae_ref.files.id_members import id_members
 from compressae_ref.files.npz import PathLike, Pieces, write_npz
+from compressae_ref.item_ids import as_ids
 from compressae_ref.row_source import STREAM_ROWS, RowSource, read_blocks
 
 WITH_IDS = ("npz", "hdf5", "parquet", "arrow", "jsonl")
@@ -49,26 +51,33 @@ def require_code_format(path: PathLike) -> str:
     return "npz" if kind_by_name(path) == "" else require_format(path, CODE_NAMES)
 
 
-def write_embeddings(path: PathLike, source: RowSource, *, ids: NDArray[Any] | None = None, dtype: Any = None) -> None:
+def without_ids(path: PathLike, ids: Any) -> str:
+    """Return what to tell about ids that the format of a file cannot store, or "" if nothing is lost."""
+    stored = ids is None or (kind_by_name(path) or "npz") in WITH_IDS
+    return "" if stored else " (without ids, which this format cannot store)"
+
+
+def write_embeddings(path: PathLike, source: RowSource, *, ids: Any = None, dtype: Any = None) -> None:
     """Write the rows of a source in blocks, with their ids if the format stores ids (`WITH_IDS`).
 
     Raises
     ------
-    FormatError, DomainError
-        If the name selects no format of embeddings, or if the format cannot hold a value exactly.
+    CompressaeError
+        If the name selects no format of embeddings, if the format cannot hold a value exactly, or for ids that
+        `as_ids` refuses.
     BackendError
         If the package that writes the format is not installed. OSError if the file cannot be written.
     """
     kind = require_embedding_format(path)
+    ids = None if ids is None else as_ids(ids, len(source))
     shape = (len(source), source[0:1].shape[1])
     dtype = np.dtype(source[0:1].dtype if dtype is None else dtype)
     blocks = (block.astype(dtype) for block in read_blocks(source, STREAM_ROWS, zeros=True))
     rows = Pieces(shape, dtype, blocks)
     if kind == "npz":
-        named = {} if ids is None else {"ids": ids}
-        write_npz(path, {EMBEDDING_ENTRIES[0]: rows, **named})
+        write_npz(path, {EMBEDDING_ENTRIES[0]: rows, **id_members(ids)})
         return
-    with replacing(path) as file:
+    with naming_file(path, "ids"), replacing(path) as file:
         if kind == "npy":
             _write_npy(file, rows)
         elif kind in BIG_ANN:
@@ -91,23 +100,25 @@ def _write_npy(file: IO[bytes], rows: Pieces) -> None:
         file.write(np.ascontiguousarray(block, little).data)
 
 
-def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: NDArray[Any] | None = None) -> None:
+def write_codes(path: PathLike, blocks: Iterable[Codes], n: int, *, ids: Any = None) -> None:
     """Write n codes that come in blocks, with their ids if the format stores ids.
 
     Raises
     ------
-    FormatError, DomainError
-        If the name selects no format of codes, or if the format cannot hold an id. Errors of ``blocks`` are passed on.
+    CompressaeError
+        If the name selects no format of codes, if the format cannot hold an id, or for ids that `as_ids` refuses.
+        Ids are checked before the first block is made. Errors of ``blocks`` are passed on.
     BackendError
         If the package that writes the format is not installed. OSError if the file cannot be written.
     """
     kind = require_code_format(path)
-    if ids is not None and len(ids) != n:
-        raise DomainError(f"expected {n} ids, one for each row, got {len(ids)}", argument="ids")
-    numbers = np.arange(n) if ids is None else ids
     if kind == "npz":
         save_code_blocks(path, blocks, n, ids)
         return
+    numbers = np.arange(n) if ids is None else as_ids(ids, n)
+    if kind == "jsonl":
+        with naming_file(path, "ids"):
+            codes_json.check_ids(numbers)
     blocks = iter(blocks)
     first = next(blocks)
     blocks = chain([first], blocks)

@@ -1,0 +1,61 @@
+"""The option ``--ids``: where the ids of INPUT come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.errors import FormatError, reason
+from compressae_ref.files.foreign.rows import IdEntry
+from compressae_ref.files.npz import reading
+from compressae_ref.item_ids import MAX_ID, MIN_ID, as_ids
+
+NONE = "none"
+
+
+def id_entry_of(option: str | None) -> IdEntry:
+    """Return where a reader of INPUT has to look for ids: in its usual place, in a named entry, or nowhere."""
+    if option is None:
+        return True
+    return option.removeprefix("::") if option.startswith("::") else False
+
+
+def ids_by(option: str | None, n: int, of_input: Callable[[], NDArray[Any] | None]) -> NDArray[Any] | None:
+    """Return the ids of n rows: those in a file, those of INPUT, or None."""
+    if option is None or option.startswith("::"):
+        return of_input()
+    return None if option == NONE else read_id_file(option, n)
+
+
+def read_id_file(path: str, n: int) -> NDArray[Any]:
+    """Read the ids of n rows from a text file with one per line, or from a ``.npy``.
+
+    Lines are integers if all of them are written as this package writes integers; otherwise all are strings.
+    """
+    with open(path, "rb") as file:  # noqa: PTH123
+        content = file.read()
+        if content.startswith(b"\x93NUMPY"):
+            file.seek(0)
+            with reading(path, "a .npy file of ids"):
+                return as_ids(np.load(file, allow_pickle=False), n, path=path)
+    try:
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"expected a UTF-8 text file with one id per line, got {reason(error)}", path=path) from error
+    lines = lines if content else []
+    return as_ids([int(line) for line in lines] if all(map(_is_integer, lines)) else lines, n, path=path)
+
+
+def _is_integer(line: str) -> bool:
+    """Return whether a line is an integer id that is printed as it is written: "007" and "1_000" are strings."""
+    digits = line.removeprefix("-")
+    return (
+        digits.isascii()
+        and digits.isdigit()
+        and len(digits) < 20
+        and MIN_ID <= int(line) <= MAX_ID
+        and str(int(line)) == line
+    )
