@@ -124,7 +124,7 @@ FAULTS = [
     Fault("only the first child sinks", HEAP, "below += 1", "below += 0", "test_best_items.py -k sort"),
     Fault("a scan adds up the entries backwards", SCAN, "for t in range(indices.shape[1]):", "for t in range(indices.shape[1] - 1, -1, -1):", "test_best_items.py -k sort"),
     Fault("removed items come back when they are forgotten", INDEX, "Segment.of(whole.codes[alive], whole.norms[alive], backend)", "Segment.of(whole.codes[: alive.sum()], whole.norms[: alive.sum()], backend)", "test_index.py"),
-    Fault("a search takes the segments of one state and the ids of another", INDEX, "return Hits(state.ids.values[hits.ids], hits.scores)", "return Hits(self._state.ids.values[hits.ids], hits.scores)", "test_index.py -k one_state"),
+    Fault("a search takes the segments of one state and the ids of another", INDEX, "return Hits(state.ids.values[hits.ids], vectors.scores(hits.scores))", "return Hits(self._state.ids.values[hits.ids], vectors.scores(hits.scores))", "test_index.py -k one_state"),
     Fault("two writers change an index at once", INDEX, "        with self._lock:\n            segments, before = self._state", "        if True:\n            segments, before = self._state", "test_index.py -k one_state"),
     Fault("an id is removed from states that searches read", IDS, "self._rows_of_writer, alive = None, self.alive.copy()", "self._rows_of_writer, alive = None, self.alive", "test_index.py -k one_state"),
     Fault("a copy of an index shares the rows that writers change", INDEX, "State(segments, copy(ids))", "State(segments, ids)", "test_index.py -k copy_or_a_pickle"),
