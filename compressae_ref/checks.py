@@ -16,8 +16,18 @@ from compressae_ref.center import MOST_SQUARED_NORM
 from compressae_ref.errors import CompressaeError, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.params import Params
 
-ZeroRows = Literal["error", "empty"]
-"""How to treat zero rows: raise an error that names the first one, or give them a code of zeros (R4)."""
+ZeroRows = Literal["error", "empty", "skip"]
+"""How to treat zero rows, which have no direction (R4).
+
+- "error": raise an error that names the first one.
+- "empty": give it a code of zeros. As a query its score is 0 with every item, so the first items are returned.
+- "skip": leave it out, as if the input did not have the row. There is no code and no result for it.
+
+Training and validation need directions: "empty" and "skip" both leave zero rows out of them.
+"""
+ZERO_ROWS: tuple[ZeroRows, ...] = ("error", "empty", "skip")
+
+SKIP_HINT = 'to leave out zero rows, use zero_rows="skip" (--zero-rows skip)'
 
 UNIT_TOLERANCE = 1e-3
 """Largest distance of an atom's norm from 1. Storing a unit row in float16 changes its norm by up to 5e-4."""
@@ -90,20 +100,32 @@ def reject_rows(infinite: Any, zero: Any, name: str, first_row: int, zeros: bool
     """
     bad: Bools = infinite if zeros else np.logical_or(infinite, zero)
     if bad.any() and not infinite[np.argmax(bad)]:
-        reject(bad, "expected nonzero rows, got a zero row", name, first_row)
+        reject(bad, "expected nonzero rows, got a zero row", name, first_row, hint=SKIP_HINT)
     reject(bad, "expected finite numbers, got NaN or infinity", name, first_row)
 
 
-def reject_codes(infinite: Any, name: str, first_row: int) -> None:
-    """Raise an error about the first row whose code is not finite: weights that are too large overflow."""
-    reject(infinite, "expected rows whose codes are finite, got a code with NaN or infinity", name, first_row)
+def reject_codes(infinite: Any, name: str, rows: Any) -> None:
+    """Raise an error about the first row whose code is not finite: weights that are too large overflow.
+
+    ``rows`` (n,) are the numbers of the rows.
+    """
+    if infinite.any():
+        first = int(np.argmax(infinite))
+        message = "expected rows whose codes are finite, got a code with NaN or infinity"
+        reject(infinite, message, name, int(rows[first]) - first)
 
 
-def as_zero_rows(zero_rows: Any) -> bool:
-    """Return whether zero rows are allowed: True for "empty", False for "error"."""
-    if zero_rows not in ("error", "empty"):
-        raise DomainError(f"expected 'error' or 'empty', got {zero_rows!r}", argument="zero_rows")
-    return bool(zero_rows == "empty")
+def as_zero_rows(zero_rows: Any) -> ZeroRows:
+    """Return ``zero_rows`` if it is one of `ZERO_ROWS`."""
+    if not isinstance(zero_rows, str) or zero_rows not in ZERO_ROWS:
+        raise DomainError(f"expected 'error', 'empty' or 'skip', got {short_repr(zero_rows)}", argument="zero_rows")
+    return zero_rows
+
+
+def all_zero(n: int, **where: Any) -> DomainError:
+    """Return the error about embeddings of which no row is left, because all n are zero."""
+    rows = "1 row of zeros" if n == 1 else f"{n} rows, all of them zero"
+    return DomainError(f"expected at least one nonzero row, got {rows}", **where)
 
 
 def as_k(k: Any, n_latents: int, *, name: str = "k") -> int:
@@ -208,8 +230,13 @@ def as_mean(mean: Any, d: int, argument: str = "params") -> Floats:
 
 
 def reject(
-    bad: Any, message: str, argument: str, first_row: int = 0, kind: type[CompressaeError] = DomainError
+    bad: Any,
+    message: str,
+    argument: str,
+    first_row: int = 0,
+    kind: type[CompressaeError] = DomainError,
+    hint: str | None = None,
 ) -> None:
     """Raise an error about the first True in ``bad`` (n,), if any; ``bad[0]`` is about row ``first_row``."""
     if bad.any():
-        raise kind(message, argument=argument, row=first_row + int(np.argmax(bad)))
+        raise kind(message, argument=argument, row=first_row + int(np.argmax(bad)), hint=hint)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from compressae_ref.arrays import Floats, reject_masked
 from compressae_ref.backends import get_backend
-from compressae_ref.checks import ZeroRows, as_embeddings, as_params
+from compressae_ref.checks import ZeroRows, all_zero, as_embeddings, as_params, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError, DomainError, reason
 from compressae_ref.metrics import mean_cosine
@@ -18,7 +18,7 @@ from compressae_ref.model import Model
 from compressae_ref.params import init_params
 from compressae_ref.reference import unit_rows
 from compressae_ref.training.batches import ShuffledBatches
-from compressae_ref.training.fit import fit
+from compressae_ref.training.fit import fit, to_train_on
 from compressae_ref.training.settings import TrainConfig, described, make_config, resolve
 from compressae_ref.training.step import TrainState, init_state, train_step
 from compressae_ref.unit_blocks import HostRows
@@ -55,7 +55,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     k : stored entries per row
     init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center : as in
         `settings.TrainConfig`
-    zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them
+    zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them; "skip"
+        leaves them out of training and of `score`, and `transform` refuses them, because it returns a row for each row
     sparse_output : if False, `transform` returns a dense array, which ``set_output`` can convert to a data frame
     backend : "numpy", "numba" or "cuda", all with the same bits; None: numba if it is installed
     random_state : an integer for a reproducible model, a ``RandomState``, or None
@@ -121,8 +122,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             From scikit-learn, if X is not a numeric array.
         """
         start = getattr(self, "model_", None) if self.warm_start else None
-        x = self._to_train_on(X, reset=start is None)
-        result = fit(x, start=start, backend=self.backend, **self._settings())
+        reject_masked(X, "X")  # scikit-learn would drop the mask
+        x = validate_data(self, X, reset=start is None, dtype=DTYPES)
+        result = fit(x, start=start, zero_rows=self.zero_rows, backend=self.backend, **self._settings())
         self._state: tuple[TrainState, TrainConfig, np.random.Generator] | None = None
         self.history_ = result.history
         return self._fitted(result.model, result.record.step)
@@ -142,7 +144,10 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if self.center:
             raise DomainError("expected center=False for partial_fit, got True", argument="center", hint="use fit")
         state = getattr(self, "_state", None)
-        x = self._to_train_on(X, reset=state is None)
+        reject_masked(X, "X")
+        x: Floats = validate_data(self, X, reset=state is None, dtype=DTYPES)
+        if to_train_on(self.zero_rows) == "skip":
+            x = _nonzero(x)
         if state is None:
             config = resolve(
                 make_config(None, None, self._settings() | {"validation_rows": 0, "steps": 1}), HostRows(x)
@@ -172,7 +177,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         -------
         SciPy CSR array (n, h) with k stored entries in each row; a dense array if ``sparse_output`` is False
         """
-        codes = self._encoded(self._checked(X))
+        x = self._checked(X)
+        if self.zero_rows == "skip":
+            message = "expected rows that are not zero with 'skip', because each row needs a code, got a zero row"
+            reject(~x.any(axis=1), message, "zero_rows", hint="use zero_rows='empty' for codes of zeros")
+        codes = self._encoded(x)
         return codes.to_csr() if self.sparse_output else codes.to_dense()
 
     def inverse_transform(self, X: Any) -> Floats:
@@ -182,8 +191,10 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self.model_.decode(codes, backend=self.backend)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean cosine of rows and their reconstructions, at most 1. A zero row counts as 0."""
+        """Return the mean cosine of rows and their reconstructions, at most 1. With "empty" a zero row counts as 0."""
         x = self._checked(X)
+        if self.zero_rows == "skip":
+            x = _nonzero(x)
         unit = unit_rows(np.where(x.any(axis=1, keepdims=True), x, 1), self.model_.params.dtype)
         return mean_cosine(unit, self.model_.decode(self._encoded(x), backend=self.backend))
 
@@ -194,11 +205,6 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_is_fitted(self)
         reject_masked(X, "X")  # scikit-learn would drop the mask
         return as_embeddings(validate_data(self, X, reset=False, dtype=DTYPES), name="X", zeros=True)
-
-    def _to_train_on(self, X: Any, *, reset: bool) -> Floats:
-        reject_masked(X, "X")
-        x: Floats = validate_data(self, X, reset=reset, dtype=DTYPES)
-        return x[x.any(axis=1)] if self.zero_rows == "empty" else x
 
     def _settings(self) -> dict[str, Any]:
         """Return the training settings, with a seed from ``random_state``."""
@@ -214,3 +220,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _nonzero(x: Floats) -> Floats:
+    """Return the rows that are not zero; DomainError if there are none."""
+    nonzero = x.any(axis=1)
+    if not nonzero.any():
+        raise all_zero(len(x), argument="X")
+    return x[nonzero]

@@ -52,7 +52,8 @@ class Model:
         ----------
         x : (n, d) array, on a device too, or any source of rows (`row_source.RowSource`), at any scale; read in blocks
         k : stored entries per row; None: the k that the model was trained with
-        zero_rows : "error", or "empty" for codes of zeros (R4)
+        zero_rows : "error"; "empty" for codes of zeros; "skip" for no codes: those of the other rows remain
+            (`checks.ZeroRows`, R4)
         backend : "numpy", "numba" or "cuda"; the result is the same to the bit
 
         Returns
@@ -64,7 +65,7 @@ class Model:
         ShapeError, DTypeError, DomainError
         """
         kernels = self._kernels(backend, x)
-        rows = open_rows(x, kernels, d=self.params.d)
+        rows = open_rows(x, kernels, d=self.params.d, zero_rows=zero_rows)
         return rows.join(list(self.encode_rows(rows, self._k(k), zero_rows, kernels)))
 
     def encode_blocks(
@@ -76,9 +77,13 @@ class Model:
         backend: str | Backend | None = None,
         first_row: int = 0,
     ) -> Iterator[Codes]:
-        """Yield the codes of `encode` from ``first_row`` on, in blocks of rows, each computed on demand."""
+        """Yield the codes of `encode` from ``first_row`` on, in blocks of rows, each computed on demand.
+
+        ``first_row`` counts the rows that have codes: with "skip", those that are not zero.
+        """
         kernels = self._kernels(backend, x)
-        yield from self.encode_rows(open_rows(x, kernels, d=self.params.d), self._k(k), zero_rows, kernels, first_row)
+        rows = open_rows(x, kernels, d=self.params.d, zero_rows=zero_rows)
+        yield from self.encode_rows(rows, self._k(k), zero_rows, kernels, first_row)
 
     def encode_rows(
         self, rows: Rows, k: int, zero_rows: ZeroRows, backend: Backend, first_row: int = 0

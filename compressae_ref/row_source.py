@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats, host_array, require_array
-from compressae_ref.checks import as_embeddings, check_floats, checked_rows, no_rows, not_rows
+from compressae_ref.checks import all_zero, as_embeddings, check_floats, checked_rows, no_rows, not_rows
 from compressae_ref.errors import ShapeError
 
 BLOCK_ROWS = 1024
@@ -41,6 +41,79 @@ class Head:
     def __getitem__(self, rows: slice) -> Any:
         start, stop, _ = rows.indices(self._n)
         return self._source[start:stop]
+
+
+class NonzeroRows:
+    """A source without its zero rows, as if they had been deleted before: what "skip" reads (`checks.ZeroRows`).
+
+    One pass finds the zero rows and checks the others. Only the numbers of the zero rows are held in memory.
+
+    Parameters
+    ----------
+    source : rows to read
+    empty : whether it may be that no row is left
+    checks : as in `checks.as_embeddings`
+
+    Raises
+    ------
+    ShapeError, DTypeError, DomainError
+        For a row that is not finite, with its number in ``source``. Also if all rows are zero, unless ``empty``.
+    """
+
+    ndim = 2
+
+    def __init__(self, source: RowSource, *, empty: bool = False, **checks: Any) -> None:
+        self.source, zero, n, first = source, _zero_rows(source, checks), len(source), np.asarray(source[0:1])
+        if len(zero) == n > 0 and not empty:
+            raise all_zero(n, argument=checks.get("name", "x"))
+        self.skipped: int = len(zero)
+        """number of zero rows that are left out"""
+        self.shape, self.dtype = (n - len(zero), first.shape[1]), first.dtype
+        self.sequential = getattr(source, "sequential", False)
+        self._left_before = zero - np.arange(len(zero))  # for each zero row, how many rows before it are left
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def numbers(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Return the row numbers in the source of the rows from ``start`` to ``stop``, ascending."""
+        rows = np.arange(start, len(self) if stop is None else min(stop, len(self)), dtype=np.int64)
+        return rows + np.searchsorted(self._left_before, rows, side="right")
+
+    def __getitem__(self, rows: slice) -> Any:
+        start, stop, _ = rows.indices(len(self))
+        numbers, parts = self.numbers(start, stop), []
+        while len(numbers):  # a gap of any length is not read, or read in bounded memory
+            first, n = int(numbers[0]), int(np.searchsorted(numbers, numbers[0] + STREAM_ROWS))
+            inside, numbers = numbers[:n] - first, numbers[n:]
+            block = np.asarray(self.source[first : first + int(inside[-1]) + 1])
+            parts.append(block if len(block) == n else block[inside[inside < len(block)]])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, self.shape[1]), self.dtype)])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[0 : len(self)], dtype)
+
+
+def nonzero_rows(x: RowSource) -> NDArray[np.int64]:
+    """Return the numbers of the rows that ``zero_rows="skip"`` keeps, ascending.
+
+    The codes and hits of "skip" belong to these rows: ``ids[nonzero_rows(x)]`` are their ids.
+    """
+    return NonzeroRows(as_source(x, empty=True), empty=True).numbers()
+
+
+def row_numbers(source: RowSource) -> list[int]:
+    """Return the numbers of the rows of a source in what it was made from: with "skip", zero rows count."""
+    return source.numbers().tolist() if isinstance(source, NonzeroRows) else [*range(len(source))]
+
+
+def _zero_rows(source: RowSource, checks: dict[str, Any]) -> NDArray[np.int64]:
+    """Read a whole source; return the numbers of its zero rows."""
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(source), STREAM_ROWS):
+        _, zero = read_block(source, start, STREAM_ROWS, **{**checks, "zeros": True})
+        found.append(start + np.flatnonzero(zero))
+    return np.concatenate(found)
 
 
 def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:

@@ -18,7 +18,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_zero_rows, reject_codes
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
-from compressae_ref.row_source import RowSource, as_source, check_rows, read_block, read_rows
+from compressae_ref.row_source import NonzeroRows, RowSource, as_source, check_rows, read_block, read_rows
 
 ROWS_PER_BLOCK = 2048
 """Rows whose (rows, h) pre-activations are in memory at once. The choice affects memory and speed only."""
@@ -37,6 +37,9 @@ class UnitBlock(NamedTuple):
 
 class Rows(Protocol):
     """Embeddings to read, wherever they lie."""
+
+    skipped: int
+    """number of zero rows that are left out, and not counted or read"""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -58,6 +61,9 @@ class Rows(Protocol):
     def select(self, numbers: NDArray[np.int64]) -> Floats:
         """Checked rows by ascending number, in the memory of the processor."""
 
+    def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Row numbers, for messages: those of the embeddings that were opened, with zero rows."""
+
     def finish(self, codes: Codes, zero: Bools, start: int, model: str | None) -> Codes:
         """Codes of a block, where its rows lie: finite, zeros for ``zero`` rows (R4), with their model's digest."""
 
@@ -65,7 +71,15 @@ class Rows(Protocol):
         """All codes below each other, where the rows lie."""
 
 
-def open_rows(x: Any, backend: Backend, name: str = "x", d: int | None = None, *, empty: bool = False) -> Rows:
+def open_rows(
+    x: Any,
+    backend: Backend,
+    name: str = "x",
+    d: int | None = None,
+    *,
+    empty: bool = False,
+    zero_rows: ZeroRows = "error",
+) -> Rows:
     """Return a reader of embeddings for a backend.
 
     Parameters
@@ -74,6 +88,7 @@ def open_rows(x: Any, backend: Backend, name: str = "x", d: int | None = None, *
     name : what messages call it
     d : the dimension that is expected, if any
     empty : whether it may have no rows
+    zero_rows : with "skip", one pass over all rows finds the zero rows, and the reader leaves them out
 
     Raises
     ------
@@ -81,7 +96,7 @@ def open_rows(x: Any, backend: Backend, name: str = "x", d: int | None = None, *
         If x lies on a device where the backend does not compute.
     """
     if not on_device(x):
-        return HostRows(as_source(x, name, empty=empty), name, d)
+        return HostRows(as_source(x, name, empty=empty), name, d, empty=empty, zero_rows=zero_rows)
     if backend.name != "cuda":
         raise BackendError(
             f"expected an array in the computer's memory for backend {backend.name!r}, got one on a CUDA device",
@@ -90,7 +105,7 @@ def open_rows(x: Any, backend: Backend, name: str = "x", d: int | None = None, *
         )
     from compressae_ref.backends.cuda.host import DeviceRows
 
-    return DeviceRows(x, name, d, empty=empty)
+    return DeviceRows(x, name, d, empty=empty, zero_rows=zero_rows)
 
 
 def unit_blocks(
@@ -103,7 +118,7 @@ def unit_blocks(
     mean: Floats | None = None,
 ) -> Iterator[UnitBlock]:
     """Read checked unit rows in ``dtype`` from ``first_row`` on, block by block (E3); with a mean, centred (E26)."""
-    size, zeros = rows_per_block or ROWS_PER_BLOCK, as_zero_rows(zero_rows)
+    size, zeros = rows_per_block or ROWS_PER_BLOCK, as_zero_rows(zero_rows) == "empty"
     for start in range(first_row, len(rows), size):
         block, zero = rows.block(start, start + size, zeros)
         x_unit = backend.unit_rows(backend.place(block), dtype)
@@ -115,8 +130,19 @@ def unit_blocks(
 class HostRows:
     """Embeddings in the memory of the processor, or in a file: any `RowSource`."""
 
-    def __init__(self, source: RowSource, name: str = "x", d: int | None = None) -> None:
+    def __init__(
+        self,
+        source: RowSource,
+        name: str = "x",
+        d: int | None = None,
+        *,
+        empty: bool = False,
+        zero_rows: ZeroRows = "error",
+    ) -> None:
+        if as_zero_rows(zero_rows) == "skip" and not isinstance(source, NonzeroRows):
+            source = NonzeroRows(source, empty=empty, name=name, d=d)
         self.source, self._name, self._d = source, name, d
+        self.skipped = source.skipped if isinstance(source, NonzeroRows) else 0
         if len(source) == 0:  # there will be no block to check
             as_embeddings(source[0:0], name=name, d=d)
 
@@ -150,10 +176,15 @@ class HostRows:
         """Checked rows by ascending number."""
         return read_rows(self.source, numbers, name=self._name, d=self.d)
 
+    def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Row numbers in the source that was opened."""
+        return self.source.numbers(start, stop) if isinstance(self.source, NonzeroRows) else np.arange(start, stop)
+
     def finish(self, codes: Codes, zero: Bools, start: int, model: str | None) -> Codes:
         """Codes in the memory of the processor."""
         codes = codes.to_host()
-        reject_codes(~np.isfinite(codes.values).all(axis=1), self._name, start)
+        infinite = ~np.isfinite(codes.values).all(axis=1)
+        reject_codes(infinite, self._name, self.numbers(start, start + len(codes)))
         if zero.any():  # spec: "on request it gets a code of zeros at the indices 0 to k − 1"
             codes.indices[zero], codes.values[zero] = np.arange(codes.k), 0
         return Codes.trusted(codes.indices, codes.values, codes.n_latents, model)

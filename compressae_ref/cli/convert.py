@@ -7,6 +7,7 @@ from typing import Any
 
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
+from compressae_ref.cli.zero_rows import add_zero_rows
 
 
 def add_arguments(commands: Any) -> None:
@@ -33,6 +34,7 @@ def add_arguments(commands: Any) -> None:
         choices=("float16", "float32", "float64"),
         help="round embeddings to this dtype (default: keep theirs)",
     )
+    add_zero_rows(command, "embeddings", "copy them", "empty")
     command.add_argument("--n-latents", type=int, help="number of latents h of codes, if INPUT does not record it")
     command.add_argument("--k", type=int, help="entries stored per code of a model (default: as INPUT records)")
     text = (

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_ids, add_zero_rows
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
+from compressae_ref.cli.zero_rows import add_zero_rows, left_of
 from compressae_ref.errors import DomainError, naming_file
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def add_arguments(commands: Any) -> None:
     text = "with --refine, number of latents from which the atoms are chosen (default: 4 k)"
     command.add_argument("--candidates", metavar="M", type=int, help=text)
     add_ids(command)
-    add_zero_rows(command, "rows")
+    add_zero_rows(command, "rows", "write codes of zeros")
     add_follow_links(command)
     text = (
         "encode on a Dask cluster and write a folder CODES of parts; ADDRESS is the scheduler, or local:N for N "
@@ -69,12 +70,15 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.files.foreign.rows import ids_of
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
     from compressae_ref.files.model_file import load_model
+    from compressae_ref.row_source import row_numbers
 
     require_output(options.output, *input_files(options.embeddings), options.model)
     require_code_format(options.output)
     model = load_model(options.model)
-    embeddings = open_embeddings(options.embeddings, id_entry_of(options.ids), follow_links=options.follow_links)
-    ids = ids_by(options.ids, len(embeddings), lambda: ids_of(embeddings))
+    source = open_embeddings(options.embeddings, id_entry_of(options.ids), follow_links=options.follow_links)
+    ids = ids_by(options.ids, len(source), lambda: ids_of(source))
+    embeddings = left_of(source, options.zero_rows, options.embeddings, d=model.params.d)
+    ids = ids if ids is None or embeddings is source else ids[row_numbers(embeddings)]
     with naming_file(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)
         write_codes(options.output, blocks, len(embeddings), ids=ids)

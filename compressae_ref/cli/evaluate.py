@@ -7,6 +7,7 @@ from typing import Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links
+from compressae_ref.cli.zero_rows import add_zero_rows
 
 
 def add_arguments(commands: Any) -> None:
@@ -31,9 +32,11 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--bits", type=int, choices=BITS, nargs="+", help=text)
     text = (
         "text file or .npy of relevant pairs, for nDCG@10: each line has the row numbers of a query and an "
-        "item, and optionally a grade"
+        "item, and optionally a grade; rows of zeros count, and pairs of rows that are left out are ignored"
     )
     command.add_argument("--relevance", metavar="FILE", help=text)
+    empty = "give items codes of zeros, and leave queries out, because they have no neighbours"
+    add_zero_rows(command, "rows", empty)
     command.add_argument("--picture", metavar="PNG", help="plot of recall against bytes to write (needs matplotlib)")
     command.add_argument("--seed", type=int, default=0, help="seed for drawing queries (default: 0)")
     add_follow_links(command)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
-from compressae_ref.checks import as_integer
+from compressae_ref.checks import ZeroRows, as_integer
 from compressae_ref.cli.terminal import say, tell
+from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
@@ -37,13 +38,19 @@ def run_evaluation(options: argparse.Namespace) -> None:
         )
     relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
-    items = _read(options.embeddings, model.params.d, options.follow_links)
+    items = _read(options.embeddings, model.params.d, options.zero_rows, options.follow_links)
+    n_items = len(items) if options.zero_rows != "skip" else int(items.any(axis=1).sum())
+    tell_skipped(options.embeddings, len(items) - n_items)
     if options.queries is None:
+        items = items if len(items) == n_items else items[items.any(axis=1)]
         items, queries = _drawn_queries(items, options.seed)
+        n_items = len(items)
     else:
-        queries = _read(options.queries, model.params.d, options.follow_links)
+        queries = _read(options.queries, model.params.d, options.zero_rows, options.follow_links)
+    tell_skipped(options.queries or "queries drawn from EMBEDDINGS", int((~queries.any(axis=1)).sum()))
     settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
-    settings["tops"] = options.top or [top for top in TOPS if top <= len(items)] or [len(items)]
+    settings["tops"] = options.top or [top for top in TOPS if top <= n_items] or [n_items]
+    settings["zero_rows"] = options.zero_rows
     rows = evaluate(
         model, items, queries, relevance=relevance, progress=_report if options.baselines else None, **settings
     )
@@ -54,10 +61,10 @@ def run_evaluation(options: argparse.Namespace) -> None:
         draw(rows, options.picture)
 
 
-def _read(path: str, d: int, follow_links: bool) -> Floats:
+def _read(path: str, d: int, zero_rows: ZeroRows, follow_links: bool) -> Floats:
     source = open_embeddings(path, follow_links=follow_links)
     with naming_file(path):
-        return read_all(source, d=d)
+        return read_all(source, d=d, zeros=zero_rows != "error")
 
 
 def _report(row: Row) -> None:

@@ -136,9 +136,3 @@ def add_ids(command: argparse.ArgumentParser) -> None:
         "per row, a text file with one per line or a .npy (default: what the input calls id, ids or _id, if it exists)"
     )
     command.add_argument("--ids", metavar="IDS", help=text)
-
-
-def add_zero_rows(command: argparse.ArgumentParser, rows: str) -> None:
-    """Add ``--zero-rows``; ``rows`` is what the help calls the rows."""
-    text = f"how to treat {rows} of zeros; error: stop; empty: write codes of zeros (default: error)"
-    command.add_argument("--zero-rows", choices=("error", "empty"), default="error", help=text)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compressae_ref.cli.parser import NEW_MODEL, STORE, add_checkpoints, add_command, add_settings
 from compressae_ref.cli.terminal import tell
+from compressae_ref.cli.zero_rows import TRAINING, add_zero_rows
+
+if TYPE_CHECKING:
+    from compressae_ref.checks import ZeroRows
 
 
 def add_arguments(commands: Any) -> None:
@@ -19,6 +23,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--keep", metavar="FILE", help=text)
     text = "train on at most N vectors, evenly spaced over all of them (default: 2000000); copied to a temporary file"
     command.add_argument("--rows", type=int, metavar="N", default=2_000_000, help=text)
+    add_zero_rows(command, "vectors", f"{TRAINING}, but --keep writes them", "skip")
     add_settings(command)
     add_checkpoints(command)
 
@@ -29,9 +34,11 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
+    from compressae_ref.errors import naming_file
     from compressae_ref.files.atomic_write import require_output
     from compressae_ref.files.foreign.write import require_embedding_format, without_ids, write_embeddings
     from compressae_ref.files.spool import spool_to_disk
+    from compressae_ref.row_source import NonzeroRows
     from compressae_ref.stores.push import embeddings_of, ids_in
 
     require_output(options.output)
@@ -41,11 +48,16 @@ def run(options: argparse.Namespace) -> None:
     checkpoints = checkpoints_of(options, options.keep)
     with opened(options.store) as store:
         limit = as_integer(options.rows, "rows")
-        source = embeddings_of(store, limit)
+        read: ZeroRows = "error" if options.zero_rows == "error" else "empty"
+        source = embeddings_of(store, limit, zero_rows=read)
         tell(f"{store.name}: training on {len(source)} of {store.count()} items, d {source.shape[1]}")
         with shown_progress("row") as progress, spool_to_disk(source, progress) as rows:
+            ids = None if options.keep is None else ids_in(store, limit, zero_rows=read)
+            if options.zero_rows == "skip":
+                with naming_file(store.name):
+                    rows = NonzeroRows(rows)
+                ids = None if ids is None else ids[rows.numbers()]
             if options.keep is not None:
-                ids = ids_in(store, limit)
                 write_embeddings(options.keep, rows, ids=ids)
                 tell(f"{options.keep}: {len(rows)} embeddings{without_ids(options.keep, ids) or ' with their ids'}")
             train_and_save(rows, store.name, options, checkpoints)

@@ -6,8 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from compressae_ref.cli.parser import MODEL, STORE, add_command, add_pushed, add_zero_rows
+from compressae_ref.cli.parser import MODEL, STORE, add_command, add_pushed
 from compressae_ref.cli.terminal import say, tell
+from compressae_ref.cli.zero_rows import add_zero_rows, tell_skipped
 from compressae_ref.retrieval.spaces import SPACES
 
 
@@ -25,7 +26,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--space", choices=SPACES, default="sparse", help=text)
     add_pushed(command)
     command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
-    add_zero_rows(command, "vectors")
+    add_zero_rows(command, "vectors", "write codes of zeros, which no query finds")
     command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
     command.add_argument("--json", action="store_true", help="print the name of the field and the counts as JSON")
 
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
             interrupt.args = (f"{done} of {total} codes are in {store.name}; {again} writes the others",)
             raise
         sizes = store.sizes(pushed.field)
+    tell_skipped(store.name, pushed.skipped)
     if options.json:
         say(json.dumps({**pushed._asdict(), "bytes": sizes}))
         return

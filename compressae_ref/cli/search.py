@@ -8,6 +8,7 @@ from typing import Any
 
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_follow_links, add_pushed
 from compressae_ref.cli.terminal import hits_text, say
+from compressae_ref.cli.zero_rows import add_zero_rows, left_of
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
@@ -42,6 +43,7 @@ def add_arguments(commands: Any) -> None:
     text = "search the vector database CODES, in its dense field and in the codes that push has written"
     command.add_argument("--store", action="store_true", help=text)
     add_pushed(command, "with --store, ")
+    add_zero_rows(command, "queries", "print the first items with scores of 0, or no items with --store")
     add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print one JSON object per query")
 
@@ -60,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.model_file import load_model
     from compressae_ref.retrieval.index import Index
+    from compressae_ref.row_source import row_numbers
 
     model = load_model(options.model)
     rows = open_codes(options.codes)
@@ -68,9 +71,11 @@ def run(options: argparse.Namespace) -> None:
     kernels = get_backend(options.backend, numpy_seconds=seconds)
     with naming_file(options.codes):
         index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
+    queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d, empty=True)
+    settings = {name: getattr(options, name) for name in ("query_k", "rescore", "zero_rows")}
     with naming_file(options.queries):
-        hits = index.search(queries, options.top, query_k=options.query_k, rescore=options.rescore)
-    for query, (ids, scores) in enumerate(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)):
+        hits = index.search(queries, options.top, **settings)
+    for query, ids, scores in zip(row_numbers(queries), hits.ids.tolist(), hits.scores.tolist(), strict=True):
         if options.json:
             say(json.dumps({"query": query, "ids": ids, "scores": scores}))
         else:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compressae_ref.cli.terminal import hits_text, say, tell
+from compressae_ref.cli.zero_rows import left_of
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
+from compressae_ref.row_source import row_numbers
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.query import Compared, compare
 
@@ -31,10 +33,11 @@ def search_and_compare(options: argparse.Namespace) -> None:
         raise DomainError("expected no --rescore with --store, got both", argument="search")
     model = load_model(options.model)
     queries = open_embeddings(options.queries, follow_links=options.follow_links)
-    settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k")}
+    queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)
+    settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k", "zero_rows")}
     with opened(options.codes) as store, naming_file(options.queries):
         compared = compare(store, model, queries, options.top, **settings, backend=options.backend)
-    for query, pair in enumerate(zip(compared.dense, compared.codes, strict=True)):
+    for query, *pair in zip(row_numbers(queries), compared.dense, compared.codes, strict=True):
         _say_hits(query, dict(zip(("dense", "codes"), pair, strict=True)), as_json=options.json)
     tell(f"{store.name}: {_summary(compared)}")
 

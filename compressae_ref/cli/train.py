@@ -16,6 +16,7 @@ from compressae_ref.cli.parser import (
     add_follow_links,
     add_settings,
 )
+from compressae_ref.cli.zero_rows import TRAINING, add_zero_rows
 
 
 def add_arguments(commands: Any) -> None:
@@ -24,6 +25,7 @@ def add_arguments(commands: Any) -> None:
     command = add_command(commands, "train", "Train a model on embeddings.", details=details)
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
+    add_zero_rows(command, "rows", TRAINING)
     add_settings(command)
     add_checkpoints(command)
     add_follow_links(command)

@@ -12,6 +12,7 @@ from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell, tell_of_mean
+from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import PathLike, require_output
 from compressae_ref.files.model_file import save_model
@@ -38,6 +39,7 @@ def train_and_save(
         with TrainingBar() as bar, naming_file(name):
             result = fit(
                 source,
+                zero_rows=options.zero_rows,
                 preset=options.preset,
                 backend=options.backend,
                 callback=bar,
@@ -53,6 +55,7 @@ def train_and_save(
     default = _default_path(options)
     if checkpoints is not None and options.checkpoint is None and _same(checkpoints.path, default):
         _remove(default)
+    tell_skipped(name, result.skipped)
     record = result.record
     cosine = "" if math.isnan(record.validation_cosine) else f"validation cosine {record.validation_cosine:.4f}, "
     tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")

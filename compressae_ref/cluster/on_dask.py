@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from compressae_ref.backends.thread_pool import set_threads
-from compressae_ref.checks import ZeroRows, as_integer, as_k
+from compressae_ref.checks import ZeroRows, as_integer, as_k, as_zero_rows
 from compressae_ref.errors import BackendError, DomainError, naming_file, reason
 from compressae_ref.extensions.refine import refined_blocks
 from compressae_ref.files.atomic_write import RUN, forget_run
@@ -63,6 +63,7 @@ def encode_on_dask(
     ----------
     embeddings, folder : paths that are valid on every worker
     address : a scheduler such as ``tcp://host:8786``, or ``local:4`` for four processes on this machine
+    zero_rows : "error" or "empty" (`checks.ZeroRows`); "skip" is refused, because parts are ranges of row numbers
     part_rows : number of rows per part
     ids : the array or column of ids, as in `open_embeddings`
     progress : called with the number of encoded rows and the number of all rows
@@ -80,6 +81,12 @@ def encode_on_dask(
     BackendError
         If Dask is not installed, or the scheduler cannot be reached.
     """
+    if as_zero_rows(zero_rows) == "skip":
+        raise DomainError(
+            "expected 'error' or 'empty' for parts, which are ranges of rows, got 'skip'",
+            argument="zero_rows",
+            hint="convert --zero-rows skip writes the embeddings without zero rows",
+        )
     at = _for_workers(embeddings)
     source, part_rows = open_embeddings(at, ids), as_integer(part_rows, "part_rows")
     ids_of(source)  # wrong ids are an error before any part is written

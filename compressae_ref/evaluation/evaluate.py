@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_embeddings, as_integer, as_k
+from compressae_ref.checks import ZeroRows, as_embeddings, as_integer, as_k, as_zero_rows
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
 from compressae_ref.evaluation.baselines import by_components, principal_components
-from compressae_ref.evaluation.relevance import Relevance, as_relevance, ndcg_at
+from compressae_ref.evaluation.relevance import Relevance, as_relevance, ndcg_at, renumbered
 from compressae_ref.extensions.packed_codes import as_bits, pack
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.metrics import bytes_per_row, recall_at
 from compressae_ref.model import Model, aux_k
 from compressae_ref.reference import unit_rows
-from compressae_ref.retrieval.brute_force import best_products, nearest_dense
+from compressae_ref.retrieval.brute_force import best_products, nearest_dense, unit_or_zero
 from compressae_ref.retrieval.index import Index
 from compressae_ref.retrieval.spaces import EXPANSION, as_space
-from compressae_ref.row_source import RowSource, as_source, read_all
+from compressae_ref.row_source import NonzeroRows, RowSource, as_source, read_all
 
 TOPS = (10, 100)
 """Numbers of neighbours for which recall is reported."""
@@ -123,6 +123,7 @@ def evaluate(
     bits: Sequence[int] | None = None,
     relevance: Any = None,
     baselines: bool = False,
+    zero_rows: ZeroRows = "error",
     progress: Callable[[Row], None] | None = None,
     backend: str | Backend | None = None,
 ) -> list[Row]:
@@ -136,6 +137,9 @@ def evaluate(
     tops : numbers of neighbours, at most n
     bits : bits per value of packed codes, plain and refined; None: no packed codes, or 5 bits with baselines
     relevance : (m, 2 or 3) integers for nDCG: row of a query, row of a relevant item, grade (default 1)
+    zero_rows : "error"; "empty" for codes of zeros of zero items; "skip" to leave zero items out. Both leave zero
+        queries out, because these have no neighbours. Row numbers in ``relevance`` count all rows; pairs of rows that
+        are left out are ignored
     baselines : whether to add other ways to store dense vectors, all ways to search codes, and the time of each
     progress : called with each row as soon as it is measured
 
@@ -147,6 +151,10 @@ def evaluate(
     cosine. Queries per second are those of one call with all queries on all processors, after a call to warm up.
     """
     source, kernels, h = as_source(items, "items"), get_backend(backend), model.params.n_latents
+    queries, zero_rows, d = as_source(queries, "queries"), as_zero_rows(zero_rows), model.params.d
+    sizes = len(queries), len(source)
+    if zero_rows == "skip":
+        source = NonzeroRows(source, name="items", d=d)
     ks = sorted({model.k, max(model.k // 2, 1), max(model.k // 4, 1)} if ks is None else set(ks), reverse=True)
     if not ks:
         raise DomainError("expected at least one number, got none", argument="k")
@@ -154,10 +162,12 @@ def evaluate(
     tops = [as_integer(top, "top") for top in tops]
     if not tops or max(tops) > len(source):
         raise DomainError(f"expected at most as many neighbours as the {len(source)} items, got {tops}", argument="top")
-    queries = as_embeddings(as_source(queries, "queries"), name="queries", d=model.params.d)
-    pairs = None if relevance is None else as_relevance(relevance, len(queries), len(source))
+    if zero_rows != "error":
+        queries = NonzeroRows(queries, name="queries", d=d)
+    pairs = None if relevance is None else renumbered(as_relevance(relevance, *sizes), queries, source)
+    queries = as_embeddings(queries, name="queries", d=d)
     bits = ((5,) if baselines else ()) if bits is None else sorted(set(map(as_bits, bits)), reverse=True)
-    dense = unit_rows(read_all(source, d=model.params.d), np.float32)
+    dense = unit_or_zero(read_all(source, d=d, zeros=zero_rows == "empty"))
     truth = nearest_dense(queries, dense, max(tops)).ids
     judge = Judge(queries, tops, truth, bytes_per_row(dense), pairs, baselines)
     rows = []
@@ -174,7 +184,7 @@ def _rows(
     everything, top, h = judge.timed, judge.most, model.params.n_latents
     x_q = unit_rows(judge.queries, np.float32)
     yield judge.row("dense", judge.dense_bytes, lambda: best_products(x_q, dense, top).ids)
-    codes = model.encode(dense, max(ks), backend=backend)
+    codes = model.encode(dense, max(ks), zero_rows="empty", backend=backend)
     if everything:
         none = [codes[:0].truncate(k) for k in ks]
         packed_sizes = [pack(each, b).bytes_per_item for each in none for b in bits]
@@ -189,7 +199,7 @@ def _rows(
             yield judge.row(pca.method, pca.bytes_per_item, lambda: pca.search(x_q, top))  # noqa: B023  called at once
         yield from _asked(judge, model, kept, Way(k), _ways_to_ask(Way(k), h, everything), backend)
         if bits or everything:
-            refined = encode_refined(dense, model, k, backend=backend)
+            refined = encode_refined(dense, model, k, zero_rows="empty", backend=backend)
         if everything:
             yield from _asked(judge, model, refined, Way(k, None, True), [("asymmetric", None)], backend)
         for each in bits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeErr
 from compressae_ref.files.foreign.embeddings import npy_in_file
 from compressae_ref.files.input_file import InputFile, PathLike
 from compressae_ref.files.npz import reading
+from compressae_ref.row_source import NonzeroRows, RowSource
 
 Relevance = dict[int, dict[int, int]]
 """For each query with a relevant item: the items with a grade above 0, and their grades."""
@@ -74,6 +76,32 @@ def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
         if grade > 0:
             relevance.setdefault(query, {})[item] = grade
     return dict(sorted(relevance.items()))
+
+
+def renumbered(relevance: Relevance, queries: RowSource, items: RowSource) -> Relevance:
+    """Return relevance between the rows that are left of two sources; pairs of zero rows that are left out are ignored.
+
+    Raises
+    ------
+    DomainError
+        If no pair is left.
+    """
+    new_query, new_item = _new_numbers(queries), _new_numbers(items)
+    left: Relevance = {}
+    for query, grades in relevance.items():
+        of_left_items = {new_item[item]: grade for item, grade in grades.items() if item in new_item}
+        if query in new_query and of_left_items:
+            left[new_query[query]] = of_left_items
+    if not left:
+        raise DomainError("expected a relevant pair of rows that are not zero, got none", argument="relevance")
+    return left
+
+
+def _new_numbers(source: RowSource) -> Mapping[int, int] | range:
+    """Map the numbers of all rows to those of the rows that are left: a range maps each number to itself."""
+    if not isinstance(source, NonzeroRows):
+        return range(len(source))
+    return {number: row for row, number in enumerate(source.numbers().tolist())}
 
 
 def load_relevance(path: PathLike) -> NDArray[np.int64]:

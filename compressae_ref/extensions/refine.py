@@ -45,11 +45,12 @@ def refine(
 
     Parameters
     ----------
-    codes : codes of x, whose latents are the candidates; `Model.encode` with a larger k returns them
+    codes : codes of x, whose latents are the candidates; `Model.encode` with a larger k and the same ``zero_rows``
+        returns them
     x : (n, d) array or any source of rows, at any scale: the rows that were encoded
     params : the parameters of the model that made the codes
     k : stored entries per row, at most those of ``codes``; None: all of them, which changes the values only
-    zero_rows : "error", or "empty" for codes of zeros (R17)
+    zero_rows : "error"; "empty" for codes of zeros; "skip" for no codes (`checks.ZeroRows`, R17)
     backend : "numpy", "numba" or "cuda"; the result is the same to the bit
 
     Returns
@@ -61,7 +62,7 @@ def refine(
     ShapeError, DTypeError, DomainError
     """
     rows, codes, k = (
-        HostRows(as_source(x), d=params.d),
+        HostRows(as_source(x), d=params.d, zero_rows=zero_rows),
         codes.to_host(),
         as_k(codes.k if k is None else k, params.n_latents),
     )
@@ -104,7 +105,8 @@ def refined_blocks(
     first_row: int = 0,
 ) -> Iterator[Codes]:
     """Yield the codes of `encode_refined` from ``first_row`` on, in blocks of rows, each computed on demand."""
-    params, rows, kernels = model.params, HostRows(as_source(x), d=model.params.d), get_backend(backend)
+    params, kernels = model.params, get_backend(backend)
+    rows = HostRows(as_source(x), d=params.d, zero_rows=zero_rows)
     k = as_k(model.k if k is None else k, params.n_latents)
     m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")
     _check_candidates(k, m)

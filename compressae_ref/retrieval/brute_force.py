@@ -55,4 +55,6 @@ def _best_products(x_q: Floats, items: Any, top: int, read: Callable[[Any, int],
 def unit_or_zero(x: Floats) -> Floats:
     """Return unit rows in float32; a zero row stays zero."""
     zero = ~x.any(axis=1, keepdims=True)
-    return np.where(zero, 0, unit_rows(np.where(zero, 1, x), np.float32)).astype(np.float32)
+    x_unit: Floats = unit_rows(np.where(zero, 1, x) if zero.any() else x, np.float32)
+    x_unit[zero[:, 0]] = 0
+    return x_unit

@@ -14,7 +14,7 @@ from compressae_ref.arrays import require_memory
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.ranking import best_of
 from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots
-from compressae_ref.checks import as_integer
+from compressae_ref.checks import ZeroRows, as_integer, as_zero_rows
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
@@ -155,6 +155,7 @@ class Index:
         query_k: int | None = None,
         allowed: Any = None,
         rescore: int | None = None,
+        zero_rows: ZeroRows = "error",
     ) -> Hits:
         """Find the ``top`` items with the highest cosine to each query, exactly (all items if there are fewer).
 
@@ -167,17 +168,19 @@ class Index:
         allowed : return only items with these ids; unknown ids are ignored. None: no restriction
         rescore : re-rank this many best items, at least ``top``, by asymmetric cosine. It needs dense queries and the
             model
+        zero_rows : for dense queries of zeros: "error"; "empty" for scores of 0, so that the first items are returned;
+            "skip" for no row in the result. The rows of the result are then those of `row_source.nonzero_rows`
         """
-        top = as_integer(top, "top")
+        top, zero_rows = as_integer(top, "top"), as_zero_rows(zero_rows)
         if rescore is not None:
             needed(self.model, "re-ranking")
             if as_integer(rescore, "rescore") < top:
                 raise DomainError(f"expected at least top = {top} items to re-rank, got {rescore}", argument="rescore")
-        vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend)
+        vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend, zero_rows)
         state = self._state
         hits = self._best(state, vectors, rescore or top, allowed)
         if rescore is not None:
-            vectors = self._to_rescore(queries)
+            vectors = self._to_rescore(queries, zero_rows)
             hits = self._rescored(state, vectors, hits, top)
         return Hits(state.ids.values[hits.ids], vectors.scores(hits.scores))
 
@@ -260,10 +263,10 @@ class Index:
             first = rows.stop
         return parts[1] if len(parts) == 2 else best_of(parts, ranks, top)
 
-    def _to_rescore(self, queries: Any) -> Queries:
+    def _to_rescore(self, queries: Any, zero_rows: ZeroRows) -> Queries:
         if isinstance(queries, Codes):
             raise DomainError("expected dense embeddings to re-rank with, got codes", argument="queries")
-        return as_queries("asymmetric", queries, self.like, self.model, None, self.backend)
+        return as_queries("asymmetric", queries, self.like, self.model, None, self.backend, zero_rows)
 
     def _rescored(self, state: State, queries: Queries, hits: Hits, top: int) -> Hits:
         """Re-rank ``hits`` by asymmetric cosine."""
@@ -294,8 +297,9 @@ def search(
     model: Model | None = None,
     query_k: int | None = None,
     rescore: int | None = None,
+    zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
 ) -> Hits:
     """Find the ``top`` rows of ``codes`` with the highest cosine to each query: `Index.build`, then `Index.search`."""
     index = Index.build(codes, space=space, model=model, backend=backend)
-    return index.search(queries, top, query_k=query_k, rescore=rescore)
+    return index.search(queries, top, query_k=query_k, rescore=rescore, zero_rows=zero_rows)

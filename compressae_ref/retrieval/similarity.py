@@ -11,7 +11,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.search_types import Queries, scaled_dots
-from compressae_ref.checks import as_k
+from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.params import Params
@@ -55,14 +55,16 @@ def asymmetric_cosine(
     W_dec: Floats,
     *,
     mean: Floats | None = None,
+    zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
 ) -> Floats:
     """Cosine of dense queries with reconstructions, x̄_qᵀ x̂ / ‖x̂‖ (E17). (n_q, d), Codes → (n_q, n).
 
     The query is not compressed. With u = W_dec x̄_q, computed once per query, the dot with an item is Σ_t u[j_t] v_t.
     ``mean`` (d,) is that of a centred model: the result then estimates the cosine of the original rows (E28).
+    ``zero_rows`` is as in `Index.search`.
     """
-    return _of_dense("asymmetric", queries, codes, W_dec, len(W_dec), backend, mean)
+    return _of_dense("asymmetric", queries, codes, W_dec, len(W_dec), zero_rows, backend, mean)
 
 
 def expanded_cosine(
@@ -72,13 +74,15 @@ def expanded_cosine(
     query_k: int,
     *,
     mean: Floats | None = None,
+    zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
 ) -> Floats:
     """`asymmetric_cosine` with the ``query_k`` largest |uⱼ| of u = W_dec x̄_q alone (E23). → (n_q, n).
 
     This is what an engine for sparse vectors returns that stores codes divided by ‖x̂‖ and is queried with u.
     """
-    return _of_dense("expanded", queries, codes, W_dec, as_k(query_k, len(W_dec), name="query_k"), backend, mean)
+    m = as_k(query_k, len(W_dec), name="query_k")
+    return _of_dense("expanded", queries, codes, W_dec, m, zero_rows, backend, mean)
 
 
 def gram(params: Params) -> Floats:
@@ -92,12 +96,13 @@ def _of_dense(
     codes: Codes,
     W_dec: Floats,
     m: int,
+    zero_rows: ZeroRows,
     backend: str | Backend | None,
     mean: Floats | None,
 ) -> Floats:
     codes, kernels = _like_atoms(codes, W_dec), get_backend(backend)
-    rows = open_rows(queries, kernels, "queries", W_dec.shape[1], empty=True)
-    return _scores(space, dense_queries(space, rows, W_dec, m, kernels, mean), codes, W_dec, kernels, mean)
+    rows = open_rows(queries, kernels, "queries", W_dec.shape[1], empty=True, zero_rows=zero_rows)
+    return _scores(space, dense_queries(space, rows, W_dec, m, kernels, mean, zero_rows), codes, W_dec, kernels, mean)
 
 
 def _scores(

@@ -28,7 +28,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.backends.search_types import Queries
 from compressae_ref.center import centred_norms, restored
-from compressae_ref.checks import as_k, reject
+from compressae_ref.checks import ZeroRows, as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import Model
@@ -85,11 +85,23 @@ def _original_queries(x: Floats, W_dec: Any, backend: Backend, mean: Floats | No
 
 
 def dense_queries(
-    space: Space, rows: Rows, W_dec: Floats, m: int, backend: Backend, mean: Floats | None = None
+    space: Space,
+    rows: Rows,
+    W_dec: Floats,
+    m: int,
+    backend: Backend,
+    mean: Floats | None = None,
+    zero_rows: ZeroRows = "error",
 ) -> Queries:
-    """Queries that stay dense: u = W_dec x̄ (E17), or the m largest entries of it (E23). Their norm is 1."""
-    blocks = unit_blocks(rows, W_dec.dtype, backend, rows_per_block=max(1, len(rows)))
-    x_unit = next((block.x_unit for block in blocks), np.empty((0, W_dec.shape[1]), W_dec.dtype))
+    """Queries that stay dense: u = W_dec x̄ (E17), or the m largest entries of it (E23). Their norm is 1.
+
+    If zero rows are allowed, their u is zero, so their score with every item is 0, as that of a code of zeros.
+    """
+    blocks = unit_blocks(rows, W_dec.dtype, backend, zero_rows, rows_per_block=max(1, len(rows)))
+    block = next(blocks, None)
+    x_unit = np.empty((0, W_dec.shape[1]), W_dec.dtype) if block is None else block.x_unit
+    if block is not None and block.zero.any():
+        x_unit = backend.place(np.where(block.zero[:, None], x_unit.dtype.type(0), backend.fetch(x_unit)))
     queries = _original_queries(x_unit, W_dec, backend, mean)
     return queries._replace(u=abs_topk(backend.fetch(queries.u), m)) if space == "expanded" else queries
 
@@ -104,7 +116,13 @@ def checked_item_norms(space: Space, codes: Codes, model: Model | None, backend:
 
 
 def as_queries(
-    space: Space, queries: Codes | Any, like: Codes, model: Model | None, query_k: int | None, backend: Backend
+    space: Space,
+    queries: Codes | Any,
+    like: Codes,
+    model: Model | None,
+    query_k: int | None,
+    backend: Backend,
+    zero_rows: ZeroRows = "error",
 ) -> Queries:
     """Queries as vectors over the latents, with their norms; ``like`` are codes of items."""
     if isinstance(queries, Codes):
@@ -120,10 +138,11 @@ def as_queries(
     model = needed(model, "dense queries")
     default = min(EXPANSION * like.k, like.n_latents) if space == "expanded" else like.k
     k = as_k(default if query_k is None else query_k, like.n_latents, name="query_k")
-    rows = open_rows(queries, backend, "queries", model.params.d, empty=True)
+    rows = open_rows(queries, backend, "queries", model.params.d, empty=True, zero_rows=zero_rows)
     if space in DENSE_ONLY:
-        return dense_queries(space, rows, backend.place_params(model.params).W_dec, k, backend, _mean(model))
-    parts = [codes.to_host() for codes in model.encode_rows(rows, k, "error", backend)]
+        W_dec = backend.place_params(model.params).W_dec
+        return dense_queries(space, rows, W_dec, k, backend, _mean(model), zero_rows)
+    parts = [codes.to_host() for codes in model.encode_rows(rows, k, zero_rows, backend)]
     codes = Codes.concatenate(parts) if parts else Codes.none(k, model.params.n_latents, model.params.dtype)
     return _checked_code_queries(space, codes, model, backend)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
-from compressae_ref.checks import ZeroRows, as_embeddings, as_integer
+from compressae_ref.checks import SKIP_HINT, ZeroRows, as_embeddings, as_integer, as_zero_rows
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards
@@ -32,39 +32,47 @@ class Pushed(NamedTuple):
     """number of items whose codes were written by this call"""
     before: int
     """number of items that already had a code"""
+    skipped: int = 0
+    """number of items without a code because their vector is zero"""
 
 
-def embeddings_of(store: Store, most: int | None = None) -> EmbeddingRows:
-    """Return the dense vectors of a store as rows to train on, by ascending id, without zero vectors.
+def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "skip") -> EmbeddingRows:
+    """Return the dense vectors of a store as rows to train on, by ascending id.
 
     Changes to the store during training may be missed.
 
     Parameters
     ----------
     most : maximum number of rows, evenly spaced over all items; None: all
+    zero_rows : for zero vectors: "skip" leaves them out, "empty" keeps them, "error" is a StoreError with the id
     """
+    zero_rows = as_zero_rows(zero_rows)
     n, d = store.count(), _first(store).x.shape[1]
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
-        return 0, (block.x for block in _to_train_on(store, n, most))
+        return 0, (block.x for block in _to_train_on(store, n, most, zero_rows))
 
     return EmbeddingRows((min(n, most or n), d), np.float32, Forwards(begin), sequential=True)
 
 
-def ids_in(store: Store, most: int | None = None) -> NDArray[Any]:
+def ids_in(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "skip") -> NDArray[Any]:
     """Return the ids of the rows of `embeddings_of`."""
-    blocks = [block.ids for block in _to_train_on(store, store.count(), most)]
+    blocks = [block.ids for block in _to_train_on(store, store.count(), most, zero_rows)]
     return as_ids([item for block in blocks for item in block], sum(map(len, blocks)), path=store.name)
 
 
-def _to_train_on(store: Store, n: int, most: int | None) -> Iterator[Rows]:
-    """Yield ``most`` of n items, evenly spaced, without items whose vector is zero."""
+def _to_train_on(store: Store, n: int, most: int | None, zero_rows: ZeroRows) -> Iterator[Rows]:
+    """Yield ``most`` of n items, evenly spaced."""
     first = 0
     for block in store.scroll(ROWS):
         numbers = np.arange(first, first + len(block.ids), dtype=np.int64)
-        mask: Bools = np.any(block.x, axis=1)
+        mask: Bools = np.ones(len(block.ids), np.bool_)
         if most is not None and most < n:
-            mask &= (numbers + 1) * most // n > numbers * most // n  # true for exactly ``most`` of n numbers
+            mask = (numbers + 1) * most // n > numbers * most // n  # true for exactly ``most`` of n numbers
+        if zero_rows == "skip":
+            mask &= np.any(block.x, axis=1)
+        elif zero_rows == "error":
+            _reject_zero_vectors(store, block, ~mask | np.any(block.x, axis=1))
         yield Rows([item_id for item_id, chosen in zip(block.ids, mask, strict=True) if chosen], block.x[mask])
         first += len(block.ids)
 
@@ -102,7 +110,8 @@ def push(
     refine : choose entries by matching pursuit, as `extensions.refine.refine` does
     field : name of the sparse field; None: `stored_form.Serving.field`, which is unique to model and settings
     replace : delete the field and its content first
-    zero_rows : "error" refuses zero vectors; "empty" gives them codes of zeros, which no query finds
+    zero_rows : "error" refuses zero vectors; "empty" gives them codes of zeros, which no query finds; "skip" writes no
+        codes for them
     rows : number of items that are read, encoded and written together
     progress : called with the number of items that have codes and the number of all items
 
@@ -114,7 +123,7 @@ def push(
     DomainError, ShapeError
         If a setting is out of range, or the vectors do not have the dimension of the model.
     """
-    rows, form = as_integer(rows, "rows"), serving(model, k, space, refine, backend)
+    rows, form, zero_rows = as_integer(rows, "rows"), serving(model, k, space, refine, backend), as_zero_rows(zero_rows)
     field = form.field if field is None else field
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
     if replace and store.has_field(field):
@@ -124,13 +133,31 @@ def push(
     before = store.count_written(field)
     if before:
         _check_field(store, field, form, zero_rows)
-    written, total = 0, store.count()
+    written, skipped, total = 0, 0, store.count()
     for block in store.scroll(rows, without=field):
-        store.write(field, block.ids, _coded(store, block, form, zero_rows))
-        written += len(block.ids)
+        left = _without_zero_vectors(block) if zero_rows == "skip" else block
+        if left.ids:
+            store.write(field, left.ids, _coded(store, left, form, zero_rows))
+        written, skipped = written + len(left.ids), skipped + len(block.ids) - len(left.ids)
         if progress is not None:
-            progress(before + written, max(total, before + written))
-    return Pushed(field, written, before)
+            done = before + written + skipped
+            progress(done, max(total, done))
+    return Pushed(field, written, before, skipped)
+
+
+def _without_zero_vectors(block: Rows) -> Rows:
+    nonzero: Bools = np.any(block.x, axis=1)
+    return Rows([item_id for item_id, is_left in zip(block.ids, nonzero, strict=True) if is_left], block.x[nonzero])
+
+
+def _reject_zero_vectors(store: Store, block: Rows, good: Bools) -> None:
+    """Raise a StoreError that names the first item that is not good, because its vector is zero."""
+    if not good.all():
+        raise StoreError(
+            f"expected vectors that are not zero, got a zero vector in item {block.ids[good.argmin()]!r}",
+            path=store.name,
+            hint=SKIP_HINT,
+        )
 
 
 def written_before(
@@ -143,10 +170,8 @@ def written_before(
 
 def _coded(store: Store, block: Rows, form: Serving, zero_rows: ZeroRows) -> Codes:
     """Return the codes of a block, with split signs if the engine refuses negative values."""
-    nonzero_rows = block.x.any(axis=1)
-    if zero_rows == "error" and not nonzero_rows.all():
-        zero_id = block.ids[nonzero_rows.argmin()]
-        raise StoreError(f"expected vectors that are not zero, got a zero vector in item {zero_id!r}", path=store.name)
+    if zero_rows == "error":
+        _reject_zero_vectors(store, block, np.any(block.x, axis=1))
     codes = form.items(block.x, store.name, zero_rows)
     return codes if store.signed else codes.split_signs()
 
@@ -154,6 +179,10 @@ def _coded(store: Store, block: Rows, form: Serving, zero_rows: ZeroRows) -> Cod
 def _check_field(store: Store, field: str, form: Serving, zero_rows: ZeroRows) -> None:
     """Raise unless the first stored codes equal those that this push would write."""
     for block in store.scroll(CODES_COMPARED):
+        if zero_rows == "skip":
+            block = _without_zero_vectors(block)
+            if not block.ids:
+                continue
         stored = store.read(field, block.ids)
         if wrong := [*_different(block.ids, stored, _coded(store, block, form, zero_rows))]:
             raise StoreError(

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
-from compressae_ref.checks import as_embeddings, as_integer
+from compressae_ref.checks import ZeroRows, all_zero, as_integer, as_zero_rows, checked_rows
 from compressae_ref.errors import StoreError
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space
@@ -32,6 +32,7 @@ def search_store(
     query_k: int | None = None,
     field: str | None = None,
     fetch: int | None = None,
+    zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
 ) -> list[Found]:
     """Return the best items of each query by the codes in a store, with the scores of `index.search`.
@@ -42,6 +43,8 @@ def search_store(
     k, space, refine, field : the settings of `push`
     query_k : entries per query, as in `index.search`
     fetch : number of items to re-rank if the scores of the engine are only upper bounds; None: 4 · top
+    zero_rows : for queries of zeros: "error"; "empty" for a result without items, because engines do not return items
+        whose score is 0; "skip" for no result
 
     Raises
     ------
@@ -56,18 +59,36 @@ def search_store(
             path=store.name,
             hint="push codes with these settings first",
         )
-    vectors, added = form.queries_and_added(queries, query_k)
-    if store.signed:
+    x, nonzero = _checked_queries(queries, model, zero_rows)
+    vectors, added = form.queries_and_added(x[nonzero], query_k)
+    if not len(vectors):
+        found = []
+    elif store.signed:
         found = store.query(field, vectors, top, cosine=form.space == "sparse")
     else:
         bounds = store.query(field, vectors.split_signs(), max(fetch or RESCORED * top, top))
         found = [rescored(store, field, u, bound, top) for u, bound in zip(vectors.to_dense(), bounds, strict=True)]
-    if model.params.mean is None:
+    if model.params.mean is not None:
+        found = [
+            Found(hits.ids, [score + more for score in hits.scores])
+            for hits, more in zip(found, added.tolist(), strict=True)
+        ]
+    return _of_all_queries(found, nonzero, zero_rows)
+
+
+def _checked_queries(queries: Any, model: Model, zero_rows: ZeroRows) -> tuple[Floats, Bools]:
+    """Return dense queries, and which of them an engine is asked: those that are not zero."""
+    zeros = as_zero_rows(zero_rows) != "error"
+    x, zero = checked_rows(queries, name="queries", d=model.params.d, zeros=zeros)
+    return x, ~zero
+
+
+def _of_all_queries(found: list[Found], nonzero: Bools, zero_rows: ZeroRows) -> list[Found]:
+    """Insert results without items for queries of zeros, unless these are left out."""
+    if zero_rows == "skip":
         return found
-    return [
-        Found(hits.ids, [score + more for score in hits.scores])
-        for hits, more in zip(found, added.tolist(), strict=True)
-    ]
+    results = iter(found)
+    return [next(results) if asked else Found([], []) for asked in nonzero.tolist()]
 
 
 def rescored(store: Store, field: str, u: Floats, found: Found, top: int) -> Found:
@@ -94,9 +115,17 @@ class Compared(NamedTuple):
     """seconds per query"""
 
 
-def compare(store: Store, model: Model, queries: Any, top: int = 10, **settings: Any) -> Compared:
-    """Run the same queries in the dense field and in the codes. ``settings`` are those of `search_store`."""
-    x = as_embeddings(queries, name="queries", d=model.params.d)
+def compare(
+    store: Store, model: Model, queries: Any, top: int = 10, *, zero_rows: ZeroRows = "error", **settings: Any
+) -> Compared:
+    """Run the same queries in the dense field and in the codes. ``settings`` are those of `search_store`.
+
+    The overlap and the times are those of the queries that are not zero.
+    """
+    x, nonzero = _checked_queries(queries, model, zero_rows)
+    x = x[nonzero]
+    if not len(x) and len(nonzero):
+        raise all_zero(len(nonzero), argument="queries")
     search_store(store, model, x[:1], top, **settings)  # loading and compilation are not timed
     store.query_dense(x[:1], top)
     started = time.perf_counter()
@@ -104,7 +133,8 @@ def compare(store: Store, model: Model, queries: Any, top: int = 10, **settings:
     between = time.perf_counter()
     codes = search_store(store, model, x, top, **settings)
     seconds = np.array([between - started, time.perf_counter() - between]) / len(x)
-    return Compared(dense, codes, overlap(dense, codes), *seconds.tolist())
+    all_dense, all_codes = (_of_all_queries(found, nonzero, zero_rows) for found in (dense, codes))
+    return Compared(all_dense, all_codes, overlap(dense, codes), *seconds.tolist())
 
 
 def overlap(before: list[Found], after: list[Found]) -> float:

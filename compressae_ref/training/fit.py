@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
-from compressae_ref.checks import as_params
+from compressae_ref.checks import ZeroRows, as_params, as_zero_rows
 from compressae_ref.errors import DomainError, DTypeError
 from compressae_ref.files.npz import PathLike
 from compressae_ref.files.spool import spool_to_disk
@@ -75,6 +75,8 @@ class FitResult:
     """the entry of the history that describes this model: the last one, or with ``patience`` the best"""
     mean_cosine: float
     """mean cosine of two different rows, of a sample of the rows; of all training rows with ``center``"""
+    skipped: int = 0
+    """number of zero rows that were left out"""
 
 
 def fit(
@@ -83,6 +85,7 @@ def fit(
     *,
     preset: str | None = None,
     rng: np.random.Generator | None = None,
+    zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
     callback: Callable[[Progress], None] | None = None,
     checkpoint: PathLike | Checkpoints | None = None,
@@ -103,6 +106,8 @@ def fit(
         earlier ones
     rng : the only source of randomness; None creates one from ``config.seed``. With ``checkpoint`` or ``resume`` its
         bit generator must be one of NumPy's.
+    zero_rows : "error", or "empty" or "skip" to leave zero rows out of training and validation (`checks.ZeroRows`).
+        The model is the same, byte for byte, as without these rows in the data
     backend : "numpy", "numba" or "cuda"; the model is the same, byte for byte
     callback : called with a `Progress` after every step; an exception that it raises ends the training
     checkpoint : file from which ``resume`` can continue the training, or `Checkpoints`. It is replaced after every
@@ -131,7 +136,7 @@ def fit(
     OSError
         Before the training, if ``checkpoint`` cannot be written or ``resume`` is missing.
     """
-    kernels = get_backend(backend)
+    kernels, left = get_backend(backend), to_train_on(zero_rows)
     given = given_settings(config, preset, settings)
     saved = None if resume is None else load_checkpoint(resume)
     checkpoints = checkpoint if isinstance(checkpoint, Checkpoints | None) else Checkpoints(checkpoint, every)
@@ -140,14 +145,19 @@ def fit(
     if start is not None and not isinstance(start, Model):
         raise DTypeError(f"expected a Model, got {type(start).__name__}", argument="start")
     with spool_to_disk(x) as source:
-        rows = open_rows(source, kernels, d=None if start is None else start.params.d)
+        rows = open_rows(source, kernels, d=None if start is None else start.params.d, zero_rows=left)
         can_save = checkpoints is not None
         if saved is not None:
             run = _resume(saved, rows, given, rng, kernels, start, can_save)
         else:
             run = _begin(rows, make_config(config, preset, settings), given, rng, kernels, start, can_save)
         params, record = _run(run, callback, checkpoints)
-        return FitResult(_model(run, params), run.history.records, record, run.mean_cosine)
+        return FitResult(_model(run, params), run.history.records, record, run.mean_cosine, rows.skipped)
+
+
+def to_train_on(zero_rows: Any) -> ZeroRows:
+    """Return how zero rows are read for training: a row without a direction is refused or left out."""
+    return "error" if as_zero_rows(zero_rows) == "error" else "skip"
 
 
 def _begin(

@@ -54,7 +54,7 @@ def _normalize_rows(x: Floats) -> Values:
 
 
 def _encode(x: Floats, W_enc: Floats, b_enc: Floats, k: int, zero_rows: Any) -> Values:
-    x = as_embeddings(x, d=len(W_enc), zeros=as_zero_rows(zero_rows))
+    x = as_embeddings(x, d=len(W_enc), zeros=as_zero_rows(zero_rows) == "empty")
     return _code(reference.encode_rows(x, W_enc, b_enc, as_k(k, len(b_enc))))
 
 

@@ -19,7 +19,7 @@ from compressae_ref.backends.cuda.codes import DeviceCodes
 from compressae_ref.backends.cuda.embeddings import cast, empty_rows, faults, take_rows
 from compressae_ref.backends.cuda.memory import place
 from compressae_ref.backends.cuda.select import empty_codes
-from compressae_ref.checks import check_kind, no_rows, reject_codes, reject_rows
+from compressae_ref.checks import ZeroRows, all_zero, as_zero_rows, check_kind, no_rows, reject_codes, reject_rows
 from compressae_ref.codes import Codes
 from compressae_ref.params import Params
 
@@ -37,11 +37,24 @@ def place_params(params: Params) -> Params:
 class DeviceRows:
     """Embeddings on a device, as `unit_blocks.Rows`."""
 
-    def __init__(self, x: Any, name: str, d: int | None, *, empty: bool = False) -> None:
-        self._x, self._name = place(x), name
+    def __init__(self, x: Any, name: str, d: int | None, *, empty: bool = False, zero_rows: ZeroRows = "error") -> None:
+        self._x, self._name, self.skipped = place(x), name, 0
+        self._numbers: NDArray[np.int64] | None = None
         check_kind(self._x.shape, self._x.dtype, name, d)
         if not len(self._x) and not empty:
             raise no_rows(argument=name)
+        if as_zero_rows(zero_rows) == "skip":
+            self._leave_out_zero_rows(empty)
+
+    def _leave_out_zero_rows(self, empty: bool) -> None:
+        """Keep a copy without the zero rows; without zero rows nothing is copied."""
+        n, (_, zero) = len(self), self.block(0, len(self), zeros=True)
+        self.skipped = int(zero.sum())
+        if self.skipped == n > 0 and not empty:
+            raise all_zero(n, argument=self._name)
+        if self.skipped:
+            self._numbers = np.flatnonzero(~zero)
+            self._x = self.gather(self._numbers)
 
     def __len__(self) -> int:
         return len(self._x)
@@ -76,9 +89,13 @@ class DeviceRows:
         """Return rows by their numbers, on the device."""
         return take_rows(cast(self._x, self.dtype), numbers)
 
+    def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return row numbers in the array that was opened."""
+        return np.arange(start, stop) if self._numbers is None else self._numbers[start:stop]
+
     def finish(self, codes: Codes, zero: Bools, start: int, model: str | None) -> Codes:
         """Validate the codes of a block and set those of zero rows; return them on the device."""
-        reject_codes(faults(codes.values)[0], self._name, start)
+        reject_codes(faults(codes.values)[0], self._name, self.numbers(start, start + len(codes)))
         empty_rows(zero, codes)
         return DeviceCodes.trusted(codes.indices, codes.values, codes.n_latents, model)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.files.npz import reading
-from compressae_ref.row_source import STREAM_ROWS
+from compressae_ref.row_source import STREAM_ROWS, NonzeroRows
 
 MAX_ROWS_AHEAD = 16 * STREAM_ROWS
 """A row at most this far ahead is reached by reading on, any other one by starting again near it."""
@@ -113,6 +113,9 @@ def rows_in_file(place: Place, array: Any, ids: Callable[[], NDArray[Any] | None
 
 def ids_of(source: Any) -> NDArray[Any] | None:
     """Return the ids of a source of rows, or None if it has none. CompressaeError for ids that `as_ids` refuses."""
+    if isinstance(source, NonzeroRows):
+        ids = ids_of(source.source)
+        return None if ids is None else ids[source.numbers()]
     return source.ids if isinstance(source, EmbeddingRows) else None
 
 
