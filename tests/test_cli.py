@@ -1150,6 +1150,7 @@ def test_help(name):
             "EMBEDDINGS",
             "--output",
             "--preset",
+            "--zero-rows",
             f"(default: {TrainConfig().batch_size})",
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
             *("--checkpoint", "--every", "--resume", "--start"),
@@ -1158,10 +1159,10 @@ def test_help(name):
         "pack": ["CODES", "--output", "--bits"],
         "unpack": ["PACKED", "--output"],
         "split-signs": ["CODES", "--output"],
-        "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--rescore", "--json"],
+        "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--rescore", "--zero-rows", "--json"],
         "evaluate": [
             *("MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"),
-            *("--baselines", "--bits", "--relevance", "--picture"),
+            *("--baselines", "--bits", "--relevance", "--zero-rows", "--picture"),
         ],
         "inspect": ["FILE", "--json"],
         "verify": [

@@ -428,6 +428,18 @@ def test_bad_rows_on_the_device_are_named_as_elsewhere(make, what, monkeypatch):
     if what == "zero":
         empty = MODEL.encode(make(x), zero_rows="empty", backend="cuda").to_host()
         assert_same_codes(empty, MODEL.encode(x, zero_rows="empty", backend="numpy"))
+        skipped, left = MODEL.encode(make(x), zero_rows="skip", backend="cuda").to_host(), np.delete(x, 37, axis=0)
+        assert_same_codes(skipped, MODEL.encode(left, backend="numpy"))
+        ours = fit(make(x), zero_rows="skip", backend="cuda", **TRAINING)
+        assert ours.skipped == 1
+        assert ours.model.digest == fit(left, backend="numpy", **TRAINING).model.digest
+        for space in SPACES:
+            ours, true = (
+                search(a, CODES, 5, space=space, model=MODEL, zero_rows="empty", backend=name)
+                for a, name in ((make(x), "cuda"), (x, "numpy"))
+            )
+            assert_same_bits(ours.ids, true.ids)
+            assert not ours.scores[37].any()
 
 
 @pytest.mark.parametrize(
@@ -453,8 +465,8 @@ def test_no_rows_on_the_device():
 
 
 def test_other_choices_are_checked_there_too():
-    with pytest.raises(DomainError, match="zero_rows: expected 'error' or 'empty', got 'skip'"):
-        MODEL.encode(place(X), zero_rows="skip", backend="cuda")
+    with pytest.raises(DomainError, match="zero_rows: expected 'error', 'empty' or 'skip', got 'keep'"):
+        MODEL.encode(place(X), zero_rows="keep", backend="cuda")
     with pytest.raises(DomainError, match="k: expected k from 1 to"):
         MODEL.encode(place(X), 99, backend="cuda")
 

@@ -52,9 +52,12 @@ def run(options: argparse.Namespace) -> None:
             interrupt.args = (f"{done} of {total} codes are in {store.name}; {again} writes the others",)
             raise
         sizes = store.sizes(pushed.field)
-    tell_skipped(store.name, pushed.skipped)
+        skipped = {}
+        if options.zero_rows == "skip":  # all other items have a code now
+            skipped["skipped"] = store.count() - store.count_written(pushed.field)
+            tell_skipped(store.name, skipped["skipped"])
     if options.json:
-        say(json.dumps({**pushed._asdict(), "bytes": sizes}))
+        say(json.dumps({**pushed._asdict(), **skipped, "bytes": sizes}))
         return
     bytes_text = "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
     counts = f"{pushed.written} codes written, {pushed.before} already present"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends.numpy.search import ITEMS_PER_BLOCK, merged
 from compressae_ref.backends.ranking import by_score
 from compressae_ref.backends.search_types import QUERIES_PER_BLOCK, Hits, no_hits
@@ -54,7 +54,7 @@ def _best_products(x_q: Floats, items: Any, top: int, read: Callable[[Any, int],
 
 def unit_or_zero(x: Floats) -> Floats:
     """Return unit rows in float32; a zero row stays zero."""
-    zero = ~x.any(axis=1, keepdims=True)
-    x_unit: Floats = unit_rows(np.where(zero, 1, x) if zero.any() else x, np.float32)
-    x_unit[zero[:, 0]] = 0
+    zero: Bools = np.logical_not(np.any(x, axis=1))
+    x_unit: Floats = unit_rows(np.where(zero[:, None], 1, x) if zero.any() else x, np.float32)
+    x_unit[zero] = 0
     return x_unit

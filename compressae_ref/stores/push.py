@@ -32,8 +32,6 @@ class Pushed(NamedTuple):
     """number of items whose codes were written by this call"""
     before: int
     """number of items that already had a code"""
-    skipped: int = 0
-    """number of items without a code because their vector is zero"""
 
 
 def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "skip") -> EmbeddingRows:
@@ -142,7 +140,7 @@ def push(
         if progress is not None:
             done = before + written + skipped
             progress(done, max(total, done))
-    return Pushed(field, written, before, skipped)
+    return Pushed(field, written, before)
 
 
 def _without_zero_vectors(block: Rows) -> Rows:
