@@ -129,6 +129,10 @@ def _say_how_to_resume(
         again += ["--every", f"{options.every:g}"]
     if options.backend is not None:
         again += ["--backend", options.backend]
+    if options.zero_rows != ("skip" if options.command == "pull" else "error"):
+        again += ["--zero-rows", options.zero_rows]
+    if getattr(options, "follow_links", False):  # `pull` has no files to follow
+        again += ["--follow-links"]
     interrupt.args = (f"{saved}; to continue, run: {shlex.join(again)}",)
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Floats
+from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.backends.search_types import Queries
@@ -106,6 +106,13 @@ def dense_queries(
     return queries._replace(u=abs_topk(backend.fetch(queries.u), m)) if space == "expanded" else queries
 
 
+def _without_scores(queries: Queries, zero: Bools, backend: Backend) -> Queries:
+    """Make the scores of zero rows 0 with every item; u is an array."""
+    u, added = backend.fetch(queries.u), queries.added
+    u, added = np.where(zero[:, None], u.dtype.type(0), u), None if added is None else np.where(zero, 0, added)
+    return queries._replace(u=backend.place(u), added=added)
+
+
 # -- with a model, and with all that can be wrong ---------------------------------------------------------------------
 
 
@@ -144,7 +151,11 @@ def as_queries(
         return dense_queries(space, rows, W_dec, k, backend, _mean(model), zero_rows)
     parts = [codes.to_host() for codes in model.encode_rows(rows, k, zero_rows, backend)]
     codes = Codes.concatenate(parts) if parts else Codes.none(k, model.params.n_latents, model.params.dtype)
-    return _checked_code_queries(space, codes, model, backend)
+    vectors = _checked_code_queries(space, codes, model, backend)
+    if zero_rows != "empty" or vectors.added is None:
+        return vectors
+    # z of a code of zeros is not zero (E27), but a zero row has no direction
+    return _without_scores(vectors, rows.block(0, len(rows), zeros=True)[1], backend)
 
 
 def _checked_code_queries(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
