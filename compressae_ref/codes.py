@@ -236,7 +236,11 @@ def _require_valid_entries(matrix: Any) -> None:
     """Check offsets and indices of a CSR, CSC or BSR matrix. SciPy's own check skips them if the last offset is 0."""
     height, width = getattr(matrix, "blocksize", (1, 1))
     rows, columns = matrix.shape[::-1] if matrix.format == "csc" else matrix.shape
-    offsets, indices, stored = matrix.indptr, matrix.indices, min(len(matrix.indices), len(matrix.data))
+    offsets, indices, stored = matrix.indptr, matrix.indices, len(matrix.data)
+    if len(indices) != stored:
+        raise FormatError(
+            f"expected a valid sparse matrix, got one of {len(indices)} indices with {stored} values", argument="codes"
+        )
     if len(offsets) != rows // height + 1 or offsets[0] != 0 or offsets[-1] > stored or (np.diff(offsets) < 0).any():
         raise FormatError(
             f"expected a valid sparse matrix, got one whose row offsets do not ascend from 0 to {stored}",

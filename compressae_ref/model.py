@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.params import Params
-from compressae_ref.row_source import RowSource
+from compressae_ref.row_source import RowSource, count_rows
 from compressae_ref.unit_blocks import Rows, open_rows, unit_blocks
 
 AUX_WEIGHT = 1 / 8
@@ -96,9 +95,8 @@ class Model:
             yield rows.finish(codes, block.zero, block.start, self.digest)
 
     def _kernels(self, backend: str | Backend | None, x: Any) -> Backend:
-        shape = getattr(x, "shape", None)  # a sparse matrix has no len(), and is refused later
-        n = len(x) if shape is None and hasattr(x, "__len__") else math.prod((shape or (0,))[:1])
-        return get_backend(backend, numpy_seconds=seconds_to_encode(n, self.params.d, self.params.n_latents))
+        seconds = seconds_to_encode(count_rows(x), self.params.d, self.params.n_latents)
+        return get_backend(backend, numpy_seconds=seconds)
 
     def _k(self, k: int | None) -> int:
         return as_k(self.k if k is None else k, self.params.n_latents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -114,6 +115,12 @@ def _zero_rows(source: RowSource, checks: dict[str, Any]) -> NDArray[np.int64]:
         _, zero = read_block(source, start, STREAM_ROWS, **{**checks, "zeros": True})
         found.append(start + np.flatnonzero(zero))
     return np.concatenate(found)
+
+
+def count_rows(x: Any) -> int:
+    """The number of rows of what is to be opened as a source, or 0 where it has none and will be refused."""
+    shape = getattr(x, "shape", None)  # a sparse matrix has no len()
+    return len(x) if shape is None and hasattr(x, "__len__") else math.prod((shape or (0,))[:1])
 
 
 def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from compressae_ref import BackendError, Codes, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings
+from compressae_ref.codes import require_even_rows
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
 from tests.conftest import OnADevice
@@ -210,3 +211,69 @@ def test_arrays_on_a_device_are_refused_where_they_cannot_be_read():
         BackendError, match=r"^x: expected an array in the computer's memory, got one on a CUDA device$"
     ):
         as_embeddings(x)
+
+
+# -- sparse matrices that say what is not so --------------------------------------------------------------------------
+
+
+def fault_of(matrix):
+    """What is wrong with offsets and indices, by plain Python, or None."""
+    height, width = getattr(matrix, "blocksize", (1, 1))
+    rows, columns = matrix.shape[::-1] if matrix.format == "csc" else matrix.shape
+    offsets, stored = matrix.indptr.tolist(), len(matrix.data)
+    if len(matrix.indices) != stored:
+        return f"of {len(matrix.indices)} indices with {stored} values$"
+    if [len(offsets), offsets[0]] != [rows // height + 1, 0] or offsets != sorted(offsets) or offsets[-1] > stored:
+        return f"whose row offsets do not ascend from 0 to {stored}$"
+    if not all(0 <= index < columns // width for index in matrix.indices[: offsets[-1]].tolist()):
+        return f"whose indices are not from 0 to {columns // width - 1}$"
+    return None
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
+@given(st.data())
+def test_entries_of_a_matrix_are_checked_before_compiled_code_uses_them(form, data):
+    dense = np.random.default_rng(0).choice(np.float32([0, 0, 0, 1, 2]), (24, 36))
+    matrix = sparse.bsr_array(dense, blocksize=(4, 3)) if form == "bsr" else sparse.csr_array(dense).asformat(form)
+    part = data.draw(st.sampled_from(["indptr", "indices", "data"]))
+    array, number = getattr(matrix, part), data.draw(st.integers(-(2**20), 2**20) | st.integers(-1, 40))
+    change = data.draw(st.sampled_from(["none", "number", "last", "shorter", "longer"]))
+    if change == "shorter":
+        setattr(matrix, part, array[:-1])
+    elif change == "longer":
+        setattr(matrix, part, np.concatenate([array, array[-1:]]))
+    elif change in ("number", "last"):
+        array[data.draw(st.integers(0, len(array) - 1)) if change == "number" else -1] = number
+    fault = fault_of(matrix)
+    if fault is None:
+        codes = Codes.from_csr(matrix)
+        Codes(codes.indices, codes.values, codes.n_latents)  # its own checks
+    else:
+        with pytest.raises(FormatError, match=f"codes: expected a valid sparse matrix, got one {fault}"):
+            Codes.from_csr(matrix)
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "i8", "u8", "c8", "g"])
+def test_from_csr_refuses_what_is_no_float(dtype):
+    with pytest.raises(DTypeError, match=r"^codes: "):
+        Codes.from_csr(sparse.csr_array(np.eye(3).astype(dtype)))
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(-1, 2))
+def test_rows_are_filled_up_if_that_takes_little_or_a_hundred_times_what_they_take(n, entries, more):
+    longest = max(2**20, 100 * (entries + n)) // n + more
+    megabytes = f"{8 * n * longest / 2**20:,.0f} MB"
+    if n * longest <= max(2**20, 100 * (entries + n)):
+        require_even_rows(n, longest, entries)
+    else:
+        says = f"codes: .*one of {longest} entries among {n} rows with {entries} in total; .* they take {megabytes}: "
+        with pytest.raises(ShapeError, match=says):
+            require_even_rows(n, longest, entries)
+
+
+def test_uneven_rows_are_refused_unless_k_says_how_long_they_shall_be():
+    n, longest = 5000, 300
+    uneven = sparse.csr_array((np.ones(longest, "f4"), np.arange(longest), np.r_[0, np.full(n, longest)]))
+    with pytest.raises(ShapeError, match="rows of about equal length, got one of 300 entries among 5000 rows"):
+        Codes.from_csr(uneven)
+    assert Codes.from_csr(uneven, longest).k == longest

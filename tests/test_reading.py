@@ -191,29 +191,6 @@ def test_slices_of_an_array_in_a_file(tmp_path_factory, data):
     np.testing.assert_array_equal(np.asarray(found), array, strict=True)
 
 
-def is_valid(matrix):
-    """Whether offsets and indices are some, by plain Python."""
-    offsets, width = matrix.indptr.tolist(), getattr(matrix, "blocksize", (1, 1))[1]
-    columns = (matrix.shape[0] if matrix.format == "csc" else matrix.shape[1]) // width
-    ascending = offsets[0] == 0 and offsets == sorted(offsets) and offsets[-1] <= len(matrix.indices)
-    return ascending and all(0 <= index < columns for index in matrix.indices[: offsets[-1]].tolist())
-
-
-@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
-@pytest.mark.parametrize("part", ["indptr", "indices"])
-@given(data=st.data())
-def test_entries_of_a_matrix_are_checked_before_compiled_code_uses_them(form, part, data):
-    matrix = sparse.random_array((24, 32), density=0.3, format=form, dtype=np.float32, rng=np.random.default_rng(0))
-    array = getattr(matrix, part)
-    number = data.draw(st.integers(-(2**20), 2**20) | st.integers(-1, 40))
-    array[data.draw(st.integers(0, len(array) - 1) | st.just(len(array) - 1))] = number
-    if is_valid(matrix):
-        codes = Codes.from_csr(matrix)
-        Codes(codes.indices, codes.values, codes.n_latents)  # its own checks
-    else:
-        refused(lambda: Codes.from_csr(matrix), "expected a valid sparse matrix", kind=FormatError)
-
-
 # -- bounded memory ---------------------------------------------------------------------------------------------------
 
 BOMB_BYTES = 1 << 26

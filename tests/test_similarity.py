@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -24,6 +26,7 @@ from compressae_ref import (
 )
 from compressae_ref.backends import search_types
 from compressae_ref.backends.numpy import search as numpy_search
+from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval import brute_force
 from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.retrieval.spaces import SPACES
@@ -73,6 +76,32 @@ def test_a_code_of_zeros_is_similar_to_nothing(small):
     assert not sparse_cosine(model.encode(queries), zeros).any()
     assert not reconstructed_cosine(model.encode(queries), zeros, model.params.W_dec).any()
     assert not asymmetric_cosine(queries, zeros, model.params.W_dec).any()
+
+
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("space", SPACES)
+@given(draw.problems(), st.sets(st.integers(0, 6)), st.sampled_from(["error", "empty"]))
+def test_a_zero_query_scores_zero_and_leaves_the_others_alone(space, mean, problem, zeros, zero_rows):
+    x, params, k = problem
+    if mean:
+        params = replace(params, mean=(0.5 * unit_rows(x[:1], params.dtype)[0]).astype(params.dtype))
+    model = Model(params, k)
+    items = model.encode(x)
+    queries = np.random.default_rng(len(zeros)).standard_normal((7, params.d)).astype(params.dtype)
+    queries[[*zeros]] = 0
+    asked = np.flatnonzero(queries.any(axis=1))
+    settings = {"space": space, "model": model, "backend": "numpy"}
+    if zeros and zero_rows == "error":
+        with pytest.raises(DomainError, match=f"row {min(zeros)}"):
+            search(queries, items, len(x), **settings)
+        return
+    hits = search(queries, items, len(x), zero_rows=zero_rows, **settings)
+    if len(asked):
+        true = search(queries[asked], items, len(x), **settings)
+        assert_same_bits(hits.ids[asked], true.ids)
+        assert_same_bits(hits.scores[asked], true.scores)
+    assert (hits.ids[[*zeros]] == np.arange(len(x))).all()
+    assert not hits.scores[[*zeros]].any()
 
 
 def full_scores(space, model, queries, codes, backend):
