@@ -10,7 +10,7 @@ import numpy as np
 
 from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, Indices, host_array
-from compressae_ref.checks import as_integer, check_floats, require_unfolding
+from compressae_ref.checks import as_integer, require_unfolding
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
 if TYPE_CHECKING:
@@ -224,7 +224,6 @@ def _check_invariants(indices: Indices, values: Floats, n_latents: int) -> None:
 
 def _checked_csr(matrix: Any) -> csr_array:
     """Return a copy in CSR without repeated entries. SciPy's compiled code trusts the entries, so they are checked."""
-    check_floats(matrix.dtype, "codes")
     if matrix.format in ("csr", "csc", "bsr"):
         _require_valid_entries(matrix)
     csr = matrix.tocsr(copy=True)
