@@ -68,8 +68,8 @@ def started(*arguments, code=STARTED):
     return process
 
 
-def ended(process):
-    out, err = process.communicate(timeout=100)
+def ended(process, seconds=100):
+    out, err = process.communicate(timeout=seconds)
     return process.returncode, out, err
 
 
@@ -112,7 +112,7 @@ def test_a_module_cannot_disguise_a_signal(tmp_path, number):
     process = started(tmp_path, "inspect", "x", code=SWALLOWED)
     assert process.stdout.readline() == "importing\n"
     process.send_signal(number)
-    assert ended(process) == (CODES[number], "imported\n", NOTHING)
+    assert ended(process, seconds=20) == (CODES[number], "imported\n", NOTHING)  # and does not wait for the sleep
 
 
 def begun(folder):

@@ -125,6 +125,15 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _raise_later(number: int) -> None:
-    timer = threading.Timer(AGAIN_SECONDS, interrupt_main, [number])
+    timer = threading.Timer(AGAIN_SECONDS, _raise_in_main, [number])
     timer.daemon = True
     timer.start()
+
+
+def _raise_in_main(number: int) -> None:
+    """Send a signal to the main thread, which also ends a system call that it waits in, if the platform can."""
+    main_thread = threading.main_thread().ident
+    if main_thread is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main_thread, number)
+    else:
+        interrupt_main(signal.Signals(number))
