@@ -277,6 +277,7 @@ PROCESSORS = [
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the names of processors are of this family")
+@pytest.mark.skipif(SIMULATED, reason="nothing of CUDA runs in it")
 def test_other_processors_and_other_kernels_of_blas_change_no_bit(tmp_path):
     def fingerprint(name, processor):
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)} | processor
