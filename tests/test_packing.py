@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,6 +86,25 @@ def test_of_any_bytes_those_that_are_read_are_given_again(backend, codes, bits, 
     else:
         Codes(read.indices, read.values, read.n_latents)
         assert_same_bits(pack(read, bits).data, data)
+
+
+def test_a_changed_bit_is_read_or_refused_by_every_backend_alike(backend):
+    """One of these changes makes the first two latents equal, which share their higher bits."""
+    data = pack(Codes([[6, 7, 8]], [[1.0, -2.0, 3.0]], 40), 4).data
+    refused = 0
+    for bit in range(8 * data.size):
+        changed = data.copy()
+        changed[0, bit // 8] ^= 1 << bit % 8
+        packed = PackedCodes(changed, 40, 3, 4)
+        try:
+            read = packed.unpack(backend="numpy")
+        except FormatError as error:
+            refused += 1
+            with pytest.raises(FormatError, match=f"^{re.escape(str(error))}$"):
+                packed.unpack(backend=backend)
+        else:
+            assert_same_codes(packed.unpack(backend=backend), read)
+    assert refused > 3
 
 
 @pytest.mark.parametrize(
