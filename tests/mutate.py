@@ -34,7 +34,8 @@ import compressae_ref
 from compressae_ref.backends import get_backend
 from compressae_ref.verify.operations import IN_REFERENCE
 from compressae_ref.verify.programs import ask_package, ask_reference
-from compressae_ref.verify.report import Suite, levels_up_to, run
+from compressae_ref.verify.report import run
+from compressae_ref.verify.suite import Suite, levels_up_to
 from compressae_ref.verify.vectors import default_folder
 
 PACKAGE = Path(compressae_ref.__file__).parent

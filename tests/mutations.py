@@ -19,7 +19,13 @@ class Fault(NamedTuple):
     tests: str
 
 
-REFERENCE, MODEL, STEP, INDEX, IDS = "reference.py", "model.py", "training/step.py", "retrieval/index.py", "item_ids.py"
+REFERENCE, MODEL, STEP, INDEX, IDS = (
+    "reference.py",
+    "model.py",
+    "training/step.py",
+    "retrieval/index.py",
+    "retrieval/index_ids.py",
+)
 RANKING, SEARCH_TYPES, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = (
     f"backends/{name}.py"
     for name in (
@@ -90,16 +96,16 @@ FAULTS = [
     Fault("NaN passes", "checks.py", "np.logical_not(np.isfinite(block).all(axis=1))", "np.isinf(block).any(axis=1)", "test_train.py -k r3"),
     Fault("the row of an error counts from the block", "checks.py", "first_row + int(np.argmax(bad))", "int(np.argmax(bad))", "test_train.py -k r3"),
     # checkpoints
-    Fault("moments are not restored", "training/checkpoint.py", "state.adam = AdamState(_integer(self.meta[\"step\"], \"step\", 1, config.steps or 0), m, v)", "state.adam.step = self.meta[\"step\"]", "test_checkpoint.py -k every_step"),
+    Fault("moments are not restored", "training/resume.py", "state.adam = AdamState(_integer(self.meta[\"step\"], \"step\", 1, config.steps or 0), m, v)", "state.adam.step = self.meta[\"step\"]", "test_checkpoint.py -k every_step"),
     Fault("the generator is not restored", "training/batches.py", "            set_generator_state(rng, place.generator)\n", "", "test_checkpoint.py -k go_on_from"),
-    Fault("usage is not restored", "training/checkpoint.py", "state.usage[:] = self._array(\"usage\", np.int64, state.usage.shape)", "pass", "test_checkpoint.py -k every_step"),
+    Fault("usage is not restored", "training/resume.py", "state.usage[:] = self._array(\"usage\", np.int64, state.usage.shape)", "pass", "test_checkpoint.py -k every_step"),
     Fault("batches that were drawn are drawn again", "training/batches.py", "self._next = place.drawn * batch_size", "self._next = 0", "test_checkpoint.py -k go_on_from"),
     Fault("rows that were left over are forgotten", "training/batches.py", "self._fill(None, place.left)", "self._fill(None, 0)", "test_checkpoint.py -k go_on_from"),
     Fault("the best model is not restored", "training/history.py", "if self._is_best(record) and best is not None:", "if False:", "test_checkpoint.py -k early"),
     Fault("records do not count after a resumption", "training/history.py", "        self.stale += 1\n", "        self.stale += not self.best\n", "test_checkpoint.py -k early"),
     Fault("losses since the last record are lost", "training/history.py", "[*records], [*losses], ", "[*records], [losses[-1]] * len(losses), ", "test_checkpoint.py -k every_step"),
-    Fault("another setting passes", "training/checkpoint.py", "                raise _differs(name, stored, got, self.path)", "                pass", "test_checkpoint.py -k by_name"),
-    Fault("other rows pass", "training/checkpoint.py", "if data_facts(rows) == self.data:", "if True:", "test_checkpoint.py -k other_data"),
+    Fault("another setting passes", "training/resume.py", "                raise _differs(name, stored, got, self.path)", "                pass", "test_checkpoint.py -k by_name"),
+    Fault("other rows pass", "training/resume.py", "if data_facts(rows) == self.data:", "if True:", "test_checkpoint.py -k other_data"),
     Fault("the last row is not sampled", "training/checkpoint.py", "np.linspace(0, len(rows) - 1, ", "np.linspace(0, len(rows) // 2, ", "test_checkpoint.py -k other_data"),
     Fault("a signal does not wait for the step", "training/deferred_signals.py", "signal.signal(number, self._defer)", "pass", "test_checkpoint.py -k waits_for"),
     Fault("a signal leaves no checkpoint", "training/checkpoints.py", "if self._signals.pending is not None or ", "if ", "test_checkpoint.py -k waits_for"),
@@ -196,12 +202,12 @@ FAULTS = [
     Fault("outputs may be missing", "verify/judge.py", "    if missing := [name for name in required_outputs(test) if name not in outputs]:", "    if missing := []:", "test_verify.py -k changed_output"),
     Fault("a line that is no answer is taken for one", "verify/programs.py", "if not line or not is_noise(line):", "if True:", "test_verify.py -k not_answers"),
     Fault("lines that are no answers are skipped for ever", "verify/programs.py", "            self.noise += 1\n", "", "test_verify.py -k three_lines"),
-    Fault("a fault of the protocol has a cause in the numbers", "verify/report.py", "if not verdict.in_form or ", "if ", "test_verify.py -k another_form"),
-    Fault("any known mistake is the cause", "verify/report.py", " if told == given]", "]", "test_verify.py -k no_single_mistake"),
+    Fault("a fault of the protocol has a cause in the numbers", "verify/suite.py", "if not verdict.in_form or ", "if ", "test_verify.py -k another_form"),
+    Fault("any known mistake is the cause", "verify/suite.py", " if told == given]", "]", "test_verify.py -k no_single_mistake"),
     Fault("an exception of the installation ends the report", "verify/self_test.py", "except Exception as error:", "except ZeroDivisionError as error:", "test_verify.py -k exception_of"),
     Fault("one failed level is enough to pass", "cli/verify_steps.py", "return not all(result.full", "return not any(result.full", "test_verify.py -k no_more"),
     Fault("what is not supported counts as passed", "verify/report.py", 'if "failed" in answer or "unsupported" in answer:', 'if "unsupported" in answer:\n        return Verdict(True, True, ""), False\n    if "failed" in answer:', "test_verify.py -k no_more"),
-    Fault("the reference is not held against its digest", "verify/report.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),
+    Fault("the reference is not held against its digest", "verify/suite.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),
     Fault("wrong values count as rounding", "verify/audit.py", "(errors > bounds[kept]).any() or ", "", "test_verify.py -k rounding"),
     Fault("wrong selections count as rounding", "verify/audit.py", " or ((magnitude - bounds)[left_out] > least).any()", "", "test_verify.py -k right_values"),
     Fault("another row's tie passes a strict audit", "verify/audit.py", "return self.rows == self.equal if strict", "return self.rows == self.equal + self.tie if strict", "test_verify.py -k tie"),
@@ -219,9 +225,9 @@ FAULTS = [
     Fault("a shorter row is not filled up", "codes.py", "if (lengths == k).all():", "if True:", "test_code_formats.py -k filled"),
     Fault("a file of codes may have fewer rows than it says", "files/foreign/codes.py", "if n != rows.n:", "if False:", "test_code_formats.py -k fewer_rows"),
     Fault("places of rows need not ascend", "files/foreign/codes.py", "or (np.diff(indptr) < 0).any()", "", "test_code_formats.py -k do_not_ascend"),
-    Fault("ids are not those of the rows", IDS, "if len(array) != n:", "if len(array) < n:", "test_ids.py -k saved"),
-    Fault("unsigned ids wrap around", IDS, "_reject_large(array > MAX_ID, array)", "pass", "test_ids.py -k saved"),
-    Fault("times are taken for integers", IDS, "(bool, np.bool_, np.timedelta64)", "(bool, np.bool_)", "test_ids.py -k times"),
+    Fault("ids are not those of the rows", "item_ids.py", "if len(array) != n:", "if len(array) < n:", "test_ids.py -k saved"),
+    Fault("unsigned ids wrap around", "item_ids.py", "_reject_large(array > MAX_ID, array)", "pass", "test_ids.py -k saved"),
+    Fault("times are taken for integers", "item_ids.py", "(bool, np.bool_, np.timedelta64)", "(bool, np.bool_)", "test_ids.py -k times"),
     Fault("lengths of ids may be negative", "files/id_members.py", "(lengths < 0).any() or", "", "test_ids.py -k lengths_and_bytes"),
     Fault("masks are dropped", "arrays.py", "if masked.any():", "if False:", "test_arrays_of_callers.py"),
     # weights of other programs

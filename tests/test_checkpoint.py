@@ -32,10 +32,11 @@ from compressae_ref.training import checkpoints as checkpoints_module
 from compressae_ref.training import deferred_signals
 from compressae_ref.training import fit as fit_module
 from compressae_ref.training.batches import Place, ShuffledBatches, held_out_rows
-from compressae_ref.training.checkpoint import digest_of, load_checkpoint
+from compressae_ref.training.checkpoint import digest_of
 from compressae_ref.training.checkpoints import Checkpoints
 from compressae_ref.training.deferred_signals import SIGNALS, DeferredSignals
 from compressae_ref.training.generator_state import BIT_GENERATORS, generator_state, restored_generator
+from compressae_ref.training.resume import load_checkpoint
 from compressae_ref.training.settings import TrainConfig, learning_rate
 from compressae_ref.training.step import init_state, train_step
 from tests import strategies as draw
@@ -982,7 +983,7 @@ KILLED = """
 import os, random, signal, sys, time
 import numpy as np
 from compressae_ref import fit, save_model
-from compressae_ref.training.checkpoint import load_checkpoint
+from compressae_ref.training.resume import load_checkpoint
 
 x, kills, chance, step = np.load("x y.npy"), int(sys.argv[1]), random.Random(0), 0
 settings = dict(n_latents=64, k=4, batch_size=64, steps=60 * kills, records=50, patience=50, backend="numpy")

@@ -42,7 +42,8 @@ from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import init_state, train_step
 from compressae_ref.verify.programs import ask_package
-from compressae_ref.verify.report import Suite, run
+from compressae_ref.verify.report import run
+from compressae_ref.verify.suite import Suite
 from compressae_ref.verify.vectors import default_folder
 from tests import by_reference
 from tests import strategies as draw

@@ -14,8 +14,9 @@ from compressae_ref.verify import accumulated
 from compressae_ref.verify.operations import IN_REFERENCE, OPERATIONS, PARTS
 from compressae_ref.verify.programs import ask_package, ask_reference
 from compressae_ref.verify.reference_answers import ANSWERS
-from compressae_ref.verify.report import Suite, run
+from compressae_ref.verify.report import run
 from compressae_ref.verify.self_test import answer
+from compressae_ref.verify.suite import Suite
 from compressae_ref.verify.vectors import (
     array_from_json,
     array_to_json,

@@ -22,8 +22,9 @@ from compressae_ref.verify import self_test
 from compressae_ref.verify.judge import Verdict, judge
 from compressae_ref.verify.operations import PARTS, STEP_OUTPUTS, STEP_REQUIRED
 from compressae_ref.verify.programs import ask_package
-from compressae_ref.verify.report import Suite, run
+from compressae_ref.verify.report import run
 from compressae_ref.verify.self_test import answer
+from compressae_ref.verify.suite import Suite
 from compressae_ref.verify.vectors import default_folder
 from spec.generate import build, coding, retrieval, selection, training
 from tests import strategies as draw

@@ -18,7 +18,8 @@ from compressae_ref.verify import audit, report
 from compressae_ref.verify.external_codes import load_any_codes
 from compressae_ref.verify.operations import IN_REFERENCE, REFERENCE
 from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, ask_reference, write_requests
-from compressae_ref.verify.report import HIGHEST, Suite, levels_up_to, run
+from compressae_ref.verify.report import run
+from compressae_ref.verify.suite import HIGHEST, Suite, levels_up_to
 from compressae_ref.verify.vectors import default_folder
 
 

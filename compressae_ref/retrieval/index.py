@@ -19,9 +19,10 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
 from compressae_ref.files.npz import PathLike
-from compressae_ref.item_ids import Ids, as_ids
+from compressae_ref.item_ids import as_ids
 from compressae_ref.model import Model
 from compressae_ref.retrieval.index_file import codes_of, ids_of, norms_of, read_index, reading_index, write_index
+from compressae_ref.retrieval.index_ids import Ids
 from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
 from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, checked_item_norms, needed
 

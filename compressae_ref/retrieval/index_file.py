@@ -17,7 +17,7 @@ from compressae_ref.files.id_members import id_members, ids_from
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.memory_map import map_npz
 from compressae_ref.files.npz import PathLike, reading, write_npz
-from compressae_ref.item_ids import Ids
+from compressae_ref.retrieval.index_ids import Ids
 from compressae_ref.row_source import BLOCK_ROWS
 
 FORMAT, VERSION = "compressae-index", 1
