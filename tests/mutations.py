@@ -108,8 +108,8 @@ FAULTS = [
     Fault("other rows pass", "training/resume.py", "if data_facts(rows) == self.data:", "if True:", "test_checkpoint.py -k other_data"),
     Fault("the last row is not sampled", "training/checkpoint.py", "np.linspace(0, len(rows) - 1, ", "np.linspace(0, len(rows) // 2, ", "test_checkpoint.py -k other_data"),
     Fault("a signal does not wait for the step", "training/deferred_signals.py", "signal.signal(number, self._defer)", "pass", "test_checkpoint.py -k waits_for"),
-    Fault("a signal leaves no checkpoint", "training/checkpoints.py", "if self._signals.pending is not None or ", "if ", "test_checkpoint.py -k waits_for"),
-    Fault("a full disk ends the training", "training/checkpoints.py", "except OSError as error:", "except EOFError as error:", "test_checkpoint.py -k full_disk"),
+    Fault("a signal leaves no checkpoint", "training/checkpoint_schedule.py", "if self._signals.pending is not None or ", "if ", "test_checkpoint.py -k waits_for"),
+    Fault("a full disk ends the training", "training/checkpoint_schedule.py", "except OSError as error:", "except EOFError as error:", "test_checkpoint.py -k full_disk"),
     Fault("a training from a model starts anew", "training/fit.py", "    if start is None:\n        params = init_params", "    if True:\n        params = init_params", "test_checkpoint.py -k starts_from"),
     # retrieval
     Fault("ties in search go to the higher id", RANKING, "np.argsort(-best.scores, axis=1, kind=\"stable\")", "np.argsort(best.scores, axis=1, kind=\"stable\")[:, ::-1]", "test_similarity.py -k r10"),

@@ -28,12 +28,11 @@ from compressae_ref.cli.main import main
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import read_npz, write_npz
-from compressae_ref.training import checkpoints as checkpoints_module
-from compressae_ref.training import deferred_signals
+from compressae_ref.training import checkpoint_schedule, deferred_signals
 from compressae_ref.training import fit as fit_module
 from compressae_ref.training.batches import Place, ShuffledBatches, held_out_rows
 from compressae_ref.training.checkpoint import digest_of
-from compressae_ref.training.checkpoints import Checkpoints
+from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.deferred_signals import SIGNALS, DeferredSignals
 from compressae_ref.training.generator_state import BIT_GENERATORS, generator_state, restored_generator
 from compressae_ref.training.resume import load_checkpoint
@@ -221,8 +220,8 @@ def test_saving_changes_nothing_and_the_last_checkpoint_is_of_the_last_step(x, t
 
 def test_a_checkpoint_is_written_when_it_is_time(x, tmp_path, monkeypatch):
     now, saved = [0.0], []
-    monkeypatch.setattr(checkpoints_module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(checkpoints_module, "save_checkpoint", lambda path, run: saved.append(run.state.adam.step))
+    monkeypatch.setattr(checkpoint_schedule.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint_schedule, "save_checkpoint", lambda path, run: saved.append(run.state.adam.step))
 
     def ten_seconds(progress):
         now[0] += 10
@@ -234,7 +233,7 @@ def test_a_checkpoint_is_written_when_it_is_time(x, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("seconds", "expected"), [(0, range(3, 43, 3)), (2, range(3, 43, 3)), (20, [3, 13, 23, 33])])
 def test_by_default_checkpoints_take_at_most_one_percent_of_the_time(x, tmp_path, monkeypatch, seconds, expected):
     now, saved = [0.0], []
-    monkeypatch.setattr(checkpoints_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint_schedule.time, "monotonic", lambda: now[0])
 
     def save(path, run):
         saved.append(run.state.adam.step)
@@ -243,7 +242,7 @@ def test_by_default_checkpoints_take_at_most_one_percent_of_the_time(x, tmp_path
     def two_hundred_seconds(progress):
         now[0] += 200
 
-    monkeypatch.setattr(checkpoints_module, "save_checkpoint", save)
+    monkeypatch.setattr(checkpoint_schedule, "save_checkpoint", save)
     fit(x, checkpoint=tmp_path / "c", callback=two_hundred_seconds, **{**SMALL, "steps": 42})
     assert saved == list(expected)
     assert len(saved[1:]) * seconds <= 0.01 * now[0]
@@ -252,7 +251,7 @@ def test_by_default_checkpoints_take_at_most_one_percent_of_the_time(x, tmp_path
 @pytest.mark.parametrize(("seconds", "saved"), [(1, False), (60, True)])
 def test_of_short_trainings_nothing_is_saved_on_request(x, tmp_path, monkeypatch, seconds, saved):
     now = [0.0]
-    monkeypatch.setattr(checkpoints_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint_schedule.time, "monotonic", lambda: now[0])
 
     def slow(state, *arguments):
         now[0] += 1000 if state.adam.step == 0 else seconds  # the first step compiles

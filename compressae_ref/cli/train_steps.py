@@ -17,7 +17,7 @@ from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import PathLike, require_output
 from compressae_ref.files.model_file import save_model
 from compressae_ref.row_source import RowSource
-from compressae_ref.training.checkpoints import Checkpoints
+from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.fit import fit
 
 

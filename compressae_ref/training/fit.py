@@ -24,7 +24,7 @@ from compressae_ref.row_source import RowSource
 from compressae_ref.training.batches import ShuffledBatches, batches, held_out_rows
 from compressae_ref.training.centering import centred_rows, mean_direction
 from compressae_ref.training.checkpoint import Run, data_facts
-from compressae_ref.training.checkpoints import Checkpoints
+from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.generator_state import generator_state
 from compressae_ref.training.history import History, Record, record_steps
 from compressae_ref.training.resume import Checkpoint, load_checkpoint

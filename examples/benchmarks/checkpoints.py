@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.measure import head, line, load, spread
 from compressae_ref import Progress, fit
 from compressae_ref.training.checkpoint import save_checkpoint
-from compressae_ref.training.checkpoints import MINUTES
+from compressae_ref.training.checkpoint_schedule import MINUTES
 
 BATCH = 1024
 
