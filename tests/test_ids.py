@@ -7,6 +7,7 @@ import os
 import tracemalloc
 from decimal import Decimal
 from functools import cache, partial
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
@@ -23,8 +24,9 @@ from compressae_ref.files.codes_file import load_codes, load_ids
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.files.foreign.safetensors import write_tensors
 from compressae_ref.files.foreign.write import WITH_IDS, write_codes, write_embeddings
-from compressae_ref.files.npz import write_npz
+from compressae_ref.files.npz import Pieces, write_npz
 from compressae_ref.files.packed_file import load_packed_and_ids
 from compressae_ref.item_ids import as_ids
 from spec.generate.program import program
@@ -164,13 +166,16 @@ def table(path, ids, kind, change=lambda column: column, **entries):
     if ids is None or len(ids) != N:
         return None
     rows = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), D)
-    table = pa.table({"id": change(ids), **(entries or {"embeddings": rows})})
+    save_table(path, pa.table({"id": change(ids), **(entries or {"embeddings": rows})}), kind)
+    return True
+
+
+def save_table(path, table, kind):
     if kind == "parquet":
         pytest.importorskip("pyarrow.parquet").write_table(table, path)
     else:
         with pytest.importorskip("pyarrow.ipc").new_file(path, table.schema) as writer:
             writer.write_table(table, max_chunksize=4)
-    return True
 
 
 def codes_table(path, ids, kind):
@@ -573,6 +578,69 @@ def test_another_entry_holds_the_ids(here, capsys):
         )
         assert "named arrays for ids" in refused(capsys, "x.npy", *command, "x.npy", "--ids", "::no", "-o", "z.npz")
     assert ids_of(open_embeddings("y.npz")).tolist() == TEXT
+
+
+NOT_IDS = {
+    "a group": lambda file: file.create_group("ids").create_dataset("codes", data=NUMBERS),
+    "a link that leads nowhere": lambda file: file.__setitem__("ids", pytest.importorskip("h5py").SoftLink("/no")),
+    "a dataset without a shape": lambda file: file.__setitem__("ids", pytest.importorskip("h5py").Empty("i8")),
+    "two entries": lambda file: file.update({"id": NUMBERS, "ids": NUMBERS}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_IDS)
+def test_an_entry_called_ids_that_holds_none_is_never_ignored(here, capsys, what):
+    with pytest.importorskip("h5py").File("x.h5", "w") as file:
+        file["embeddings"] = X
+        NOT_IDS[what](file)
+    for command in (
+        ["encode", "m.npz", "x.h5", "-o", "y.npz"],
+        ["convert", "x.h5", "-o", "y.npz"],
+        ["inspect", "x.h5"],
+    ):
+        assert "--ids" in refused(capsys, "x.h5", *command)
+    assert run("encode", "m.npz", "x.h5", "-o", "y.npz", "--ids", "none") == 0
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "hdf5", "parquet", "arrow"])
+def test_two_entries_of_ids_are_refused_until_one_is_chosen(here, capsys, kind):
+    name = f"x.{kind}"
+    if kind == "hdf5":
+        with pytest.importorskip("h5py").File(name, "w") as file:
+            file.update({"embeddings": X, "_id": NUMBERS, "ids": NUMBERS + 1})
+    elif kind in ("parquet", "arrow"):
+        rows = pytest.importorskip("pyarrow").FixedSizeListArray.from_arrays(X.reshape(-1), D)
+        parts = pytest.importorskip("pyarrow").table({"embeddings": rows, "_id": NUMBERS, "ids": NUMBERS + 1})
+        save_table(name, parts, kind)
+    elif kind == "npz":
+        np.savez(name, embeddings=X, _id=NUMBERS, ids=NUMBERS + 1)
+    else:
+        with Path(name).open("wb") as file:
+            arrays = {"embeddings": X, "_id": NUMBERS.astype("<i8"), "ids": NUMBERS.astype("<i8") + 1}
+            write_tensors(file, {key: Pieces(each.shape, each.dtype, [each]) for key, each in arrays.items()}, {})
+    assert "expected one entry of ids, got id" in refused(capsys, name, "encode", "m.npz", name, "-o", "y.npz")
+    assert run("encode", "m.npz", name, "-o", "y.npz", "--ids", "::ids") == 0
+    assert load_ids("y.npz", N).tolist() == (NUMBERS + 1).tolist()
+    train = ("--steps", 2, "--n-latents", 8, "--k", 2, "--validation-rows", 1, "--backend", "numpy")
+    assert run("train", name, "-o", "t.npz", *train) == 0  # training reads no ids
+
+
+def test_sixteen_bytes_of_text_are_text_and_those_of_a_uuid_a_uuid(here, capsys):
+    pa = pytest.importorskip("pyarrow")
+    text = [f"0123456789abcde{row}" for row in range(N)]
+    mixed = [*(item.encode() for item in text[:-1]), UUIDS[-1].bytes]
+    for items, expected in (
+        ([item.encode() for item in text], text),
+        ([item.bytes for item in UUIDS], [str(item) for item in UUIDS]),
+        (mixed, None),
+    ):
+        table("x.parquet", [0] * N, "parquet", change=lambda _, items=items: pa.array(items, pa.binary(16)))
+        if expected is None:
+            capsys.readouterr()
+            assert "among bytes in row 5" in refused(capsys, "x.parquet", "encode", "m.npz", "x.parquet", "-o", "z.npz")
+            continue
+        assert run("encode", "m.npz", "x.parquet", "-o", "y.npz") == 0
+        assert load_ids("y.npz", N).tolist() == expected
 
 
 def test_training_does_not_look_at_ids(here):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import struct
@@ -353,6 +354,7 @@ def test_a_filter_that_is_missing_is_named_with_what_to_install(tmp_path, monkey
         ("x.parquet.zst", b"(\xb5/\xfd\x00", "unzstd"),
         ("x.npy.bz2", b"BZh91AY", "bunzip2"),
         ("x.npy.xz", b"\xfd7zXZ\x00", "unxz"),
+        ("x.npy.lz4", b"\x04\x22\x4d\x18", "unlz4"),
         ("x.csv", b"0.5,0.25\n1,2\n", "numpy.loadtxt"),
         ("x.tsv", b"0.5\t0.25\n1\t2\n", "numpy.loadtxt"),
     ],
@@ -541,6 +543,26 @@ def test_shards_that_do_not_fit_together_are_named(tmp_path):
     write_embeddings(tmp_path / "c-1.npz", X, ids=np.arange(300))
     write_embeddings(tmp_path / "c-2.npz", X)
     refused(lambda: open_embeddings(str(tmp_path / "c-*")), "c-2.npz", "got a shard without ids")
+
+
+@pytest.mark.parametrize("nested", ["sub/b.npy", "sub/deeper/b.npy"])
+def test_no_shard_of_a_folder_is_left_out_without_a_word(tmp_path, nested):
+    write_embeddings(tmp_path / "a.npy", X)
+    (tmp_path / "b.npy.sha256").write_bytes(b"not a shard")
+    (tmp_path / "_b.npy.gz").write_bytes(gzip.compress(b"hidden"))
+    (tmp_path / "_sub").mkdir()
+    write_embeddings(tmp_path / "_sub" / "b.npy", X)
+    for folder in ("notes", "sub/deeper"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "notes" / "README.md.gz").write_bytes(gzip.compress(b"no embeddings"))
+    assert len(open_embeddings(str(tmp_path))) == len(X)
+    (tmp_path / "b.npy.gz").write_bytes(gzip.compress((tmp_path / "a.npy").read_bytes()))
+    refused(lambda: open_embeddings(str(tmp_path)), "b.npy.gz", "gunzip", kind=FormatError)
+    (tmp_path / "b.npy.gz").unlink()
+    write_embeddings(tmp_path / nested, X)
+    refused(lambda: open_embeddings(str(tmp_path)), f"got {nested}", "**", kind=FormatError)
+    assert len(open_embeddings(str(tmp_path / "**" / "*.npy"))) == 3 * len(X)
+    assert len(open_embeddings(str(tmp_path / "*.npy"))) == len(X)
 
 
 def test_a_shard_that_is_replaced_in_between_is_refused(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
 
 
 def _read(path: str, d: int, zero_rows: ZeroRows, follow_links: bool) -> Floats:
-    source = open_embeddings(path, follow_links=follow_links)
+    source = open_embeddings(path, ids=False, follow_links=follow_links)
     with naming_file(path):
         return read_all(source, d=d, zeros=zero_rows != "error")
 

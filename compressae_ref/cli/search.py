@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
 
     model = load_model(options.model)
     rows = open_codes(options.codes)
-    queries = open_embeddings(options.queries, follow_links=options.follow_links)
+    queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
     seconds = seconds_to_search(len(queries), rows.n) + seconds_to_encode(len(queries), model.params.d, rows.n_latents)
     kernels = get_backend(options.backend, numpy_seconds=seconds)
     with naming_file(options.codes):

@@ -32,7 +32,7 @@ def search_and_compare(options: argparse.Namespace) -> None:
     if options.rescore is not None:
         raise DomainError("expected no --rescore with --store, got both", argument="search")
     model = load_model(options.model)
-    queries = open_embeddings(options.queries, follow_links=options.follow_links)
+    queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k", "zero_rows")}
     with opened(options.codes) as store, naming_file(options.queries):

@@ -40,5 +40,5 @@ def run(options: argparse.Namespace) -> None:
     files = input_files(options.embeddings)
     require_output(options.output, *files)
     checkpoints = checkpoints_of(options, files[0])
-    embeddings = open_embeddings(options.embeddings, follow_links=options.follow_links)
+    embeddings = open_embeddings(options.embeddings, ids=False, follow_links=options.follow_links)
     train_and_save(embeddings, options.embeddings, options, checkpoints)

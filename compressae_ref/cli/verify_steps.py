@@ -99,7 +99,7 @@ def audit_codes(options: argparse.Namespace) -> bool:
         raise DomainError(
             f"expected no files with --backend {REFERENCE}, got MODEL EMBEDDINGS CODES to audit", argument="verify"
         )
-    model, embeddings = load_model(options.model), open_embeddings(options.embeddings)
+    model, embeddings = load_model(options.model), open_embeddings(options.embeddings, ids=False)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)
     with naming_file(options.embeddings, "x"), naming_file(options.codes, "codes"):
         result = audit.audit(model, embeddings, codes, options.backend)

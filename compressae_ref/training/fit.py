@@ -221,7 +221,8 @@ def _without_mean(
     """Return the rows to train on, the mean that was subtracted from them or None, and the mean cosine of pairs."""
     if start is not None and (config.center or start.params.mean is not None):
         raise DomainError(
-            "expected a model without a mean, and center=False, to start from, got a centred one",
+            "expected a model without a mean, and center=False, to start from, got "
+            + ("center=True" if start.params.mean is None else "a centred model"),
             argument="start",
             hint="train a centred model from the beginning: data that have grown have another mean",
         )

@@ -56,9 +56,19 @@ def _listed(entries: Mapping[str, str]) -> str:
 
 
 def id_entry(file: str, wanted: IdEntry, names: Sequence[str]) -> str | None:
-    """Return the entry of ids, or None if there are none. FormatError if the requested entry is missing."""
+    """Return the entry of ids, or None if there are none.
+
+    FormatError if the requested entry is missing, or if there are several of `ID_ENTRIES` and none is requested.
+    """
     if not isinstance(wanted, str):
-        return next((name for name in ID_ENTRIES if name in names), None) if wanted else None
+        usual = [name for name in ID_ENTRIES if name in names] if wanted else []
+        if len(usual) > 1:
+            raise FormatError(
+                f"expected one entry of ids, got {' and '.join(usual)}",
+                path=file,
+                hint=f"choose one with --ids ::{usual[0]} (encode, convert)",
+            )
+        return usual[0] if usual else None
     if wanted in names:
         return wanted
     raise FormatError(f"expected an entry {wanted!r} of ids, got {_listed(dict.fromkeys(names, ''))}", path=file)

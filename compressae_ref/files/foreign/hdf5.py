@@ -19,7 +19,7 @@ from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, MAX_LISTED, chosen_entry, id_entry
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.npz import reading
-from compressae_ref.item_ids import as_ids
+from compressae_ref.item_ids import as_ids, file_hint
 from compressae_ref.optional import require_package
 
 EXPECTED = "an HDF5 file"
@@ -101,9 +101,19 @@ class _File:
         if not self._is_rows(dataset):
             raise FormatError(f"expected floats of shape (n, d), got {_kind(dataset)}", path=self._place)
         group = name.rpartition("/")[0]
-        beside = self._names_of(self._file[group] if group else self._file)
+        beside = [*(self._file[group] if group else self._file)]  # a group called ids is an error, and not ignored
         ids = id_entry(self._place.file, self._place.ids, beside)
-        return dataset, None if ids is None else self.at(f"{group}/{ids}" if group else ids)
+        return dataset, None if ids is None else self._ids_at(f"{group}/{ids}" if group else ids)
+
+    def _ids_at(self, name: str) -> Any:
+        try:
+            dataset = self.at(name)
+            if dataset.shape is None:
+                raise FormatError(f"expected a dataset {name!r} with a value for each row, got an empty one")
+        except FormatError as error:
+            error.path, error.hint = self._place.file, file_hint(error.hint)
+            raise
+        return dataset
 
     def ids(self, dataset: Any, n: int) -> NDArray[Any]:
         """Read the ids of n rows. Errors as in `as_ids`."""

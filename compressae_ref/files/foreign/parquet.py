@@ -244,7 +244,11 @@ def _rows(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floa
 
 
 def read_ids(path: str, table: ArrowTable, name: str) -> NDArray[Any]:
-    """Read a column with the ids of all rows; 16 bytes of fixed size are a UUID. Errors as in `as_ids`."""
+    """Read a column with the ids of all rows. Errors as in `as_ids`.
+
+    16 bytes of fixed size are a UUID unless they are all printable ASCII: the variant of a UUID sets a bit that ASCII
+    does not have.
+    """
     with reading_arrow(path):
         parts = [_id_items(storage(batch.column(0))) for batch in table.batches([name])[1]]
         return as_ids(np.concatenate(parts) if parts else [], table.n, name, path)
@@ -262,8 +266,12 @@ def _id_items(column: Any) -> NDArray[Any]:
     if types.is_fixed_size_binary(column.type) and column.type.byte_width == 16:
         from uuid import UUID
 
-        items = [None if item is None else UUID(bytes=item) for item in items]
+        items = [item if item is None or _is_ascii_text(item) else UUID(bytes=item) for item in items]
     return np.fromiter(items, object, len(items))
+
+
+def _is_ascii_text(item: bytes) -> bool:
+    return item.isascii() and item.decode().isprintable()
 
 
 def id_type(ids: NDArray[Any]) -> Any:

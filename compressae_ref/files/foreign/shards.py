@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.errors import FormatError, ShapeError
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
-from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name
+from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name, refuse_compressed
 from compressae_ref.item_ids import as_ids, file_hint
 
 MAX_OPEN = 64
@@ -37,13 +37,14 @@ def shard_paths(place: Place) -> list[str] | None:
     Raises
     ------
     FormatError
-        If there are no such files, or if they have several formats.
+        If there are no such files, or if they have several formats. Also if some are compressed or in a subfolder.
     """
     path, files = Path(place.path), files_of(place.path)
     if files is None:
         return None
     if path.is_dir():
-        files = [file for file in files if not file.name.startswith((".", "_")) and kind_by_name(file) in _SUFFIXES]
+        _refuse_hard_to_see(path)
+        files = [file for file in files if _is_shard(file)]
     if not files:
         raise FormatError(
             f"expected a directory or pattern of files of embeddings ({', '.join(EMBEDDING_NAMES)}), got none",
@@ -58,6 +59,27 @@ def shard_paths(place: Place) -> list[str] | None:
         )
     entry = "" if place.entry is None else f"::{place.entry}"
     return [f"{file}{entry}" for file in sorted(files, key=_natural)]
+
+
+def _is_shard(file: Path) -> bool:
+    return not file.name.startswith((".", "_")) and kind_by_name(file) in _SUFFIXES
+
+
+def _refuse_hard_to_see(folder: Path) -> None:
+    """Raise FormatError for shards that would be left out without a word: compressed ones and those in subfolders."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.name.startswith((".", "_")):
+            nested = next((file for file in entry.rglob("*") if _is_shard(file) and file.is_file()), None)
+            if nested is not None:
+                these, all_of_them = folder / f"*{nested.suffix}", folder / "**" / f"*{nested.suffix}"
+                raise FormatError(
+                    f"expected shards in the folder itself, got {nested.relative_to(folder)}",
+                    path=folder,
+                    hint=f"choose with a pattern: '{these}' or '{all_of_them}'",
+                )
+        elif _is_shard(Path(entry.stem)) and entry.is_file():
+            with entry.open("rb") as file:
+                refuse_compressed(entry, file.read(8))
 
 
 def files_of(path: str) -> list[Path] | None:

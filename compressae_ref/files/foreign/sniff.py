@@ -35,6 +35,7 @@ COMPRESSED = {
     b"BZh": ("bzip2", "unpack it with bunzip2"),
     b"\xfd7zXZ\x00": ("xz", "unpack it with unxz"),
     b"(\xb5/\xfd": ("Zstandard", "unpack it with unzstd"),
+    b"\x04\x22\x4d\x18": ("LZ4", "unpack it with unlz4"),
 }
 """Compressed files by their first bytes: the program's name, and what to do."""
 
@@ -68,11 +69,16 @@ def kind_of(file: InputFile | PathLike) -> str:
     return _by_name(path, fitting, head, size)
 
 
-def _refuse_relatives(path: Path, head: bytes) -> None:
-    """Raise FormatError, with what to do, for files that another program has to convert first."""
+def refuse_compressed(path: Path, head: bytes) -> None:
+    """Raise FormatError, with what to do, for a file that starts like one of `COMPRESSED`."""
     for signature, (name, hint) in COMPRESSED.items():
         if head.startswith(signature):
             raise FormatError(f"expected an uncompressed file, got one compressed by {name}", path=path, hint=hint)
+
+
+def _refuse_relatives(path: Path, head: bytes) -> None:
+    """Raise FormatError, with what to do, for files that another program has to convert first."""
+    refuse_compressed(path, head)
     if path.suffix.lower() in TEXT_SUFFIXES:
         raise FormatError(
             f"expected embeddings in a binary format, got text ({path.suffix.lower()})",
