@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from importlib.util import find_spec
@@ -243,6 +246,37 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert main(["inspect", "parts"]) == 0
     assert main(["convert", "parts", "-o", "whole.npz"]) == 0
     assert_same(loaded("whole.npz"), loaded("parts"))
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("written", [0, 1])
+def test_ctrl_c_in_a_terminal_is_one_line_of_the_command_and_nothing_of_its_workers(tmp_path, written):
+    """The terminal sends SIGINT to every process, while they start or when the first part is written."""
+    np.save(tmp_path / "x.npy", X)
+    save_model(tmp_path / "model.npz", MODEL)
+    line = "encode model.npz x.npy -o parts --dask local:2 --part-rows 2 --backend numpy"
+    command = [sys.executable, "-m", "compressae_ref", *line.split()]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while written and len([*tmp_path.glob("parts/part-*")]) < written and process.poll() is None:
+        time.sleep(0.01)
+    while not written and process.poll() is None and not _group_has(process.pid, b"spawn_main"):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"compressae-ref: interrupted; [^\n]*\n", err), err
+    assert [*tmp_path.rglob("*.partial")] == []
+
+
+def _group_has(group, words):
+    """Whether a process of a group has these words in its command, or True where that cannot be seen."""
+    if not Path("/proc").is_dir():
+        return True
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(folder.name)) == group and words in (folder / "cmdline").read_bytes():
+                return True
+    return False
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "local:", "local:x"])

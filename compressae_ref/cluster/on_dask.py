@@ -20,6 +20,7 @@ from typing import Any
 
 from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.checks import ZeroRows, as_integer, as_k, as_zero_rows
+from compressae_ref.cluster.local_processes import local_client
 from compressae_ref.errors import BackendError, DomainError, naming_file, reason
 from compressae_ref.extensions.refine import refined_blocks
 from compressae_ref.files.atomic_write import RUN, forget_run
@@ -189,8 +190,7 @@ def _client(address: str) -> Iterator[Any]:
     if scheme == "local":
         if not workers.isdecimal() or int(workers) < 1:
             raise DomainError(f"expected local:N with N ≥ 1 processes, got {address!r}", argument="--dask")
-        cluster = distributed.LocalCluster(n_workers=int(workers), threads_per_worker=1, dashboard_address=None)
-        with cluster, distributed.Client(cluster) as client:
+        with local_client(distributed, int(workers)) as client:
             yield client
         return
     _require_scheduler(address)
