@@ -565,6 +565,18 @@ def test_no_shard_of_a_folder_is_left_out_without_a_word(tmp_path, nested):
     assert len(open_embeddings(str(tmp_path / "*.npy"))) == len(X)
 
 
+@pytest.mark.parametrize("name", ["", "::embeddings"])
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_embeddings("a.npy", X)
+    for read in (open_embeddings, content_of, open_codes, load_model, Index.load):
+        with pytest.raises((CompressaeError, OSError)):
+            read(name)
+    with pytest.raises(OSError, match="an empty name"):
+        save_codes("", make_codes())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
 def test_a_shard_that_is_replaced_in_between_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("compressae_ref.files.foreign.shards.MAX_OPEN", 1)
     for number in (1, 2):

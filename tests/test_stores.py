@@ -290,6 +290,7 @@ def test_a_store_that_is_not_there_is_refused_in_one_line(engine, tmp_path):
     with pytest.raises(StoreError) as error:
         open_store(address)
     assert "\n" not in str(error.value)
+    assert not [*tmp_path.iterdir()]  # a client may create an empty database
 
 
 def test_a_dense_field_that_is_not_there_is_refused(engine):

@@ -168,8 +168,9 @@ def forget_run(folder: PathLike, run: str) -> None:
 
 def _checked(path: PathLike) -> Target:
     """Follow links to the file that an output's name stands for. OSError if it cannot be replaced."""
-    if os.fspath(path) == "-":
-        raise OSError(errno.EINVAL, "expected the name of an output file, got standard output", "-")
+    if os.fspath(path) in ("", "-"):
+        what = "standard output" if os.fspath(path) else "an empty name"
+        raise OSError(errno.EINVAL, f"expected the name of an output file, got {what}", os.fspath(path))
     at = _followed(Path(path))
     if not at.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(at.parent))

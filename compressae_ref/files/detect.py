@@ -28,9 +28,9 @@ def content_of(path: str) -> Content:
     FormatError
         If the format of the file is unknown. OSError if it is missing.
     """
+    place = place_of(path)
     if Path(path).is_dir():
         return _folder(Path(path))
-    place = place_of(path)
     if path == "-" or place.entry is not None or shard_paths(place) is not None:
         return "embeddings"
     with reading(path, "a file of embeddings, codes or a model"):

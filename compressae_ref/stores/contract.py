@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote, unquote_plus
 
@@ -202,6 +203,12 @@ def _require_encoded_password(address: str) -> None:
 def _without_secret(pair: str) -> str:
     name, equals, value = pair.partition("=")
     return f"{unquote(name)}{equals}{HIDDEN if SECRETS.search(unquote_plus(name)) else unquote(value)}"
+
+
+def require_existing(path: str, store: str) -> None:
+    """Raise StoreError unless a local database exists: clients would create an empty one."""
+    if not path or not Path(path).exists():
+        raise StoreError("expected the path of a database, got one that does not exist", path=store)
 
 
 def chosen_field(fields: Sequence[str], wanted: str | None, store: str) -> str:

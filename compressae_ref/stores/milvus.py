@@ -25,6 +25,7 @@ from compressae_ref.stores.contract import (
     chosen_field,
     engine_errors,
     nonzero,
+    require_existing,
     without_password,
 )
 
@@ -42,6 +43,8 @@ def open_at(address: Address) -> MilvusStore:
     at = address.rest
     if at.startswith("//"):
         at = f"{'https' if address.option('https') else 'http'}:{at}"
+    else:
+        require_existing(at, name)
     module = require_package("pymilvus", "milvus", "Milvus")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs errors that it also raises
     with engine_errors(name):

@@ -26,6 +26,7 @@ from compressae_ref.stores.contract import (
     engine_errors,
     nonzero,
     plain_id,
+    require_existing,
     without_password,
 )
 
@@ -39,6 +40,7 @@ def open_at(address: Address) -> QdrantStore:
     dense = address.option("dense")
     if not address.rest.startswith("//"):
         collection = address.required("collection", f"qdrant:{address.rest}")
+        require_existing(address.rest, f"qdrant:{address.rest}")
         with engine_errors(f"qdrant:{address.rest}"):
             client = module.QdrantClient(path=address.rest)
         return QdrantStore(client, collection, dense, f"qdrant:{address.rest}")

@@ -84,6 +84,8 @@ def open_embeddings(path: str, ids: IdEntry = True, *, follow_links: bool = Fals
 def place_of(path: str) -> Place:
     """Split ``FILE::NAME`` into the file and the name of an array. An existing file with that whole name wins."""
     file, colons, entry = path.rpartition("::")
+    if not (file if colons else path):  # the empty path is the current folder, but nobody means it
+        raise FormatError(f"expected the name of a file of embeddings, got {path!r}")
     return Place(file, entry) if colons and not Path(path).exists() else Place(path, None)
 
 
