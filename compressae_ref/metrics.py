@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Floats, require_memory
+from compressae_ref.arrays import Floats, host_array, require_memory
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.reference import cosine
@@ -23,7 +23,8 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
     ShapeError
         If the arrays have different numbers of queries, or no queries, or no true neighbours.
     """
-    if len(found) != len(true) or len(true) == 0 or true.shape[1] == 0:
+    found, true = host_array(found, "found"), host_array(true, "true")
+    if not found.ndim == true.ndim == 2 or len(found) != len(true) or true.size == 0:
         raise ShapeError(
             f"expected ids (n_q, m) and true ids (n_q, top), n_q, top ≥ 1, got {found.shape} and {true.shape}",
             argument="recall_at",
@@ -33,7 +34,19 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
 
 
 def mean_cosine(x_unit: Floats, x_hat: Floats) -> float:
-    """Return the mean cosine of unit rows and their reconstructions (E9), from −1 to 1: 1 minus the loss at k."""
+    """Return the mean cosine of unit rows and their reconstructions (E9), from −1 to 1: 1 minus the loss at k.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays are not two of one shape (n, d), n and d ≥ 1.
+    """
+    x_unit, x_hat = host_array(x_unit, "x_unit"), host_array(x_hat, "x_hat")
+    if x_unit.ndim != 2 or x_unit.shape != x_hat.shape or x_unit.size == 0:
+        raise ShapeError(
+            f"expected two arrays of one shape (n, d), n, d ≥ 1, got {x_unit.shape} and {x_hat.shape}",
+            argument="mean_cosine",
+        )
     return float(np.mean(cosine(x_unit, x_hat), dtype=np.float64))
 
 

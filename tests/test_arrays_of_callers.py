@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from compressae_ref import Codes, CompressaeError, Index, Model, Params, fit, init_params, save_model, search
+from compressae_ref import (
+    Codes,
+    CompressaeError,
+    Index,
+    Model,
+    Params,
+    fit,
+    init_params,
+    mean_cosine,
+    recall_at,
+    save_model,
+    search,
+)
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.retrieval.brute_force import nearest_dense
 
@@ -71,6 +83,8 @@ def test_masks_are_refused_wherever_an_array_is_given(tmp_path):
         (lambda: Codes(CODES.indices, masked(CODES.values, 7), H), 7),
         (lambda: Codes(masked(CODES.indices, 8), CODES.values, H), 8),
         (lambda: nearest_dense(X, masked(X, 9), 3), 9),
+        (lambda: mean_cosine(X, masked(X, 2)), 2),
+        (lambda: recall_at(masked(CODES.indices, 6), CODES.indices), 6),
         (lambda: save_model(tmp_path / "m.npz", Model(Params(W_enc, b_enc, masked(W_dec, 5)), K)), 5),
         (lambda: Index.build(CODES, ids=np.ma.array(np.arange(N), mask=np.arange(N) == 11), backend="numpy"), 11),
         (lambda: INDEX.search(CODES, 3, allowed=np.ma.array([1, 2], mask=[0, 1])), 1),
@@ -79,6 +93,15 @@ def test_masks_are_refused_wherever_an_array_is_given(tmp_path):
             call()
         assert error.value.row == row
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("metric", [mean_cosine, recall_at])
+def test_arrays_that_do_not_fit_a_metric_are_an_error_of_this_package(metric):
+    for other in ([[1.0, 2.0], [3.0]], X[0], X[:0], X[:3], {"x": X}, "x", None):
+        for pair in ((X, other), (other, X)):
+            with pytest.raises(CompressaeError):
+                metric(*pair)
+    assert 0 <= metric(X[:2].tolist(), X[:2].tolist()) <= 1 + 1e-6
 
 
 def test_an_array_in_which_nothing_is_masked_is_that_array():
