@@ -178,6 +178,26 @@ def test_a_pipe_and_a_folder_are_no_files(tmp_path):
         load_model(tmp_path)
 
 
+def test_a_pipe_that_replaces_a_file_before_it_is_opened_does_not_block(tmp_path, monkeypatch):
+    real, pipe = os.stat, str(tmp_path / "x.npy")
+    write_embeddings(tmp_path / "before.npy", X)
+    os.mkfifo(pipe)
+    before = real(tmp_path / "before.npy")
+    monkeypatch.setattr(os, "stat", lambda path, **options: before if path == pipe else real(path, **options))
+    caught: list[BaseException] = []
+
+    def read():
+        try:
+            InputFile(pipe)
+        except FormatError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert "got a pipe or a device" in str(caught[0])
+
+
 @given(st.data())
 def test_slices_of_an_array_in_a_file(tmp_path_factory, data):
     shape = tuple(data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=3)))

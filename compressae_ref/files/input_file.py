@@ -45,12 +45,18 @@ class InputFile:
 
     def __init__(self, path: PathLike) -> None:
         self.path = os.fspath(path)
-        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):  # noqa: PTH112, PTH116
-            raise FormatError("expected a file, got a pipe or a device", path=path, hint="copy its content to a file")
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        self._require_regular(os.stat(path).st_mode)  # noqa: PTH116  opening a device may have effects
+        flags = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK"))
+        self._descriptor = os.open(path, os.O_RDONLY | flags)
         self._lock = threading.Lock()
-        if os.path.isdir(path):  # noqa: PTH112
+        self._require_regular(os.fstat(self._descriptor).st_mode)  # another program may have replaced it by a pipe
+
+    def _require_regular(self, mode: int) -> None:
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
+        if not stat.S_ISREG(mode):
+            hint = "copy its content to a file"
+            raise FormatError("expected a file, got a pipe or a device", path=self.path, hint=hint)
 
     @classmethod
     def of(cls, file: IO[bytes]) -> InputFile:

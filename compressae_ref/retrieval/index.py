@@ -16,7 +16,7 @@ from compressae_ref.backends.ranking import best_of
 from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots
 from compressae_ref.checks import ZeroRows, as_integer, as_zero_rows
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.errors import DomainError, ShapeError, naming_file
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
 from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import as_ids
@@ -235,7 +235,8 @@ class Index:
         if index.space != "sparse":
             needed(model, f"the {index.space} space")
         if model is not None:
-            model.check_codes(codes)
+            with naming_file(path):
+                model.check_codes(codes)
         return index
 
     def __getstate__(self) -> dict[str, Any]:
