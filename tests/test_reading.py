@@ -290,6 +290,34 @@ def test_datasets_that_unfold_to_far_more_are_refused(tmp_path):
     refused(lambda: open_embeddings(str(tmp_path / "y.hdf5")), "expected at most 100 times")
 
 
+def test_a_string_of_hdf5_outside_of_its_heap_is_refused(tmp_path):
+    """Each size in the heap, with numbers of which some keep HDF5 in a loop for ever: hence a process with a limit."""
+    h5py = pytest.importorskip("h5py")
+    path, texts = tmp_path / "x.hdf5", [f"é{row}" * 40 for row in range(60)]
+    with h5py.File(path, "w") as file:
+        file["embeddings"], file["ids"] = X[:60], texts
+    assert ids_of(open_embeddings(str(path))).tolist() == texts
+    good = path.read_bytes()
+    first = good.index(b"GCOL\x01")
+    free = first + 16
+    while good[free : free + 2] != b"\0\0":
+        free += 16 + -(-int.from_bytes(good[free + 8 : free + 16], "little") // 8) * 8
+    bad = [(free, 0), (free, 1 << 12), *((first + 16, size) for size in (1 << 12, 2**63, 2**64 - 1, 2**64 - 16))]
+    for number, (at, size) in enumerate(bad):
+        content = good[: at + 8] + size.to_bytes(8, "little") + good[at + 16 :]
+        (tmp_path / f"{number}.hdf5").write_bytes(content)
+    code = (
+        "import sys; from compressae_ref.files.foreign.embeddings import open_embeddings as read\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: read(path).ids\n"
+        "    except Exception as error: print(error)"
+    )
+    paths = [str(tmp_path / f"{number}.hdf5") for number in range(len(bad))]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=30)
+    for path, line in zip(paths, done.stdout.splitlines(), strict=True):
+        assert line.startswith(f"{path}: expected strings inside their")
+
+
 @pytest.mark.parametrize("kind", ["npz", "csr", "jsonl", "parquet", "arrow"])
 def test_rows_that_would_be_filled_up_to_far_more_unfold_to_nothing(tmp_path, kind):
     if kind in NEEDS:
