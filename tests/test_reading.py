@@ -11,6 +11,7 @@ import sys
 import threading
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,33 @@ def test_a_string_of_hdf5_outside_of_its_heap_is_refused(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=30)
     for path, line in zip(paths, done.stdout.splitlines(), strict=True):
         assert line.startswith(f"{path}: expected strings inside their")
+
+
+@pytest.mark.parametrize(
+    "storage", [{}, {"chunks": (200,)}, {"chunks": (200,), "compression": "gzip", "shuffle": True}]
+)
+def test_strings_of_hdf5_that_share_one_piece_of_the_heap_are_refused(tmp_path, storage):
+    """Three hundred references of 16 bytes, all to one string of 64 kB: 20 MB."""
+    h5py = pytest.importorskip("h5py")
+    path, texts = tmp_path / "x.hdf5", ["a" * (1 << 16), *(f"é{row}" for row in range(299))]
+    with h5py.File(path, "w") as file:
+        file["embeddings"] = X
+        file.create_dataset("ids", data=texts, **storage)
+    assert ids_of(open_embeddings(str(path))).tolist() == texts
+    with h5py.File(path, "r+") as file:
+        dataset = file["ids"].id
+        place = dataset.get_offset()
+        if storage:
+            first = dataset.read_direct_chunk((0,))[1]
+            if len(storage) > 1:
+                first = np.frombuffer(zlib.decompress(first), np.uint8).reshape(16, 200).T.tobytes()
+            for row in (0, 200):
+                dataset.write_direct_chunk((row,), first[:16] * 200, 0xF)  # its filters are marked as not used
+    if not storage:
+        content = path.read_bytes()
+        path.write_bytes(content[:place] + content[place : place + 16] * 300 + content[place + 16 * 300 :])
+    rows = open_embeddings(str(path))
+    refused(lambda: rows.ids, str(path), "ids: expected at most 100 times the", kind=FormatError)
 
 
 @pytest.mark.parametrize("kind", ["npz", "csr", "jsonl", "parquet", "arrow"])

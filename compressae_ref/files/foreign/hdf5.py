@@ -17,9 +17,8 @@ from compressae_ref.arrays import Floats
 from compressae_ref.checks import FREE_BYTES, reject, require_unfolding, short_repr
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, MAX_LISTED, chosen_entry, id_entry
-from compressae_ref.files.foreign.hdf5_heap import require_heap
+from compressae_ref.files.foreign.hdf5_heap import require_strings
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
-from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.npz import reading
 from compressae_ref.item_ids import as_ids, file_hint
 from compressae_ref.optional import require_package
@@ -121,14 +120,10 @@ class _File:
         """Read the ids of n rows. Errors as in `as_ids`."""
         _require_stored(dataset)
         if dataset.dtype.hasobject:
-            self._require_heap(dataset.file.id)
+            require_strings(self._h5py, dataset)
         ids = dataset[()]
         self.require_whole()
         return as_ids(ids, n, dataset.name.rpartition("/")[2], self._place.file)
-
-    def _require_heap(self, file: Any) -> None:
-        with open(file.get_vfd_handle(), "rb", closefd=False) as stream:
-            require_heap(InputFile.of(stream), file.get_create_plist().get_sizes()[1])
 
     def at(self, name: str) -> Any:
         """Return a dataset by its path, in this file unless links are followed."""
