@@ -279,6 +279,88 @@ def test_a_row_of_parquet_that_unfolds_to_far_more_is_refused(tmp_path, footer_l
     refused(lambda: open_embeddings(str(path)), "embeddings: expected at most 100 times", str(path))
 
 
+def shared_texts(n, size):
+    """Columns of n equal texts that are stored once or nearly so, by the way in which they are stored."""
+    import pyarrow as pa
+
+    text = pa.array(["a" * size])
+    plain = pa.array(["a" * size] * n)
+    view = struct.pack("<i4sii", size, b"aaaa", 0, 0)
+    return {
+        "plain": plain,
+        "dictionary": plain.dictionary_encode(),
+        "fixed": plain.cast(pa.binary()).cast(pa.binary(size)),
+        "views": pa.Array.from_buffers(pa.string_view(), n, [None, pa.py_buffer(view * n), text.buffers()[2]]),
+        "runs": pa.RunEndEncodedArray.from_arrays(pa.array([n], pa.int32()), text),
+    }
+
+
+def write_packed(path, table, compression, rows):
+    """Write a table in batches of some rows; return whether the format has such columns."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        if path.suffix == ".parquet":
+            parquet.write_table(table, path, compression=compression, row_group_size=rows)
+        else:
+            new = pa.ipc.new_stream if path.suffix == ".stream" else pa.ipc.new_file
+            with new(path, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+                writer.write_table(table, max_chunksize=rows)
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
+
+
+ROOT = Path(__file__).parents[1]
+
+READ_ALL = """
+import sys
+from tests.test_fuzz import peak, read_embeddings as read
+read(sys.argv[1])
+for path in sys.argv[2:]:
+    before = peak()
+    try:
+        read(path)
+        print(f"{path} was read")
+    except Exception as error:
+        print(peak() - before, error)
+"""
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "stream"])
+def test_columns_that_unfold_to_far_more_are_refused_in_little_memory(tmp_path, form):
+    pa = pytest.importorskip("pyarrow")
+    good, bad = tmp_path / f"good.{form}", []
+    few = {
+        "embeddings": pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), 16),
+        "id": [f"{row:032}" for row in range(300)],  # packs well
+    }
+    write_packed(good, pa.table(few), "zstd", 100)
+    source = open_embeddings(str(good))
+    assert_same_rows(source, X)
+    assert ids_of(source).tolist() == few["id"]
+    ones = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(BOMB_BYTES // 4, np.float32)), 16)
+    for packing in ("zstd", "lz4"):
+        tables = {
+            name: (pa.table(few | {"id": ids}), 300) for name, ids in shared_texts(300, BOMB_BYTES // 300).items()
+        }
+        tables |= {f"rows {rows}": (pa.table({"embeddings": ones}), rows) for rows in (1 << 16, 1 << 20)}
+        for name, (table, rows) in tables.items():
+            path = tmp_path / f"{name}-{packing}.{form}"
+            if write_packed(path, table, packing, rows):
+                assert path.stat().st_size < 2 << 20
+                bad.append(str(path))
+    assert len(bad) >= 12
+    arguments = [sys.executable, "-c", READ_ALL, str(good), *bad]
+    lines = subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=ROOT).stdout.splitlines()
+    for path, line in zip(bad, lines, strict=True):
+        more, _, message = line.partition(" ")
+        assert message.startswith(path)
+        assert "expected at most 100 times" in message
+        assert int(more) < 1 << 26
+
+
 def test_datasets_that_unfold_to_far_more_are_refused(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.hdf5", "w") as file:

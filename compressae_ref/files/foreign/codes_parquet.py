@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.checks import require_unfolding
 from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError, reason
 from compressae_ref.files.foreign.choose_array import id_entry
@@ -44,6 +45,7 @@ def scan(path: str, file: InputFile, kind: str, ids: IdEntry = True) -> ListedCo
             if not is_list(table.schema.field(name).type):
                 raise FormatError(f"expected lists in column {name}, got {table.schema.field(name).type}")
         longest, entries = _longest(table)
+        require_unfolding(table.size, 8 * entries, "codes")
     try:
         meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
         n_latents, model = meta.get("n_latents"), meta.get("model")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.checks import no_rows
+from compressae_ref.checks import no_rows, require_unfolding
 from compressae_ref.errors import DTypeError, FormatError, ShapeError
+from compressae_ref.files.foreign.arrow_messages import rows_of_file, rows_of_stream
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry
 from compressae_ref.files.foreign.parquet_footer import read_row_groups, require_few_items
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
@@ -27,6 +28,10 @@ FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
 
 INTEGERS = {"int8": np.float32}
 """Integers that are read as floats of the same values, as those of ``.i8bin``."""
+
+TEXTS = {"string", "large_string", "binary", "large_binary"}
+VIEWS = {"string_view", "binary_view"}
+"""Arrow's names of the types of texts and bytes of any length. Views may share their bytes."""
 
 GROUP_ROWS = 65_536
 """Minimum rows per row group of a written file, except the last. Readers load or skip whole groups."""
@@ -56,6 +61,8 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
         table = open_table(file, kind)
         name, dtype = _chosen_column(place, table.schema)
         d = _length_of_lists(place, table, name)
+        items = storage_type(table.schema.field(name).type).value_type
+        require_unfolding(table.size, table.n * d * items.bit_width // 8, f"column {name}")
     ids = id_entry(place.file, place.ids, table.schema.names)
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
@@ -97,6 +104,8 @@ class ArrowTable:
     """An open Parquet or Arrow file."""
 
     n: int
+    size: int
+    """bytes of the file"""
     schema: Any
     batches: Batches
 
@@ -108,7 +117,8 @@ def open_table(file: InputFile, kind: str) -> ArrowTable:
 
 def _open_parquet(opened: InputFile) -> ArrowTable:
     groups = read_row_groups(opened)
-    file = arrow("pyarrow.parquet").ParquetFile(_native(opened), buffer_size=1 << 20)
+    parquet_file = arrow("pyarrow.parquet").ParquetFile
+    file = parquet_file(_native(opened), buffer_size=1 << 20)
     lengths = [group.rows for group in groups]
 
     def batches(names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
@@ -116,36 +126,38 @@ def _open_parquet(opened: InputFile) -> ArrowTable:
         return first, _checked(unfolded(names, range(number, len(groups))), names)
 
     def unfolded(names: list[str], numbers: range) -> Iterator[Any]:
+        # a text of which the dictionary is not unfolded takes its bytes once
+        texts = [name for name in names if str(file.schema_arrow.field(name).type) in TEXTS | VIEWS]
+        chosen = parquet_file(_native(opened), buffer_size=1 << 20, read_dictionary=texts) if texts else file
         for number in numbers:
             require_few_items(opened, groups[number], names)
-            yield from file.iter_batches(STREAM_ROWS, row_groups=[number], columns=names, use_threads=False)
+            yield from chosen.iter_batches(STREAM_ROWS, row_groups=[number], columns=names, use_threads=False)
 
-    return ArrowTable(sum(lengths), file.schema_arrow, batches)
+    return ArrowTable(sum(lengths), opened.size, file.schema_arrow, batches)
 
 
 def _open_arrow(opened: InputFile) -> ArrowTable:
     ipc = arrow("pyarrow.ipc")
-    reader = ipc.open_file(_native(opened))
-    schema = reader.schema
-    lengths = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+    lengths = rows_of_file(opened)
+    schema = ipc.open_file(_native(opened)).schema
 
     def batches(names: list[str], row: int = 0) -> tuple[int, Iterator[Any]]:
         group, first = _holding(lengths, row)
         chosen = ipc.open_file(_native(opened), options=_only(schema, names))
         return first, _checked((chosen.get_batch(number) for number in range(group, len(lengths))), names)
 
-    return ArrowTable(sum(lengths), schema, batches)
+    return ArrowTable(sum(lengths), opened.size, schema, batches)
 
 
 def _open_stream(opened: InputFile) -> ArrowTable:
     ipc = arrow("pyarrow.ipc")
+    n = sum(rows_of_stream(opened))
     schema = ipc.open_stream(_native(opened)).schema
 
     def read(names: list[str]) -> Iterator[Any]:
         yield from ipc.open_stream(_native(opened), options=_only(schema, names))
 
-    n = sum(batch.num_rows for batch in read([]))
-    return ArrowTable(n, schema, lambda names, row=0: (0, _checked(read(names), names)))
+    return ArrowTable(n, opened.size, schema, lambda names, row=0: (0, _checked(read(names), names)))
 
 
 def _native(opened: InputFile) -> Any:
@@ -250,8 +262,32 @@ def read_ids(path: str, table: ArrowTable, name: str) -> NDArray[Any]:
     does not have.
     """
     with reading_arrow(path):
-        parts = [_id_items(storage(batch.column(0))) for batch in table.batches([name])[1]]
+        parts, unfolded = [], 0
+        for batch in table.batches([name])[1]:
+            column = storage(batch.column(0))
+            unfolded += int(item_bytes(column).sum())
+            require_unfolding(table.size, unfolded, f"column {name}")
+            parts.append(_id_items(column))
         return as_ids(np.concatenate(parts) if parts else [], table.n, name, path)
+
+
+def item_bytes(column: Any) -> NDArray[np.int64]:
+    """Return the bytes of each item of a column when its dictionary, runs or views are unfolded."""
+    types = arrow("pyarrow.types")
+    if types.is_dictionary(column.type):
+        sizes = np.append(item_bytes(column.dictionary), 0)
+        of_items: NDArray[np.int64] = sizes[np.asarray(column.indices.fill_null(len(sizes) - 1))]
+        return of_items
+    if types.is_run_end_encoded(column.type):
+        ends = np.clip(np.asarray(column.run_ends).astype(np.int64) - column.offset, 0, len(column))
+        return np.repeat(item_bytes(column.values), np.diff(ends, prepend=0))
+    if str(column.type) in VIEWS:  # each of 16 bytes starts with its length
+        views = np.frombuffer(column.buffers()[1] or b"", "<i4")[::4]
+        return views[column.offset : column.offset + len(column)].astype(np.int64)
+    if str(column.type) in TEXTS:
+        offsets = np.frombuffer(column.buffers()[1] or b"", "<i8" if "large" in str(column.type) else "<i4")
+        return np.diff(offsets[column.offset : column.offset + len(column) + 1]).astype(np.int64)
+    return np.full(len(column), 8)
 
 
 def _id_items(column: Any) -> NDArray[Any]:

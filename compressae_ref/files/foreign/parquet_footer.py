@@ -25,6 +25,9 @@ MAX_NESTING = 16
 WIDTHS = {0: 1, 1: 4, 4: 4}
 """Bytes of an item by Parquet's number of the type: booleans, int32, float. All others take 8 or more."""
 
+FIXED = 7
+"""Parquet's number of the type whose items have the number of bytes that the schema states."""
+
 Struct = dict[int, Any]
 """A struct: its values by the numbers of the fields."""
 
@@ -57,15 +60,22 @@ def read_row_groups(file: InputFile) -> list[RowGroup]:
     if not 0 < length <= min(MAX_FOOTER_BYTES, end):
         raise FormatError(f"expected a footer of at most {min(MAX_FOOTER_BYTES, end)} bytes, got {length} bytes")
     footer = _Reader(file.read(end - length, length)).struct()
-    groups = [RowGroup(group[3], [_chunk(chunk[3]) for chunk in group[1]]) for group in footer.get(4, [])]
+    widths = [
+        element.get(2, 0) for element in footer[2] if not element.get(5)
+    ]  # of the columns, which have no children
+    groups = [
+        RowGroup(group[3], [_chunk(chunk[3], width) for chunk, width in zip(group[1], widths, strict=True)])
+        for group in footer.get(4, [])
+    ]
     if any(group.rows < 0 for group in groups) or sum(group.rows for group in groups) != footer[3]:
         raise FormatError(f"expected {footer[3]} rows, got groups of {sum(group.rows for group in groups)} rows")
     return groups
 
 
-def _chunk(facts: Struct) -> Chunk:
+def _chunk(facts: Struct, fixed: int) -> Chunk:
     start = min(facts[9], facts.get(11) or facts[9])  # a dictionary is stored before the pages
-    return Chunk(facts[3][0].decode(), WIDTHS.get(facts[1], 8), facts[5], start, facts[7])
+    width = fixed if facts[1] == FIXED else WIDTHS.get(facts[1], 8)
+    return Chunk(facts[3][0].decode(), width, facts[5], start, facts[7])
 
 
 def require_few_items(file: InputFile, group: RowGroup, columns: list[str]) -> None:
