@@ -214,6 +214,9 @@ FAULTS = [
     # files of other programs
     Fault("SciPy's entries are not checked", "codes.py", "        _require_valid_entries(matrix)", "        pass", "test_codes.py -k compiled_code"),
     Fault("a file may unfold to any size", "checks.py", "if unfolded > max(FREE_BYTES, MAX_UNFOLDING * stored):", "if False:", "test_reading.py -k unfold"),
+    Fault("a batch of Arrow may unfold to any size", "files/foreign/arrow_messages.py", 'require_unfolding(stored, sum(sizes), "batch")', "pass", "test_reading.py -k columns_that_unfold"),
+    Fault("an object of HDF5's heap may be longer than the heap", "files/foreign/hdf5_heap.py", "if not at < end <= len(content):", "if not at < end:", "test_reading.py -k outside_of_its_heap"),
+    Fault("strings of HDF5 may claim any length", "files/foreign/hdf5_heap.py", "require_unfolding(file.size, int(lengths.sum(dtype=np.uint64)), dataset.name)", "pass", "test_reading.py -k share_one_piece"),
     Fault("errors of other libraries get out", "files/npz.py", "    except Exception as error:\n        if isinstance(error, OSError) and error.filename is not None:\n            raise\n        raise unreadable", "    except ValueError as error:\n        raise unreadable", "test_fuzz.py"),
     Fault("links to other files are followed", "files/foreign/hdf5.py", "isinstance(link, self._h5py.ExternalLink) and not self._follow", "False", "test_reading.py -k links"),
     Fault("compressed and nested shards are left out", "files/foreign/shards.py", "        _refuse_hard_to_see(path)\n", "        pass\n", "test_reading.py -k left_out"),
