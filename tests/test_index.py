@@ -295,6 +295,18 @@ def test_an_index_file_at_odds_with_itself_is_refused(kept, tmp_path, change, me
         Index.load(out, model=MODEL, backend=backend)
 
 
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("fact", ["k", "n_latents", "space", "next_number", "model", "version", "format"])
+@pytest.mark.parametrize("value", [True, 0.5, [], {}, [1], -1, 2**70], ids=repr)
+def test_no_fact_of_an_index_file_has_another_type(kept, tmp_path, fact, value, check):
+    if fact == "next_number" and type(value) is int:
+        return
+    path, backend = kept
+    out = rewritten(path, tmp_path / "other.npz", lambda arrays: {**arrays, "meta": meta(arrays, **{fact: value})})
+    with pytest.raises(FormatError, match=re.escape(str(out))):
+        Index.load(out, backend=backend, check=check, model=MODEL)
+
+
 def meta(arrays, **changes):
     return np.array(json.dumps(json.loads(str(arrays["meta"])) | changes))
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.checks import as_integer, short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.files.id_members import id_members, ids_from
@@ -88,7 +89,12 @@ def codes_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], check:
         except CompressaeError as error:
             row = None if error.row is None else start + error.row
             raise FormatError(error.message, argument=error.argument, row=row) from error
-    return Codes.trusted(indices, values, meta["n_latents"], meta["model"])
+    k, model = meta.get("k", indices.shape[1]), meta["model"]
+    if type(k) is not int or k != indices.shape[1]:
+        raise FormatError(f"expected k = {indices.shape[1]} as the indices have, got {short_repr(k)}")
+    if not isinstance(model, str | None):
+        raise FormatError(f"expected the digest of a model or null, got {short_repr(model)}")
+    return Codes.trusted(indices, values, as_integer(meta["n_latents"], "n_latents"), model)
 
 
 def norms_of(codes: Codes, arrays: Mapping[str, NDArray[Any]], check: bool) -> Floats:
