@@ -890,7 +890,7 @@ def test_an_earlier_checkpoint_is_not_overwritten(here, capsys):
         ("--checkpoint ./m.npz", "m.npz: expected a checkpoint that is no other file"),
         ("--checkpoint 'x y.npy'", "x y.npy: expected a checkpoint that is no other file"),
         ("--checkpoint expected.npz --start expected.npz", "expected a checkpoint that is no other file"),
-        ("--resume m.npz", "m.npz: expected a checkpoint that is no other file"),
+        ("--resume m.npz", "m.npz: expected an output that is not an input"),
         ("--checkpoint none/c", "none: the output folder does not exist"),
         ("--checkpoint .", ".: expected the name of an output file, got a folder"),
         ("--resume absent", "absent: No such file or directory"),

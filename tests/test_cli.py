@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import errno
 import io
@@ -39,9 +40,10 @@ from compressae_ref import (
     search,
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
-from compressae_ref.cli import demo_steps, evaluate_steps, train_steps
+from compressae_ref.cli import demo_steps, evaluate_steps, given, train_steps
 from compressae_ref.cli.interrupts import heed_signals
-from compressae_ref.cli.main import main
+from compressae_ref.cli.main import COMMANDS as MODULES
+from compressae_ref.cli.main import command_line, main
 from compressae_ref.cli.terminal import hits_text
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
@@ -267,7 +269,8 @@ def test_encode_writes_the_codes_of_the_library(files, tmp_path, run, k):
 PEAK = """
 import re, sys
 from pathlib import Path
-from compressae_ref.cli.main import main
+from compressae_ref.cli.main import COMMANDS as MODULES
+from compressae_ref.cli.main import command_line, main
 assert main(sys.argv[1:]) == 0
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
@@ -1252,7 +1255,8 @@ def test_results_that_do_not_fit_on_the_disk(command, line):
 
 LIMITED = """
 import resource, sys
-from compressae_ref.cli.main import main
+from compressae_ref.cli.main import COMMANDS as MODULES
+from compressae_ref.cli.main import command_line, main
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 sys.exit(main())
@@ -1275,7 +1279,8 @@ LONG = ("--n-latents", H, "--k", K, "--steps", 10_000_000, "--every", 1e9, "--ba
 WATCHED = """
 import sys
 from compressae_ref.cli import progress
-from compressae_ref.cli.main import main
+from compressae_ref.cli.main import COMMANDS as MODULES
+from compressae_ref.cli.main import command_line, main
 
 class Bar(progress.TrainingBar):
     def __call__(self, done):
@@ -1481,16 +1486,95 @@ def test_train_reports_the_model_that_it_saves(files, tmp_path, capsys):
 # -- outputs that are inputs ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["embeddings", "model"])
-def test_an_output_must_not_be_an_input(files, tmp_path, capsys, place):
-    x, model = tmp_path / "x.npy", tmp_path / "model.npz"
-    x.write_bytes(files.x.read_bytes())
-    model.write_bytes(files.model.read_bytes())
-    before = listing(tmp_path)
-    commands = {"embeddings": ["train", x, "-o", x, *TRAIN], "model": ["encode", model, x, "-o", model, *NUMPY]}
-    assert main(words(commands[place])) == 1
-    assert "expected an output that is not an input" in capsys.readouterr().err
-    assert listing(tmp_path) == before
+NO_PATHS = {"field", "dask", "only", "program"}
+"""Arguments that are strings, but name no file."""
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    actions = command_line()._actions
+    return next(action for action in actions if isinstance(action, argparse._SubParsersAction)).choices[command]
+
+
+def line_of(command: str, **values: str) -> list[str]:
+    """A line of a command in which arguments have these values, and required ones the names of absent files."""
+    line = [command]
+    for action in parser_of(command)._actions:
+        value = values.get(action.dest, "absent" if action.required else None)
+        if value is not None and action.nargs == 0:
+            line += action.option_strings[-1:]
+        elif value is not None:
+            line += [*action.option_strings[-1:], str(next(iter(action.choices))) if action.choices else value]
+    return line
+
+
+def strings_of(command: str) -> list[str]:
+    return [
+        action.dest
+        for action in parser_of(command)._actions
+        if action.nargs != 0 and action.type is None and action.choices is None
+    ]
+
+
+@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES])
+def test_no_output_is_another_file_of_the_command(command, tmp_path, assert_refused):
+    """Each argument that is a string is known as an input, an output or no path; no output replaces another file."""
+    strings = strings_of(command)
+    assert {*strings} <= {*given.INPUTS, *given.OUTPUTS, *NO_PATHS}
+    path = tmp_path / "a file"
+    path.write_text("precious")
+    for output, other in product({*strings} & {*given.OUTPUTS}, {*strings} - NO_PATHS):
+        apart = command == "demo" or (command == "verify" and other != "vectors")  # these do not go together
+        if output == other or apart or (output, other) in (("checkpoint", "resume"), ("resume", "checkpoint")):
+            continue
+        values = {output: f"{path}", other: f"milvus:{path}?collection=c" if other == "store" else f"{path}"}
+        values |= {"queries": "absent"} if other == "relevance" else {}
+        assert_refused(line_of(command, **values), ["got the same file"])
+
+
+RULES = [(command, name, (needed,)) for command, rule in given.NEEDS.items() for name, needed in rule.items()]
+
+
+@pytest.mark.parametrize(("command", "option", "needed"), RULES)
+def test_an_option_that_needs_another_argument_is_refused_alone(command, option, needed, assert_refused):
+    assert_refused(line_of(command, **{option: "1"}), [f"with --{option.replace('_', '-')}", "alone"])
+
+
+EXCLUDED = [
+    (command, name, other)
+    for command, rule in given.CONFLICTS.items()
+    for name, others in rule.items()
+    for other in others
+]
+
+
+@pytest.mark.parametrize(("command", "name", "other"), EXCLUDED)
+def test_an_option_that_would_be_ignored_is_refused(command, name, other, capsys):
+    values = {name: "x", other: "1"}
+    assert main(line_of(command, **values)) == 1
+    err = capsys.readouterr().err
+    assert_one_line(err, f"expected no --{other.replace('_', '-')} with", "got both")
+
+
+APPLY = {
+    "x": {"ids", "dtype", "zero_rows", "follow_links"},
+    "codes": {"ids", "n_latents"},
+    "model": {"k", "to"},
+}
+"""Options of convert, by the kind of the input."""
+
+
+@pytest.mark.parametrize("kind", APPLY)
+def test_convert_refuses_options_of_other_kinds(kind, files, tmp_path, assert_refused, run):
+    for option in set().union(*APPLY.values()):
+        values = {"input": str(getattr(files, kind)), "output": str(tmp_path / "new.npz"), option: "none"}
+        if option in ("k", "n_latents"):
+            values[option] = "64" if option == "n_latents" else "4"
+        if option == "to":
+            values["output"] = str(tmp_path / "folder")
+        if option not in APPLY[kind]:
+            assert_refused(line_of("convert", **values), [f"as INPUT with --{option.replace('_', '-')}, got"])
+        else:
+            run(*line_of("convert", **values))
 
 
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])

@@ -138,7 +138,7 @@ def test_options_of_what_was_pushed(address, capsys):
         ("search model.npz {address} q.npy --store", "got a store without it; push codes with these settings first"),
         ("search model.npz {address} absent.npy --store", "absent.npy: No such file"),
         ("search model.npz {address} q.npy --store --rescore 5", "expected no --rescore with --store, got both"),
-        ("search model.npz codes.npz q.npy --k 3", "expected --store with --k, --refine or --field"),
+        ("search model.npz codes.npz q.npy --k 3", "expected --store with --k, got --k alone"),
         ("demo --store .", "expected a new or empty folder"),
     ],
 )

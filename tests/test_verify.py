@@ -675,7 +675,7 @@ def test_an_audit_needs_three_files(files, capsys):
     assert verify(str(files / "model.npz")) == 1
     assert "expected all of MODEL EMBEDDINGS CODES, or none of them, got MODEL alone" in capsys.readouterr().err
     assert audited(files, "codes.npz", "--program", "x") == 1
-    assert "expected no files with --program" in capsys.readouterr().err
+    assert "expected no --program with MODEL, got both" in capsys.readouterr().err
 
 
 def test_asking_the_package_is_asking_its_functions(backend):
@@ -825,10 +825,10 @@ def test_options_that_would_do_nothing_are_refused(problem, files, capsys):
     save_codes(files / "codes.npz", problem[0].encode(problem[1]))
     for options in (["--bits"], ["--only", "encode-1"], ["--vectors", "x"], ["--without", "float64"]):
         assert audited(files, "codes.npz", *options) == 1
-        assert f"expected no files with {options[0]}, got MODEL EMBEDDINGS CODES" in capsys.readouterr().err
+        assert f"expected no {options[0]} with MODEL, got both" in capsys.readouterr().err
     for options in (["--strict"], ["--k", "3"]):
         assert verify(*options) == 1
-        assert f"expected MODEL EMBEDDINGS CODES to audit with {options[0]}, got none" in capsys.readouterr().err
+        assert f"expected MODEL with {options[0]}, got {options[0]} alone" in capsys.readouterr().err
 
 
 # -- what an audit of strange numbers says -----------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from compressae_ref.cli.any_model import load_any_model, save_any_model
 from compressae_ref.cli.ids_option import id_entry_of, ids_by
 from compressae_ref.cli.zero_rows import left_of
 from compressae_ref.errors import DomainError, naming_file
-from compressae_ref.files.atomic_write import require_output
+from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
-from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
+from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
 from compressae_ref.row_source import check_rows, row_numbers
@@ -19,7 +19,7 @@ from compressae_ref.row_source import check_rows, row_numbers
 
 def convert_file(options: argparse.Namespace) -> str:
     """Convert ``options.input`` to ``options.output``; return a description of what was written."""
-    require_output(options.output, *input_files(options.input))
+    require_writable(options.output)
     content = content_of(options.input)
     kind = "codes" if content == "codes" else "embeddings" if content == "embeddings" else "model"
     _check_options(options, kind)
@@ -29,6 +29,8 @@ def convert_file(options: argparse.Namespace) -> str:
 _ONLY_FOR = {
     "ids": ("embeddings", "codes"),
     "dtype": ("embeddings",),
+    "zero_rows": ("embeddings",),
+    "follow_links": ("embeddings",),
     "n_latents": ("codes",),
     "k": ("model",),
     "to": ("model",),
@@ -38,7 +40,7 @@ _ONLY_FOR = {
 
 def _check_options(options: argparse.Namespace, kind: str) -> None:
     for name, kinds in _ONLY_FOR.items():
-        if getattr(options, name) is not None and kind not in kinds:
+        if name in options.given and kind not in kinds:
             raise DomainError(
                 f"expected {' or '.join(kinds)} as INPUT with --{name.replace('_', '-')}, got {kind}",
                 argument="convert",

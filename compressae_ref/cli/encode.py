@@ -55,8 +55,6 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Encode embeddings and write a codes file, or with ``--dask`` a folder of parts."""
-    if options.candidates is not None and not options.refine:
-        raise DomainError("expected --refine with --candidates, got --candidates alone", argument="encode")
     if options.dask is not None:
         if options.follow_links:
             raise DomainError("expected --follow-links without --dask, got both", argument="encode")
@@ -65,14 +63,14 @@ def run(options: argparse.Namespace) -> None:
         run_dask(options)
         return
     from compressae_ref.cli.ids_option import id_entry_of, ids_by
-    from compressae_ref.files.atomic_write import require_output
-    from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
+    from compressae_ref.files.atomic_write import require_writable
+    from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.foreign.rows import ids_of
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
     from compressae_ref.files.model_file import load_model
     from compressae_ref.row_source import row_numbers
 
-    require_output(options.output, *input_files(options.embeddings), options.model)
+    require_writable(options.output)
     require_code_format(options.output)
     model = load_model(options.model)
     source = open_embeddings(options.embeddings, id_entry_of(options.ids), follow_links=options.follow_links)

@@ -16,8 +16,8 @@ from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
 from compressae_ref.evaluation.relevance import load_relevance
-from compressae_ref.files.atomic_write import require_output
-from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
+from compressae_ref.files.atomic_write import require_writable
+from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.row_source import read_all
 from compressae_ref.training.batches import held_out_rows
@@ -28,14 +28,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
     """Print the table and draw the picture. With baselines, which take minutes, report each row as it is measured."""
     if options.picture is not None:
         require_matplotlib()
-        inputs = [file for path in (options.embeddings, options.queries) if path for file in input_files(path)]
-        require_output(options.picture, options.model, *inputs)
-    if options.relevance is not None and options.queries is None:
-        raise DomainError(
-            "expected QUERIES with --relevance, because its pairs are row numbers of QUERIES, got none",
-            argument="evaluate",
-            hint="give a file of queries",
-        )
+        require_writable(options.picture)
     relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
     items = _read(options.embeddings, model.params.d, options.zero_rows, options.follow_links)

@@ -33,6 +33,7 @@ from compressae_ref.cli import (
     unpack,
     verify,
 )
+from compressae_ref.cli.given import parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import forget_written, heed_signals, report_interrupt
 from compressae_ref.cli.terminal import (
     flush_results,
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with heed_signals(), one_line_warnings():
             options = _parsed(arguments)
             forget_written()
+            require_applicable(options)
+            require_kept_inputs(options)
             tell_of_compiling()
             failed = _BY_NAME[options.command].run(options)
             flush_results()
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     with naming_standard_output():
         try:
-            return command_line().parse_args(arguments)
+            return parse(command_line(), arguments)
         finally:
             sys.stdout.flush()  # the text of --help
 

@@ -26,12 +26,12 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Pack codes and save them with their ids."""
     from compressae_ref.extensions.packed_codes import pack
-    from compressae_ref.files.atomic_write import require_output
+    from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.packed_file import save_packed
     from compressae_ref.metrics import bytes_per_row
 
-    require_output(options.output, options.codes)
+    require_writable(options.output)
     rows = open_codes(options.codes)
     codes = rows.load()
     packed = pack(codes, options.bits, backend=options.backend)

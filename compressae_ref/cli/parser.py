@@ -60,7 +60,7 @@ def add_command(
     more_backends : values of ``--backend`` that only this command takes
     """
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=f"{summary} {details}")
-    command.set_defaults(command=name)
+    command.set_defaults(command=name, parser=command)
     if backend:
         text = "which kernels to run; the results are bit-identical (default: numba if it is installed, else numpy)"
         command.add_argument("--backend", choices=(*BACKENDS, *more_backends), help=text)
@@ -105,7 +105,7 @@ def add_checkpoints(command: argparse.ArgumentParser) -> None:
         "as without the interruption"
     )
     command.add_argument("--resume", metavar="FILE", help=text)
-    text = "start from the parameters of a model, for example when data have been added; --init is ignored"
+    text = "start from the parameters of a model, for example when data have been added; --init is then refused"
     command.add_argument("--start", metavar="MODEL", help=text)
 
 

@@ -35,15 +35,15 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
     from compressae_ref.errors import naming_file
-    from compressae_ref.files.atomic_write import require_output
+    from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.write import require_embedding_format, without_ids, write_embeddings
     from compressae_ref.files.spool import spool_to_disk
     from compressae_ref.row_source import NonzeroRows
     from compressae_ref.stores.push import embeddings_of, ids_in
 
-    require_output(options.output)
+    require_writable(options.output)
     if options.keep is not None:
-        require_output(options.keep)
+        require_writable(options.keep)
         require_embedding_format(options.keep)
     checkpoints = checkpoints_of(options, options.keep)
     with opened(options.store) as store:

@@ -9,7 +9,7 @@ from typing import Any
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_follow_links, add_pushed
 from compressae_ref.cli.terminal import hits_text, say
 from compressae_ref.cli.zero_rows import add_zero_rows, left_of
-from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.errors import naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
 
@@ -55,8 +55,6 @@ def run(options: argparse.Namespace) -> None:
 
         search_and_compare(options)
         return
-    if options.k is not None or options.refine or options.field is not None:
-        raise DomainError("expected --store with --k, --refine or --field, got a search in a file", argument="search")
     from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.embeddings import open_embeddings

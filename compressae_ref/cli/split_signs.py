@@ -25,11 +25,11 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Split the signs of codes and save the result with their ids."""
-    from compressae_ref.files.atomic_write import require_output
+    from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
 
-    require_output(options.output, options.codes)
+    require_writable(options.output)
     require_code_format(options.output)
     rows = open_codes(options.codes)
     with naming_file(options.codes):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from compressae_ref.cli.terminal import hits_text, say, tell
 from compressae_ref.cli.zero_rows import left_of
-from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.errors import naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.row_source import row_numbers
@@ -29,8 +29,6 @@ def opened(address: str) -> Iterator[Store]:
 
 def search_and_compare(options: argparse.Namespace) -> None:
     """Search the dense field and the codes with the same queries, and report how far the results agree."""
-    if options.rescore is not None:
-        raise DomainError("expected no --rescore with --store, got both", argument="search")
     model = load_model(options.model)
     queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)

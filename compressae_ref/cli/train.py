@@ -34,11 +34,10 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train a model and save it."""
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
-    from compressae_ref.files.atomic_write import require_output
+    from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
 
-    files = input_files(options.embeddings)
-    require_output(options.output, *files)
-    checkpoints = checkpoints_of(options, files[0])
+    require_writable(options.output)
+    checkpoints = checkpoints_of(options, input_files(options.embeddings)[0])
     embeddings = open_embeddings(options.embeddings, ids=False, follow_links=options.follow_links)
     train_and_save(embeddings, options.embeddings, options, checkpoints)

@@ -14,7 +14,7 @@ from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell, tell_of_mean
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
-from compressae_ref.files.atomic_write import PathLike, require_output
+from compressae_ref.files.atomic_write import PathLike
 from compressae_ref.files.model_file import save_model
 from compressae_ref.row_source import RowSource
 from compressae_ref.training.checkpoint_schedule import Checkpoints
@@ -79,8 +79,6 @@ def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoi
         If the file cannot be written.
     """
     path = options.checkpoint or options.resume or _default_path(options)
-    inputs = [file for file in (options.resume, options.start) if file is not None]
-    require_output(options.output, *inputs)
     others = (options.output, options.start, *others)
     if any(other is not None and _same(other, path) for other in others):
         raise DomainError("expected a checkpoint that is no other file of the command, got the same file", path=path)

@@ -23,11 +23,11 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Unpack codes and save them with their ids."""
-    from compressae_ref.files.atomic_write import require_output
+    from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.codes_file import save_codes
     from compressae_ref.files.packed_file import load_packed_and_ids
 
-    require_output(options.output, options.packed)
+    require_writable(options.output)
     packed, ids = load_packed_and_ids(options.packed)
     codes = packed.unpack(backend=options.backend)
     save_codes(options.output, codes, ids)

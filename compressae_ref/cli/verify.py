@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command
+from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links
 from compressae_ref.verify.accumulated import CASES
 from compressae_ref.verify.operations import PARTS, REFERENCE
 
@@ -63,6 +63,7 @@ def add_arguments(commands: Any) -> None:
     )
     command.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for each answer (default: 60)")
     command.add_argument("--vectors", metavar="FOLDER", help="folder of test vectors (default: those of this package)")
+    add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 

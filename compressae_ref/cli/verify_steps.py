@@ -25,7 +25,6 @@ from compressae_ref.verify.vectors import default_folder
 
 def judge_by_vectors(options: argparse.Namespace) -> bool:
     """Test a program, a file of answers or this package with the test vectors; return True if anything fails."""
-    _refuse(options, "MODEL EMBEDDINGS CODES to audit", "none of them", "k", "strict")
     folder = default_folder() if options.vectors is None else Path(options.vectors)
     suite = Suite(folder, cases=options.cases, without=options.without, only=options.only)
     for_program = (options.program, options.requests, options.answers) != (None, None, None)
@@ -49,10 +48,6 @@ def _levels(options: argparse.Namespace, for_program: bool) -> list[str]:
     """Return the parts to test: by default the levels that a program must pass, or all parts for this package."""
     if options.backend != REFERENCE:
         return levels_up_to(options.level or (HIGHEST if for_program else "all"))
-    if for_program:
-        raise DomainError(
-            f"expected no --program, --requests or --answers with --backend {REFERENCE}, got one", argument="verify"
-        )
     levels = list(IN_REFERENCE) if options.level is None else levels_up_to(options.level)
     if missing := set(levels) - set(IN_REFERENCE):
         raise DomainError(
@@ -78,28 +73,17 @@ def _implementation(options: argparse.Namespace) -> Iterator[Ask]:
         yield program
 
 
-_ONLY_FOR_VECTORS = ("program", "requests", "answers", "vectors", "only", "bits", "without")
-"""Options of ``verify`` that do not apply to an audit."""
-
-
-def _refuse(options: argparse.Namespace, required: str, got: str, *names: str) -> None:
-    """Raise an error if an option is given that would have no effect; it requires other arguments than we got."""
-    given = [name for name in names if getattr(options, name) not in (None, False, [])]
-    if given:
-        raise DomainError(f"expected {required} with --{given[0]}, got {got}", argument="verify")
-
-
 def audit_codes(options: argparse.Namespace) -> bool:
     """Audit codes that another system stored; return True if they are not the codes of the model."""
     if options.codes is None:
         given = "MODEL alone" if options.embeddings is None else "MODEL EMBEDDINGS without CODES"
         raise DomainError(f"expected all of MODEL EMBEDDINGS CODES, or none of them, got {given}", argument="verify")
-    _refuse(options, "no files", "MODEL EMBEDDINGS CODES to audit", *_ONLY_FOR_VECTORS)
     if options.backend == REFERENCE:
         raise DomainError(
             f"expected no files with --backend {REFERENCE}, got MODEL EMBEDDINGS CODES to audit", argument="verify"
         )
-    model, embeddings = load_model(options.model), open_embeddings(options.embeddings, ids=False)
+    model = load_model(options.model)
+    embeddings = open_embeddings(options.embeddings, ids=False, follow_links=options.follow_links)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)
     with naming_file(options.embeddings, "x"), naming_file(options.codes, "codes"):
         result = audit.audit(model, embeddings, codes, options.backend)

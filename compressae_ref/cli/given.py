@@ -1,0 +1,111 @@
+"""What was given on the command line: options that do not apply are refused, and so are outputs that are inputs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from compressae_ref.errors import DomainError
+
+NEEDS: dict[str, dict[str, str]] = {
+    "encode": {"candidates": "refine", "part_rows": "dask"},
+    "search": {"k": "store", "refine": "store", "field": "store"},
+    "evaluate": {"relevance": "queries"},
+    "verify": {"k": "model", "strict": "model", "follow_links": "model"},
+}
+"""By command: options that have no effect without another argument."""
+
+_WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "bits", "without", "cases", "timeout")
+
+CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "demo": {"store": ("picture",)},
+    "train": {"start": ("init",)},
+    "pull": {"start": ("init",)},
+    "search": {"store": ("rescore",)},
+    "evaluate": {"queries": ("seed",)},
+    "verify": {
+        "model": _WITH_VECTORS,
+        "program": ("backend",),
+        "requests": ("backend", "bits", "json", "timeout"),
+        "answers": ("backend", "timeout"),
+    },
+}
+"""By command: arguments, and the options that have no effect together with them."""
+
+INPUTS = (
+    *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
+    *("ids", "relevance", "answers", "vectors", "start", "resume", "store"),
+)
+"""Arguments that name files, folders or patterns to read."""
+
+OUTPUTS = ("output", "keep", "picture", "requests", "checkpoint")
+"""Arguments that name files to write."""
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line. ``options.given`` holds the arguments that it has, by name; the others have defaults."""
+    options = parser.parse_args(arguments)
+    actions = options.parser._actions
+    for action in actions:
+        action.default = argparse.SUPPRESS
+    names = vars(parser.parse_args(arguments))
+    options.given = {action.dest: action for action in actions if action.dest in names}
+    return options
+
+
+def called(options: argparse.Namespace, name: str) -> str:
+    """Return how the help calls an argument: ``--part-rows``, or ``QUERIES``."""
+    action = next(action for action in options.parser._actions if action.dest == name)
+    return action.option_strings[-1] if action.option_strings else str(action.metavar)
+
+
+def require_applicable(options: argparse.Namespace) -> None:
+    """Refuse an option that would have no effect. DomainError."""
+    for name, needed in NEEDS.get(options.command, {}).items():
+        if name in options.given and needed not in options.given:
+            option = called(options, name)
+            message = f"expected {called(options, needed)} with {option}, got {option} alone"
+            raise DomainError(message, argument=options.command)
+    for name, excluded in CONFLICTS.get(options.command, {}).items():
+        for other in excluded:
+            if name in options.given and other in options.given:
+                message = f"expected no {called(options, other)} with {called(options, name)}, got both"
+                raise DomainError(message, argument=options.command)
+
+
+def require_kept_inputs(options: argparse.Namespace) -> None:
+    """Refuse an output that would overwrite an input or another output. DomainError."""
+    outputs = [name for name in OUTPUTS if getattr(options, name, None) is not None]
+    for number, name in enumerate(outputs):
+        path = getattr(options, name)
+        for other in (*INPUTS, *outputs[:number]):
+            if (name, other) != ("checkpoint", "resume") and any(_same(path, file) for file in _files(options, other)):
+                expected = "a checkpoint that is no other file of the command"
+                if name != "checkpoint":
+                    expected = f"an output that is not {'an input' if other in INPUTS else called(options, other)}"
+                raise DomainError(f"expected {expected}, got the same file", path=path)
+
+
+def _files(options: argparse.Namespace, name: str) -> Iterator[str | Path]:
+    """Yield the files that an argument names."""
+    value = getattr(options, name, None)
+    if not isinstance(value, str) or (name == "ids" and (value == "none" or value.startswith("::"))):
+        return
+    if name in OUTPUTS:
+        yield value
+        return
+    from compressae_ref.files.foreign.embeddings import input_files
+
+    path = value.partition(":")[2].partition("?")[0] if name == "store" else value
+    yield from input_files(path) if path else ()
+    if name in ("store", "vectors") and Path(path).is_dir():
+        yield from Path(path).rglob("*")
+
+
+def _same(path: str, other: str | Path) -> bool:
+    """Return whether two names stand for one file, which need not exist."""
+    if os.path.exists(path) and os.path.exists(other):  # noqa: PTH110
+        return os.path.samefile(path, other)  # noqa: PTH121
+    return os.path.realpath(path) == os.path.realpath(other)
