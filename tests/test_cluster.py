@@ -116,6 +116,29 @@ def test_workers_take_other_ids_or_none_and_wrong_ones_stop_before_the_first_par
     assert_same(open_codes(str(tmp_path / "parts"), ids=False).load(), MODEL.encode(X))
 
 
+def test_a_part_that_is_replaced_between_two_reads_is_read_in_one_version(encode, tmp_path):
+    write_embeddings(tmp_path / "x.npz", X, ids=np.arange(N))
+    encode(embeddings="x.npz")
+    rows = open_codes(str(tmp_path / "parts"))
+    for part in (tmp_path / "parts").glob("part-*"):
+        codes = load_codes(part)
+        save_codes(part, codes[::-1], ids=np.arange(len(codes)))
+    assert rows.ids.tolist() == [*range(N)]
+    assert_same(rows.load(), MODEL.encode(X))
+
+
+def test_workers_follow_links_on_request(encode, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "data.hdf5", "w") as file:
+        file["x"] = X
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["x"] = h5py.ExternalLink("data.hdf5", "x")
+    with pytest.raises(FormatError, match="--follow-links"):
+        encode(embeddings="x.hdf5")
+    assert "follow_links" in encode(embeddings="x.hdf5", follow_links=True)
+    assert_same(loaded(tmp_path / "parts"), MODEL.encode(X))
+
+
 def test_an_array_in_a_file_of_several_is_found_from_anywhere(encode, tmp_path, monkeypatch):
     np.savez(tmp_path / "two.npz", a=X[:50], b=X)
     monkeypatch.chdir(tmp_path)  # the workers run in another folder

@@ -340,6 +340,9 @@ def test_old_leftovers_are_swept_and_nothing_else(files, tmp_path):
     ]
     folder, symlink, pipe = (tmp_path / atomic_write._random_name() for _ in range(3))
     folder.mkdir()
+    young = tmp_path / atomic_write._random_name()
+    young.mkdir()
+    (folder / "config.json").write_text("{}")
     symlink.symlink_to("victim")
     os.mkfifo(pipe)
     for path in (folder, symlink, pipe):
@@ -350,7 +353,8 @@ def test_old_leftovers_are_swept_and_nothing_else(files, tmp_path):
         os.utime(path, times=(0, 0))
     assert main(arguments("encode", files, tmp_path / "c.npz")) == 0
     assert not old.exists()
-    assert sorted(tmp_path.iterdir()) == sorted([*kept, *others, folder, symlink, pipe, tmp_path / "c.npz"])
+    assert not folder.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, *others, young, symlink, pipe, tmp_path / "c.npz"])
 
 
 KILLED = """
@@ -360,6 +364,35 @@ with replacing(sys.argv[1]) as file:
     file.write(b"half"); file.flush()
     os.kill(os.getpid(), 9)
 """
+
+
+KILLED_FOLDER = """
+import os, sys
+from pathlib import Path
+from compressae_ref.files.atomic_write import creating_folder
+rename, left = Path.rename, int(sys.argv[2])
+def killed(path, target):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), 9)
+    return rename(path, target)
+Path.rename = killed
+with creating_folder(sys.argv[1]) as add:
+    add("cfg.json").write(b"{}"); add("weights").write(b"half")
+"""
+
+
+@pytest.mark.parametrize("renames", range(4))
+def test_what_a_killed_export_of_a_folder_leaves_is_swept_after_a_day(tmp_path, renames):
+    subprocess.run([sys.executable, "-c", KILLED_FOLDER, str(tmp_path / "new"), str(renames)], check=False)
+    left = [*tmp_path.iterdir()]
+    assert left
+    for path in left:
+        os.utime(path, times=(time.time() - 90_000,) * 2)
+    with replacing(tmp_path / "c"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"c"} | ({"new"} if renames == 3 else set())
 
 
 def test_what_a_killed_process_leaves_is_swept_after_a_day(tmp_path):

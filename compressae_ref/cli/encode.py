@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import add_zero_rows, left_of
-from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.errors import naming_file
 
 if TYPE_CHECKING:
     from compressae_ref.codes import Codes
@@ -46,7 +46,8 @@ def add_arguments(commands: Any) -> None:
     add_follow_links(command)
     text = (
         "encode on a Dask cluster and write a folder CODES of parts; ADDRESS is the scheduler, or local:N for N "
-        "processes on this machine; if the command is run again, it writes the missing parts only"
+        "processes on this machine; if the command is run again, it writes the missing parts only. "
+        "--zero-rows skip and --ids FILE are refused"
     )
     command.add_argument("--dask", metavar="ADDRESS", help=text)
     text = "with --dask, rows per part (default: 131072)"
@@ -56,8 +57,6 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Encode embeddings and write a codes file, or with ``--dask`` a folder of parts."""
     if options.dask is not None:
-        if options.follow_links:
-            raise DomainError("expected --follow-links without --dask, got both", argument="encode")
         from compressae_ref.cli.encode_dask import run_dask
 
         run_dask(options)

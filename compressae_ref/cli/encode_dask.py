@@ -17,7 +17,13 @@ def run_dask(options: argparse.Namespace) -> None:
     """Encode on a Dask cluster and write a folder of parts."""
     if id_entry_of(options.ids) is False and options.ids != NONE:
         raise DomainError(f"expected --ids ::NAME or none with --dask, got {options.ids!r}", argument="encode")
-    names = ("k", "refine", "candidates", "zero_rows", "backend")
+    if options.zero_rows == "skip":
+        raise DomainError(
+            "expected --zero-rows error or empty with --dask, because parts are ranges of rows, got skip",
+            argument="encode",
+            hint="convert --zero-rows skip writes the embeddings without zero rows",
+        )
+    names = ("k", "refine", "candidates", "zero_rows", "backend", "follow_links")
     settings = {name: getattr(options, name) for name in names}
     try:
         with shown_progress("row") as progress:

@@ -55,6 +55,7 @@ def encode_on_dask(
     zero_rows: ZeroRows = "error",
     part_rows: int = PART_ROWS,
     ids: IdEntry = True,
+    follow_links: bool = False,
     backend: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def encode_on_dask(
     address : a scheduler such as ``tcp://host:8786``, or ``local:4`` for four processes on this machine
     zero_rows : "error" or "empty" (`checks.ZeroRows`); "skip" is refused, because parts are ranges of row numbers
     part_rows : number of rows per part
-    ids : the array or column of ids, as in `open_embeddings`
+    ids, follow_links : the array or column of ids, and whether to follow links in HDF5, as in `open_embeddings`
     progress : called with the number of encoded rows and the number of all rows
 
     Returns
@@ -89,10 +90,10 @@ def encode_on_dask(
             hint="convert --zero-rows skip writes the embeddings without zero rows",
         )
     at = _for_workers(embeddings)
-    source, part_rows = open_embeddings(at, ids), as_integer(part_rows, "part_rows")
+    source, part_rows = open_embeddings(at, ids, follow_links=follow_links), as_integer(part_rows, "part_rows")
     ids_of(source)  # wrong ids are an error before any part is written
     h, k = model.params.n_latents, as_k(model.k if k is None else k, model.params.n_latents)
-    plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows, ids)
+    plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows, ids, follow_links)
     place = require_folder(Path(folder).resolve(), plan)
     if missing := plan.left(place):
         run = os.urandom(8).hex()
@@ -167,15 +168,15 @@ def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None, r
     if not (Path(folder) / part_name(start)).exists():
         set_threads(1)  # Dask limits the threads of a BLAS, but not those of our kernels
         RUN.set(run)
-        model, source = _opened(folder, plan.embeddings, plan.ids, plan.model)
+        model, source = _opened(folder, plan.embeddings, plan.ids, plan.follow_links, plan.model)
         encode_part(Path(folder), start, stop, plan, model, source, backend)
     return part
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, embeddings: str, ids: IdEntry, digest: str) -> tuple[Model, Any]:
+def _opened(folder: str, embeddings: str, ids: IdEntry, follow_links: bool, digest: str) -> tuple[Model, Any]:
     """Open the model and the embeddings, once per worker."""
-    return load_model(Path(folder) / MODEL), open_embeddings(embeddings, ids)
+    return load_model(Path(folder) / MODEL), open_embeddings(embeddings, ids, follow_links=follow_links)
 
 
 def _distributed() -> Any:

@@ -323,7 +323,7 @@ def _spool_folder(target: Target) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete the temporary files that killed processes of this user have left."""
+    """Delete the temporary files and folders that killed processes of this user have left."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if TEMPORARY.fullmatch(entry.name):
@@ -333,6 +333,9 @@ def _sweep(folder: Path) -> None:
 
 def _forget_old(entry: os.DirEntry[str]) -> None:
     facts = entry.stat(follow_symlinks=False)
-    ours = stat.S_ISREG(facts.st_mode) and facts.st_uid == _user()
-    if ours and time.time() - facts.st_mtime > LEFT_OVER_SECONDS:
+    if facts.st_uid != _user() or time.time() - facts.st_mtime <= LEFT_OVER_SECONDS:
+        return
+    if stat.S_ISREG(facts.st_mode):
         Path(entry.path).unlink()
+    elif stat.S_ISDIR(facts.st_mode):  # a folder of files that was not renamed yet
+        shutil.rmtree(entry.path)

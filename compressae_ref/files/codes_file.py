@@ -136,7 +136,7 @@ def _built_codes(path: object, arrays: dict[str, NDArray[Any]], meta: dict[str, 
     return built(path, CODES_FORMAT, arrays, meta, _codes)
 
 
-def load_ids(path: PathLike, n: int) -> NDArray[Any] | None:
+def load_ids(path: PathLike | InputFile, n: int) -> NDArray[Any] | None:
     """Read the ids of the n rows of a codes file, packed or not.
 
     Returns

@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats
@@ -136,7 +137,7 @@ def as_queries(
         if query_k is not None:
             raise DomainError("expected dense queries to encode, got codes", argument="query_k")
         codes = _as_query_codes(space, queries.to_host(), like, model)
-        return _checked_code_queries(space, codes, model, backend)
+        return _checked_code_queries(space, codes, model, backend, np.arange(len(codes)))
     if query_k is not None and space == "asymmetric":
         raise DomainError(
             "expected a space whose queries have a number of entries, got 'asymmetric', where they stay dense",
@@ -151,16 +152,23 @@ def as_queries(
         return dense_queries(space, rows, W_dec, k, backend, _mean(model), zero_rows)
     parts = [codes.to_host() for codes in model.encode_rows(rows, k, zero_rows, backend)]
     codes = Codes.concatenate(parts) if parts else Codes.none(k, model.params.n_latents, model.params.dtype)
-    vectors = _checked_code_queries(space, codes, model, backend)
+    vectors = _checked_code_queries(space, codes, model, backend, rows.numbers(0, len(rows)))
     if zero_rows != "empty" or vectors.added is None:
         return vectors
     # z of a code of zeros is not zero (E27), but a zero row has no direction
     return _without_scores(vectors, rows.block(0, len(rows), zeros=True)[1], backend)
 
 
-def _checked_code_queries(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Queries:
+def _checked_code_queries(
+    space: Space, codes: Codes, model: Model | None, backend: Backend, numbers: NDArray[np.int64]
+) -> Queries:
+    """Return codes as queries. ``numbers`` (n,) are their row numbers in messages."""
     with np.errstate(over="ignore"):
-        finite(reference.code_norm(codes.values), "queries")
+        try:
+            finite(reference.code_norm(codes.values), "queries")
+        except DomainError as error:
+            error.row = None if error.row is None else int(numbers[error.row])
+            raise
     return code_queries(space, codes, _atoms(space, model, backend), backend, _mean(model))
 
 

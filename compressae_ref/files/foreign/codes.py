@@ -25,7 +25,7 @@ from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.codes_file import load_codes, load_codes_and_ids
 from compressae_ref.files.foreign import codes_json, codes_parquet
 from compressae_ref.files.foreign.choose_array import id_entry
-from compressae_ref.files.foreign.partitioned import is_parts, read_manifest, read_part_ids, read_parts
+from compressae_ref.files.foreign.partitioned import is_parts, opened_parts, read_manifest, read_part_ids, read_parts
 from compressae_ref.files.foreign.ragged import ListedCodes
 from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.foreign.sniff import kind_of
@@ -124,7 +124,9 @@ def _parts(path: str, ids: IdEntry) -> CodeRows:
     _only_usual(path, "a folder of parts", ids)
     manifest = read_manifest(path)
     n, k, h = (manifest[name] for name in ("n", "k", "n_latents"))
-    return CodeRows(n, k, h, lambda: read_parts(path, manifest), read_part_ids(path, manifest) if ids else None)
+    part_file = opened_parts(path)
+    found = read_part_ids(path, manifest, part_file) if ids else None
+    return CodeRows(n, k, h, lambda: read_parts(manifest, part_file), found)
 
 
 def _scipy(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:

@@ -8,7 +8,7 @@ workers or several runs of the same plan write the same part. The manifest is wr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,16 @@ from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.atomic_write import replacing, require_writable
 from compressae_ref.files.codes_file import load_codes, load_ids
 from compressae_ref.files.foreign.rows import IdEntry
+from compressae_ref.files.foreign.shards import one_version
+from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.npz import PathLike, reading
 from compressae_ref.item_ids import as_ids, file_hint
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 FORMAT, VERSION = "compressae-parts", 1
+
+LATER = {"ids": True, "follow_links": False}
+"""Settings that older folders do not have, and their defaults, which are not stored."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class Plan:
     candidates: int | None
     zero_rows: ZeroRows
     ids: IdEntry = True
-    """where the ids of the embeddings are; it is stored only if it is not the default"""
+    """where the ids of the embeddings are"""
+    follow_links: bool = False
+    """whether HDF5 files may refer to data in other files"""
 
     def parts(self) -> list[tuple[int, int]]:
         """Return the rows [start, stop) of each part."""
@@ -82,7 +89,7 @@ def require_folder(folder: PathLike, plan: Plan) -> Path:
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
-    facts = {name: value for name, value in asdict(plan).items() if name != "ids" or value is not True}
+    facts = {name: value for name, value in asdict(plan).items() if name not in LATER or value is not LATER[name]}
     return {"format": FORMAT, "version": VERSION, **facts}
 
 
@@ -173,24 +180,30 @@ def read_manifest(folder: PathLike) -> dict[str, Any]:
 
 
 def _plan(manifest: dict[str, Any]) -> Plan:
-    return Plan(**{name: manifest[name] for name in Plan.__dataclass_fields__ if name != "ids" or name in manifest})
+    return Plan(**{name: manifest[name] for name in Plan.__dataclass_fields__ if name not in LATER or name in manifest})
 
 
-def read_parts(folder: PathLike, manifest: dict[str, Any]) -> Iterator[Codes]:
+def opened_parts(folder: PathLike) -> Callable[[str], InputFile]:
+    """Return a function that opens a part by its name in the manifest. All reads are of one version of the part."""
+    opened = one_version(InputFile)
+    return lambda name: opened(str(Path(folder) / Path(name).name))
+
+
+def read_parts(manifest: dict[str, Any], part_file: Callable[[str], InputFile]) -> Iterator[Codes]:
     """Yield the codes of each part. FormatError for a part that does not match the manifest."""
     for part in manifest["parts"]:
-        path = Path(folder) / Path(part["file"]).name
-        codes = load_codes(path)
+        file = part_file(part["file"])
+        codes = load_codes(file)
         expected = (part["stop"] - part["start"], manifest["k"], manifest["n_latents"], manifest["model"])
         if (got := (len(codes), codes.k, codes.n_latents, codes.model)) != expected:
-            raise FormatError(f"expected rows, k, n_latents and model {expected}, got {got}", path=path)
+            raise FormatError(f"expected rows, k, n_latents and model {expected}, got {got}", path=file.path)
         yield codes
 
 
-def read_part_ids(folder: PathLike, manifest: dict[str, Any]) -> Any:
+def read_part_ids(folder: PathLike, manifest: dict[str, Any], part_file: Callable[[str], InputFile]) -> Any:
     """Read the ids of all parts. None if no part has ids; FormatError if only some have."""
-    paths = ((Path(folder) / Path(part["file"]).name, part["stop"] - part["start"]) for part in manifest["parts"])
-    ids = [load_ids(*part) for part in paths]
+    files = ((part_file(part["file"]), part["stop"] - part["start"]) for part in manifest["parts"])
+    ids = [load_ids(*part) for part in files]
     known = [part for part in ids if part is not None]
     if not known:
         return None

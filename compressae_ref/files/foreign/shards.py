@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from compressae_ref.item_ids import as_ids, file_hint
 
 MAX_OPEN = 64
 """Shards that are open at the same time: the system limits open files, often to 1,024."""
+
+Opened = TypeVar("Opened")
 
 _SUFFIXES = {name.removeprefix(".") for name in EMBEDDING_NAMES} | {*SYNONYMS.values()} - {"pt", "jsonl"}
 
@@ -106,17 +108,7 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     path : the folder or pattern, for messages
     shards : names for ``open_shard``
     """
-    versions: dict[str, tuple[int, ...]] = {}
-
-    @lru_cache(MAX_OPEN)
-    def shard(name: str) -> EmbeddingRows:
-        version = _version(name)
-        if versions.setdefault(name, version) != version:
-            raise FormatError(
-                "expected a shard that nobody changes while it is read, got one that was replaced", path=name
-            )
-        return open_shard(name)
-
+    shard = one_version(open_shard)
     first = shard(shards[0])
     lengths, kinds, sequential = [], set(), False
     for name in shards:
@@ -159,6 +151,25 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
 
     shape = (int(ends[-1]), first.shape[1])
     return EmbeddingRows(shape, dtype, read, ids=ids if first.has_ids else None, sequential=sequential, place=path)
+
+
+def one_version(open_file: Callable[[str], Opened]) -> Callable[[str], Opened]:
+    """Return ``open_file`` for many files, each of which is read in one version.
+
+    At most `MAX_OPEN` files stay open; FormatError if one of the others was replaced before it is opened again.
+    """
+    versions: dict[str, tuple[int, ...]] = {}
+
+    @lru_cache(MAX_OPEN)
+    def opened(name: str) -> Opened:
+        version = _version(name)
+        if versions.setdefault(name, version) != version:
+            raise FormatError(
+                "expected a file that nobody changes while it is read, got one that was replaced", path=name
+            )
+        return open_file(name)
+
+    return opened
 
 
 def _kind(ids: NDArray[Any]) -> str:
