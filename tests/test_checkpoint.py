@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from compressae_ref import DomainError, DTypeError, FormatError, Model, ShapeError, fit, save_model
 from compressae_ref.backends import get_backend
 from compressae_ref.cli import train_steps
-from compressae_ref.cli.main import main
+from compressae_ref.cli.given import parse
+from compressae_ref.cli.main import command_line, main
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import read_npz, write_npz
@@ -856,6 +857,30 @@ def test_the_command_that_it_says_resumes(here, interrupt, monkeypatch, options)
     assert (here / "m.npz").read_bytes() == (here / "expected.npz").read_bytes()
     left = {path.name for path in here.iterdir()} - {"x y.npy", "m.npz", "expected.npz"}
     assert left == ({"my file"} if "--checkpoint" in options else set())
+
+
+OPTIONS = {
+    "train": ["--follow-links", "--zero-rows=skip"],
+    "pull": ["--rows=77", "--keep=kept.npz", "--zero-rows=empty"],
+    "both": [
+        *("--n-latents=24", "--lr=1e-3", "--preset=paper", "--center", "--decay=none", "--checkpoint=a b"),
+        *("--every=7", "--backend=numpy", "--start=other.npz", "--seed=3", "--resume=old"),
+    ],
+}
+
+
+@given(st.data(), st.sampled_from(["train", "pull"]))
+def test_the_command_that_it_says_has_all_options(data, command):
+    options = data.draw(st.lists(st.sampled_from(OPTIONS[command] + OPTIONS["both"]), unique=True))
+    before = parse(command_line(), [command, "the data", "-o", "m.npz", *options])
+    interrupt = KeyboardInterrupt()
+    train_steps._say_how_to_resume(interrupt, before, SimpleNamespace(step=3, path="c"))
+    words = shlex.split(interrupt.args[0].partition(" run: compressae-ref ")[2])
+    after = command_line().parse_args(words)
+    assert after.resume == "c"
+    for name, value in vars(before).items():
+        if name not in ("resume", "parser", "given"):
+            assert getattr(after, name) == value, name
 
 
 def test_an_interruption_before_the_first_step_leaves_the_checkpoint_as_it_was(here, interrupt, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import ctypes
 import errno
 import io
@@ -31,6 +32,7 @@ import pytest
 import compressae_ref
 from compressae_ref import (
     Model,
+    checks,
     fit,
     init_params,
     load_codes,
@@ -1575,6 +1577,36 @@ def test_convert_refuses_options_of_other_kinds(kind, files, tmp_path, assert_re
             assert_refused(line_of("convert", **values), [f"as INPUT with --{option.replace('_', '-')}, got"])
         else:
             run(*line_of("convert", **values))
+
+
+def hints() -> set[str]:
+    """The constant parts of all hints in the package that name an option."""
+    found = set()
+    for path in Path(compressae_ref.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                parts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                found.add(" ".join(part for part in parts if isinstance(part, str)))
+    return {hint for hint in found | {checks.SKIP_HINT} if "--" in hint}
+
+
+def test_hints_name_only_options_of_the_command():
+    names = {module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES}
+    assert len(hints()) > 8
+    for command, hint in product(names, hints()):
+        error = compressae_ref.DomainError("expected, got", hint=hint)
+        options = argparse.Namespace(parser=parser_of(command))
+        text = given.own_text(error, options, names)
+        for before, option in re.findall(r"(?:([\w-]+) )?(--[a-z][a-z-]*)", text):
+            parser = parser_of(before if before in names else command)
+            assert option in parser._option_string_actions, (command, hint)
+
+
+@pytest.mark.parametrize("form", ["verify {model} {bad} {codes}", "encode {model} {bad} -o {out}"])
+def test_a_zero_row_is_explained_by_options_that_exist(command, form, tmp_path, capsys):
+    np.save(tmp_path / "zeros.npy", np.zeros((3, D), "f4"))
+    assert main(command(form, bad=tmp_path / "zeros.npy")) == 1
+    assert ("--zero-rows" in capsys.readouterr().err) == form.startswith("encode")
 
 
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])

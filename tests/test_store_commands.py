@@ -7,13 +7,14 @@ import json
 import re
 import shlex
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from compressae_ref import Model, init_params, load_model, save_model
 from compressae_ref.cli import train_steps
-from compressae_ref.cli.main import main
+from compressae_ref.cli.main import command_line, main
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
@@ -90,6 +91,17 @@ def test_an_interrupted_pull_resumes_with_the_command_that_it_says(address, monk
     assert main(words) == 0
     assert Path("m.npz").read_bytes() == Path("expected.npz").read_bytes()
     assert run(f"pull {address} -o n.npz --resume c --rows 99") == 1
+
+
+def test_a_pull_that_is_interrupted_before_training_says_what_is_kept(address, monkeypatch, capsys):
+    monkeypatch.setattr(train_steps, "fit", Mock(side_effect=KeyboardInterrupt))
+    settings = "--n-latents 32 --k 4 --steps 9 --backend numpy"
+    assert run(f"pull {address} -o m.npz {settings} --rows 100 --keep kept.npz") == 130
+    said = capsys.readouterr().err
+    assert "interrupted; kept.npz is complete; to train on it, run: compressae-ref train kept.npz" in said
+    words = shlex.split(said.partition("run: compressae-ref ")[2])
+    assert command_line().parse_args(words).n_latents == 32
+    assert "--rows" not in words
 
 
 def test_push_and_the_same_queries_before_and_after(address, capsys):

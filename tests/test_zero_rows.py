@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,6 +221,23 @@ def test_a_code_that_overflows_is_named_by_the_number_of_its_row():
     x[1] = 0
     with pytest.raises(DomainError, match="got a code with NaN or infinity in row 2"):
         Model(params, K).encode(x, zero_rows="skip", backend="numpy")
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_zero_query_of_a_centred_model_scores_0_in_every_space(space, backend):
+    rng = np.random.default_rng(3)
+    x, mean = rng.standard_normal((20, D)).astype("f4") + 1, np.full(D, 0.3, "f4")
+    model = Model(replace(MODEL.params, mean=mean), K)
+    queries = x[:3].copy()
+    queries[1] = 0
+    index = Index.build(model.encode(x, backend=backend), space=space, model=model, backend=backend)
+    found = index.search(queries, 20, zero_rows="empty")
+    assert found.ids[1].tolist() == [*range(20)]
+    assert not found.scores[1].any()
+    others = index.search(queries[[0, 2]], 20)
+    assert_same_bits(found.scores[[0, 2]], others.scores)
+    assert_same_bits(found.ids[[0, 2]], others.ids)
 
 
 def test_a_query_whose_code_is_too_long_is_named_by_the_number_of_its_row():

@@ -1,13 +1,17 @@
-"""What was given on the command line: options that do not apply are refused, and so are outputs that are inputs."""
+"""What was given on the command line, and what follows from it.
+
+Options that do not apply are refused, and so are outputs that are inputs. Hints name only options that exist.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from compressae_ref.errors import DomainError
+from compressae_ref.errors import CompressaeError, DomainError
 
 NEEDS: dict[str, dict[str, str]] = {
     "encode": {"candidates": "refine", "part_rows": "dask"},
@@ -86,6 +90,27 @@ def require_kept_inputs(options: argparse.Namespace) -> None:
                 if name != "checkpoint":
                     expected = f"an output that is not {'an input' if other in INPUTS else called(options, other)}"
                 raise DomainError(f"expected {expected}, got the same file", path=path)
+
+
+def again(options: argparse.Namespace, positional: Sequence[str], *without: str, **values: str) -> list[str]:
+    """Return the options that were given as a command line, without some of them, and with other values."""
+    words = [*positional]
+    for name, action in options.given.items():
+        if action.option_strings and name not in (*without, *values):
+            words += [action.option_strings[0], *([] if action.nargs == 0 else [str(getattr(options, name))])]
+    return [*words, *(word for name, value in values.items() for word in (f"--{name}", value))]
+
+
+def own_text(error: CompressaeError, options: argparse.Namespace, commands: Container[str]) -> str:
+    """Return the text of an error, without its hint if that names an option which the command does not have.
+
+    A hint may name an option of another command after the name of that command.
+    """
+    named = re.findall(r"(?:([\w-]+) )?(--[a-z][a-z-]*)", error.hint or "")
+    own = options.parser._option_string_actions
+    if any(option not in own and before not in commands for before, option in named):
+        error.hint = None
+    return str(error)
 
 
 def _files(options: argparse.Namespace, name: str) -> Iterator[str | Path]:

@@ -33,15 +33,18 @@ from compressae_ref.cli import (
     unpack,
     verify,
 )
-from compressae_ref.cli.given import parse, require_applicable, require_kept_inputs
+from compressae_ref.cli.given import own_text, parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import forget_written, heed_signals, report_interrupt
 from compressae_ref.cli.terminal import (
     flush_results,
+    hide_secrets_of,
     naming_standard_output,
     one_line_warnings,
-    printable,
+    shown,
+    tell,
     tell_error,
     tell_of_compiling,
+    without_secrets,
 )
 from compressae_ref.errors import CompressaeError, reason
 
@@ -71,9 +74,11 @@ _BY_NAME = {module.__name__.rpartition(".")[2].replace("_", "-"): module for mod
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; report an error in one line on standard error and return 1."""
+    hide_secrets_of(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # print "?" on terminals that cannot encode "×"
+    options = argparse.Namespace()
     try:
         with heed_signals(), one_line_warnings():
             options = _parsed(arguments)
@@ -89,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_results()
         return 0
     except CompressaeError as error:
-        return _failed(str(error))
+        return _failed(own_text(error, options, _BY_NAME))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except MemoryError as error:
@@ -112,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit with code 2."""
-        super().error(printable(message))
+        super().error(shown(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print a text. argparse would ignore an error, such as a full disk."""
@@ -157,7 +162,10 @@ def _unexpected(error: Exception) -> int:
     if os.environ.get(TRACEBACK):
         import traceback
 
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            tell(line)
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return _failed(f"unexpected {name}: {reason(error)}; set {TRACEBACK}=1 to see the traceback")
+    return _failed(
+        f"unexpected {name}: {reason(Exception(without_secrets(error)))}; set {TRACEBACK}=1 to see the traceback"
+    )

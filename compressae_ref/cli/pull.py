@@ -21,16 +21,22 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
     text = "also write the vectors with their ids to this file: .npz, .parquet, .hdf5 or another format of convert"
     command.add_argument("--keep", metavar="FILE", help=text)
-    text = "train on at most N vectors, evenly spaced over all of them (default: 2000000); copied to a temporary file"
+    text = (
+        "train on at most N vectors, evenly spaced over all of them (default: 2000000); zero vectors count, also "
+        "those that --zero-rows skip leaves out; copied to a temporary file"
+    )
     command.add_argument("--rows", type=int, metavar="N", default=2_000_000, help=text)
-    add_zero_rows(command, "vectors", f"{TRAINING}, but --keep writes them", "skip")
+    add_zero_rows(command, "vectors", f"{TRAINING}, but --keep writes them")
     add_settings(command)
     add_checkpoints(command)
 
 
 def run(options: argparse.Namespace) -> None:
     """Train a model on the vectors in a store and save it; with ``--keep``, save the vectors, too."""
+    from shlex import join
+
     from compressae_ref.checks import as_integer
+    from compressae_ref.cli.given import again
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
@@ -60,4 +66,10 @@ def run(options: argparse.Namespace) -> None:
             if options.keep is not None:
                 write_embeddings(options.keep, rows, ids=ids)
                 tell(f"{options.keep}: {len(rows)} embeddings{without_ids(options.keep, ids) or ' with their ids'}")
-            train_and_save(rows, store.name, options, checkpoints)
+            try:
+                train_and_save(rows, store.name, options, checkpoints)
+            except KeyboardInterrupt as interrupt:
+                if options.keep is not None and not interrupt.args:
+                    words = again(options, ["train", options.keep], "keep", "rows")
+                    interrupt.args = (f"{options.keep} is complete; to train on it, run: compressae-ref {join(words)}",)
+                raise

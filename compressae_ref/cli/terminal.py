@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from compressae_ref.redaction import scrubbed, secrets_in
+
 CONTROLS = "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 """Characters that a terminal may obey, that reorder text, or that stand for bytes of a name that are not UTF-8."""
 
@@ -16,6 +18,25 @@ CONTROLS = "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud8
 def printable(text: object) -> str:
     """Return a text with its control characters as escape sequences of Python: names and errors come from anywhere."""
     return re.sub(CONTROLS, lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+_SECRETS: list[str] = []
+"""Passwords on the command line."""
+
+
+def hide_secrets_of(arguments: Iterable[str]) -> None:
+    """Hide the passwords of these arguments in all messages."""
+    _SECRETS[:] = [secret for argument in arguments for secret in secrets_in(str(argument))]
+
+
+def without_secrets(text: object) -> str:
+    """Return a text without passwords. This comes first: a password that was cut or changed is not found."""
+    return scrubbed(str(text), _SECRETS)
+
+
+def shown(text: object) -> str:
+    """Return a message as it leaves the program: without passwords, with control characters as escapes."""
+    return printable(without_secrets(text))
 
 
 def say(text: str) -> None:
@@ -48,13 +69,13 @@ def hits_text(ids: Iterable[Any], scores: Iterable[float]) -> str:
 
 def tell(line: str) -> None:
     """Print a message to standard error."""
-    print(printable(line), file=sys.stderr)
+    print(shown(line), file=sys.stderr)
 
 
 def tell_error(message: object) -> None:
     """Print an error or a warning in one line to standard error."""
     with suppress(OSError):  # there is no other place to report it
-        tell(f"compressae-ref: {' '.join(str(message).split())}")
+        tell(f"compressae-ref: {' '.join(without_secrets(message).split())}")
 
 
 @contextmanager

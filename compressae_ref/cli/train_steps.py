@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 from compressae_ref.cli.any_model import load_any_model
+from compressae_ref.cli.given import again
 from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell, tell_of_mean
@@ -120,22 +121,6 @@ def _say_how_to_resume(
         saved = f"{path} is as it was"
     else:
         return
-    again = ["compressae-ref", options.command, *_data(options), "-o", options.output, "--resume", path]
-    if options.checkpoint not in (None, path):
-        again += ["--checkpoint", options.checkpoint]
-    if options.every is not None:
-        again += ["--every", f"{options.every:g}"]
-    if options.backend is not None:
-        again += ["--backend", options.backend]
-    if options.zero_rows != ("skip" if options.command == "pull" else "error"):
-        again += ["--zero-rows", options.zero_rows]
-    if getattr(options, "follow_links", False):  # `pull` has no files to follow
-        again += ["--follow-links"]
-    interrupt.args = (f"{saved}; to continue, run: {shlex.join(again)}",)
-
-
-def _data(options: argparse.Namespace) -> list[str]:
-    """Return the arguments that name the data."""
-    if options.command == "train":
-        return [options.embeddings]
-    return [options.store, "--rows", str(options.rows)]
+    given = [str(getattr(options, name)) for name, action in options.given.items() if not action.option_strings]
+    words = again(options, [options.command, *given], resume=path)
+    interrupt.args = (f"{saved}; to continue, run: {shlex.join(['compressae-ref', *words])}",)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qs, unquote, unquote_plus
+from urllib.parse import parse_qs
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from compressae_ref.checks import as_embeddings
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, DomainError, StoreError
 from compressae_ref.item_ids import reject_repeated
+from compressae_ref.redaction import password_in, scrubbed
+from compressae_ref.redaction import without_password as without_password
 
 ROWS = 2048
 """Default number of items that are read, encoded and written together."""
@@ -158,39 +160,9 @@ def parse_address(address: str) -> Address:
     return Address(scheme, body.partition(":")[2], options)
 
 
-SECRETS = re.compile(r"pass|secret|token|api_?key|sslkey", re.IGNORECASE)
-"""Part of the names of parameters whose values are hidden: password, sslpassword, passfile, token and others."""
-
-HIDDEN = "***"
-
-_PAIR = re.compile(r"([^\s=&?;]+)(\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
-"""A parameter of libpq's keyword form, such as ``password = 'it\\'s'``."""
-
-
-def without_password(address: str) -> str:
-    """Return an address with its passwords hidden, for messages.
-
-    It hides what stands between the user and the host of a URI, and the values of parameters with names as in
-    `SECRETS`, in the query of a URI or in libpq's keyword form.
-    """
-    if re.match(r"\s*\w+\s*=", address):
-        return _PAIR.sub(lambda pair: pair[1] + pair[2] + (HIDDEN if SECRETS.search(pair[1]) else pair[3]), address)
-    if password := _password(address):
-        address = address[: password.start] + HIDDEN + address[password.stop :]
-    body, mark, query = address.partition("?")
-    return unquote(body) + mark + "&".join(map(_without_secret, query.split("&")))
-
-
-def _password(address: str) -> slice | None:
-    """Return the place of the password in a URI: up to the last "@", whatever characters are not encoded."""
-    start = address.find("//")
-    colon, at = address.find(":", start + 2), address.rfind("@")
-    return slice(colon + 1, at) if 0 <= start < colon < at else None
-
-
 def _require_encoded_password(address: str) -> None:
     """Refuse a password that would be split at a special character: its parts would appear in messages."""
-    text = address[_password(address) or slice(0)]
+    text = address[password_in(address) or slice(0)]
     port = re.match(r"\d+([/?]|$)", text)
     if not port and re.search(r"[/?#@:\[\]\s]|%(?![0-9a-fA-F]{2})", text):
         raise DomainError(
@@ -198,11 +170,6 @@ def _require_encoded_password(address: str) -> None:
             argument="store",
             hint="write @ as %40, / as %2F, : as %3A, ? as %3F and % as %25",
         )
-
-
-def _without_secret(pair: str) -> str:
-    name, equals, value = pair.partition("=")
-    return f"{unquote(name)}{equals}{HIDDEN if SECRETS.search(unquote_plus(name)) else unquote(value)}"
 
 
 def require_existing(path: str, store: str) -> None:
@@ -235,7 +202,7 @@ def engine_errors(
         raise
     except kinds as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise StoreError(lines[0], path=name) from error
+        raise StoreError(scrubbed(lines[0]), path=name) from error
 
 
 def checked(ids: Sequence[Id], vectors: Codes) -> None:

@@ -34,14 +34,14 @@ class Pushed(NamedTuple):
     """number of items that already had a code"""
 
 
-def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "skip") -> EmbeddingRows:
+def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "error") -> EmbeddingRows:
     """Return the dense vectors of a store as rows to train on, by ascending id.
 
     Changes to the store during training may be missed.
 
     Parameters
     ----------
-    most : maximum number of rows, evenly spaced over all items; None: all
+    most : maximum number of items, evenly spaced over all, before zero rows are left out; None: all
     zero_rows : for zero vectors: "skip" leaves them out, "empty" keeps them, "error" is a StoreError with the id
     """
     zero_rows = as_zero_rows(zero_rows)
@@ -53,7 +53,7 @@ def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows 
     return EmbeddingRows((min(n, most or n), d), np.float32, Forwards(begin), sequential=True)
 
 
-def ids_in(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "skip") -> NDArray[Any]:
+def ids_in(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "error") -> NDArray[Any]:
     """Return the ids of the rows of `embeddings_of`."""
     blocks = [block.ids for block in _to_train_on(store, store.count(), most, zero_rows)]
     return as_ids([item for block in blocks for item in block], sum(map(len, blocks)), path=store.name)
