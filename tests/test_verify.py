@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shlex
 import sys
 from dataclasses import replace
@@ -792,6 +793,47 @@ def test_a_file_of_vectors_that_is_none_is_one_line(name, content, vectors, caps
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert name in err
+
+
+HOSTILE = (
+    *(None, True, -1, 2**70, 1.5, "", "x", [], {}, {"a": 1}, {"path": "absent"}, {"path": 3}, {"path": "/dev/zero"}),
+    *({"dtype": "F32", "shape": shape, "shake128": "s"} for shape in ([2**34], [2**70], [-3], [1.5], 3, [2**13] * 2)),
+    {"dtype": "F32", "shape": [2**39], "hex": ""},
+)
+
+
+def places_in(value, path=()):
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places_in(inner, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_hostile_value_in_the_vectors_is_a_report_or_one_line(seed, vectors, capsys):
+    rng = random.Random(seed)
+    path = vectors / rng.choice(["abs_topk.json", "accumulated.json", "encode.json"])
+    content = json.loads(path.read_text("utf-8"))
+    *outer, last = rng.choice([*places_in(content)][1:])
+    at = content
+    for key in outer:
+        at = at[key]
+    at[last] = HOSTILE[seed % len(HOSTILE)]
+    path.write_text(json.dumps(content), "utf-8")
+    assert verify("--vectors", str(vectors), "--level", "L0", "--cases", "100", "--backend", "numpy") in (0, 1)
+    err = capsys.readouterr().err
+    assert err.count("\n") <= 1
+    assert "unexpected" not in err
+    assert "not enough memory" not in err
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=str)
+def test_a_hostile_input_of_a_test_is_a_report_or_one_line(value, vectors, capsys):
+    changed(vectors / "abs_topk.json", lambda content: content["tests"][0]["inputs"].update(pre=value))
+    verify("--vectors", str(vectors), "--level", "L0", "--cases", "100", "--backend", "numpy")
+    err = capsys.readouterr().err
+    assert err.count("\n") <= 1
+    assert "unexpected" not in err
+    assert "not enough memory" not in err
 
 
 def test_a_level_without_tests_is_not_passed(vectors, capsys):

@@ -21,6 +21,9 @@ SPEC_VERSION = "1.2"
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1"}
 """Dtypes by their name in vectors and in the protocol."""
 
+MOST_DRAWN = 1 << 24
+"""Most numbers that a vector may draw from a seed."""
+
 Values = dict[str, Any]
 """Inputs or outputs by name: arrays, integers, strings, or None."""
 
@@ -230,9 +233,16 @@ def _value(path: Path, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if set(value) == {"path"}:
-        return np.fromfile(path.parent / value["path"], np.uint8)
+        file = path.parent / value["path"]
+        if not file.is_file():  # reading a device may never end
+            raise FormatError(f"expected a file beside the vectors, got {described(value['path'])}")
+        return np.fromfile(file, np.uint8)
     if set(value) == {"dtype", "shape", "shake128"}:
-        return drawn(value["shape"], value["shake128"])
+        shape = value["shape"]
+        sizes = isinstance(shape, list) and all(type(size) is int and 0 <= size <= MOST_DRAWN for size in shape)
+        if not sizes or int(np.prod(shape, dtype=object)) > MOST_DRAWN:
+            raise FormatError(f"expected a shape of at most {MOST_DRAWN} numbers in total, got {described(shape)}")
+        return drawn(shape, value["shake128"])
     return array_from_json(value)
 
 
