@@ -409,11 +409,11 @@ def test_requests_and_answers_in_files(in_root, tmp_path, capsys):
     answers.write_text("\n".join(lines[1:]))
     assert verify("--answers", str(answers), "--cases", "100", "--level", "L1") == 1
     assert "no answer in the file" in capsys.readouterr().out
-    for bad in ("{", "[]", '{"id": 3}'):
+    for bad, line in ("{\n{\n{", 4), ("[]\n[]\n[]", 4), ('{"id": 3}', 2):  # two lines of noise are skipped
         answers.write_text(lines[0] + "\n" + bad)
         assert verify("--answers", str(answers)) == 1
         assert f"{answers}: expected" in (err := capsys.readouterr().err)
-        assert "in line 2" in err
+        assert f"in line {line}" in err
 
 
 def test_without_float64(in_root, capsys):
@@ -842,6 +842,19 @@ def test_a_level_without_tests_is_not_passed(vectors, capsys):
     assert "found no tests of train_steps" in capsys.readouterr().err
     assert verify("--only", "adam-1", "--level", "L1") == 1
     assert "expected ids of tests up to L1" in capsys.readouterr().err
+
+
+def test_noise_in_a_file_of_answers_is_skipped_and_reported_as_that_of_a_program(tmp_path, capsys):
+    answer, answers = '{"id":"abs_topk-1","error":"DomainError"}\n', tmp_path / "answers.jsonl"
+    for lines in (["Loading…\n", answer, "[]\n"], [answer, "\udcff\n", "3\n"]):
+        answers.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+        assert verify("--answers", str(answers), "--level", "L0", "--json", "--only", "abs_topk-1") == 1
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert len(json.loads(out)["levels"]["L0"]["noise"]) == 2
+    answers.write_text("a\nb\nc\n" + answer)
+    assert verify("--answers", str(answers), "--level", "L0") == 1
+    assert "expected an answer as JSON in line 3, got 'c'" in capsys.readouterr().err
 
 
 def test_two_answers_to_one_request_are_refused(tmp_path, capsys):

@@ -246,15 +246,22 @@ def write_requests(path: PathLike, tests: Iterable[Test]) -> int:
 def ask_file(path: PathLike) -> Ask:
     """Return a function that answers from a file: one answer per line, in any order.
 
+    As in the output of a program, up to two lines that are not answers are skipped and reported.
+
     Raises
     ------
     FormatError
         If a line is not a JSON object with an id, or if an id occurs twice. The error names the line, from 1.
     """
     places: dict[str, tuple[int, int]] = {}
+    noise: list[str] = []
     with Path(path).open("rb") as file:
         start = 0
         for number, line in enumerate(file, start=1):
+            text = line.decode("utf-8", "replace")
+            if line.strip() and len(noise) < NOISE - 1 and is_noise(text):
+                noise.append(text)
+                line = b"\n" * len(line)
             if line.strip() and (name := _id_of(path, number, line)) in places:
                 raise FormatError(f"expected one answer to {name[:40]!r}, got a second one in line {number}", path=path)
             if line.strip():
@@ -267,7 +274,10 @@ def ask_file(path: PathLike) -> Ask:
         start, length = places[test.id]
         with Path(path).open("rb") as file:
             file.seek(start, os.SEEK_SET)
-            return decoded(file.read(length).decode("utf-8", "replace"), test)
+            answer = decoded(file.read(length).decode("utf-8", "replace"), test)
+        skipped = noise[:]
+        noise.clear()  # each line is reported once
+        return answer | ({"noise": skipped} if skipped else {})
 
     return ask
 
