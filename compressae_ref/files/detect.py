@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from compressae_ref.files.foreign.arrow_table import is_list, open_table
 from compressae_ref.files.foreign.embeddings import place_of
-from compressae_ref.files.foreign.parquet import is_list, open_table
 from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.shards import shard_paths

@@ -12,18 +12,10 @@ from numpy.typing import NDArray
 from compressae_ref.checks import require_unfolding
 from compressae_ref.codes import Codes
 from compressae_ref.errors import FormatError, reason
+from compressae_ref.files.foreign.arrow_ids import id_type, read_ids
+from compressae_ref.files.foreign.arrow_table import ArrowTable, arrow, is_list, open_table, reading_arrow, storage
 from compressae_ref.files.foreign.choose_array import id_entry
-from compressae_ref.files.foreign.parquet import (
-    ArrowTable,
-    arrow,
-    id_type,
-    is_list,
-    open_table,
-    read_ids,
-    reading_arrow,
-    storage,
-    table_writer,
-)
+from compressae_ref.files.foreign.parquet import table_writer
 from compressae_ref.files.foreign.ragged import ListedCodes, Lists
 from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.input_file import InputFile
