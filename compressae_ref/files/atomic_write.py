@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from compressae_ref.errors import DomainError
-
-PathLike = str | os.PathLike[str]
+from compressae_ref.files.output_target import PathLike as PathLike
+from compressae_ref.files.output_target import Target, checked_target, user_id
 
 TEMPORARY = re.compile(r"\.compressae-ref-([0-9a-f]{16})?[0-9a-f]{32}\.partial")
 """Names of temporary files: nothing else has such a name, and no output's name makes them too long."""
@@ -35,22 +35,9 @@ RUN: ContextVar[str] = ContextVar("RUN", default="")
 WRITTEN: list[str] = []
 """Outputs that this process has written, for the message of an interrupted command."""
 
-MAX_LINKS = 40
-"""Linux follows as many symbolic links."""
 
 CANNOT_RENAME = (errno.EBUSY, errno.EXDEV)
 """Error codes of renaming to a mount point."""
-
-
-class Target(NamedTuple):
-    """The file that an output's name stands for."""
-
-    path: Path
-    """the path without symbolic links"""
-    before: os.stat_result | None
-    """facts about the file, or None if it does not exist"""
-    mounted: bool
-    """whether the file is a mount point, as if a container mounts a single file"""
 
 
 def require_writable(path: PathLike) -> None:
@@ -60,7 +47,7 @@ def require_writable(path: PathLike) -> None:
     Whether a file can be created is tested by creating one.
     """
     with naming_output(path):
-        target = _checked(path)
+        target = checked_target(path)
         if not target.mounted:
             with _temporary(target.path.parent):
                 pass
@@ -87,7 +74,7 @@ def replacing(path: PathLike) -> Iterator[IO[bytes]]:
         As `require_writable`, and if the content cannot be written. It names ``path``.
     """
     with naming_output(path):
-        target = _checked(path)
+        target = checked_target(path)
         folder = _spool_folder(target)
         _sweep(folder)
         with _temporary(folder, target.before) as file:
@@ -113,7 +100,7 @@ def creating_folder(path: PathLike) -> Iterator[Callable[[str], IO[bytes]]]:
         raise DomainError("expected the name of a new folder, got an existing path", path=path)
     files: dict[str, IO[bytes]] = {}
     with naming_output(path), ExitStack() as stack:
-        target = _checked(path).path
+        target = checked_target(path).path
         _sweep(target.parent)
 
         def add(name: str) -> IO[bytes]:
@@ -138,7 +125,7 @@ def spool_beside(path: PathLike) -> Iterator[IO[bytes]]:
     from tempfile import TemporaryFile
 
     with naming_output(path):
-        folder = _spool_folder(_checked(path))
+        folder = _spool_folder(checked_target(path))
         try:
             file = TemporaryFile(dir=folder)  # noqa: SIM115  closed below
         except OSError as error:
@@ -164,78 +151,6 @@ def forget_run(folder: PathLike, run: str) -> None:
     for path in Path(folder).iterdir():
         if (match := TEMPORARY.fullmatch(path.name)) and match[1] == run:
             path.unlink(missing_ok=True)
-
-
-def _checked(path: PathLike) -> Target:
-    """Follow links to the file that an output's name stands for. OSError if it cannot be replaced."""
-    if os.fspath(path) in ("", "-"):
-        what = "standard output" if os.fspath(path) else "an empty name"
-        raise OSError(errno.EINVAL, f"expected the name of an output file, got {what}", os.fspath(path))
-    at = _followed(Path(path))
-    if not at.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(at.parent))
-    try:
-        before = at.lstat()
-    except FileNotFoundError:
-        return Target(at, None, False)
-    if stat.S_ISDIR(before.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "expected the name of an output file, got a folder", str(path))
-    if not stat.S_ISREG(before.st_mode):
-        raise FileExistsError(errno.EEXIST, "expected the name of an output file, got a device or a pipe", str(path))
-    target = Target(at, before, _mount_of(at) != _mount_of(at.parent))
-    _require_replaceable(target, before)
-    return target
-
-
-def _followed(at: Path) -> Path:
-    """Return the path without symbolic links; its last part need not exist."""
-    given = str(at)
-    for _ in range(MAX_LINKS):
-        folder = Path(os.path.realpath(at.parent))
-        if folder.parts[1:2] == ("proc",) or folder == Path("/dev/fd"):
-            message = "expected the name of an output file, got a descriptor of an open file or a pipe"
-            raise FileExistsError(errno.EEXIST, message, given)
-        at = folder / at.name
-        if not at.is_symlink():
-            return at
-        _require_own_link(at, given)
-        at = folder / at.readlink()
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), given)
-
-
-def _require_own_link(link: Path, given: str) -> None:
-    """Refuse a link that another user has placed in a shared folder such as /tmp, as Linux does for opened files."""
-    folder, owner = link.parent.stat(), link.lstat().st_uid
-    shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
-    if shared and owner not in (_user(), folder.st_uid):
-        raise PermissionError(errno.EACCES, "expected an output that is no link of another user", given)
-
-
-def _require_replaceable(target: Target, before: os.stat_result) -> None:
-    """Raise unless this process may write to an existing file, and may rename another file to its name."""
-    if not before.st_mode & 0o222:
-        raise PermissionError(errno.EACCES, "the output exists and is read-only", str(target.path))
-    os.close(os.open(target.path, os.O_WRONLY))
-    folder = target.path.parent.stat()
-    if folder.st_mode & stat.S_ISVTX and not target.mounted and _user() not in (0, before.st_uid, folder.st_uid):
-        message = "the output exists and belongs to another user, and its folder has the sticky bit"
-        raise PermissionError(errno.EACCES, message, str(target.path))
-
-
-def _user() -> int:
-    return os.geteuid() if hasattr(os, "geteuid") else 0
-
-
-def _mount_of(path: Path) -> bytes | None:
-    """Return Linux's number of the mount that holds a path, or None on other systems."""
-    with suppress(OSError, AttributeError):
-        descriptor = os.open(path, os.O_PATH)
-        try:
-            facts = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes()
-        finally:
-            os.close(descriptor)
-        return next((line for line in facts.splitlines() if line.startswith(b"mnt_id:")), None)
-    return None
 
 
 def _random_name() -> str:
@@ -333,7 +248,7 @@ def _sweep(folder: Path) -> None:
 
 def _forget_old(entry: os.DirEntry[str]) -> None:
     facts = entry.stat(follow_symlinks=False)
-    if facts.st_uid != _user() or time.time() - facts.st_mtime <= LEFT_OVER_SECONDS:
+    if facts.st_uid != user_id() or time.time() - facts.st_mtime <= LEFT_OVER_SECONDS:
         return
     if stat.S_ISREG(facts.st_mode):
         Path(entry.path).unlink()

@@ -17,8 +17,6 @@ from compressae_ref.optional import require_package
 from compressae_ref.row_source import STREAM_ROWS
 
 TEXTS = {"string", "large_string", "binary", "large_binary"}
-
-
 VIEWS = {"string_view", "binary_view"}
 """Arrow's names of the types of texts and bytes of any length. Views may share their bytes."""
 
