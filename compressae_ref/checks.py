@@ -82,9 +82,13 @@ def not_rows(shape: tuple[int, ...], name: str) -> ShapeError:
     return ShapeError(f"expected an array (n, d) with one embedding per row, got shape {shape}", argument=name)
 
 
-def no_rows(**where: Any) -> ShapeError:
+class NoRowsError(ShapeError):
+    """Embeddings without rows, of which some formats do not know the number of dimensions."""
+
+
+def no_rows(**where: Any) -> NoRowsError:
     """Return the error about embeddings without rows; ``where`` is their argument or path."""
-    return ShapeError("expected at least one row, got none", **where)
+    return NoRowsError("expected at least one row, got none", **where)
 
 
 def check_floats(dtype: Any, name: str) -> None:

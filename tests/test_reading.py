@@ -689,6 +689,19 @@ def test_shards_are_joined_in_natural_order(shards, kind, at_once, monkeypatch):
     ).model.digest == (fit(X, n_latents=32, k=4, steps=3, batch_size=64, backend="numpy").model.digest)
 
 
+def test_shards_without_rows_change_nothing(tmp_path, kind):
+    """Spark writes one for each partition that no row falls into."""
+    if kind == "fvecs":
+        pytest.skip("a file without bytes is taken for a truncated one")
+    with_ids = kind in ("npz", "hdf5", "parquet", "arrow")
+    for number, rows in enumerate([slice(0, 0), slice(0, 200), slice(0, 0), slice(200, 300), slice(0, 0)]):
+        write_embeddings(tmp_path / f"{number}.{kind}", X[rows], ids=np.arange(300)[rows] if with_ids else None)
+    source = open_embeddings(str(tmp_path))
+    assert_same_rows(source, X)
+    assert not with_ids or ids_of(source).tolist() == list(range(300))
+    refused(lambda: np.asarray(open_embeddings(str(tmp_path / "[024].*"))), "[024].*", "expected at least one row")
+
+
 def test_shards_that_do_not_fit_together_are_named(tmp_path):
     refused(lambda: open_embeddings(str(tmp_path)), str(tmp_path), "got none")
     refused(lambda: open_embeddings(str(tmp_path / "a-*.npy")), "a-*.npy", "got none")

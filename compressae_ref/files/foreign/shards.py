@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.checks import NoRowsError, no_rows
 from compressae_ref.errors import FormatError, ShapeError
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name, refuse_compressed
@@ -99,7 +100,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], EmbeddingRows]) -> EmbeddingRows:
-    """Return the rows of all shards as one source.
+    """Return the rows of all shards as one source. Shards without rows are left out: Spark writes them.
 
     Shards beyond `MAX_OPEN` are closed and opened again. FormatError if one was replaced in between.
 
@@ -109,6 +110,9 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     shards : names for ``open_shard``
     """
     shard = one_version(open_shard)
+    shards = [name for name in shards if _has_rows(shard, name)]
+    if not shards:
+        raise no_rows(path=path)
     first = shard(shards[0])
     lengths, kinds, sequential = [], set(), False
     for name in shards:
@@ -151,6 +155,13 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
 
     shape = (int(ends[-1]), first.shape[1])
     return EmbeddingRows(shape, dtype, read, ids=ids if first.has_ids else None, sequential=sequential, place=path)
+
+
+def _has_rows(shard: Callable[[str], EmbeddingRows], name: str) -> bool:
+    try:
+        return len(shard(name)) > 0
+    except NoRowsError:
+        return False
 
 
 def one_version(open_file: Callable[[str], Opened]) -> Callable[[str], Opened]:
