@@ -52,9 +52,12 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> a
     """Parse a command line. ``options.given`` holds the arguments that it has, by name; the others have defaults."""
     options = parser.parse_args(arguments)
     actions = options.parser._actions
+    defaults = [action.default for action in actions]
     for action in actions:
         action.default = argparse.SUPPRESS
     names = vars(parser.parse_args(arguments))
+    for action, default in zip(actions, defaults, strict=True):
+        action.default = default
     options.given = {action.dest: action for action in actions if action.dest in names}
     return options
 
