@@ -193,6 +193,6 @@ def _with(ids: bool) -> str:
 
 def _version(name: str) -> tuple[int, ...]:
     """Return what changes if a file is replaced or written."""
-    path = name if Path(name).exists() else name.rpartition("::")[0]
+    path = name if Path(name).exists() else name.rpartition("::")[0] or name
     facts = os.stat(path)  # noqa: PTH116
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
