@@ -31,6 +31,7 @@ import pytest
 
 import compressae_ref
 from compressae_ref import (
+    Index,
     Model,
     checks,
     fit,
@@ -574,6 +575,31 @@ def test_inspect_tells_the_facts(files, run, name):
     assert text_facts(shown) | {key.replace("_", " "): str(value) for key, value in expected.items()} == text_facts(
         shown
     )
+
+
+def test_inspect_tells_the_facts_of_an_index_and_of_a_checkpoint(files, tmp_path, run, assert_refused):
+    model, codes, x = load_model(files.model), load_codes(files.codes), np.load(files.x)
+    index, checkpoint = tmp_path / "i.npz", tmp_path / "k.npz"
+    Index.build(codes, space="reconstructed", model=model).save(index)
+    settings = {"n_latents": H, "k": K, "steps": 9, "batch_size": 8, "callback": stop_at_4}
+    with pytest.raises(KeyboardInterrupt):  # a training that ends well deletes its checkpoint
+        fit(x, checkpoint=checkpoint, **settings)
+    facts = {path: read_json(run("inspect", path, "--json")[0]) for path in (index, checkpoint)}
+    of_codes = read_json(run("inspect", files.codes, "--json")[0])
+    same = {"file": str(index), "kind": "compressae-index", "space": "reconstructed"}
+    assert facts[index] == {name: value for name, value in of_codes.items() if name != "ids"} | same
+    expected = {"kind": "compressae-checkpoint", "step": 4, "steps": 9, "rows_n": N, "dense_dimension_d": D}
+    assert facts[checkpoint] | expected == facts[checkpoint]
+    for path in (index, checkpoint):
+        whole = bytearray(path.read_bytes())
+        whole[len(whole) // 2] ^= 1
+        path.write_bytes(whole)
+        assert_refused(["inspect", path], [path])
+
+
+def stop_at_4(progress):
+    if progress.step == 4:
+        raise KeyboardInterrupt
 
 
 def test_inspect_tells_what_only_the_content_knows(files, run):

@@ -15,7 +15,7 @@ def add_arguments(commands: Any) -> None:
     command = add_command(
         commands,
         "inspect",
-        "Print facts about a model, codes or embeddings.",
+        "Print facts about a model, codes, embeddings, an index or a checkpoint.",
         details="They include the shape, the dtype, the bytes per row, and statistics of the content.",
         backend=False,
     )

@@ -25,21 +25,34 @@ from compressae_ref.files.model_file import (
     is_ours,
     load_model,
 )
+from compressae_ref.files.npz import member_names
 from compressae_ref.files.packed_file import load_packed_and_ids
 from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
 from compressae_ref.model import Model
 from compressae_ref.reference import norm, unit_rows
+from compressae_ref.retrieval.index_file import FORMAT as INDEX_FORMAT
+from compressae_ref.retrieval.index_file import codes_of, read_index, reading_index
+from compressae_ref.retrieval.index_file import ids_of as ids_of_index
+from compressae_ref.training.checkpoint import FORMAT as CHECKPOINT_FORMAT
+from compressae_ref.training.resume import load_checkpoint
 
 
 def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
-    """Return facts about a model, codes or embeddings.
+    """Return facts about a model, codes, embeddings, an index or a checkpoint of a training.
 
     Raises
     ------
     FormatError
         If the file is none of these, or is damaged.
     """
-    if path == "-" or not Path(path).is_file() or place_of(path).entry is not None or not is_ours(path):
+    if path == "-" or not Path(path).is_file() or place_of(path).entry is not None:
+        return _foreign_facts(path, follow_links)
+    names = member_names(path)
+    if names >= {"meta", "indices", "norms"}:
+        return {"file": path, "kind": INDEX_FORMAT, **_index_facts(path)}
+    if names >= {"meta", "records", "blocks"}:
+        return {"file": path, "kind": CHECKPOINT_FORMAT, **_checkpoint_facts(path)}
+    if not is_ours(path):
         return _foreign_facts(path, follow_links)
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
@@ -92,6 +105,26 @@ def _model_facts(model: Model) -> dict[str, Any]:
         "bytes_per_code": model.k * (4 + params.dtype.itemsize),
         "mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean()),
         "training": dict(model.training),
+    }
+
+
+def _index_facts(path: str) -> dict[str, Any]:
+    meta, arrays, _ = read_index(path, check=True)
+    with reading_index(path):
+        ids_of_index(path, meta, arrays, check=True)
+        return {**_codes_facts(codes_of(meta, arrays, check=True)), "space": meta["space"]}
+
+
+def _checkpoint_facts(path: str) -> dict[str, Any]:
+    saved = load_checkpoint(path)
+    return {
+        "step": saved.meta["step"],
+        "steps": saved.settings.steps,
+        "rows_n": saved.data.rows,
+        "dense_dimension_d": saved.data.d,
+        "dtype": saved.data.dtype,
+        "started_from_model": saved.meta["start"],
+        "training": saved.meta["training"],
     }
 
 
