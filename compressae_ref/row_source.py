@@ -140,8 +140,9 @@ def as_source(x: Any, name: str = "x", *, empty: bool = False) -> RowSource:
     require_array(x, name)
     sliced = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, (list, tuple))
     source = x if sliced else host_array(x, name)
-    if len(getattr(source, "shape", (0, 0))) != 2:
-        raise not_rows(source.shape, name)
+    shape = getattr(source, "shape", (0, 1))
+    if len(shape) != 2 or shape[1] == 0:
+        raise not_rows(shape, name)
     if len(source) == 0 and not empty:
         raise no_rows(argument=name)
     if hasattr(dtype := getattr(source, "dtype", None), "kind"):

@@ -659,6 +659,17 @@ def test_links_to_other_files_are_followed_on_request_only(tmp_path, how, monkey
         assert_same_rows(open_embeddings(path, follow_links=True), X)
 
 
+@pytest.mark.parametrize("kind", ["npy", "npz", "hdf5"])
+def test_rows_of_no_numbers_are_refused_when_they_are_opened(tmp_path, kind):
+    path, none = tmp_path / f"x.{kind}", np.empty((5, 0), np.float32)
+    if kind == "hdf5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["embeddings"] = none
+    else:
+        (np.save if kind == "npy" else np.savez)(path, none)
+    refused(lambda: open_embeddings(str(path)), str(path), r"got shape (5, 0)", kind=ShapeError)
+
+
 # -- shards -----------------------------------------------------------------------------------------------------------
 
 
