@@ -21,6 +21,7 @@ settings.register_profile("ci", settings.get_profile("dev"), max_examples=150, d
 settings.register_profile("deep", settings.get_profile("dev"), max_examples=5000)
 # For faults that must be found: the same examples every time, and no time for making the failing one small.
 settings.register_profile("faults", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
+settings.register_profile("mutants", settings.get_profile("faults"), max_examples=25)
 # Simulated threads take their time.
 settings.register_profile("simulated", settings.get_profile("faults"), max_examples=15)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))

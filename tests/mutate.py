@@ -214,7 +214,7 @@ def vectors_notice(module: str) -> bool:
 
 def tests_notice(module: str) -> bool:
     """Whether the tests of the mathematics turn red; those of the file itself run first."""
-    os.environ["HYPOTHESIS_PROFILE"] = "dev"
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     first = FIRST.get(module, module.rpartition(".")[2])
     return any(_red(names) for names in ([first], [name for name in TESTS if name != first]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -230,27 +232,32 @@ def fault_of(matrix):
     return None
 
 
-@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
-@given(st.data())
-def test_entries_of_a_matrix_are_checked_before_compiled_code_uses_them(form, data):
+def changed_matrices(form):
+    """Matrices of which one array has another number, or is shorter or longer."""
     dense = np.random.default_rng(0).choice(np.float32([0, 0, 0, 1, 2]), (24, 36))
-    matrix = sparse.bsr_array(dense, blocksize=(4, 3)) if form == "bsr" else sparse.csr_array(dense).asformat(form)
-    part = data.draw(st.sampled_from(["indptr", "indices", "data"]))
-    array, number = getattr(matrix, part), data.draw(st.integers(-(2**20), 2**20) | st.integers(-1, 40))
-    change = data.draw(st.sampled_from(["none", "number", "last", "shorter", "longer"]))
-    if change == "shorter":
-        setattr(matrix, part, array[:-1])
-    elif change == "longer":
-        setattr(matrix, part, np.concatenate([array, array[-1:]]))
-    elif change in ("number", "last"):
-        array[data.draw(st.integers(0, len(array) - 1)) if change == "number" else -1] = number
-    fault = fault_of(matrix)
-    if fault is None:
-        codes = Codes.from_csr(matrix)
-        Codes(codes.indices, codes.values, codes.n_latents)  # its own checks
-    else:
-        with pytest.raises(FormatError, match=f"codes: expected a valid sparse matrix, got one {fault}"):
-            Codes.from_csr(matrix)
+    for part, change in product(("indptr", "indices", "data"), ("no", "number", "shorter", "longer")):
+        whole = sparse.bsr_array(dense, blocksize=(4, 3)) if form == "bsr" else sparse.csr_array(dense).asformat(form)
+        array = getattr(whole, part)
+        near = {-(2**20), -1, 0, 1, 2**20, *(n + more for n in (12, 24, 36, len(whole.data)) for more in (-1, 0, 1))}
+        numbers = product((0, len(array) // 2, -1), near) if change == "number" and part != "data" else [(0, array[0])]
+        for place, number in numbers:
+            matrix = whole.copy()
+            getattr(matrix, part)[place] = number
+            if change in ("shorter", "longer"):
+                setattr(matrix, part, array[:-1] if change == "shorter" else np.concatenate([array, array[-1:]]))
+            yield matrix
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
+def test_entries_of_a_matrix_are_checked_before_compiled_code_uses_them(form):
+    for matrix in changed_matrices(form):
+        fault = fault_of(matrix)
+        if fault is None:
+            codes = Codes.from_csr(matrix)
+            Codes(codes.indices, codes.values, codes.n_latents)  # its own checks
+        else:
+            with pytest.raises(FormatError, match=f"codes: expected a valid sparse matrix, got one {fault}"):
+                Codes.from_csr(matrix)
 
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "i8", "u8", "c8", "g"])

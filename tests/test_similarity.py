@@ -104,6 +104,19 @@ def test_a_zero_query_scores_zero_and_leaves_the_others_alone(space, mean, probl
     assert not hits.scores[[*zeros]].any()
 
 
+def test_a_query_whose_code_is_too_long_is_named_by_the_number_of_its_row(small):
+    model, x, _ = small
+    params = model.params.copy()
+    params.b_enc[:] = 3e38  # each value is finite, the sum of their squares is not
+    large, items = Model(params, model.k), model.encode(x)
+    items = Codes(items.indices, items.values, items.n_latents, large.digest)
+    queries = np.eye(12, dtype="f4")[[1, 2, 0]]
+    queries[1] = 0
+    for first, zero_rows, row in ((0, "skip", 0), (0, "empty", 0), (1, "skip", 1)):
+        with pytest.raises(DomainError, match=f"sum of squares is finite in float32, got infinity in row {row}$"):
+            search(queries[first:], items, space="sparse", model=large, zero_rows=zero_rows, backend="numpy")
+
+
 def full_scores(space, model, queries, codes, backend):
     if space == "sparse":
         return sparse_cosine(model.encode(queries, codes.k), codes, backend=backend)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import (
-    Codes,
     CompresSAE,
     DomainError,
     Index,
@@ -238,21 +237,6 @@ def test_a_zero_query_of_a_centred_model_scores_0_in_every_space(space, backend)
     others = index.search(queries[[0, 2]], 20)
     assert_same_bits(found.scores[[0, 2]], others.scores)
     assert_same_bits(found.ids[[0, 2]], others.ids)
-
-
-def test_a_query_whose_code_is_too_long_is_named_by_the_number_of_its_row():
-    params = MODEL.params.copy()
-    params.b_enc[:] = 3e38  # each value is finite, the sum of their squares is not
-    x = np.eye(D, dtype="f4")[[1, 2, 0]]
-    x[1] = 0
-    items = np.random.default_rng(0).standard_normal((9, D)).astype("f4")
-    items, model = MODEL.encode(items, backend="numpy"), Model(params, K)
-    items = Codes(items.indices, items.values, items.n_latents, model.digest)
-    for zero_rows, row in (("skip", 0), ("empty", 0)):
-        with pytest.raises(DomainError, match=f"whose sum of squares is finite in float32, got infinity in row {row}"):
-            search(x, items, space="sparse", model=model, zero_rows=zero_rows, backend="numpy")
-    with pytest.raises(DomainError, match="got infinity in row 1"):
-        search(x[1:], items, space="sparse", model=model, zero_rows="skip", backend="numpy")
 
 
 # -- scikit-learn and vector databases --------------------------------------------------------------------------------
