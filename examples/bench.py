@@ -21,6 +21,7 @@
     python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
     python examples/bench.py formats embeddings.npy --model model.npz                         files
+    python examples/bench.py chunks embeddings.npy --model model.npz                          chunked HDF5 beside .npy
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
     python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
     python examples/bench.py pictures    draw the pictures of the pages
@@ -67,6 +68,7 @@ COMMANDS = {
     "stores": ("engines.stores", {}),
     "signs": ("engines.signs", {}),
     "formats": ("formats.formats", {}),
+    "chunks": ("formats.chunks", {}),
     "cluster": ("cluster.cluster", {"items": [500_000]}),
     "paper": ("storage.paper", {"k": [8, 16, 32, 64, 128, 256]}),
     "center": ("centering.center", {"latents": [1024]}),
@@ -135,7 +137,7 @@ def main() -> None:
         parser.error(f"{options.what}: expected EMBEDDINGS")
     if options.what in (*WITH_QUERIES, "minute", "paper", "center", "quality") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
-    if options.what in (*WITH_QUERIES, "formats", "cluster") and options.model is None:
+    if options.what in (*WITH_QUERIES, "formats", "chunks", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
     if options.what == "quality" and options.models is None:
         parser.error("quality: expected --models")

@@ -42,6 +42,31 @@ def formats(options: argparse.Namespace) -> None:
             _say("codes", kind, path, len(x), wrote, read)
 
 
+def chunks(options: argparse.Namespace) -> None:
+    """Encode HDF5 datasets with chunks of several shapes, in turns with the same rows in ``.npy``."""
+    import h5py
+
+    x, model = load(options.embeddings), load_model(options.model)
+    n, d = x.shape
+    head("chunks", "seconds", ".npy, seconds", "times as long", text=1)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/x.npy", x)
+        expected = model.encode(open_embeddings(f"{folder}/x.npy"))
+        for shape in ((n, 1), (min(n, 8192), 1), (n, d), (-(-n // 2), -(-d // 4)), (min(n, 64), d)):
+            path = f"{folder}/x.hdf5"
+            with h5py.File(path, "w") as file:
+                file.create_dataset("embeddings", data=x, chunks=shape)
+            found = model.encode(open_embeddings(path))
+            assert np.array_equal(found.indices, expected.indices)
+            assert np.array_equal(found.values, expected.values)
+            seconds: dict[str, list[float]] = {path: [], f"{folder}/x.npy": []}
+            for _ in range(options.turns):
+                for name, times in seconds.items():
+                    times.append(_timed(1, lambda name=name: model.encode(open_embeddings(name))))
+            ours, plain = (float(np.median(times)) for times in seconds.values())
+            line(str(shape), f"{ours:.2f}", f"{plain:.2f}", f"{ours / plain:.2f}")
+
+
 def _read(path: str) -> None:
     source = open_embeddings(path)
     for start in range(0, len(source), STREAM_ROWS):
