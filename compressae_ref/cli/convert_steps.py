@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
-from compressae_ref.cli.ids_option import id_entry_of, ids_by
-from compressae_ref.cli.zero_rows import left_of
+from compressae_ref.cli.ids_option import id_entry_of, ids_by, open_with_ids
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
-from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
-from compressae_ref.row_source import check_rows, row_numbers
+from compressae_ref.row_source import check_rows
 
 
 def convert_file(options: argparse.Namespace) -> str:
@@ -62,10 +59,7 @@ def _codes(options: argparse.Namespace) -> str:
 
 
 def _embeddings(options: argparse.Namespace) -> str:
-    source = open_embeddings(options.input, id_entry_of(options.ids), follow_links=options.follow_links)
-    ids = ids_by(options.ids, len(source), lambda: ids_of(source))
-    rows = left_of(source, options.zero_rows, options.input)
-    ids = ids if ids is None or rows is source else ids[row_numbers(rows)]
+    rows, ids = open_with_ids(options.input, options)
     with naming_file(options.input):
         if options.zero_rows == "error":
             check_rows(rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
-from compressae_ref.cli.zero_rows import add_zero_rows, left_of
+from compressae_ref.cli.zero_rows import add_zero_rows
 from compressae_ref.errors import naming_file
 
 if TYPE_CHECKING:
@@ -61,21 +61,15 @@ def run(options: argparse.Namespace) -> None:
 
         run_dask(options)
         return
-    from compressae_ref.cli.ids_option import id_entry_of, ids_by
+    from compressae_ref.cli.ids_option import open_with_ids
     from compressae_ref.files.atomic_write import require_writable
-    from compressae_ref.files.foreign.embeddings import open_embeddings
-    from compressae_ref.files.foreign.rows import ids_of
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
     from compressae_ref.files.model_file import load_model
-    from compressae_ref.row_source import row_numbers
 
     require_writable(options.output)
     require_code_format(options.output)
     model = load_model(options.model)
-    source = open_embeddings(options.embeddings, id_entry_of(options.ids), follow_links=options.follow_links)
-    ids = ids_by(options.ids, len(source), lambda: ids_of(source))
-    embeddings = left_of(source, options.zero_rows, options.embeddings, d=model.params.d)
-    ids = ids if ids is None or embeddings is source else ids[row_numbers(embeddings)]
+    embeddings, ids = open_with_ids(options.embeddings, options, d=model.params.d)
     with naming_file(options.embeddings):
         blocks = _code_blocks(model, embeddings, options)
         write_codes(options.output, blocks, len(embeddings), ids=ids)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.cli.zero_rows import left_of
 from compressae_ref.errors import FormatError, reason
-from compressae_ref.files.foreign.rows import IdEntry
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.rows import IdEntry, ids_of
 from compressae_ref.files.npz import reading
 from compressae_ref.item_ids import MAX_ID, MIN_ID, as_ids
+from compressae_ref.row_source import row_numbers
 
 NONE = "none"
 
@@ -28,6 +32,19 @@ def ids_by(option: str | None, n: int, of_input: Callable[[], NDArray[Any] | Non
     if option is None or option.startswith("::"):
         return of_input()
     return None if option == NONE else read_id_file(option, n)
+
+
+def open_with_ids(path: str, options: argparse.Namespace, **checks: Any) -> tuple[Any, NDArray[Any] | None]:
+    """Open embeddings as the options ``--ids``, ``--zero-rows`` and ``--follow-links`` say.
+
+    Returns
+    -------
+    The rows, without those that are skipped, and their ids, which are checked against all rows first, or None.
+    """
+    source = open_embeddings(path, id_entry_of(options.ids), follow_links=options.follow_links)
+    ids = ids_by(options.ids, len(source), lambda: ids_of(source))
+    rows = left_of(source, options.zero_rows, path, **checks)
+    return rows, ids if ids is None or rows is source else ids[row_numbers(rows)]
 
 
 def read_id_file(path: str, n: int) -> NDArray[Any]:
