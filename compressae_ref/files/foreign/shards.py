@@ -110,23 +110,21 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     shards : names for ``open_shard``
     """
     shard = one_version(open_shard)
-    shards = [name for name in shards if _has_rows(shard, name)]
-    if not shards:
-        raise no_rows(path=path)
-    first = shard(shards[0])
+    names: list[str] = []
     lengths, kinds, sequential = [], set(), False
     for name in shards:
-        rows = shard(name)
-        if rows.shape[1] != first.shape[1]:
-            raise ShapeError(
-                f"expected d = {first.shape[1]} dimensions as in {shards[0]}, got {rows.shape[1]}", path=name
-            )
-        if rows.has_ids != first.has_ids:
-            having = "ids" if first.has_ids else "no ids"
-            raise FormatError(f"expected {having} as in {shards[0]}, got a shard {_with(rows.has_ids)}", path=name)
+        rows = _opened_unless_empty(shard, name)
+        if rows is None:
+            continue
+        if not names:
+            first = rows
+        _require_like(first, names[0] if names else name, rows, name)
+        names.append(name)
         lengths.append(len(rows))
         kinds.add(rows.dtype)
         sequential = sequential or rows.sequential
+    if not names:
+        raise no_rows(path=path)
     ends = np.cumsum(lengths, dtype=np.int64)
     dtype = np.result_type(*kinds)
 
@@ -135,7 +133,7 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
         while start < stop:
             number = int(np.searchsorted(ends, start, "right"))
             before = int(ends[number]) - lengths[number]
-            part = shard(shards[number])[start - before : min(stop, int(ends[number])) - before]
+            part = shard(names[number])[start - before : min(stop, int(ends[number])) - before]
             if len(part) == 0:
                 break
             parts.append(np.asarray(part, dtype))
@@ -143,11 +141,11 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
         return np.concatenate(parts) if parts else np.empty((0, first.shape[1]), dtype)
 
     def ids() -> NDArray[Any]:
-        of_shards: list[Any] = [shard(name).ids for name in shards]
-        for name, some in zip(shards, of_shards, strict=True):
+        of_shards: list[Any] = [shard(name).ids for name in names]
+        for name, some in zip(names, of_shards, strict=True):
             if some.dtype != of_shards[0].dtype:
                 raise FormatError(
-                    f"expected {_kind(of_shards[0])} as ids, as in {shards[0]}, got {_kind(some)}",
+                    f"expected {_kind(of_shards[0])} as ids, as in {names[0]}, got {_kind(some)}",
                     path=name,
                     hint=file_hint(None),
                 )
@@ -157,11 +155,20 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     return EmbeddingRows(shape, dtype, read, ids=ids if first.has_ids else None, sequential=sequential, place=path)
 
 
-def _has_rows(shard: Callable[[str], EmbeddingRows], name: str) -> bool:
+def _opened_unless_empty(shard: Callable[[str], EmbeddingRows], name: str) -> EmbeddingRows | None:
     try:
-        return len(shard(name)) > 0
-    except NoRowsError:
-        return False
+        return shard(name)
+    except NoRowsError:  # some formats do not know the dimension of no rows, so none of them may open
+        return None
+
+
+def _require_like(first: EmbeddingRows, first_name: str, rows: EmbeddingRows, name: str) -> None:
+    """Raise unless a shard has the dimension of the first one, and has ids if that has."""
+    if rows.shape[1] != first.shape[1]:
+        raise ShapeError(f"expected d = {first.shape[1]} dimensions as in {first_name}, got {rows.shape[1]}", path=name)
+    if rows.has_ids != first.has_ids:
+        having = "ids" if first.has_ids else "no ids"
+        raise FormatError(f"expected {having} as in {first_name}, got a shard {_with(rows.has_ids)}", path=name)
 
 
 def one_version(open_file: Callable[[str], Opened]) -> Callable[[str], Opened]:
