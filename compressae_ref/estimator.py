@@ -10,13 +10,14 @@ from scipy import sparse
 
 from compressae_ref.arrays import Floats, reject_masked
 from compressae_ref.backends import get_backend
-from compressae_ref.checks import ZeroRows, all_zero, as_embeddings, as_params, reject
+from compressae_ref.checks import ZeroRows, as_embeddings, as_params, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError, DomainError, reason
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.model import Model
 from compressae_ref.params import init_params
 from compressae_ref.reference import unit_rows
+from compressae_ref.row_source import NonzeroRows
 from compressae_ref.training.batches import ShuffledBatches
 from compressae_ref.training.fit import fit, to_train_on
 from compressae_ref.training.settings import TrainConfig, described, make_config, resolve
@@ -147,7 +148,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         reject_masked(X, "X")
         x: Floats = validate_data(self, X, reset=state is None, dtype=DTYPES)
         if to_train_on(self.zero_rows) == "skip":
-            x = _nonzero(x)
+            x = np.asarray(NonzeroRows(x, name="X"))
         if state is None:
             config = resolve(
                 make_config(None, None, self._settings() | {"validation_rows": 0, "steps": 1}), HostRows(x)
@@ -194,7 +195,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Return the mean cosine of rows and their reconstructions, at most 1. With "empty" a zero row counts as 0."""
         x = self._checked(X)
         if self.zero_rows == "skip":
-            x = _nonzero(x)
+            x = np.asarray(NonzeroRows(x, name="X"))
         unit = unit_rows(np.where(x.any(axis=1, keepdims=True), x, 1), self.model_.params.dtype)
         return mean_cosine(unit, self.model_.decode(self._encoded(x), backend=self.backend))
 
@@ -220,11 +221,3 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _nonzero(x: Floats) -> Floats:
-    """Return the rows that are not zero; DomainError if there are none."""
-    nonzero = x.any(axis=1)
-    if not nonzero.any():
-        raise all_zero(len(x), argument="X")
-    return x[nonzero]

@@ -22,10 +22,8 @@ def without_password(address: str) -> str:
     `SECRETS`, in the query of a URI or in libpq's keyword form.
     """
     if re.match(r"\s*\w+\s*=", address):
-        return _PAIR.sub(lambda pair: pair[1] + pair[2] + (HIDDEN if SECRETS.search(pair[1]) else pair[3]), address)
-    if password := password_in(address):
-        address = address[: password.start] + HIDDEN + address[password.stop :]
-    body, mark, query = address.partition("?")
+        return _PAIR.sub(lambda pair: pair[1] + pair[2] + (HIDDEN if _is_secret(pair[1]) else pair[3]), address)
+    body, mark, query = _without_userinfo(address).partition("?")
     return unquote(body) + mark + "&".join(map(_without_secret, query.split("&")))
 
 
@@ -38,7 +36,7 @@ def password_in(address: str) -> slice | None:
 
 def _without_secret(pair: str) -> str:
     name, equals, value = pair.partition("=")
-    return f"{unquote(name)}{equals}{HIDDEN if SECRETS.search(unquote_plus(name)) else unquote(value)}"
+    return f"{unquote(name)}{equals}{HIDDEN if _is_secret(name) else unquote(value)}"
 
 
 _URI = re.compile(r"\w[\w+.-]*://[^\s'\"]*")

@@ -35,7 +35,6 @@ RUN: ContextVar[str] = ContextVar("RUN", default="")
 WRITTEN: list[str] = []
 """Outputs that this process has written, for the message of an interrupted command."""
 
-
 CANNOT_RENAME = (errno.EBUSY, errno.EXDEV)
 """Error codes of renaming to a mount point."""
 
