@@ -105,6 +105,9 @@ class Backend(Protocol):
     def codes_dot(self, u: Floats, codes: Codes) -> Floats:
         """`reference.gather`."""
 
+    def softmax_others(self, cosines: Floats, factor: float) -> tuple[Floats, NDArray[np.float64]]:
+        """Softmax of factor · cosines (n, n) over the other rows (E30), and log denominators (n,), in host memory."""
+
     def build_index(self, codes: Codes, norms: Floats) -> Any:
         """Build this backend's search index, or return None. Index files save it if it is a NamedTuple."""
 

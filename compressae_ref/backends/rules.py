@@ -14,6 +14,18 @@ from typing import Any
 COSINE_EPS = 1e-8
 """Lower clamp of each norm in a cosine (R6), as in ``torch.nn.functional.cosine_similarity``."""
 
+LOG2_E = 1.4426950408889634
+"""log₂ e."""
+
+LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
+"""ln 2 in two parts. The first has so few digits that its products with exponents are exact (E29)."""
+
+EXP_SERIES = tuple(1 / math.factorial(i) for i in range(13, -1, -1))
+"""1 / i! for i = 13, 12, …, 0 (E29)."""
+
+SMALLEST_EXPONENT = -700.0
+"""exp(x) is 0 below (E29)."""
+
 RULES: list[Callable[..., Any]] = []
 """All functions of this file, for the compilers to register."""
 

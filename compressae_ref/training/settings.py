@@ -47,6 +47,15 @@ class TrainConfig:
     beta2: float = _setting(0.999, "decay rate of Adam's second moment")
     eps: float = _setting(1e-8, "term that Adam adds outside the bias-corrected root")
     aux_weight: float = _setting(AUX_WEIGHT, "weight of the loss at k_aux = min(4k, h)")
+    objective: Literal["reconstruct", "distill"] = _setting(
+        "reconstruct",
+        "the loss; reconstruct: the paper's; distill: also the difference between cosines of codes and dense cosines, "
+        "for search in sparse space",
+    )
+    similarity_weight: float = _setting(1.0, "weight of that difference; only with objective distill")
+    temperature: float = _setting(
+        0.1, "dense cosines are divided by it; less weights near neighbours more; only with objective distill"
+    )
     renormalize: Literal["after_step", "before_step"] = _setting(
         "after_step",
         "when atoms are scaled to unit rows; before_step, as in May 2025: scale, project the gradient, step (R8)",
@@ -77,6 +86,7 @@ class TrainConfig:
 
 
 CHOICES = {
+    "objective": ("reconstruct", "distill"),
     "init": ("original", "tied"),
     "decay": ("none", "linear", "cosine"),
     "renormalize": ("after_step", "before_step"),
@@ -188,7 +198,10 @@ _INTEGERS = {
 }
 """Settings that are integers, and their smallest values."""
 
-_REAL = {"lr": math.inf, "beta1": 1.0, "beta2": 1.0, "eps": 1.0, "aux_weight": math.inf}
+_REAL = {
+    **dict.fromkeys(("lr", "aux_weight", "similarity_weight", "temperature"), math.inf),
+    **dict.fromkeys(("beta1", "beta2", "eps"), 1.0),
+}
 """Settings that are real numbers, and their upper bounds (excluded)."""
 
 
@@ -214,6 +227,9 @@ def described(config: TrainConfig) -> dict[str, Any]:
     """
     settings = asdict(config)
     del settings["rows_per_block"]
+    if config.objective == "reconstruct":
+        for name in ("objective", "similarity_weight", "temperature"):
+            del settings[name]
     if not config.center:
         del settings["center"]
     return settings

@@ -7,7 +7,8 @@ nothing is decoded or differentiated twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.model import AUX_WEIGHT, aux_k
 from compressae_ref.params import Params
 from compressae_ref.training.adam_state import AdamConfig, AdamState, adam_step, init_adam
+from compressae_ref.training.distillation import Scales, similarity_backward
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
@@ -42,11 +44,13 @@ class Losses(NamedTuple):
     """Means over the rows of a batch."""
 
     loss: float
-    """loss_k + aux_weight · loss_aux"""
+    """loss_k + aux_weight · loss_aux + similarity_weight · loss_similarity"""
     loss_k: float
     """mean of 1 − cos(x̄, x̂_k)"""
     loss_aux: float
     """mean of 1 − cos(x̄, x̂_aux)"""
+    loss_similarity: float = 0.0
+    """similarity loss of ``objective="distill"`` (E31)"""
 
 
 def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activations:
@@ -65,6 +69,7 @@ def backward(
     backend: Backend,
     aux_weight: float = AUX_WEIGHT,
     add: bool = True,
+    more: Sequence[Floats] = (),
 ) -> Floats:
     """Run the forward pass in reverse: gradients of the loss over a block of rows, and its cosines (E7', E4').
 
@@ -74,6 +79,7 @@ def backward(
     grads : arrays like ``params``, changed in place
     n_batch : rows of the whole batch
     add : if False, overwrite ``grads`` instead of adding to them
+    more : further gradients of the values of codes (n, k) and rest (n, k_aux − k), in host memory
 
     Returns
     -------
@@ -81,7 +87,10 @@ def backward(
     """
     cos, grad_x_hat = backend.loss_backward(acts.x_unit, acts.x_hat_k, acts.x_hat_aux, n_batch, aux_weight)
     parts = list(zip((acts.codes_k, acts.codes_rest), grad_x_hat, strict=True))
-    grad_pre = [_codes_like(codes, backend.decode_backward_values(grad, codes, params.W_dec)) for codes, grad in parts]
+    grad_values = [backend.decode_backward_values(grad, codes, params.W_dec) for codes, grad in parts]
+    if more:
+        grad_values = [backend.place(backend.fetch(grad) + own) for grad, own in zip(grad_values, more, strict=True)]
+    grad_pre = [_codes_like(codes, grad) for (codes, _), grad in zip(parts, grad_values, strict=True)]
     backend.weights_backward(parts, grad_pre, acts.x_unit, grads.W_enc, grads.b_enc, grads.W_dec, add)
     return cos
 
@@ -135,6 +144,8 @@ class TrainState:
     grads: Params
     usage: NDArray[np.int64]
     """(h,) number of rows that have stored each latent since it was last set to zero"""
+    scales: Scales = field(default_factory=Scales.zeros)
+    """the learned scales of ``objective="distill"``"""
 
 
 def init_state(params: Params, backend: Backend | None = None) -> TrainState:
@@ -145,17 +156,40 @@ def init_state(params: Params, backend: Backend | None = None) -> TrainState:
     return TrainState(placed, AdamState(adam.step, m, v), grads, np.zeros(own.n_latents, np.int64))
 
 
+def distill_loss_and_grads(
+    batch: Floats, state: TrainState, config: TrainConfig, backend: Backend
+) -> tuple[Losses, NDArray[np.float64]]:
+    """As `loss_and_grads`, with the similarity loss (E31, E32): losses, and gradients of θ (2,).
+
+    The loss compares every row with every other one, so the batch is one block.
+    """
+    params, weight = state.params, config.similarity_weight
+    x_unit = backend.unit_rows(backend.place(batch), params.dtype)
+    acts = forward(x_unit, params, config.k, backend)
+    similarity = similarity_backward(x_unit, acts.codes_k, acts.codes_rest, state.scales.theta, config, backend)
+    cos = backward(acts, params, state.grads, len(batch), backend, config.aux_weight, False, similarity.grad_values)
+    state.usage += backend.count_latents(acts.codes_k)
+    loss_k, loss_aux = (1 - cos.astype(np.float64)).mean(axis=1).tolist()
+    loss = loss_k + config.aux_weight * loss_aux + weight * similarity.loss
+    return Losses(loss, loss_k, loss_aux, similarity.loss), similarity.grad_theta
+
+
 def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: Backend, lr: float) -> Losses:
     """Run one step on a batch of checked rows, in place: losses, gradients, Adam, unit atoms (R8)."""
     params, grads = state.params, state.grads
-    losses = loss_and_grads(
-        batch, params, config.k, backend, grads, state.usage, config.rows_per_block, config.aux_weight
-    )
+    if config.objective == "distill":
+        losses, grad_theta = distill_loss_and_grads(batch, state, config, backend)
+    else:
+        losses = loss_and_grads(
+            batch, params, config.k, backend, grads, state.usage, config.rows_per_block, config.aux_weight
+        )
     if config.renormalize == "before_step":
         backend.renormalize_decoder(params.W_dec)
         backend.project_decoder_gradient(grads.W_dec, params.W_dec)
     adam_config = AdamConfig(lr, config.beta1, config.beta2, config.eps)
     adam_step(params, grads, state.adam, adam_config, backend.adam_update)
+    if config.objective == "distill":
+        state.scales.step(grad_theta, adam_config, state.adam.step)
     if config.renormalize == "after_step":
         backend.renormalize_decoder(params.W_dec)
     return losses

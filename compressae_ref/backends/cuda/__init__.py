@@ -4,7 +4,8 @@ Every sum has one owner and the specified order. Products are rounded before the
 to zero, and no count or sum is atomic. Results are in the same memory as the first argument: NumPy arrays for NumPy
 arrays, and device arrays for any object with ``__cuda_array_interface__``, without a copy.
 
-Codes are packed, unpacked and refined on the CPU, with the same bits; these steps are not time-critical.
+Codes are packed, unpacked and refined on the CPU, with the same bits, and so is the softmax over the rows of a batch;
+these steps are not time-critical.
 """
 
 from compressae_ref.arrays import to_host as fetch
@@ -12,7 +13,7 @@ from compressae_ref.backends.cuda.adam import adam_update
 from compressae_ref.backends.cuda.encode import encode
 from compressae_ref.backends.cuda.host import place_params
 from compressae_ref.backends.cuda.memory import place
-from compressae_ref.backends.cuda.on_cpu import refine_unit
+from compressae_ref.backends.cuda.on_cpu import refine_unit, softmax_others
 from compressae_ref.backends.cuda.products import (
     count_latents,
     decode,

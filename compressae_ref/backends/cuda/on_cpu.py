@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from compressae_ref.arrays import Floats, to_host
-from compressae_ref.backends.numba import matching_pursuit
+from compressae_ref.backends.numba import matching_pursuit, softmax
 from compressae_ref.codes import Codes
 
 
 def refine_unit(codes: Codes, x_unit: Floats, W_dec: Floats, k: int, dots: Floats | None) -> Codes:
     """Run `backends.numba.matching_pursuit.refine_unit` on copies in host memory."""
     return matching_pursuit.refine_unit(codes.to_host(), to_host(x_unit), to_host(W_dec), k, dots)
+
+
+def softmax_others(cosines: Floats, factor: float) -> tuple[Floats, NDArray[np.float64]]:
+    """Run `backends.numba.softmax.softmax_others` on a copy in host memory, where the results stay."""
+    return softmax.softmax_others(to_host(cosines), factor)

@@ -17,6 +17,7 @@ from compressae_ref.backends.numba.rows import (
     unit_rows,
 )
 from compressae_ref.backends.numba.search import best_items
+from compressae_ref.backends.numba.softmax import softmax_others
 from compressae_ref.backends.numba.sparse_products import (
     decode,
     decode_backward_values,

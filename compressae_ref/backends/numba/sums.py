@@ -16,22 +16,22 @@ PAIRS_PER_BLOCK = 32
 
 def pair_dots(a: Floats, b: Floats) -> Floats:
     dots = np.empty((len(a), len(b)), a.dtype)
-    parallel_for(len(b), 256, _pair_dots, np.ascontiguousarray(a), np.ascontiguousarray(b), dots)
+    rows = np.ascontiguousarray(a)
+    others = rows if b is a else np.ascontiguousarray(b)
+    parallel_for(len(b), 64 if b is a else 256, _pair_dots, rows, others, b is a, dots)
     return dots
 
 
 @kernel
-def _pair_dots(a, b, out, start, stop):  # type: ignore[no-untyped-def]
-    n = a.shape[0]
-    block = max(1, 512 // max(n, 1))  # rows of b per block
-    rows_a, rows_b, dots = (
-        np.empty(n * block, np.int32),
-        np.empty(n * block, np.int32),
-        np.empty(n * block, a.dtype),
-    )
-    places = numbers(n * block)
+def _pair_dots(a, b, symmetric, out, start, stop):  # type: ignore[no-untyped-def]
+    """Set out[i, j] = ⟨a[i], b[j]⟩ for some j. If a is b, i runs to j alone, and out[j, i] is set, too."""
+    block = max(1, 512 // max(a.shape[0], 1))  # rows of b per block
+    most = a.shape[0] * block
+    rows_a, rows_b = np.empty(most, np.int32), np.empty(most, np.int32)
+    dots, places = np.empty(most, a.dtype), numbers(most)
     for begin in range(start, stop, block):
         end = min(begin + block, stop)
+        n = end if symmetric else a.shape[0]
         for j in range(begin, end):
             for i in range(n):
                 rows_a[(j - begin) * n + i], rows_b[(j - begin) * n + i] = i, j
@@ -39,6 +39,8 @@ def _pair_dots(a, b, out, start, stop):  # type: ignore[no-untyped-def]
         for j in range(begin, end):
             for i in range(n):
                 out[i, j] = dots[(j - begin) * n + i]
+                if symmetric:
+                    out[j, i] = out[i, j]
 
 
 @inner

@@ -19,6 +19,7 @@ from compressae_ref.backends.numpy.rows import (
     unit_rows,
 )
 from compressae_ref.backends.numpy.search import best_items, build_index, load_index
+from compressae_ref.backends.numpy.softmax import softmax_others
 from compressae_ref.backends.numpy.sparse_products import (
     count_latents,
     decode,

@@ -1,0 +1,168 @@
+"""The similarity loss: cosines of codes are trained to rank the rows of a batch as dense cosines do.
+
+``spec/distill.md`` states the equations (E29 to E32). u_i is the code of row i with m entries, and s_j is the code of
+row j with k entries. The loss for each m in (k, k_aux) is the mean over i of KL(p_i ‖ r_i). Here p_i =
+softmax_j(D_ij / τ) of dense cosines, r_i = softmax_j(α_m S_ij / τ) of cosines of codes, and j runs over the other rows.
+α_m = exp(θ_m) is learned. All products are kernels that training has anyway: S_ij adds the terms of
+`reference.sparse_cosine` in their order, because terms of latents that only one code stores are zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref import reference
+from compressae_ref.arrays import Floats
+from compressae_ref.backends import Backend
+from compressae_ref.backends.numpy.softmax import exponential
+from compressae_ref.codes import Codes
+from compressae_ref.training.adam_state import AdamConfig, adam_constants
+from compressae_ref.training.settings import TrainConfig
+
+LENGTHS = 2
+"""Lengths of query codes in the loss: k and k_aux."""
+
+SCALE_LR = 0.01
+"""Learning rate of the scales θ, which does not fall."""
+
+MOST_ROWS = 8192
+"""Rows of a batch: each of the arrays (n, n) of the loss has at most 256 MB in float32."""
+
+
+@dataclass
+class Scales:
+    """θ of each length, with its moments of Adam; float64 (2,), changed in place."""
+
+    theta: NDArray[np.float64]
+    m: NDArray[np.float64]
+    v: NDArray[np.float64]
+
+    @classmethod
+    def zeros(cls) -> Scales:
+        """Return the scales before the first step: α = 1."""
+        return cls(*(np.zeros(LENGTHS) for _ in range(3)))
+
+    def step(self, grad: NDArray[np.float64], config: AdamConfig, step: int) -> None:
+        """Run step ``step`` of Adam, with the learning rate `SCALE_LR` (R24)."""
+        constants = AdamConfig(SCALE_LR, config.beta1, config.beta2, config.eps)
+        lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = adam_constants(
+            constants, step, self.theta.dtype
+        ).tolist()
+        self.m[:] = beta1 * self.m + rest1 * grad
+        self.v[:] = beta2 * self.v + rest2 * (grad * grad)
+        self.theta -= lr * (self.m / correction1) / (np.sqrt(self.v / correction2) + eps)
+
+
+class Similarity(NamedTuple):
+    """The similarity loss of a batch, and its gradients times the weight of the loss."""
+
+    loss: float
+    """sum over both lengths of the mean KL divergence"""
+    grad_values: tuple[Floats, Floats]
+    """(n, k) and (n, k_aux − k): of the values of codes and rest"""
+    grad_theta: NDArray[np.float64]
+    """(2,)"""
+
+
+def similarity_backward(
+    x_unit: Floats,
+    codes_k: Codes,
+    codes_rest: Codes,
+    theta: NDArray[np.float64],
+    config: TrainConfig,
+    backend: Backend,
+) -> Similarity:
+    """Compute the similarity loss of a batch of n ≥ 2 unit rows (n, d) with these codes, and its gradients (E31, E32).
+
+    The rest of each code (n, k_aux − k) has the entries that only the longer code of the query stores.
+    """
+    dense = backend.fetch(backend.pair_dots(x_unit, x_unit))
+    batch = _Batch(dense, backend.softmax_others(dense, 1 / config.temperature), config)
+    code, rest = codes_k.to_host(), codes_rest.to_host()
+    norms, norms_aux = reference.code_norm(code.values), reference.code_norm(_merged_values(code, rest))
+    columns, columns_aux = (backend.place(_columns(*parts)) for parts in ((code,), (code, rest)))
+
+    def cosines(columns: Any, norms_u: Floats) -> tuple[Floats, Floats]:
+        """S of every query and item, and the product of the norms of their codes."""
+        dots = backend.fetch(backend.decode(codes_k, columns)).T
+        lengths = norms_u[:, None] * norms
+        return dots / lengths, lengths
+
+    def backward(weights: Floats, codes: Codes, columns: Any) -> Floats:
+        """Σ_j weights[i, j] · columns[:, j] at the entries of code i."""
+        placed = backend.place(np.ascontiguousarray(weights))
+        grad: Floats = backend.fetch(backend.decode_backward_values(placed, codes, columns))
+        return grad
+
+    alpha = exponential(theta)
+    short = _divergence(batch, *cosines(columns, norms), float(alpha[0]), backend)
+    long = _divergence(batch, *cosines(columns_aux, norms_aux), float(alpha[1]), backend)
+    along = _along(short.query_sums + short.item_sums, norms) + _along(long.item_sums, norms)
+    along_aux = _along(long.query_sums, norms_aux)
+    grad_k = backward(short.weights + short.weights.T + long.weights, codes_k, columns)
+    grad_k += backward(long.weights.T, codes_k, columns_aux) - (along + along_aux)[:, None] * code.values
+    grad_rest = backward(long.weights, codes_rest, columns) - along_aux[:, None] * rest.values
+    return Similarity(short.loss + long.loss, (grad_k, grad_rest), np.array([short.grad_theta, long.grad_theta]))
+
+
+class _Batch(NamedTuple):
+    """The rows of a batch, as the loss sees them."""
+
+    dense: Floats
+    """(n, n) cosines of rows"""
+    target: tuple[Floats, NDArray[np.float64]]
+    """their softmax"""
+    config: TrainConfig
+
+
+class _Divergence(NamedTuple):
+    """What the gradients need of the loss for one length of query codes."""
+
+    loss: float
+    weights: Floats
+    """(n, n) H: gradients with respect to the dots of codes, whose norms are held constant"""
+    query_sums: Floats
+    """(n,) sums of ∂L/∂S · S over the items of each query"""
+    item_sums: Floats
+    """(n,) the same over the queries of each item"""
+    grad_theta: float
+
+
+def _divergence(batch: _Batch, cosines: Floats, lengths: Floats, alpha: float, backend: Backend) -> _Divergence:
+    config, (p, log_p) = batch.config, batch.target
+    r, log_r = backend.softmax_others(cosines, alpha / config.temperature)
+    factor = config.similarity_weight * alpha / (config.temperature * len(p))
+    grad = (r - p) * p.dtype.type(factor)
+    terms = grad * cosines
+    query_sums, item_sums = reference.fold_sum(terms), reference.fold_sum(np.ascontiguousarray(terms.T))
+    gaps = (batch.dense - cosines * p.dtype.type(alpha)) / p.dtype.type(config.temperature)
+    loss = float(np.mean(np.einsum("ij,ij->i", p, gaps) + log_r - log_p))
+    grad_theta = float(reference.fold_sum(query_sums.astype(np.float64)))
+    return _Divergence(loss, grad / lengths, query_sums, item_sums, grad_theta)
+
+
+def _along(sums: Floats, norms: Floats) -> Floats:
+    """The factor of a code in the gradient of its cosines; 0 where the norm is clamped (E32)."""
+    zero = norms.dtype.type(0)
+    along: Floats = np.where(norms > norms.dtype.type(1e-8), sums / (norms * norms), zero)
+    return along
+
+
+def _columns(*parts: Codes) -> Floats:
+    """The codes of n rows as columns of a dense array (h, n)."""
+    columns = np.zeros((parts[0].n_latents, len(parts[0])), parts[0].values.dtype)
+    rows = np.arange(len(parts[0]))[:, None]
+    for codes in parts:
+        columns[codes.indices, rows] = codes.values
+    return columns
+
+
+def _merged_values(codes_k: Codes, codes_rest: Codes) -> Floats:
+    """The values of codes and rest by ascending latent. (n, k), (n, m) → (n, k + m)."""
+    indices = np.concatenate([codes_k.indices, codes_rest.indices], axis=1)
+    values = np.concatenate([codes_k.values, codes_rest.values], axis=1)
+    return np.take_along_axis(values, np.argsort(indices, axis=1), axis=1)
