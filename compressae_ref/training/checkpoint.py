@@ -23,13 +23,19 @@ from compressae_ref.files.npz import PathLike, write_npz
 from compressae_ref.training.batches import ShuffledBatches
 from compressae_ref.training.history import History, Record
 from compressae_ref.training.settings import TrainConfig, described
-from compressae_ref.training.step import TrainState
+from compressae_ref.training.step import Losses, TrainState
 from compressae_ref.unit_blocks import Rows
 
-FORMAT, VERSION = "compressae-checkpoint", 1
+FORMAT = "compressae-checkpoint"
 
-N_FIELDS = len(fields(Record))
-"""Numbers in a record of the history."""
+VERSIONS = {"reconstruct": 1, "distill": 2}
+"""The version of the file for each objective. Version 2 also holds the similarity loss and the learned scales."""
+
+N_FIELDS = {1: len(fields(Record)) - 1, 2: len(fields(Record))}
+"""Numbers in a record of the history, by version."""
+
+N_LOSSES = {1: len(Losses._fields) - 1, 2: len(Losses._fields)}
+"""Losses of a step, by version."""
 
 SAMPLED_ROWS = 64
 """Rows whose digest identifies the data: the first, the last, and others at even distances."""
@@ -90,7 +96,7 @@ def save_checkpoint(path: PathLike, run: Run) -> None:
         raise RuntimeError("expected a run that can be saved")
     meta = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": (version := VERSIONS[run.config.objective]),
         "step": state.adam.step,
         "training": described(run.config),
         "start": run.start,
@@ -108,8 +114,11 @@ def save_checkpoint(path: PathLike, run: Run) -> None:
         for name, array in params.arrays().items()
     }
     arrays |= {"usage": state.usage, "blocks": place.blocks}
-    arrays["records"] = np.array([astuple(record) for record in run.history.records], np.float64).reshape(-1, N_FIELDS)
-    arrays["losses"] = np.array(run.history.losses, np.float64).reshape(-1, 3)
+    if version > 1:
+        arrays["scales"] = np.stack([state.scales.theta, state.scales.m, state.scales.v])
+    records, n_fields, n_losses = map(astuple, run.history.records), N_FIELDS[version], N_LOSSES[version]
+    arrays["records"] = np.array([record[:n_fields] for record in records], np.float64).reshape(-1, n_fields)
+    arrays["losses"] = np.array([each[:n_losses] for each in run.history.losses], np.float64).reshape(-1, n_losses)
     write_npz(path, {**arrays, "meta": json_array({**meta, "digest": digest_of(arrays, meta)})})
 
 

@@ -29,9 +29,6 @@ LENGTHS = 2
 SCALE_LR = 0.01
 """Learning rate of the scales θ, which does not fall."""
 
-MOST_ROWS = 8192
-"""Rows of a batch: each of the arrays (n, n) of the loss has at most 256 MB in float32."""
-
 
 @dataclass
 class Scales:

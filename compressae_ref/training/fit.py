@@ -27,6 +27,7 @@ from compressae_ref.training.checkpoint import Run, data_facts
 from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.generator_state import generator_state
 from compressae_ref.training.history import History, Record, record_steps
+from compressae_ref.training.kept_latents import most_used
 from compressae_ref.training.resume import Checkpoint, load_checkpoint
 from compressae_ref.training.settings import (
     TrainConfig,
@@ -120,8 +121,9 @@ def fit(
         interruption. ``x`` must be the same data. The checkpoint's settings apply: those that are given (of ``config``
         those that are not the defaults), ``rng`` and ``start`` must not differ from them. ``rows_per_block`` may.
     start : a model whose parameters are the initial values, for example when data have been added. The moments of Adam
-        are zero. ``n_latents``, ``k`` and ``dtype`` are those of the model, and ``init`` is ignored. The digest of
-        the model is stored in ``training["start"]``.
+        are zero. ``k`` and ``dtype`` are those of the model, and ``init`` is ignored. With fewer ``n_latents`` than
+        the model has, those that the data use most are kept (R23). The digest of the model is stored in
+        ``training["start"]``.
 
     Returns
     -------
@@ -184,7 +186,7 @@ def _begin(
     if start is None:
         params = init_params(rows.d, config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32")
     else:
-        params = as_params(start.params)
+        params = most_used(as_params(start.params), start.k, config.n_latents or 0, rows, held_out, backend)
     state = init_state(params, backend)
     history = History(config, backend, _validation_rows(rows, held_out, state.params))
     digest = None if start is None else start.digest

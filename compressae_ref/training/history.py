@@ -32,6 +32,8 @@ class Record:
     """share of the rows that stored the most used latent"""
     rows_per_second: float
     lr: float
+    loss_similarity: float = 0.0
+    """similarity loss of ``objective="distill"``"""
 
 
 def record_steps(config: TrainConfig) -> list[int]:
@@ -64,11 +66,12 @@ class History:
         rows = len(self.losses) * self.config.batch_size
         seconds = time.perf_counter() - self.started
         cosine = self._validation_cosine(state.params)
-        loss_k, loss_aux = (
-            float(np.mean([getattr(each, name) for each in self.losses])) for name in ("loss_k", "loss_aux")
+        loss_k, loss_aux, similarity = (
+            float(np.mean([getattr(each, name) for each in self.losses]))
+            for name in ("loss_k", "loss_aux", "loss_similarity")
         )
         dead, top = int((state.usage == 0).sum()), float(state.usage.max() / rows)
-        record = Record(step, loss_k, loss_aux, cosine, dead, top, rows / max(seconds, 1e-9), lr)
+        record = Record(step, loss_k, loss_aux, cosine, dead, top, rows / max(seconds, 1e-9), lr, similarity)
         self.records.append(record)
         if self._is_best(record):
             self.best = (state.params.map(self.backend.fetch).copy(), record)

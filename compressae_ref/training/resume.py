@@ -21,7 +21,16 @@ from compressae_ref.params import Params
 from compressae_ref.row_source import BLOCK_ROWS
 from compressae_ref.training.adam_state import AdamState
 from compressae_ref.training.batches import Place
-from compressae_ref.training.checkpoint import FORMAT, N_FIELDS, VERSION, DataFacts, data_facts, digest_of
+from compressae_ref.training.checkpoint import (
+    FORMAT,
+    N_FIELDS,
+    N_LOSSES,
+    VERSIONS,
+    DataFacts,
+    data_facts,
+    digest_of,
+)
+from compressae_ref.training.distillation import LENGTHS, Scales
 from compressae_ref.training.generator_state import generator_state, restored_generator
 from compressae_ref.training.history import History, Record, record_steps
 from compressae_ref.training.settings import TrainConfig, described, resolve
@@ -115,19 +124,22 @@ class Checkpoint:
             m, v = (self._params(prefix, config).map(backend.place) for prefix in ("m.", "v."))
             state.adam = AdamState(_integer(self.meta["step"], "step", 1, config.steps or 0), m, v)
             state.usage[:] = self._array("usage", np.int64, state.usage.shape)
+            if config.objective == "distill":
+                state.scales = Scales(*self._array("scales", np.float64, (3, LENGTHS)).copy())
             return state
 
     def restore_history(self, history: History, step: int) -> None:
         """Bring the history of a new run to a step."""
         config = history.config
         with self.reading():
-            records = [_record(row) for row in self._array("records", np.float64, (None, N_FIELDS)).tolist()]
-            losses = [Losses(*row) for row in self._array("losses", np.float64, (None, 3)).tolist()]
+            n_fields, n_losses = (sizes[self.meta["version"]] for sizes in (N_FIELDS, N_LOSSES))
+            records = [_record(row) for row in self._array("records", np.float64, (None, n_fields)).tolist()]
+            losses = [Losses(*row) for row in self._array("losses", np.float64, (None, n_losses)).tolist()]
             made = [each for each in record_steps(config) if each <= step]
-            got, n_losses = [record.step for record in records], step - max(made, default=0)
-            if got != made or len(losses) != n_losses:
+            got, n_steps = [record.step for record in records], step - max(made, default=0)
+            if got != made or len(losses) != n_steps:
                 raise FormatError(
-                    f"expected records of steps {short_repr(made)} and {n_losses} losses, "
+                    f"expected records of steps {short_repr(made)} and {n_steps} losses, "
                     f"got records of steps {short_repr(got)} and {len(losses)} losses",
                     argument="records",
                 )
@@ -177,9 +189,10 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         arrays = read_npz(path)
         meta = json.loads(str(arrays.pop("meta")[()]))
         kind, version = meta["format"], meta["version"]
-        if kind != FORMAT or type(version) is not int or version != VERSION:
+        wanted = VERSIONS.get(meta["training"].get("objective", "reconstruct"))
+        if kind != FORMAT or type(version) is not int or version != wanted:
             got = f"{short_repr(kind)} of version {short_repr(version)}"
-            raise FormatError(f"expected a {FORMAT} file of version {VERSION}, got {got}")
+            raise FormatError(f"expected a {FORMAT} file of version {wanted}, got {got}")
         if meta["digest"] != (digest := digest_of(arrays, meta)):
             raise FormatError(f"expected digest {short_repr(meta['digest'])}, got content with {digest!r}")
         rows, d = (_integer(meta["data"][name], name, 1, 2**63) for name in ("rows", "d"))
@@ -201,7 +214,7 @@ def _integer(value: Any, name: str, least: int, most: int) -> int:
 
 def _record(row: list[float]) -> Record:
     integers = {field.name for field in fields(Record) if field.type == "int"}
-    named = zip((field.name for field in fields(Record)), row, strict=True)
+    named = zip((field.name for field in fields(Record)), row, strict=False)
     values: dict[str, Any] = {name: int(value) if name in integers else value for name, value in named}
     return Record(**values)
 

@@ -143,14 +143,21 @@ def given_settings(config: TrainConfig | None, preset: str | None, settings: dic
 
 
 def started_from(config: TrainConfig, given: Mapping[str, Any], n_latents: int, k: int, dtype: str) -> TrainConfig:
-    """Return the settings of a training that starts from a model with these sizes.
+    """Return the settings of a training that starts from a model with these sizes, of which it may keep fewer latents.
 
     Raises
     ------
     DomainError
         If one of the given settings differs from the model.
     """
-    of_model: dict[str, Any] = {"n_latents": n_latents, "k": k, "dtype": dtype}
+    kept = given.get("n_latents", n_latents)
+    if isinstance(kept, int | np.integer) and kept > n_latents:
+        raise DomainError(
+            f"expected at most the {n_latents} latents of the model to start from, got {kept}",
+            argument="n_latents",
+            hint="leave it out, or train without start",
+        )
+    of_model: dict[str, Any] = {"n_latents": kept, "k": k, "dtype": dtype}
     for name, value in of_model.items():
         if given.get(name, value) != value:
             raise DomainError(
@@ -181,6 +188,7 @@ def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
             "expected validation_rows > 0, which patience needs, got validation_rows = 0", argument="patience"
         )
     batch_size = min(config.batch_size, n - validation_rows)
+    _require_fitting_objective(config, batch_size)
     return replace(
         config,
         validation_rows=validation_rows,
@@ -189,6 +197,29 @@ def resolve(config: TrainConfig, rows: Rows) -> TrainConfig:
         dtype=config.dtype or ("float64" if rows.dtype == np.float64 else "float32"),
     )
 
+
+def _require_fitting_objective(config: TrainConfig, batch_size: int) -> None:
+    """Raise DomainError for settings that have no effect with the objective, or that it cannot be computed with."""
+    if config.objective == "reconstruct":
+        for name in ("similarity_weight", "temperature"):
+            if (got := getattr(config, name)) != getattr(TrainConfig, name):
+                raise DomainError(f"expected {name} with objective='distill', got {got} without", argument=name)
+        return
+    if not 2 <= batch_size <= MOST_COMPARED_ROWS:
+        raise DomainError(
+            f"expected batches of 2 to {MOST_COMPARED_ROWS} rows with objective='distill', got {batch_size}",
+            argument="batch_size",
+        )
+    if config.patience is not None:
+        raise DomainError(
+            "expected no patience with objective='distill', whose aim the validation cosine does not measure, "
+            f"got {config.patience}",
+            argument="patience",
+        )
+
+
+MOST_COMPARED_ROWS = 8192
+"""Rows per step with ``objective="distill"``: its arrays (n, n) then have 256 MB each in float32 (R22)."""
 
 MOST_SEED = 2**64 - 1
 
