@@ -36,8 +36,8 @@ except ImportError as missing:
     ) from missing
 
 SETTINGS = (
-    "n_latents", "k", "init", "batch_size", "steps", "lr", "warmup_steps", "decay", "validation_rows", "patience",
-    "dtype", "center",
+    "n_latents", "k", "init", "objective", "batch_size", "steps", "lr", "warmup_steps", "decay", "validation_rows",
+    "patience", "dtype", "center",
 )  # fmt: skip
 """Parameters of the estimator that are fields of TrainConfig."""
 
@@ -54,7 +54,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     ----------
     n_latents : h, number of columns of the codes; None: 4096, or fewer for few rows (`settings.default_latents`)
     k : stored entries per row
-    init, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center : as in
+    serve : "both" or "dense", as in `compressae_ref.fit`; it determines the settings that are None
+    init, objective, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center : as in
         `settings.TrainConfig`
     zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them; "skip"
         leaves them out of training and of `score`, and `transform` refuses them, because it returns a row for each row
@@ -78,10 +79,12 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         n_latents: int | None = None,
         k: int = 32,
         *,
+        serve: str | None = None,
         init: str = TrainConfig.init,
-        batch_size: int = TrainConfig.batch_size,
+        objective: str | None = None,
+        batch_size: int | None = None,
         steps: int | None = TrainConfig.steps,
-        lr: float = TrainConfig.lr,
+        lr: float | None = None,
         warmup_steps: int = TrainConfig.warmup_steps,
         decay: str = TrainConfig.decay,
         validation_rows: int | None = TrainConfig.validation_rows,
@@ -96,7 +99,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     ) -> None:
         self.n_latents = n_latents
         self.k = k
+        self.serve = serve
         self.init = init
+        self.objective = objective
         self.batch_size = batch_size
         self.steps = steps
         self.lr = lr
@@ -125,7 +130,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         start = getattr(self, "model_", None) if self.warm_start else None
         reject_masked(X, "X")  # scikit-learn would drop the mask
         x = validate_data(self, X, reset=start is None, dtype=DTYPES)
-        result = fit(x, start=start, zero_rows=self.zero_rows, backend=self.backend, **self._settings())
+        result = fit(
+            x, start=start, zero_rows=self.zero_rows, backend=self.backend, serve=self.serve, **self._settings()
+        )
         self._state: tuple[TrainState, TrainConfig, np.random.Generator] | None = None
         self.history_ = result.history
         return self._fitted(result.model, result.record.step)
@@ -151,7 +158,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             x = np.asarray(NonzeroRows(x, name="X"))
         if state is None:
             config = resolve(
-                make_config(None, None, self._settings() | {"validation_rows": 0, "steps": 1}), HostRows(x)
+                make_config(None, None, self._settings() | {"validation_rows": 0, "steps": 1}, self.serve), HostRows(x)
             )
             rng = np.random.default_rng(config.seed)
             params = init_params(
@@ -160,10 +167,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             state = self._state = init_state(params), config, rng
             self.n_iter_ = 0
         train, config, rng = state
-        n_steps = -(-len(x) // self.batch_size)
-        batches = ShuffledBatches(x, min(self.batch_size, len(x)), rng, held_out=np.empty(0, np.int64))
+        now = make_config(None, None, self._settings(), self.serve)
+        n_steps = -(-len(x) // now.batch_size)
+        batches = ShuffledBatches(x, min(now.batch_size, len(x)), rng, held_out=np.empty(0, np.int64))
         for _ in range(n_steps):
-            train_step(train, next(batches), config, get_backend(self.backend), self.lr)
+            train_step(train, next(batches), config, get_backend(self.backend), now.lr)
         return self._fitted(Model(as_params(train.params.copy()), config.k, described(config)), self.n_iter_ + n_steps)
 
     def _fitted(self, model: Model, n_iter: int) -> CompresSAE:
@@ -211,7 +219,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Return the training settings, with a seed from ``random_state``."""
         is_seed = isinstance(self.random_state, (int, np.integer))
         seed = self.random_state if is_seed else check_random_state(self.random_state).randint(2**31 - 1)
-        return {name: getattr(self, name) for name in SETTINGS} | {"seed": int(seed)}
+        given = {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+        return given | {"seed": int(seed)}
 
     @property
     def _n_features_out(self) -> int:

@@ -29,16 +29,18 @@ from compressae_ref.cli.main import command_line, main
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import read_npz, write_npz
-from compressae_ref.training import checkpoint_schedule, deferred_signals
+from compressae_ref.training import checkpoint_schedule, deferred_signals, kept_latents
 from compressae_ref.training import fit as fit_module
 from compressae_ref.training.batches import Place, ShuffledBatches, held_out_rows
 from compressae_ref.training.checkpoint import digest_of
 from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.deferred_signals import SIGNALS, DeferredSignals
 from compressae_ref.training.generator_state import BIT_GENERATORS, generator_state, restored_generator
+from compressae_ref.training.kept_latents import most_used
 from compressae_ref.training.resume import load_checkpoint
-from compressae_ref.training.settings import TrainConfig, learning_rate
+from compressae_ref.training.settings import TrainConfig, learning_rate, make_config
 from compressae_ref.training.step import init_state, train_step
+from compressae_ref.unit_blocks import HostRows
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
 from tests.conftest import AVAILABLE_BACKENDS, KERNELS_IN_THREADS, kernels_in_threads
@@ -137,6 +139,7 @@ def trainings(draw_one):
         "decay": draw_one(st.sampled_from(["none", "linear", "cosine"])),
         "warmup_steps": draw_one(st.integers(0, 3)),
         "renormalize": draw_one(st.sampled_from(["after_step", "before_step"])),
+        "objective": draw_one(st.sampled_from(["reconstruct", "distill"])),
         "init": draw_one(st.sampled_from(["tied", "original"])),
         "lr": draw_one(st.sampled_from([0.003, 0.3])),
         "dtype": draw_one(st.sampled_from([None, "float32", "float64"])),
@@ -164,11 +167,14 @@ def test_a_resumed_training_gives_the_same_file(folder, training, data):
 
 
 @pytest.mark.parametrize("patience", [None, 2])
-@pytest.mark.parametrize("renormalize", ["after_step", "before_step"])
+@pytest.mark.parametrize(
+    ("renormalize", "objective"), [("after_step", "distill"), ("before_step", "reconstruct")], ids=str
+)
 @pytest.mark.parametrize("first", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize("second", AVAILABLE_BACKENDS)
-def test_every_step_can_be_the_last_before_the_interruption(x, folder, first, second, renormalize, patience):
-    settings = {**SMALL, "patience": patience, "renormalize": renormalize, "lr": 0.5, "decay": "none"}
+def test_every_step_can_be_the_last_before_the_interruption(x, folder, first, second, renormalize, objective, patience):
+    settings = {**SMALL, "patience": patience, "renormalize": renormalize, "objective": objective}
+    settings |= {"lr": 0.5, "decay": "none"}
     expected = fit(x, backend="numpy", **settings)
     for step in range(1, expected.history[-1].step + 1):
         interrupted(x, folder / "c", step, backend=first, **settings)
@@ -394,6 +400,7 @@ OTHER = {
     "n_latents": 25, "k": 4, "init": "original", "batch_size": 31, "steps": 13, "lr": 0.02, "warmup_steps": 1,
     "decay": "none", "beta1": 0.8, "beta2": 0.9, "eps": 1e-7, "aux_weight": 0.0, "renormalize": "before_step",
     "validation_rows": 3, "records": 5, "patience": 3, "seed": 1, "dtype": "float64", "buffer_rows": 99, "center": True,
+    "objective": "reconstruct", "similarity_weight": 0.5, "temperature": 0.1,
 }  # fmt: skip
 """Another value of each setting that affects the model."""
 
@@ -409,6 +416,9 @@ def test_another_setting_is_refused_by_name_and_the_same_is_not(x, tmp_path, che
     same, other = ({name: value} for value in (stored.get(name, getattr(TrainConfig, name)), OTHER[name]))
     if way == "config":
         same, other = ({"config": TrainConfig(**setting)} for setting in (same, other))
+        if name == "objective":  # of a configuration, those settings count that are not the defaults
+            assert other == {"config": TrainConfig()}
+            return
     with pytest.raises(DomainError, match=rf"^{name}: expected .* as in the checkpoint .*c, got .*; leave it out"):
         fit(x, resume=checkpoint, **other)
     assert_same_result(fit(x, resume=checkpoint, **same), fit(x, **SMALL), tmp_path)
@@ -716,7 +726,7 @@ def model(x):
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_a_training_starts_from_the_parameters_of_a_model_and_zero_moments(x, model, backend):
     before = model.params.copy()
-    config = TrainConfig(n_latents=24, k=3, batch_size=32, steps=1, validation_rows=20)
+    config = make_config(None, None, {"n_latents": 24, "k": 3, "batch_size": 32, "steps": 1, "validation_rows": 20})
     result = fit(x, start=model, batch_size=32, steps=1, backend=backend)
     rng = np.random.default_rng(0)
     held_out = held_out_rows(len(x), 20, rng)
@@ -740,6 +750,32 @@ def test_a_training_from_a_model_is_resumed(x, model, tmp_path):
         fit(x, resume=tmp_path / "c", start=expected.model)
 
 
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
+def test_r23_the_most_used_latents_of_a_model_are_kept(x, model, backend):
+    held_out = held_out_rows(len(x), 20, np.random.default_rng(0))
+    training = np.setdiff1d(np.arange(len(x)), held_out)
+    counts = np.bincount(model.encode(x[training]).indices.ravel(), minlength=24)
+    kept = sorted(sorted(range(24), key=lambda j: (-counts[j], j))[:10])
+    rows = HostRows(x)
+    params = most_used(model.params, 3, 10, rows, held_out, get_backend(backend))
+    assert_same_bits(params.W_enc, model.params.W_enc[:, kept])
+    assert_same_bits(params.W_dec, model.params.W_dec[kept])
+    assert_same_bits(params.b_enc, model.params.b_enc[kept])
+    assert params.W_enc.flags.f_contiguous
+    result = fit(x, start=model, n_latents=10, steps=1, backend=backend)
+    assert_same_bits(result.model.params.W_dec, fit(x, start=Model(params, 3), steps=1).model.params.W_dec)
+    assert result.model.training["start"] == model.digest
+
+
+def test_r23_of_many_rows_an_even_sample_is_counted(x, model, monkeypatch):
+    monkeypatch.setattr(kept_latents, "SAMPLED_ROWS", 7)
+    sample = np.setdiff1d(np.arange(400), [3])[np.arange(7) * 399 // 7]
+    params = most_used(model.params, 3, 4, HostRows(x), np.array([3]), get_backend("numpy"))
+    counts = np.bincount(model.encode(x[sample]).indices.ravel(), minlength=24)
+    kept = sorted(sorted(range(24), key=lambda j: (-counts[j], j))[:4])
+    assert_same_bits(params.W_dec, model.params.W_dec[kept])
+
+
 def test_init_is_ignored_with_a_model_to_start_from(x, model):
     digests = {fit(x, start=model, steps=2, init=init).model.digest for init in ("tied", "original")}
     assert len(digests) == 1
@@ -751,7 +787,7 @@ def test_settings_that_differ_from_the_model_are_refused(x, model, setting, way)
     name = "n_latents" if "preset" in setting else next(iter(setting))
     if way == "config" and name == next(iter(setting)):
         setting = {"config": TrainConfig(**setting)}
-    with pytest.raises(DomainError, match=f"^{name}: expected .* as in the model to start from, got"):
+    with pytest.raises(DomainError, match=f"^{name}: expected .* (as in|latents of) the model to start from, got"):
         fit(x, start=model, callback=never, **setting)
 
 
@@ -957,7 +993,7 @@ def test_other_data_and_settings_are_refused_in_one_line(here, x, capsys, interr
     )
     assert said.count("\n") == 1
     assert run("train 'x y.npy' -o m.npz --resume c --lr 0.5") == 1
-    assert "lr: expected 0.03 as in the checkpoint c, got 0.5; leave it out" in capsys.readouterr().err
+    assert "lr: expected 0.05 as in the checkpoint c, got 0.5; leave it out" in capsys.readouterr().err
     assert run("train 'x y.npy' -o m.npz --resume c --seed 0 --steps 40") == 0
     assert (here / "m.npz").read_bytes() == (here / "expected.npz").read_bytes()
     assert load_checkpoint("c").meta["step"] == 5, "a file that is named is kept"

@@ -17,7 +17,15 @@ from compressae_ref.checks import as_params
 from compressae_ref.files.model_file import save_model
 from compressae_ref.training import centering
 from compressae_ref.training.batches import ShuffledBatches, held_out_rows
-from compressae_ref.training.settings import PRESETS, default_latents, default_steps, learning_rate, resolve
+from compressae_ref.training.settings import (
+    DEFAULT_SERVE,
+    PRESETS,
+    SERVE,
+    default_latents,
+    default_steps,
+    learning_rate,
+    resolve,
+)
 from compressae_ref.training.step import init_state
 from compressae_ref.unit_blocks import HostRows
 from tests import strategies as draw
@@ -273,6 +281,30 @@ def test_presets_configs_and_single_settings_override_each_other_in_this_order(x
     assert (training["n_latents"], training["k"], training["init"], training["lr"]) == (60, 3, "original", 0.5)
 
 
+@pytest.mark.parametrize("serve", [None, *SERVE])
+def test_serve_names_settings_that_single_ones_override(x, serve):
+    training = fit(x, serve=serve, **SMALL, lr=0.07).model.training
+    group = SERVE[serve or DEFAULT_SERVE]
+    assert training["lr"] == 0.07
+    assert training["batch_size"] == SMALL["batch_size"]
+    assert training.get("objective", "reconstruct") == group.get("objective", "reconstruct")
+    assert training["beta2"] == group.get("beta2", TrainConfig.beta2)
+
+
+@pytest.mark.parametrize(
+    "other", [{"config": TrainConfig()}, {"preset": "paper"}, {"objective": "reconstruct"}], ids=str
+)
+def test_a_training_with_its_own_objective_has_the_papers_loss(x, other):
+    given = {**SMALL, "n_latents": 60}
+    training = fit(x, **other, **given).model.training
+    assert training.keys().isdisjoint({"objective", "similarity_weight", "temperature"})
+
+
+def test_each_serve_gives_settings_that_exist_and_are_not_all_the_defaults():
+    for group in SERVE.values():
+        assert dataclasses.replace(TrainConfig(), **group) != TrainConfig()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -299,6 +331,16 @@ def test_presets_configs_and_single_settings_override_each_other_in_this_order(x
         ({"validation_rows": 10.5}, "validation_rows: expected an integer"),
         ({"lr": "0.1"}, "lr: expected a number between 0 and inf, got '0.1'"),
         ({"n_latents": 2**62}, "n_latents: expected an integer of at most 2147483647"),
+        ({"serve": "soup"}, "serve: expected one of .*, got 'soup'"),
+        ({"serve": "dense", "preset": "paper"}, "serve: expected a preset or serve, got preset='paper' and serve="),
+        ({"objective": "both"}, "objective: expected one of"),
+        (
+            {"objective": "reconstruct", "temperature": 0.1},
+            "temperature: expected temperature with objective='distill'",
+        ),
+        ({"objective": "reconstruct", "similarity_weight": 2}, "similarity_weight: expected similarity_weight with"),
+        ({"temperature": 0}, "temperature: expected a number between 0 and inf, got 0"),
+        ({"similarity_weight": -1}, "similarity_weight: expected a number between 0 and inf, got -1"),
         ({"preset": "thesis"}, "preset: expected one of paper, got 'thesis'"),
         ({"learning_rate": 1}, "fit: expected a setting \\(n_latents, .*\\), got 'learning_rate'"),
     ],

@@ -25,8 +25,8 @@ _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture",)},
-    "train": {"start": ("init",)},
-    "pull": {"start": ("init",)},
+    "train": {"start": ("init",), "preset": ("serve",)},
+    "pull": {"start": ("init",), "preset": ("serve",)},
     "search": {"store": ("rescore",)},
     "evaluate": {"queries": ("seed",)},
     "verify": {

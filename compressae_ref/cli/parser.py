@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from compressae_ref.backends import BACKENDS
-from compressae_ref.training.settings import CHOICES, PRESETS, TrainConfig
+from compressae_ref.training.settings import CHOICES, DEFAULT_SERVE, PRESETS, SERVE, TrainConfig
 
 EMBEDDINGS = (
     "file with one embedding per row (.npy, .npz, .fbin, .u8bin, .i8bin, .fvecs, .bvecs, .safetensors, .hdf5, .parquet "
@@ -31,6 +31,9 @@ SETTINGS = {
     "batch_size": int,
     "steps": int,
     "lr": float,
+    "objective": str,
+    "similarity_weight": float,
+    "temperature": float,
     "warmup_steps": int,
     "decay": str,
     "validation_rows": int,
@@ -68,7 +71,12 @@ def add_command(
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
-    """Add one option for each of `SETTINGS`; its help is the description in `TrainConfig`."""
+    """Add ``--serve``, ``--preset`` and one option for each of `SETTINGS`, with its description in `TrainConfig`."""
+    text = (
+        "what the codes are for; both: search with sparse queries and with dense ones; dense: dense queries alone "
+        f"(default: {DEFAULT_SERVE}, unless --preset or --objective is given)"
+    )
+    command.add_argument("--serve", choices=list(SERVE), help=text)
     presets = "; ".join(
         f"{name}: {', '.join(f'{setting} {value}' for setting, value in settings.items())}"
         for name, settings in PRESETS.items()
@@ -83,9 +91,18 @@ def add_settings(command: argparse.ArgumentParser) -> None:
             command.add_argument(flag, action="store_true", default=None, help=text)
             continue
         if setting.default is not None:
-            text += f" (default: {setting.default})"
+            text += f" (default: {_default_of(setting.name)})"
         choices = [choice for choice in CHOICES[setting.name] if choice] if setting.name in CHOICES else None
         command.add_argument(flag, type=SETTINGS[setting.name], choices=choices, help=text)
+
+
+def _default_of(name: str) -> str:
+    """Return the default of a setting in words, with those that another ``--serve`` or ``--objective`` gives it."""
+    plain = getattr(TrainConfig, name)
+    default, ways = SERVE[DEFAULT_SERVE].get(name, plain), {f"--serve {way}": SERVE[way] for way in SERVE}
+    others = {way: group.get(name, plain) for way, group in {**ways, "--objective reconstruct": {}}.items()}
+    differing = [f"{value} with {way}" for way, value in others.items() if value != default and name != "objective"]
+    return ", ".join([str(default), *differing])
 
 
 def add_checkpoints(command: argparse.ArgumentParser) -> None:

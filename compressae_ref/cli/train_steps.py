@@ -42,6 +42,7 @@ def train_and_save(
                 source,
                 zero_rows=options.zero_rows,
                 preset=options.preset,
+                serve=options.serve,
                 backend=options.backend,
                 callback=bar,
                 checkpoint=checkpoints,

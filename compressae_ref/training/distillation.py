@@ -73,10 +73,13 @@ def similarity_backward(
     config: TrainConfig,
     backend: Backend,
 ) -> Similarity:
-    """Compute the similarity loss of a batch of n ≥ 2 unit rows (n, d) with these codes, and its gradients (E31, E32).
+    """Compute the similarity loss of a batch of unit rows (n, d) with these codes, and its gradients (E31, E32).
 
     The rest of each code (n, k_aux − k) has the entries that only the longer code of the query stores.
     """
+    if len(codes_k) < 2:  # nothing to compare
+        zeros = (np.zeros(codes.values.shape, codes.values.dtype) for codes in (codes_k, codes_rest))
+        return Similarity(0.0, (next(zeros), next(zeros)), np.zeros(LENGTHS))
     dense = backend.fetch(backend.pair_dots(x_unit, x_unit))
     batch = _Batch(dense, backend.softmax_others(dense, 1 / config.temperature), config)
     code, rest = codes_k.to_host(), codes_rest.to_host()

@@ -86,6 +86,7 @@ def fit(
     config: TrainConfig | None = None,
     *,
     preset: str | None = None,
+    serve: str | None = None,
     rng: np.random.Generator | None = None,
     zero_rows: ZeroRows = "error",
     backend: str | Backend | None = None,
@@ -106,6 +107,9 @@ def fit(
         temporary file. With backend="cuda" it may be an array on the device, where batches are gathered.
     config, preset, settings : a `TrainConfig`, a name in `settings.PRESETS`, single settings; later ones override
         earlier ones
+    serve : what the codes are for, in place of a preset (`settings.SERVE`): "both" for search with sparse and with
+        dense queries, "dense" for dense queries alone. None: "both" if there is no ``config``, ``preset`` or
+        ``objective``
     rng : the only source of randomness; None creates one from ``config.seed``. With ``checkpoint`` or ``resume`` its
         bit generator must be one of NumPy's.
     zero_rows : "error", or "empty" or "skip" to leave zero rows out of training and validation (`checks.ZeroRows`).
@@ -140,7 +144,7 @@ def fit(
         Before the training, if ``checkpoint`` cannot be written or ``resume`` is missing.
     """
     kernels, left = get_backend(backend), to_train_on(zero_rows)
-    given = given_settings(config, preset, settings)
+    given = given_settings(config, preset, settings, serve)
     saved = None if resume is None else load_checkpoint(resume)
     checkpoints = checkpoint if isinstance(checkpoint, Checkpoints | None) else Checkpoints(checkpoint, every)
     if checkpoints is not None:
@@ -153,7 +157,7 @@ def fit(
         if saved is not None:
             run = _resume(saved, rows, given, rng, kernels, start, can_save)
         else:
-            run = _begin(rows, make_config(config, preset, settings), given, rng, kernels, start, can_save)
+            run = _begin(rows, make_config(config, preset, settings, serve), given, rng, kernels, start, can_save)
         params, record = _run(run, callback, checkpoints)
         return FitResult(_model(run, params), run.history.records, record, run.mean_cosine, rows.skipped)
 

@@ -54,7 +54,7 @@ class TrainConfig:
     )
     similarity_weight: float = _setting(1.0, "weight of that difference; only with objective distill")
     temperature: float = _setting(
-        0.1, "dense cosines are divided by it; less weights near neighbours more; only with objective distill"
+        0.2, "dense cosines are divided by it; less weights near neighbours more; only with objective distill"
     )
     renormalize: Literal["after_step", "before_step"] = _setting(
         "after_step",
@@ -110,36 +110,66 @@ PRESETS: dict[str, dict[str, Any]] = {
 rate, so that one is ours (``spec/evidence.md``)."""
 
 
-def make_config(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> TrainConfig:
-    """Return a configuration, overridden first by a preset and then by single settings.
+SERVE: dict[str, dict[str, Any]] = {
+    "both": {"objective": "distill", "temperature": 0.2, "batch_size": 256, "lr": 5e-2, "beta2": 0.99},
+    "dense": {"batch_size": 512, "lr": 1e-2},
+}
+"""Groups of settings by the queries that the codes will serve (``spec/evidence.md``)."""
+
+DEFAULT_SERVE = "both"
+
+
+def make_config(
+    config: TrainConfig | None, preset: str | None, settings: Mapping[str, Any], serve: str | None = None
+) -> TrainConfig:
+    """Return a configuration, overridden first by a preset or a group of `SERVE`, and then by single settings.
+
+    Without a configuration, a preset and an objective, the group is `DEFAULT_SERVE`.
 
     Raises
     ------
     DomainError
-        If the preset or a setting is unknown.
+        If the preset, the group or a setting is unknown, or if there are a preset and a group.
     """
-    if preset is not None and preset not in PRESETS:
-        raise DomainError(f"expected one of {', '.join(PRESETS)}, got {preset!r}", argument="preset")
-    known = [one.name for one in fields(TrainConfig)]
-    for name in settings:
-        if name not in known:
-            raise DomainError(f"expected a setting ({', '.join(known)}), got {name!r}", argument="fit")
-    return replace(config or TrainConfig(), **{**PRESETS.get(preset or "", {}), **settings})
+    if config is None and preset is None and serve is None and "objective" not in settings:
+        serve = DEFAULT_SERVE
+    return _changed(config, _named(preset, serve, settings))
 
 
-def given_settings(config: TrainConfig | None, preset: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+def given_settings(
+    config: TrainConfig | None, preset: str | None, settings: Mapping[str, Any], serve: str | None = None
+) -> dict[str, Any]:
     """Return the settings that the caller chose: those that are named or differ from the defaults, and are not None.
 
     Raises
     ------
     DomainError
-        If the preset or a setting is unknown.
+        As `make_config`.
     """
-    chosen, default = asdict(make_config(config, preset, settings)), asdict(TrainConfig())
-    named = {**PRESETS.get(preset or "", {}), **settings}
+    named, default = _named(preset, serve, settings), asdict(TrainConfig())
     return {
-        name: value for name, value in chosen.items() if value is not None and (name in named or value != default[name])
+        name: value
+        for name, value in asdict(_changed(config, named)).items()
+        if value is not None and (name in named or value != default[name])
     }
+
+
+def _named(preset: str | None, serve: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group, overridden by single ones."""
+    for name, value, known in (("preset", preset, PRESETS), ("serve", serve, SERVE)):
+        if value is not None and value not in known:
+            raise DomainError(f"expected one of {', '.join(known)}, got {value!r}", argument=name)
+    if preset is not None and serve is not None:
+        raise DomainError(f"expected a preset or serve, got preset={preset!r} and serve={serve!r}", argument="serve")
+    return {**PRESETS.get(preset or "", {}), **SERVE.get(serve or "", {}), **settings}
+
+
+def _changed(config: TrainConfig | None, named: Mapping[str, Any]) -> TrainConfig:
+    known = [one.name for one in fields(TrainConfig)]
+    for name in named:
+        if name not in known:
+            raise DomainError(f"expected a setting ({', '.join(known)}), got {name!r}", argument="fit")
+    return replace(config or TrainConfig(), **named)
 
 
 def started_from(config: TrainConfig, given: Mapping[str, Any], n_latents: int, k: int, dtype: str) -> TrainConfig:
@@ -205,16 +235,11 @@ def _require_fitting_objective(config: TrainConfig, batch_size: int) -> None:
             if (got := getattr(config, name)) != getattr(TrainConfig, name):
                 raise DomainError(f"expected {name} with objective='distill', got {got} without", argument=name)
         return
-    if not 2 <= batch_size <= MOST_COMPARED_ROWS:
+    if batch_size > MOST_COMPARED_ROWS:
         raise DomainError(
-            f"expected batches of 2 to {MOST_COMPARED_ROWS} rows with objective='distill', got {batch_size}",
+            f"expected batches of at most {MOST_COMPARED_ROWS} rows with objective='distill', got {batch_size}",
             argument="batch_size",
-        )
-    if config.patience is not None:
-        raise DomainError(
-            "expected no patience with objective='distill', whose aim the validation cosine does not measure, "
-            f"got {config.patience}",
-            argument="patience",
+            hint="for larger batches use objective='reconstruct'",
         )
 
 
@@ -244,7 +269,7 @@ def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
         if (value := getattr(config, name)) is not None or getattr(TrainConfig, name) is not None
     }
     for name, below in _REAL.items():
-        zero_too = name in ("beta1", "aux_weight")
+        zero_too = name in ("beta1", "aux_weight", "similarity_weight")
         plain[name] = as_real(getattr(config, name), name, below, zero_too=zero_too)
     if config.seed is not None:
         plain["seed"] = as_integer(config.seed, "seed", 0, MOST_SEED)
