@@ -70,8 +70,8 @@ def arguments() -> argparse.Namespace:
 def setting(text: str) -> tuple[str, list[Any]]:
     """Parse NAME=VALUE,... into a name and values; numbers in JSON syntax become numbers."""
     name, _, values = text.partition("=")
-    if name not in TrainConfig.__dataclass_fields__ or not values:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE with a setting of TrainConfig, got {text!r}")
+    if name not in ("serve", *TrainConfig.__dataclass_fields__) or not values:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE with serve or a setting of TrainConfig, got {text!r}")
     return name, [number(value) for value in values.split(",")]
 
 

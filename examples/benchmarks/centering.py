@@ -39,6 +39,7 @@ def center(options: argparse.Namespace) -> None:
 
 def _models(items: np.ndarray, center: bool, options: argparse.Namespace) -> list[Model]:
     settings = {"n_latents": options.latents[0], "k": options.k[0], "steps": options.steps, "center": center}
+    settings["objective"] = "reconstruct"
     return [fit(items, seed=seed, **settings).model for seed in options.seeds]
 
 

@@ -41,5 +41,6 @@ def _written(x: np.ndarray, turns: int, **settings: object) -> tuple[np.ndarray,
             seconds.append(time.perf_counter() - started)
 
         steps = turns + 1
-        fit(x, batch_size=BATCH, steps=steps, records=steps, checkpoint=path, callback=save, **settings)
+        settings |= {"objective": "reconstruct", "batch_size": BATCH, "steps": steps, "records": steps}
+        fit(x, checkpoint=path, callback=save, **settings)
         return np.array(seconds[1:]), path.stat().st_size

@@ -46,7 +46,7 @@ def _stages() -> list[Stage]:
     with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
         archive = dict(np.load(stream))
     train = np.setdiff1d(np.arange(len(archive["embeddings"])), archive["query"])
-    model = fit(archive["embeddings"][train], n_latents=LATENTS, k=K).model
+    model = fit(archive["embeddings"][train], n_latents=LATENTS, k=K, objective="reconstruct").model
     x = archive["embeddings"][train[:1]].astype(np.float32)
     x_unit = x / np.linalg.norm(x)
     codes = model.encode(x, K)

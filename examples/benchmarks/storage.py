@@ -104,7 +104,7 @@ def paper(options: argparse.Namespace) -> None:
     head("smaller by", "k", "training, s", *("sparse", "sparse, query 4k", "reconstructed", "dense queries"), *others)
     for k in options.k:
         start = time.perf_counter()
-        model = fit(x, k=k, n_latents=options.latents[0], **_settings(options)).model
+        model = fit(x, objective="reconstruct", k=k, n_latents=options.latents[0], **_settings(options)).model
         seconds = time.perf_counter() - start
         rows = evaluate(model, x, x_q, ks=[k], tops=[TOP])
         size = 8 * k
