@@ -73,8 +73,8 @@ def add_command(
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Add ``--serve``, ``--preset`` and one option for each of `SETTINGS`, with its description in `TrainConfig`."""
     text = (
-        "what the codes are for; both: search with sparse queries and with dense ones; dense: dense queries alone "
-        f"(default: {DEFAULT_SERVE}, unless --preset or --objective is given)"
+        "what the codes are for; sparse or both, which are the same settings: search with sparse queries, and with dense "
+        f"ones; dense: dense queries alone (default: {DEFAULT_SERVE}, unless --preset or --objective is given)"
     )
     command.add_argument("--serve", choices=list(SERVE), help=text)
     presets = "; ".join(
@@ -99,8 +99,8 @@ def add_settings(command: argparse.ArgumentParser) -> None:
 def _default_of(name: str) -> str:
     """Return the default of a setting in words, with those that another ``--serve`` or ``--objective`` gives it."""
     plain = getattr(TrainConfig, name)
-    default, ways = SERVE[DEFAULT_SERVE].get(name, plain), {f"--serve {way}": SERVE[way] for way in SERVE}
-    others = {way: group.get(name, plain) for way, group in {**ways, "--objective reconstruct": {}}.items()}
+    default = SERVE[DEFAULT_SERVE].get(name, plain)
+    others = {"--serve dense": SERVE["dense"].get(name, plain), "--objective reconstruct": plain}
     differing = [f"{value} with {way}" for way, value in others.items() if value != default and name != "objective"]
     return ", ".join([str(default), *differing])
 

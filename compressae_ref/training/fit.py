@@ -107,9 +107,9 @@ def fit(
         temporary file. With backend="cuda" it may be an array on the device, where batches are gathered.
     config, preset, settings : a `TrainConfig`, a name in `settings.PRESETS`, single settings; later ones override
         earlier ones
-    serve : what the codes are for, in place of a preset (`settings.SERVE`): "both" for search with sparse and with
-        dense queries, "dense" for dense queries alone. None: "both" if there is no ``config``, ``preset`` or
-        ``objective``
+    serve : what the codes are for, in place of a preset (`settings.SERVE`): "sparse" or "both" for search with sparse
+        queries, which also serves dense ones; "dense" for dense queries alone. None: "both" if there is no
+        ``config``, ``preset`` or ``objective``
     rng : the only source of randomness; None creates one from ``config.seed``. With ``checkpoint`` or ``resume`` its
         bit generator must be one of NumPy's.
     zero_rows : "error", or "empty" or "skip" to leave zero rows out of training and validation (`checks.ZeroRows`).

@@ -114,7 +114,9 @@ SERVE: dict[str, dict[str, Any]] = {
     "both": {"objective": "distill", "temperature": 0.2, "batch_size": 256, "lr": 5e-2, "beta2": 0.99},
     "dense": {"batch_size": 512, "lr": 1e-2},
 }
-"""Groups of settings by the queries that the codes will serve (``spec/evidence.md``)."""
+SERVE["sparse"] = SERVE["both"]
+"""Groups of settings by the queries that the codes will serve. For sparse queries none are better than those for both
+(``spec/evidence.md``)."""
 
 DEFAULT_SERVE = "both"
 
