@@ -73,8 +73,9 @@ def add_command(
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Add ``--serve``, ``--preset`` and one option for each of `SETTINGS`, with its description in `TrainConfig`."""
     text = (
-        "what the codes are for; sparse or both, which are the same settings: search with sparse queries, and with dense "
-        f"ones; dense: dense queries alone (default: {DEFAULT_SERVE}, unless --preset or --objective is given)"
+        "what the codes are for; sparse or both, which are the same settings: search with sparse queries, and with "
+        "dense ones; dense: dense queries alone "
+        f"(default: {DEFAULT_SERVE}, unless --preset or --objective is given)"
     )
     command.add_argument("--serve", choices=list(SERVE), help=text)
     presets = "; ".join(
