@@ -283,7 +283,7 @@ def test_a_dominant_direction_does_not_cost_recall(space):
     """It costs a third and more without the mean, and some with the cosine of rows without it."""
     items, queries = shifted()
     truth = nearest_dense(queries, items, 100).ids
-    settings = {"n_latents": 256, "k": 16, "steps": 300}
+    settings = {"objective": "reconstruct", "n_latents": 256, "k": 16, "steps": 300}
 
     def recall(model, x=items, asked=queries):
         return recall_at(search(asked, model.encode(x), 100, model=model, space=space).ids, truth)

@@ -52,7 +52,7 @@ from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.retrieval.spaces import SPACES
-from compressae_ref.training.settings import TrainConfig
+from compressae_ref.training.settings import DEFAULT_SERVE, SERVE, TrainConfig
 from tests.bounds import assert_same_bits
 
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
@@ -1182,7 +1182,8 @@ def test_help(name):
             "--output",
             "--preset",
             "--zero-rows",
-            f"(default: {TrainConfig().batch_size})",
+            f"(default: {SERVE[DEFAULT_SERVE]['batch_size']}, {SERVE['dense']['batch_size']} with --serve dense,",
+            "--serve",
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
             *("--checkpoint", "--every", "--resume", "--start"),
         ],
