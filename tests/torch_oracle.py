@@ -60,9 +60,27 @@ def losses(x, model: Oracle, k: int, masks=None):
     return loss_k + loss_aux / 8, loss_k, loss_aux
 
 
-def train_step(x, model: Oracle, k: int, optimizer: torch.optim.Optimizer, order: str = "after_step") -> float:
+def similarity_loss(x, model: Oracle, k: int, temperature: float, theta, masks=None):
+    """The similarity loss of a batch (E31), from whole codes and rows of the matrices without their diagonal."""
+    pre, n = pre_activations(x, model), len(x)
+    mask_k, mask_aux = (mask_of(pre, k), mask_of(pre, min(4 * k, pre.shape[1]))) if masks is None else masks
+    others = ~torch.eye(n, dtype=torch.bool)
+    code, long_code = (torch.where(mask, pre, torch.zeros_like(pre)) for mask in (mask_k, mask_aux))
+
+    def log_shares(cosines):
+        return (cosines[others].reshape(n, n - 1) / temperature).log_softmax(dim=1)
+
+    log_p = log_shares(unit(x) @ unit(x).T)
+    long_unit, item_unit = (each / each.norm(dim=1, keepdim=True).clamp_min(EPS) for each in (long_code, code))
+    queries = zip(theta, (item_unit, long_unit), strict=True)
+    log_r = [log_shares(scale.exp() * (query @ item_unit.T)) for scale, query in queries]
+    return sum((log_p.exp() * (log_p - each)).sum(dim=1).mean() for each in log_r)
+
+
+def train_step(x, model: Oracle, k: int, optimizer: torch.optim.Optimizer, order="after_step", more=None) -> float:
+    """``more`` returns what is added to the loss of a batch."""
     optimizer.zero_grad()
-    loss = losses(x, model, k)[0]
+    loss = losses(x, model, k)[0] + (more(x) if more else 0.0)
     loss.backward()
     if order == "before_step":
         normalize(model)

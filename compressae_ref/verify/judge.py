@@ -28,8 +28,8 @@ class Verdict(NamedTuple):
     """False if the answer breaks the protocol, so that no mistake in the numbers explains it"""
 
 
-LOSSES = ("loss", "loss_k", "loss_aux")
-"""Outputs that are never compared bit for bit: the summation order of these means is unspecified (E13)."""
+LOSSES = ("loss", "loss_k", "loss_aux", "loss_similarity")
+"""Outputs that are never compared bit for bit: the summation order of these means is unspecified (E13, E31)."""
 
 
 def judge(test: Test, answer: dict[str, Any]) -> Verdict:

@@ -21,6 +21,7 @@ EXTENSIONS = {
     "packed": "packed codes",
     "expanded": "retrieval with sparse queries of m entries",
     "center": "models that subtract the mean of unit rows",
+    "distill": "training with the similarity loss",
 }
 """Optional parts of an implementation, at any level from L1."""
 
@@ -31,7 +32,8 @@ REFERENCE = "reference"
 """The value of ``--backend`` that stands for `compressae_ref.reference`."""
 
 IN_REFERENCE = (*LEVELS, "expanded")
-"""The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean."""
+"""The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean and no
+similarity loss."""
 
 F = "F32|F64"
 """Dtype of floats: the precision depends on the test."""
@@ -55,6 +57,7 @@ _CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
 _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
+_SIMILARITY = {"temperature": "F64 ()", "weight": "F64 ()"}
 
 
 def words(kind: str) -> list[str]:
@@ -197,6 +200,34 @@ OPERATIONS = {
             "queries": f"{F} (q, d)?",
         },
         {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
+    ),
+    "softmax_others": Operation(
+        "distill",
+        "1. Softmax",
+        "the shares of the other rows of a batch",
+        {"cosines": f"{F} (n, n)", "factor": "F64 ()"},
+        {"shares": f"{F} (n, n)"},
+    ),
+    "similarity_gradients": Operation(
+        "distill",
+        "3. Gradients of the similarity loss",
+        "similarity loss of a batch, and gradients of the loss of training",
+        {"x": f"{F} (n, d)", **_MODEL, "k": "int", **_SIMILARITY, "theta": "F64 (2)"},
+        {"loss_similarity": "F64 ()", **_GRADS, "grad_theta": "F64 (2)"},
+    ),
+    "distill_steps": Operation(
+        "distill",
+        "4. Training",
+        "parameters and θ after one step on each of the batches, in order",
+        {"batches": f"{F} (s, n, d)", **_MODEL, "k": "int", "lr": "F64 ()", **_SIMILARITY},
+        {**_MODEL, "theta": "F64 (2)"},
+    ),
+    "kept_latents": Operation(
+        "distill",
+        "4. Training",
+        "the `m` most used latents",
+        {"x": f"{F} (n, d)", "W_enc": _MODEL["W_enc"], "b_enc": _MODEL["b_enc"], "k": "int", "m": "int"},
+        {"latents": "I32 (m)"},
     ),
     "split_codes": Operation(
         "L3",

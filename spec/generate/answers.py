@@ -337,6 +337,65 @@ def _bytes(file: Any) -> bytes:
     return bytes(file.tobytes())
 
 
+def _softmax_others(spec: Spec, cosines: Any, factor: Any) -> Values:
+    run = spec.program(cosines.dtype)
+    shares = [run.softmax_others(row, i, float(factor)) for i, row in enumerate(listed(cosines))]
+    return {"shares": np.array(shares, cosines.dtype)}
+
+
+def _similarity_gradients(
+    spec: Spec, x: Any, W_enc: Any, b_enc: Any, W_dec: Any, k: int, temperature: Any, weight: Any, theta: Any
+) -> Values:
+    run, arrays = spec.program(W_enc.dtype), (listed(W_enc), listed(b_enc), listed(W_dec))
+    settings = (float(temperature), float(weight))
+    grads, grad_theta = run.distill_gradients(listed(x), *arrays, k, *settings, theta.tolist())
+    loss = _similarity_loss(run, listed(x), arrays, k, settings[0], theta.tolist())
+    named = zip(("grad_W_enc", "grad_b_enc", "grad_W_dec"), grads, strict=True)
+    outputs = {name: np.array(grad, W_enc.dtype) for name, grad in named}
+    return {"loss_similarity": np.array(loss), **outputs, "grad_theta": np.array(grad_theta)}
+
+
+def _similarity_loss(run: Any, batch: Any, arrays: Any, k: int, tau: float, theta: list[float]) -> float:
+    """Return the similarity loss of E31 in float64."""
+    if len(batch) < 2:
+        return 0.0
+    x_units = [run.unit_row(row) for row in batch]
+    codes, rests = zip(*[run.forward(x_unit, *arrays, k)[:2] for x_unit in x_units], strict=True)
+    longs = [run.long_code(*pair) for pair in zip(codes, rests, strict=True)]
+    dense = np.array([[run.dot(a, b) for b in x_units] for a in x_units], np.float64)
+    loss = 0.0
+    for queries, scale in zip((codes, longs), np.exp(theta), strict=True):
+        cosines = [[run.sparse_cosine(query, item, len(arrays[1])) for item in codes] for query in queries]
+        log_p, log_r = (_log_shares(logits / tau) for logits in (dense, scale * np.array(cosines, np.float64)))
+        others = ~np.eye(len(batch), dtype=bool)
+        loss += float((np.exp(log_p) * (log_p - log_r))[others].sum() / len(batch))
+    return loss
+
+
+def _log_shares(logits: Any) -> Any:
+    largest = logits.max(axis=1, keepdims=True)
+    powers = np.where(np.eye(len(logits), dtype=bool), 0, np.exp(logits - largest))
+    return logits - largest - np.log(powers.sum(axis=1, keepdims=True))
+
+
+def _distill_steps(
+    spec: Spec, batches: Any, W_enc: Any, b_enc: Any, W_dec: Any, k: int, lr: Any, temperature: Any, weight: Any
+) -> Values:
+    run, dtype = spec.program(W_enc.dtype), W_enc.dtype
+    params = [listed(array) for array in (W_enc, b_enc, W_dec)]
+    m, v = ([listed(np.zeros_like(array)) for array in (W_enc, b_enc, W_dec)] for _ in range(2))
+    scales, settings = run.start_scales(), (float(temperature), float(weight))
+    for step, batch in enumerate(batches, start=1):
+        params = list(run.distill_step(listed(batch), params, m, v, scales, step, k, float(lr), *settings))
+    named = zip(("W_enc", "b_enc", "W_dec"), params, strict=True)
+    return {name: np.array(array, dtype) for name, array in named} | {"theta": np.array(scales[0])}
+
+
+def _kept_latents(spec: Spec, x: Any, W_enc: Any, b_enc: Any, k: int, m: int) -> Values:
+    kept = spec.program(W_enc.dtype).kept_latents(listed(x), listed(W_enc), listed(b_enc), k, m)
+    return {"latents": np.array(kept, np.int32)}
+
+
 def _read_model(spec: Spec, file: Any) -> Values:
     arrays, k, digest = spec.program(np.float64).read_model(_bytes(file))
     outputs: Values = {
@@ -444,6 +503,10 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "project": _project,
     "init_params": _init_params,
     "train_steps": _train_steps,
+    "softmax_others": _softmax_others,
+    "similarity_gradients": _similarity_gradients,
+    "distill_steps": _distill_steps,
+    "kept_latents": _kept_latents,
     "read_model": _read_model,
     "read_codes": _read_codes,
     "read_packed": _read_packed,

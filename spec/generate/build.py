@@ -80,6 +80,7 @@ def _shuffled(seed: int) -> tuple[Edit, ...]:
         (gathered + entries, gathered + other_entries),
         ("for value in values:\n", f"for value in [values[c] for c in {shuffled('len(values)')}]:\n"),
         ("for x in batch:  # in row order", f"for x in [batch[c] for c in {shuffled('n')}]:"),
+        ("for i in range(n):  # rows in order", f"for i in {shuffled('n')}:"),
     )
 
 

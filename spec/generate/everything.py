@@ -11,6 +11,7 @@ from spec.generate import (
     accumulated,
     centering,
     coding,
+    distilling,
     files,
     packing,
     pages,
@@ -29,7 +30,7 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
     """Return the bytes of all files by name; ``fresh`` recomputes the digests of a million cases in a minute."""
     groups: dict[str, dict[str, Any]] = {}
     answers: dict[str, dict[str, str]] = {}
-    modules = (selection, coding, retrieval, training, files, refining, packing, centering)
+    modules = (selection, coding, retrieval, training, files, refining, packing, centering, distilling)
     made_groups = [make() for module in modules for make in module.GROUPS]
     others = shared(made_groups)
     for group in made_groups:

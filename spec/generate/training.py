@@ -21,7 +21,9 @@ MEASURED = (
 NO_FOLD = ("while len(terms) > 16", "while False and len(terms) > 16")
 
 
-def _measured(operation: str) -> Any:
+def measured(operation: str) -> Any:
+    """Return bounds of the outputs of an operation, as `MEASURED` says."""
+
     def bounds(inputs: Values, outputs: Values) -> dict[str, float]:
         moved = spread(operation, inputs, outputs)
         least = {
@@ -61,7 +63,8 @@ def cosine() -> Group:
     return Group("cosine", "cosine", header, flags, cases)
 
 
-def _tiny(rng: np.random.Generator, n: int, d: int, h: int) -> Values:
+def tiny(rng: np.random.Generator, n: int, d: int, h: int) -> Values:
+    """Return a random model."""
     return {
         "W_enc": f32(rng.standard_normal((d, h)) / np.sqrt(d)),
         "b_enc": f32(rng.standard_normal(h) * 0.1),
@@ -93,7 +96,7 @@ def gradients() -> Group:
         "KTooLarge": Flag("k > h is not refused", ("R2",), accepts),
     }  # fmt: skip
     rng = np.random.default_rng(32)
-    model = _tiny(rng, 6, 20, 24) | {"k": 3}
+    model = tiny(rng, 6, 20, 24) | {"k": 3}
     x = f32(rng.standard_normal((6, 20)) * 3)
     bad = x.copy()
     bad[4, 1] = np.nan
@@ -101,13 +104,13 @@ def gradients() -> Group:
         name for name in flags if name not in ("KAuxAtMostH", "NotFinite", "OtherDimension", "KZero", "KTooLarge")
     )
     cases = [
-        Case("six rows", every, model | {"x": x}, bounds=_measured("gradients")),
-        Case("4k is more than h", ("KAuxAtMostH",), model | {"x": x[:2], "k": 9}, bounds=_measured("gradients")),
+        Case("six rows", every, model | {"x": x}, bounds=measured("gradients")),
+        Case("4k is more than h", ("KAuxAtMostH",), model | {"x": x[:2], "k": 9}, bounds=measured("gradients")),
         Case(
             "k = h: there is no rest",
             ("BothLosses", "BiasGradient"),
             model | {"x": x[:2], "k": 24},
-            bounds=_measured("gradients"),
+            bounds=measured("gradients"),
         ),
         Case(
             "in float64",
@@ -116,7 +119,7 @@ def gradients() -> Group:
                 name: value if name == "k" else value.astype(np.float64) / 3
                 for name, value in (model | {"x": x}).items()
             },
-            bounds=_measured("gradients"),
+            bounds=measured("gradients"),
             needs=("float64",),
         ),
         Case("NaN", ("NotFinite",), model | {"x": bad}, error="DomainError", row=4),
@@ -267,12 +270,12 @@ def train_steps() -> Group:
         "Fold": Flag("sums over d do not fold: only who promises the same bits has to", ("E1",), (NO_FOLD,), bits=True),
     }  # fmt: skip
     rng = np.random.default_rng(37)
-    model = _tiny(rng, 4, 18, 12) | {"k": 2, "lr": np.array(0.02)}
+    model = tiny(rng, 4, 18, 12) | {"k": 2, "lr": np.array(0.02)}
     batches = f32(rng.standard_normal((3, 4, 18)))
     every = ("Moments", "StepNumber", "BiasMoves", "AuxWeight", "Fold")
     cases = [
-        Case("three steps", ("AfterStep", "NoProjection", *every), model | {"batches": batches, "renormalize": "after_step"}, bounds=_measured("train_steps")),
-        Case("three steps in the order of May 2025", ("May2025", *every), model | {"batches": batches, "renormalize": "before_step"}, bounds=_measured("train_steps")),
+        Case("three steps", ("AfterStep", "NoProjection", *every), model | {"batches": batches, "renormalize": "after_step"}, bounds=measured("train_steps")),
+        Case("three steps in the order of May 2025", ("May2025", *every), model | {"batches": batches, "renormalize": "before_step"}, bounds=measured("train_steps")),
     ]  # fmt: skip
     return Group("train_steps", "train_steps", [MEASURED, "Selections are the same in all these orders."], flags, cases)
 
