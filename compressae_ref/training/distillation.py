@@ -20,7 +20,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.softmax import exponential
 from compressae_ref.codes import Codes
-from compressae_ref.training.adam_state import AdamConfig, adam_constants
+from compressae_ref.training.adam_state import AdamConfig
 from compressae_ref.training.settings import TrainConfig
 
 LENGTHS = 2
@@ -44,14 +44,8 @@ class Scales:
         return cls(*(np.zeros(LENGTHS) for _ in range(3)))
 
     def step(self, grad: NDArray[np.float64], config: AdamConfig, step: int) -> None:
-        """Run step ``step`` of Adam, with the learning rate `SCALE_LR` (R24)."""
-        constants = AdamConfig(SCALE_LR, config.beta1, config.beta2, config.eps)
-        lr, beta1, beta2, rest1, rest2, eps, correction1, correction2 = adam_constants(
-            constants, step, self.theta.dtype
-        ).tolist()
-        self.m[:] = beta1 * self.m + rest1 * grad
-        self.v[:] = beta2 * self.v + rest2 * (grad * grad)
-        self.theta -= lr * (self.m / correction1) / (np.sqrt(self.v / correction2) + eps)
+        """Run step ``step`` of Adam, with the learning rate `SCALE_LR` (E11, R24)."""
+        reference.adam(self.theta, grad, self.m, self.v, step, SCALE_LR, config.beta1, config.beta2, config.eps)
 
 
 class Similarity(NamedTuple):

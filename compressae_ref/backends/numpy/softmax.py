@@ -15,12 +15,13 @@ Doubles = NDArray[np.float64]
 
 def exponential(x: Doubles) -> Doubles:
     """Return exp(x) for x from −700 to 700, and 0 below (E29)."""
-    n = np.floor(x * LOG2_E + 0.5)
-    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    within = np.maximum(x, SMALLEST_EXPONENT)  # below, the series would overflow
+    n = np.floor(within * LOG2_E + 0.5)
+    r = (within - n * LN2_HIGH) - n * LN2_LOW
     series = np.full_like(r, EXP_SERIES[0])
     for coefficient in EXP_SERIES[1:]:
         series = series * r + coefficient
-    power: Doubles = np.where(x < SMALLEST_EXPONENT, 0.0, np.ldexp(series, np.maximum(n, -1022).astype(np.int32)))
+    power: Doubles = np.where(x < SMALLEST_EXPONENT, 0.0, np.ldexp(series, n.astype(np.int32)))
     return power
 
 
