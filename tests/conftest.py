@@ -98,7 +98,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, reason in left_out.items():
             if reason and marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))
-    items.sort(key=lambda item: "mutation" in item.keywords or "slow" in item.keywords)
+    # Last, so that others fail soon; but first where processes share the tests, so that none is left alone with them.
+    shared = hasattr(config, "workerinput")
+    items.sort(key=lambda item: "mutation" in item.keywords or "slow" in item.keywords, reverse=shared)
 
 
 @pytest.fixture(scope="session", params=AVAILABLE_BACKENDS)

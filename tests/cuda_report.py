@@ -10,8 +10,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -47,16 +49,21 @@ class Compiled(NamedTuple):
     cubin: bytes
 
 
-def compile_all() -> Iterator[Compiled]:
-    """All kernels of the backend, with all their signatures, for all generations."""
+def compile_all() -> list[Compiled]:
+    """Compile all kernels of the backend, with all their signatures: each generation in a process of its own."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        return [each for compiled in pool.map(compile_for_generation, GENERATIONS) for each in compiled]
+
+
+def compile_for_generation(capability: tuple[int, int]) -> list[Compiled]:
     from compressae_ref.backends import cuda as _backend  # noqa: F401 - it declares the kernels
     from compressae_ref.backends.cuda.launch import KERNELS
 
-    for capability in GENERATIONS:
-        for kernel in KERNELS:
-            for signature in kernel.signatures():
-                ptx = compiled_for(kernel.function, signature, capability)
-                yield _assembled(kernel, signature, capability, ptx)
+    return [
+        _assembled(kernel, signature, capability, compiled_for(kernel.function, signature, capability))
+        for kernel in KERNELS
+        for signature in kernel.signatures()
+    ]
 
 
 def compiled_for(function: Callable[..., None], signature: Sequence[Any], capability: tuple[int, int]) -> str:
