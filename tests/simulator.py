@@ -17,12 +17,45 @@ PATIENCE = 60
 """Seconds after which a thread that waits for the others gives up."""
 
 
+class Barrier:
+    """Where the threads of a block meet. One lock guards who waits and who has ended, so neither can miss the other."""
+
+    def __init__(self, parties):
+        self.parties, self.waiting, self.meetings, self.ended, self.broken = parties, 0, 0, False, False
+        self.changed = threading.Condition()
+
+    def wait(self):
+        with self.changed:
+            before = self.meetings
+            self.waiting += 1
+            if self.waiting == self.parties:
+                self.waiting, self.meetings = 0, before + 1
+                self.changed.notify_all()
+                return
+            self.broken |= self.ended
+            self.changed.wait_for(lambda: self.meetings > before or self.broken, PATIENCE)
+            if self.meetings == before:
+                self._break()
+                raise threading.BrokenBarrierError
+
+    def end(self, failed):
+        """Note that a thread has ended: those that wait, or will wait, would do so for ever."""
+        with self.changed:
+            self.ended = True
+            if failed or self.waiting:
+                self._break()
+
+    def _break(self):
+        self.broken = True
+        self.changed.notify_all()
+
+
 class Block(kernel.BlockManager):
     """Runs the threads of a block."""
 
     def run(self, grid_point, *args):
         points = list(np.ndindex(*self._block_dim))
-        self.barrier, self.ended = threading.Barrier(len(points)), False
+        self.barrier = Barrier(len(points))
         threads = [Thread(lambda: self._f(*args), self, grid_point, point, self._debug) for point in points]
         for thread in threads:
             thread.start()
@@ -40,14 +73,10 @@ class Thread(kernel.BlockThread):
     def run(self):
         with np.errstate(all="ignore"):  # a GPU says nothing
             super().run()
-        self._manager.ended = True
-        if self.exception or self._manager.barrier.n_waiting:
-            self._manager.barrier.abort()
+        self._manager.barrier.end(bool(self.exception))
 
     def syncthreads(self):
-        if self._manager.ended:
-            self._manager.barrier.abort()
-        self._manager.barrier.wait(PATIENCE)
+        self._manager.barrier.wait()
 
 
 ATTRIBUTES = {"shape", "strides", "dtype", "size", "nbytes", "ndim", "flags", "itemsize", "squeeze"}
