@@ -25,10 +25,13 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis.extra.numpy  # noqa: F401 - with SciPy, half of the start of the tests: imported once, before the forks
 import pytest
+import scipy.sparse  # noqa: F401
 
 import compressae_ref
 from compressae_ref.backends import get_backend
@@ -200,21 +203,26 @@ def live_function(mutant: Mutant) -> types.FunctionType:
 
 def vectors_notice(module: str) -> bool:
     """Whether the test vectors turn red, answered by the reference file or by the package."""
-    suite = Suite(default_folder(), cases=100)
     asked = (
         (ask_reference(), IN_REFERENCE)
         if module == "reference"
         else (ask_package(get_backend("numpy")), levels_up_to("L3"))
     )
     try:
-        return not all(each.full for each in run(suite, *asked))
+        return not all(each.full for each in run(suite(), *asked))
     except Exception:
         return True
 
 
+@cache
+def suite() -> Suite:
+    """The test vectors, read once, before the forks."""
+    return Suite(default_folder(), cases=100)
+
+
 def tests_notice(module: str) -> bool:
     """Whether the tests of the mathematics turn red; those of the file itself run first."""
-    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+    os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     first = FIRST.get(module, module.rpartition(".")[2])
     return any(_red(names) for names in ([first], [name for name in TESTS if name != first]))
 
