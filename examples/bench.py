@@ -3,6 +3,7 @@
     python examples/bench.py quality embeddings.npy --queries queries.npy --relevance pairs.npy --models model.npz
     python examples/bench.py noise embeddings.npy --queries queries.npy --relevance pairs.npy --model model.npz
     python examples/bench.py step embeddings.npy       a training step beside PyTorch
+    python examples/bench.py distill embeddings.npy    a training step with the similarity loss
     python examples/bench.py encode embeddings.npy     encoding beside PyTorch
     python examples/bench.py growth embeddings.npy     both, as h and k grow
     python examples/bench.py numpy embeddings.npy      NumPy alone beside Numba
@@ -53,6 +54,7 @@ from compressae_ref.errors import CompressaeError
 COMMANDS = {
     "step": ("speed.step", {"rows": [1024, 4096]}),
     "encode": ("speed.encode", {"rows": [1024, 4096]}),
+    "distill": ("speed.distill", {"rows": [256], "latents": [1024, 4096]}),
     "growth": ("speed.growth", {"latents": [1024, 2048, 4096, 8192, 16384], "k": [8, 16, 32, 64, 128]}),
     "numpy": ("speed.numpy", {}),
     "file": ("speed.file", {"rows": [50_000, 200_000]}),
@@ -83,9 +85,22 @@ WITHOUT_EMBEDDINGS = ("pages", "pictures")
 
 WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise")
 
-WITH_TORCH = ("step", "encode", "growth", "numpy", "file", "memory", "start", "sustained", "minute", "search", "items")
+WITH_TORCH = (
+    "step",
+    "distill",
+    "encode",
+    "growth",
+    "numpy",
+    "file",
+    "memory",
+    "start",
+    "sustained",
+    "minute",
+    "search",
+    "items",
+)
 
-ON_A_GPU = ("step", "encode", "growth", "search", "items")
+ON_A_GPU = ("step", "distill", "encode", "growth", "search", "items")
 
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 

@@ -12,8 +12,9 @@ from compressae_ref import Model, TrainConfig, init_params
 from compressae_ref.backends import get_backend
 from compressae_ref.model import aux_k
 from compressae_ref.reference import unit_rows
+from compressae_ref.training.distillation import SCALE_LR
 from compressae_ref.training.settings import ROWS_PER_BLOCK
-from compressae_ref.training.step import forward, init_state, loss_and_grads, train_step
+from compressae_ref.training.step import distill_loss_and_grads, forward, init_state, loss_and_grads, train_step
 from tests import torch_oracle as oracle
 
 LR = 1e-3
@@ -61,6 +62,12 @@ class Problem:
         pre = oracle.pre_activations(self.x_torch, self.model)
         return torch.where(oracle.mask_of(pre, self.k), pre, 0.0)
 
+    def _selected(self, n: int) -> list[torch.Tensor]:
+        """The entries of the first codes, short and long, as dense masks: PyTorch breaks ties as it likes."""
+        weights, h = (self.x_unit[:n], self.params.W_enc, self.params.b_enc), self.params.n_latents
+        codes = [self.kernels.encode(*weights, k) for k in (self.k, aux_k(self.k, h))]
+        return [torch.tensor(each.to_dense() != 0, device=self.x_torch.device) for each in codes]
+
     def check(self) -> None:
         """Both sides give the same losses, gradients and codes, to the rounding of float32."""
         acts = forward(self.x_unit[:256], self.params, self.k, self.kernels)
@@ -85,3 +92,38 @@ class Problem:
         shared = (dense != 0) & masks[0].cpu().numpy()
         same(shared.sum() / (len(dense) * self.k), 1, 1e-3, "share of the selections in common")
         same(acts.codes_k.to_dense()[shared], dense[shared], 1e-5, "codes")
+
+
+class Distillation(Problem):
+    """A training step with the similarity loss, beside one without it and beside PyTorch."""
+
+    def __init__(self, x: np.ndarray, n: int, h: int, k: int, backend: str = "numba") -> None:
+        super().__init__(x, n, h, k, backend)
+        self.config = TrainConfig(n_latents=h, k=k, objective="distill")
+        self.plain = Problem(x, n, h, k, backend).step
+        self.theta = torch.zeros(2, device=self.x_torch.device, requires_grad=True)
+        groups = [{"params": list(self.model)}, {"params": [self.theta], "lr": SCALE_LR}]
+        self.optimizer = torch.optim.Adam(groups, lr=LR, fused=True)
+
+    def step_torch(self) -> None:
+        """A training step of PyTorch, with autograd."""
+        oracle.train_step(self.x_torch, self.model, self.k, self.optimizer, more=self._similarity)
+
+    def _similarity(self, x: torch.Tensor, masks: list[torch.Tensor] | None = None) -> torch.Tensor:
+        return oracle.similarity_loss(x, self.model, self.k, self.config.temperature, self.theta, masks)
+
+    def check(self) -> None:
+        """Both sides give the same losses and gradients, to the rounding of float32."""
+        super().check()
+        x, masks = self.x_torch[:256], self._selected(256)
+        state = init_state(self.params, self.kernels)
+        losses, grad_theta = distill_loss_and_grads(self.x[:256], state, self.config, self.kernels)
+        similarity = self._similarity(x, masks)
+        (oracle.losses(x, self.model, self.k, masks)[0] + similarity).backward()
+        same(losses.loss_similarity, similarity.item(), 1e-5, "similarity loss")
+        grads = {name: getattr(self.model, name).grad for name in self.params.arrays()}
+        ours = {name: self.kernels.fetch(each) for name, each in state.grads.arrays().items()}
+        for name, theirs in {**grads, "theta": self.theta.grad}.items():
+            their = theirs.cpu().numpy()
+            same(ours.get(name, grad_theta), their, 1e-4 * np.abs(their).max(), f"gradient of {name}")
+        self.optimizer.zero_grad()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import PAGES, child, head, in_turns, line, load, spread, where
-from benchmarks.problem import LR, Problem
+from benchmarks.problem import LR, Distillation, Problem
 from compressae_ref import Model, save_code_blocks, save_model
 from compressae_ref.backends import get_backend
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -42,6 +42,21 @@ def _sides(problem: Problem, what: str) -> dict[str, object]:
     if what == "step":
         return {"ours": problem.step, "theirs": problem.step_torch}
     return {"ours": problem.encode, "theirs": problem.encode_torch}
+
+
+def distill(options: argparse.Namespace) -> None:
+    """A training step with the similarity loss, beside one without it and beside PyTorch."""
+    x = load(options.embeddings)
+    head("d", "h", "k", "rows", "plain step, ms", "with it, ms", "PyTorch, ms", "times the plain step", "times as fast")
+    for n in options.rows:
+        for h in options.latents:
+            problem = Distillation(x, n, h, options.k[0], options.backend)
+            problem.check()
+            sides = {"plain": problem.plain, "ours": problem.step, "theirs": problem.step_torch}
+            seconds = in_turns(options.turns, **sides)
+            ratios = [seconds["ours"] / seconds["plain"], seconds["theirs"] / seconds["ours"]]
+            figures = [*(spread(1e3 * seconds[side], 1) for side in sides), *(spread(ratio, 2) for ratio in ratios)]
+            line(x.shape[1], h, options.k[0], n, *figures)
 
 
 def growth(options: argparse.Namespace) -> None:
