@@ -40,6 +40,8 @@ WRITE = "files/atomic_write.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "evaluation/relevance.py"
 REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
 SCALAR, CENTER = "backends/rules.py", "center.py"
+DISTILL, KEPT = "training/distillation.py", "training/kept_latents.py"
+SOFTMAX, NUMBA_SOFTMAX = "backends/numpy/softmax.py", "backends/numba/softmax.py"
 LISTS, SEARCH, SCAN, HEAP = (
     f"backends/numba/{name}.py" for name in ("inverted_index", "search", "dense_scan", "topk_heap")
 )
@@ -56,6 +58,29 @@ FAULTS = [
     Fault("the digest does not cover the mean", "params.py", "in self.arrays().items():", "in list(self.arrays().items())[:3]:", "test_center.py -k holds_the_mean"),
     Fault("files of centred models have version 1", "files/model_file.py", "VERSION if params.mean is None else CENTRED_VERSION", "VERSION", "test_center.py -k version_2"),
     Fault("formats of other programs lose the mean", "files/weights/original.py", "if model.params.mean is not None:", "if False:", "test_center.py -k do_not_lose"),
+    # training for sparse space
+    Fault("the row itself is compared, too", SOFTMAX, "powers[own] = 0\n", "pass\n", "test_distill.py -k 'shares_are_those'"),
+    Fault("the largest number is that of the row itself", SOFTMAX, "z[own] = -np.inf", "pass", "test_distill.py -k 'shares_are_those'"),
+    Fault("numba: the row itself is compared, too", NUMBA_SOFTMAX, "powers[row] = 0.0", "pass", "test_distill.py -k 'many_rows and numba'"),
+    Fault("numba: the fold of shares is not that of other sums", NUMBA_SOFTMAX, "terms[j] += terms[left + j]", "terms[j] += terms[2 * left - 1 - j]", "test_distill.py -k 'many_rows and numba'"),
+    Fault("the second part of ln 2 is forgotten", SCALAR, 'float.fromhex("0x1.a39ef35793c76p-33")', "0.0", "test_distill.py -k exponential"),
+    Fault("the series of the exponential ends too soon", SCALAR, "for i in range(13, -1, -1)", "for i in [13, *range(13, 0, -1)]", "test_distill.py -k exponential"),
+    Fault("exp(x) is 0 too early", SCALAR, "SMALLEST_EXPONENT = -700.0", "SMALLEST_EXPONENT = -600.0", "test_distill.py -k exponential"),
+    Fault("dense cosines are not divided by the temperature", DISTILL, "backend.softmax_others(dense, 1 / config.temperature)", "backend.softmax_others(dense, 1.0)", "test_distill.py -k pytorch"),
+    Fault("gradients miss the scale", DISTILL, "config.similarity_weight * alpha / (", "config.similarity_weight / (", "test_distill.py -k direction"),
+    Fault("a code gets no gradient as an item", DISTILL, "short.weights + short.weights.T + long.weights", "short.weights + long.weights", "test_distill.py -k direction"),
+    Fault("a code gets no gradient as a query", DISTILL, "short.weights + short.weights.T + long.weights", "short.weights.T + long.weights", "test_distill.py -k direction"),
+    Fault("a code gets no gradient as an item of longer queries", DISTILL, "backward(long.weights.T, codes_k, columns_aux)", "backward(long.weights, codes_k, columns_aux)", "test_distill.py -k direction"),
+    Fault("the rest gets the gradient of an item", DISTILL, "backward(long.weights, codes_rest, columns)", "backward(long.weights.T, codes_rest, columns)", "test_distill.py -k direction"),
+    Fault("norms of codes are constants", DISTILL, "- (along + along_aux)[:, None] * code.values", "- 0 * code.values", "test_distill.py -k direction"),
+    Fault("the norm of an item of longer queries is a constant", DISTILL, "norms) + _along(long.item_sums, norms)", "norms)", "test_distill.py -k direction"),
+    Fault("a clamped norm of a code is differentiated", DISTILL, "norms > norms.dtype.type(1e-8), sums", "norms > 0, sums", "test_distill.py -k clamped"),
+    Fault("the norm of a longer code is added up in another order", DISTILL, "return np.take_along_axis(values, np.argsort(indices, axis=1), axis=1)", "return values", "test_spec.py -k sparse_space"),
+    Fault("the scales do not move", STEP, "        state.scales.step(grad_theta, adam_config, state.adam.step)", "        pass", "test_distill.py -k 'fifty and numpy'"),
+    Fault("the scales move at the rate of the parameters", DISTILL, "step, SCALE_LR, config.beta1", "step, config.lr, config.beta1", "test_distill.py -k scales_take"),
+    Fault("half of the dots are not set", SUMS, "out[j, i] = out[i, j]", "pass", "test_distill.py -k 'copy and numba'"),
+    Fault("the least used latents are kept", KEPT, "np.argsort(-counts", "np.argsort(counts", "test_distill.py -k kept"),
+    Fault("rows of the sample are the first ones", KEPT, "* len(training) // SAMPLED_ROWS]", "* 1]", "test_distill.py -k kept"),
     # selection
     Fault("ties go to the higher index", TOPK, "<= free)", "> tied.sum(1, keepdims=True) - free)", "test_numpy_backend.py -k partition"),
     Fault("selection by value, not magnitude", TOPK, "kept = largest(by_magnitude(pre), k)", "kept = largest(pre, k)", "test_numpy_backend.py -k partition"),

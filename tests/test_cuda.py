@@ -109,7 +109,7 @@ PAPER_SIZE = ("encode-13",)
 """Takes minutes."""
 
 
-@pytest.mark.parametrize("level", ["L0", "L1", "L2", "L3"])
+@pytest.mark.parametrize("level", ["L0", "L1", "L2", "L3", "distill"])
 def test_the_vectors_of_the_spec_to_the_bit(level, monkeypatch):
     tests = [test for test in SUITE.tests([level]) if test.id not in PAPER_SIZE]
     monkeypatch.setattr(SUITE, "tests", lambda levels: tests)
@@ -364,7 +364,9 @@ def test_minus_zero_is_as_good_as_zero_and_keeps_its_sign():
 
 
 @pytest.mark.parametrize("make", [np.asarray, place, Tensor])
-@pytest.mark.parametrize("more", [{}, {"renormalize": "before_step"}, {"patience": 1, "records": 3}])
+@pytest.mark.parametrize(
+    "more", [{}, {"renormalize": "before_step"}, {"objective": "reconstruct", "patience": 1, "records": 3}]
+)
 def test_training_gives_the_same_file(make, more, tmp_path):
     for name, x in (("numpy", X), ("cuda", make(X))):
         save_model(tmp_path / name, fit(x, backend=name, **TRAINING, **more).model)
@@ -404,6 +406,21 @@ def test_a_step_on_the_device_brings_nothing_but_its_losses(monkeypatch):
         assert on_a_device(ours)
         assert_same_bits(ours.copy_to_host(), true)
     np.testing.assert_array_equal(states[0].usage, states[1].usage)
+
+
+@pytest.mark.parametrize("dtype", draw.DTYPES)
+def test_a_step_with_the_similarity_loss_has_the_bits_of_the_processor(dtype):
+    config = TrainConfig(n_latents=H, k=K, objective="distill", temperature=0.1)
+    params, batch = MODEL.params.map(lambda array: array.astype(dtype)), X[:12].astype(dtype)
+    ours, true = init_state(params, CUDA), init_state(params)
+    for _ in range(2):
+        assert train_step(ours, place(batch), config, CUDA, 1e-3) == pytest.approx(
+            train_step(true, batch, config, get_backend("numpy"), 1e-3), abs=1e-5
+        )
+    for a, b in zip(ours.params.arrays().values(), true.params.arrays().values(), strict=True):
+        assert_same_bits(a.copy_to_host(), b)
+    assert_same_bits(ours.scales.theta, true.scales.theta)
+    np.testing.assert_array_equal(ours.usage, true.usage)
 
 
 def test_evaluation_takes_the_backend_like_all_others():

@@ -27,6 +27,7 @@ from tests.bounds import assert_same_bits, assert_within, gamma
 from tests.conftest import KERNELS_IN_THREADS, kernels_in_threads
 from tests.lazy import LazyModule
 from tests.test_gradients import moved, selections
+from tests.test_oracle import mask_of
 
 torch = LazyModule("torch")
 NUMPY = get_backend("numpy")
@@ -117,27 +118,33 @@ def test_gradients_along_a_random_direction(problem, rng, config):
     assert abs((losses[0] - losses[1]) / (2 * step) - exact) <= 1e-9 * size / config.temperature
 
 
+def torch_gradients(problem, config, reconstruct=True):
+    """The similarity loss and what `gradients` returns, by PyTorch, which is told the selections."""
+    x, params, k = problem
+    acts = forward(unit_rows(x, np.float64), params, k, NUMPY)
+    masks = mask_of(acts.codes_k), mask_of(acts.codes_k, acts.codes_rest)
+    model, theta = oracle.leaves(params), torch.tensor(THETA.copy(), requires_grad=True)
+    similarity = oracle.similarity_loss(torch.tensor(x), model, k, config.temperature, theta, masks)
+    loss = config.similarity_weight * similarity
+    (loss + oracle.losses(torch.tensor(x), model, k, masks)[0] if reconstruct else loss).backward()
+    grads = [None if each.grad is None else each.grad.numpy() for each in (*model, theta)]
+    return float(similarity.detach()), grads
+
+
 @pytest.mark.oracle
 @given(draw.problems(n=st.integers(2, 12)), configs())
 def test_the_loss_and_every_gradient_agree_with_pytorch(problem, config):
     x, params, k = problem
     assume(shortest(problem) > 1e-3)
-    acts = forward(unit_rows(x, np.float64), params, k, NUMPY)
-    masks = [np.zeros((len(x), params.n_latents), bool) for _ in range(2)]
-    for mask, parts in zip(masks, ([acts.codes_k], [acts.codes_k, acts.codes_rest]), strict=True):
-        for part in parts:
-            np.put_along_axis(mask, part.indices, True, axis=1)
-    told = [torch.tensor(mask) for mask in masks]
-    model, theta = oracle.leaves(params), torch.tensor(THETA.copy(), requires_grad=True)
-    similarity = oracle.similarity_loss(torch.tensor(x), model, k, config.temperature, theta, told)
-    (oracle.losses(torch.tensor(x), model, k, told)[0] + config.similarity_weight * similarity).backward()
     losses, grads = gradients(problem, config)
+    similarity, others = torch_gradients(problem, config)
     # The bound of test_oracle; logits are cosines over τ, and the shares of large ones are uncertain by as much.
+    acts = forward(unit_rows(x, np.float64), params, k, NUMPY)
     terms = 1 + (np.abs(acts.codes_k.values).sum(1) + np.abs(acts.codes_rest.values).sum(1)).max()
     size = terms / min(shortest(problem), 1)
     bound = gamma(40 * (params.d + params.n_latents + len(x)), np.float64) * size**2 * (1 + 1 / config.temperature**2)
-    assert_within(losses.loss_similarity, float(similarity.detach()), bound)
-    for ours, theirs in zip(grads, [*(each.grad.numpy() for each in model), theta.grad.numpy()], strict=True):
+    assert_within(losses.loss_similarity, similarity, bound)
+    for ours, theirs in zip(grads, others, strict=True):
         assert_within(ours, theirs, bound * size)
 
 
@@ -163,6 +170,21 @@ def test_fifty_steps_agree_with_pytorch_in_every_parameter_and_scale(backend):
         assert_within(backend.fetch(array), getattr(model, name).detach().numpy(), 1e-8, name)
     assert_within(state.scales.theta, theta.detach().numpy(), 1e-9)
     assert np.abs(state.scales.theta).min() > 0.01
+
+
+@pytest.mark.oracle
+def test_a_clamped_norm_has_no_gradient():
+    """The codes of one row are shorter than 1e-8, so its cosines are linear in its values (R6)."""
+    rng = np.random.default_rng(3)
+    x, params = rng.standard_normal((4, 6)), init_params(6, 12, rng, init="tied", dtype="float64")
+    x[:, 0], x[1] = 0, np.eye(6)[0]
+    params.W_enc[0] = 2.0**-36 * np.arange(1, 13)
+    problem = draw.Problem(x, params, 2)
+    with_it, without = (gradients(problem, TrainConfig(similarity_weight=weight))[1] for weight in (1.0, 0.0))
+    # PyTorch differentiates the clamped norms of reconstructions, so it is asked about this loss alone.
+    _, (grad_W_enc, grad_b_enc, _, grad_theta) = torch_gradients(problem, TrainConfig(), reconstruct=False)
+    for place, theirs in ((0, grad_W_enc), (1, grad_b_enc), (3, grad_theta)):
+        assert_within(with_it[place] - without[place], theirs, 1e-12 * np.abs(theirs).max())
 
 
 # -- laws -------------------------------------------------------------------------------------------------------------
@@ -241,14 +263,15 @@ def test_training_that_reconstructs_leaves_the_scales_alone():
 @pytest.mark.parametrize("n", [300, SAMPLED_ROWS, SAMPLED_ROWS + 4321])
 def test_the_latents_that_are_kept_are_those_of_the_sample(n):
     rng, spec = np.random.default_rng(n), program()
-    x, params = rng.standard_normal((n, 3)), init_params(3, 9, rng, dtype="float64")
+    x, params = rng.standard_normal((n, 3)), init_params(3, 30, rng, dtype="float64")
+    x[n // 2 :, 0] += 5  # the first rows use other latents
     held_out = np.flatnonzero(rng.random(n) < 0.02)
     sample = np.delete(x, held_out, axis=0)[spec.sample(n - len(held_out))]
     codes = NUMPY.encode(unit_rows(sample, np.float64), params.W_enc, params.b_enc, 2)
-    used = np.bincount(codes.indices.ravel(), minlength=9)
-    right = sorted(sorted(range(9), key=lambda j: (-used[j], j))[:4])
-    kept = most_used(params, 2, 4, HostRows(x), held_out, NUMPY)
+    used = np.bincount(codes.indices.ravel(), minlength=30)
+    right = sorted(sorted(range(30), key=lambda j: (-used[j], j))[:9])
+    kept = most_used(params, 2, 9, HostRows(x), held_out, NUMPY)
     assert_same_bits(kept.W_dec, params.W_dec[right])
     assert_same_bits(kept.W_enc, params.W_enc[:, right])
     if n < SAMPLED_ROWS:
-        assert spec.kept_latents(sample.tolist(), params.W_enc.tolist(), params.b_enc.tolist(), 2, 4) == right
+        assert spec.kept_latents(sample.tolist(), params.W_enc.tolist(), params.b_enc.tolist(), 2, 9) == right
