@@ -75,14 +75,15 @@ def similarity_backward(
         zeros = (np.zeros(codes.values.shape, codes.values.dtype) for codes in (codes_k, codes_rest))
         return Similarity(0.0, (next(zeros), next(zeros)), np.zeros(LENGTHS))
     dense = backend.fetch(backend.pair_dots(x_unit, x_unit))
-    batch = _Batch(dense, backend.softmax_others(dense, 1 / config.temperature), config)
+    shares, log_totals = backend.softmax_others(dense, 1 / config.temperature)
+    batch = _Batch(shares, _row_sums(shares, dense) / config.temperature - log_totals, config)
     code, rest = codes_k.to_host(), codes_rest.to_host()
     norms, norms_aux = reference.code_norm(code.values), reference.code_norm(_merged_values(code, rest))
     columns, columns_aux = (backend.place(_columns(*parts)) for parts in ((code,), (code, rest)))
 
     def cosines(columns: Any, norms_u: Floats) -> tuple[Floats, Floats]:
         """S of every query and item, and the product of the norms of their codes."""
-        dots = backend.fetch(backend.decode(codes_k, columns)).T
+        dots = np.ascontiguousarray(backend.fetch(backend.decode(codes_k, columns)).T)
         lengths = norms_u[:, None] * norms
         return dots / lengths, lengths
 
@@ -106,10 +107,10 @@ def similarity_backward(
 class _Batch(NamedTuple):
     """The rows of a batch, as the loss sees them."""
 
-    dense: Floats
-    """(n, n) cosines of rows"""
-    target: tuple[Floats, NDArray[np.float64]]
-    """their softmax"""
+    shares: Floats
+    """(n, n) p: the softmax of the cosines of rows"""
+    log_shares: NDArray[np.float64]
+    """(n,) Σ_j p_ij log p_ij"""
     config: TrainConfig
 
 
@@ -127,16 +128,22 @@ class _Divergence(NamedTuple):
 
 
 def _divergence(batch: _Batch, cosines: Floats, lengths: Floats, alpha: float, backend: Backend) -> _Divergence:
-    config, (p, log_p) = batch.config, batch.target
-    r, log_r = backend.softmax_others(cosines, alpha / config.temperature)
-    factor = config.similarity_weight * alpha / (config.temperature * len(p))
-    grad = (r - p) * p.dtype.type(factor)
+    config, p = batch.config, batch.shares
+    r, log_totals = backend.softmax_others(cosines, alpha / config.temperature)
+    log_shares = _row_sums(p, cosines) * (alpha / config.temperature) - log_totals
+    loss = float(np.mean(batch.log_shares - log_shares))
+    grad = np.subtract(r, p, out=r)
+    grad *= p.dtype.type(config.similarity_weight * alpha / (config.temperature * len(p)))
     terms = grad * cosines
-    query_sums, item_sums = reference.fold_sum(terms), reference.fold_sum(np.ascontiguousarray(terms.T))
-    gaps = (batch.dense - cosines * p.dtype.type(alpha)) / p.dtype.type(config.temperature)
-    loss = float(np.mean(np.einsum("ij,ij->i", p, gaps) + log_r - log_p))
+    query_sums, item_sums = reference.fold_sum(terms), reference.fold_sum(terms.T)
     grad_theta = float(reference.fold_sum(query_sums.astype(np.float64)))
-    return _Divergence(loss, grad / lengths, query_sums, item_sums, grad_theta)
+    return _Divergence(loss, np.divide(grad, lengths, out=grad), query_sums, item_sums, grad_theta)
+
+
+def _row_sums(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """Return Σ_j a_ij b_ij, for losses, whose order of summation is not specified."""
+    sums: NDArray[np.float64] = np.einsum("ij,ij->i", a, b).astype(np.float64)
+    return sums
 
 
 def _along(sums: Floats, norms: Floats) -> Floats:
