@@ -46,14 +46,22 @@ FILES = (
     "reference",
     "model",
     "training.step",
+    "training.distillation",
     "training.adam_state",
     "codes",
     "retrieval.spaces",
     "retrieval.similarity",
 )
-TESTS = ("reference", "gradients", "codes", "similarity", "model", "spec", "metrics", "files", "train")
-FIRST = {"training.step": "gradients", "training.adam_state": "train", "retrieval.spaces": "similarity"}
+TESTS = ("reference", "gradients", "codes", "similarity", "model", "spec", "metrics", "files", "train", "distill")
+FIRST = {
+    "training.step": "gradients",
+    "training.distillation": "distill",
+    "training.adam_state": "train",
+    "retrieval.spaces": "similarity",
+}
 """The tests that run first for a file, where they do not have its name."""
+LEVELS = {"training.step": [*levels_up_to("L3"), "distill"], "training.distillation": ["distill"]}
+"""The levels of the test vectors that run for a file, if these are not all but the extensions."""
 AIM = 0.97
 TIMES_AS_LONG = 4
 """A mutant whose vectors or tests take so many times as long as the unchanged code's is noticed: it does not end."""
@@ -73,6 +81,9 @@ EXPLAINED: dict[str, str] = {
     "reference:train_step: True → False": "strict zip of four lists with three arrays each",
     "training.step:backward: True → False": "strict zip of two pairs",
     "training.adam_state:adam_step: True → False": "strict zip of four dictionaries with the same names",
+    "training.distillation:similarity_backward: len(codes_k) < 2 → len(codes_k) <= 2": "each of two rows has one share",
+    "training.distillation:similarity_backward: 2 → 3": "each of two rows has one share",
+    "training.distillation:_along: 0 → 1": "it is multiplied by values of a code that is shorter than 1e-8",
     "codes:_as_values: 8 → 9": "no float has nine bytes",
     "codes:_filled_rows: 2 → 3": "more candidates than are needed, of which the lowest are taken",
     "retrieval.spaces:dense_queries: 1 → 0": "a block has room for one row where there are no rows",
@@ -206,7 +217,7 @@ def vectors_notice(module: str) -> bool:
     asked = (
         (ask_reference(), IN_REFERENCE)
         if module == "reference"
-        else (ask_package(get_backend("numpy")), levels_up_to("L3"))
+        else (ask_package(get_backend("numpy")), LEVELS.get(module, levels_up_to("L3")))
     )
     try:
         return not all(each.full for each in run(suite(), *asked))

@@ -340,6 +340,7 @@ def test_each_serve_gives_settings_that_exist_and_are_not_all_the_defaults():
         ),
         ({"objective": "reconstruct", "similarity_weight": 2}, "similarity_weight: expected similarity_weight with"),
         ({"temperature": 0}, "temperature: expected a number between 0 and inf, got 0"),
+        ({"temperature": 1e-4}, "temperature: expected at least 0.001, got 0.0001"),
         ({"similarity_weight": -1}, "similarity_weight: expected a number between 0 and inf, got -1"),
         ({"preset": "thesis"}, "preset: expected one of paper, got 'thesis'"),
         ({"learning_rate": 1}, "fit: expected a setting \\(n_latents, .*\\), got 'learning_rate'"),
@@ -357,6 +358,12 @@ def test_none_is_the_default_or_is_refused(x, setting):
         return
     with pytest.raises((DomainError, DTypeError), match=f"^{setting.name}: expected .*, got None"):
         fit(x, **{**SMALL, setting.name: None})
+
+
+def test_batches_whose_rows_are_all_compared_have_a_limit():
+    config = TrainConfig(objective="distill", n_latents=8, k=2, batch_size=9000, validation_rows=0)
+    with pytest.raises(DomainError, match=r"batch_size: expected batches of at most 8192 rows .*, got 9000"):
+        resolve(config, HostRows(np.ones((9000, 2), "f4")))
 
 
 def with_row(x, row, value):

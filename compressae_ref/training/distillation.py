@@ -1,6 +1,6 @@
 """The similarity loss: cosines of codes are trained to rank the rows of a batch as dense cosines do.
 
-``spec/distill.md`` states the equations (E29 to E32). u_i is the code of row i with m entries, and s_j is the code of
+``spec/distill.md`` states the equations (E29 to E33). u_i is the code of row i with m entries, and s_j is the code of
 row j with k entries. The loss for each m in (k, k_aux) is the mean over i of KL(p_i ‖ r_i). Here p_i =
 softmax_j(D_ij / τ) of dense cosines, r_i = softmax_j(α_m S_ij / τ) of cosines of codes, and j runs over the other rows.
 α_m = exp(θ_m) is learned. All products are kernels that training has anyway: S_ij adds the terms of
@@ -56,7 +56,7 @@ class Similarity(NamedTuple):
     grad_values: tuple[Floats, Floats]
     """(n, k) and (n, k_aux − k): of the values of codes and rest"""
     grad_theta: NDArray[np.float64]
-    """(2,)"""
+    """(2,): of θ (E33)"""
 
 
 def similarity_backward(

@@ -237,6 +237,8 @@ def _require_fitting_objective(config: TrainConfig, batch_size: int) -> None:
             if (got := getattr(config, name)) != getattr(TrainConfig, name):
                 raise DomainError(f"expected {name} with objective='distill', got {got} without", argument=name)
         return
+    if config.temperature < LEAST_TEMPERATURE:
+        raise DomainError(f"expected at least {LEAST_TEMPERATURE}, got {config.temperature}", argument="temperature")
     if batch_size > MOST_COMPARED_ROWS:
         raise DomainError(
             f"expected batches of at most {MOST_COMPARED_ROWS} rows with objective='distill', got {batch_size}",
@@ -247,6 +249,9 @@ def _require_fitting_objective(config: TrainConfig, batch_size: int) -> None:
 
 MOST_COMPARED_ROWS = 8192
 """Rows per step with ``objective="distill"``: its arrays (n, n) then have 256 MB each in float32 (R22)."""
+
+LEAST_TEMPERATURE = 1e-3
+"""Lower temperatures compare a row with its nearest one alone, and would soon overflow."""
 
 MOST_SEED = 2**64 - 1
 
