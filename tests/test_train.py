@@ -336,9 +336,9 @@ def test_each_serve_gives_settings_that_exist_and_are_not_all_the_defaults():
         ({"objective": "both"}, "objective: expected one of"),
         (
             {"objective": "reconstruct", "temperature": 0.1},
-            "temperature: expected temperature with objective='distill'",
+            "temperature: expected objective='distill' with temperature = 0.1",
         ),
-        ({"objective": "reconstruct", "similarity_weight": 2}, "similarity_weight: expected similarity_weight with"),
+        ({"objective": "reconstruct", "similarity_weight": 2}, "similarity_weight: expected objective='distill' with"),
         ({"temperature": 0}, "temperature: expected a number between 0 and inf, got 0"),
         ({"temperature": 1e-4}, "temperature: expected at least 0.001, got 0.0001"),
         ({"similarity_weight": -1}, "similarity_weight: expected a number between 0 and inf, got -1"),

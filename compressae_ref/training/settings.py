@@ -235,7 +235,11 @@ def _require_fitting_objective(config: TrainConfig, batch_size: int) -> None:
     if config.objective == "reconstruct":
         for name in ("similarity_weight", "temperature"):
             if (got := getattr(config, name)) != getattr(TrainConfig, name):
-                raise DomainError(f"expected {name} with objective='distill', got {got} without", argument=name)
+                raise DomainError(
+                    f"expected objective='distill' with {name} = {got}, got objective='reconstruct'",
+                    argument=name,
+                    hint="leave it out, or change the objective",
+                )
         return
     if config.temperature < LEAST_TEMPERATURE:
         raise DomainError(f"expected at least {LEAST_TEMPERATURE}, got {config.temperature}", argument="temperature")
