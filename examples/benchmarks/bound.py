@@ -1,0 +1,54 @@
+"""How far recall in sparse space could go: codes of items that are fitted to known queries, without an encoder."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from benchmarks.measure import head, line, load
+from compressae_ref import load_model, recall_at
+from compressae_ref.backends.numpy.topk import abs_topk
+from compressae_ref.reference import unit_rows
+from compressae_ref.retrieval.brute_force import nearest_dense
+
+TOP, TEMPERATURE, RATE, STEPS = 100, 0.05, 0.1, 100
+
+
+def bound(options: argparse.Namespace) -> None:
+    """Recall with the encoder's codes of items, and with codes that are fitted to these very queries: an upper bound.
+
+    Both are asked with the encoder's codes of queries.
+    """
+    model, items, queries = load_model(options.model), load(options.embeddings), load(options.queries)
+    x, x_q = (unit_rows(each, np.float32) for each in (items[: options.items[0]], queries[: options.asked]))
+    truth, dense, steps = nearest_dense(x_q, x, TOP).ids, x_q @ x.T, options.steps or STEPS
+    encoded = _unit(model.encode(x).to_dense())
+    head("query k", "items encoded", "items fitted to the queries")
+    for query_k in (model.k, 4 * model.k):
+        asked, fitted = _unit(model.encode(x_q, query_k).to_dense()), encoded
+        for step in range(steps):
+            fitted = _moved(fitted, asked, dense, model.k, RATE * (1 - step / steps))
+        line(query_k, *(f"{_recall(asked, each, truth):.4f}" for each in (encoded, fitted)))
+
+
+def _moved(codes: np.ndarray, queries: np.ndarray, dense: np.ndarray, k: int, rate: float) -> np.ndarray:
+    """Unit codes (n, h) after a step against the divergence from dense cosines, cut to k entries again."""
+    grad = (_softmax(queries @ codes.T / TEMPERATURE) - _softmax(dense / TEMPERATURE)).T @ queries
+    grad -= (grad * codes).sum(axis=1, keepdims=True) * codes
+    grad /= np.maximum(np.linalg.norm(grad, axis=1, keepdims=True), 1e-12)
+    return _unit(abs_topk(codes - np.float32(rate) * grad, k).to_dense())
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _recall(queries: np.ndarray, items: np.ndarray, truth: np.ndarray) -> float:
+    found = np.argsort(-(queries @ items.T), axis=1, kind="stable")[:, :TOP]
+    return recall_at(found, truth)
