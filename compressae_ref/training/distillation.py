@@ -61,6 +61,7 @@ class Similarity(NamedTuple):
 
 def similarity_backward(
     x_unit: Floats,
+    codes_aux: Codes,
     codes_k: Codes,
     codes_rest: Codes,
     theta: NDArray[np.float64],
@@ -69,7 +70,7 @@ def similarity_backward(
 ) -> Similarity:
     """Compute the similarity loss of a batch of unit rows (n, d) with these codes, and its gradients (E31, E32).
 
-    The rest of each code (n, k_aux − k) has the entries that only the longer code of the query stores.
+    ``codes_aux`` (n, k_aux) has the entries of the codes (n, k) and of the rest (n, k_aux − k).
     """
     if len(codes_k) < 2:  # nothing to compare
         zeros = (np.zeros(codes.values.shape, codes.values.dtype) for codes in (codes_k, codes_rest))
@@ -77,9 +78,9 @@ def similarity_backward(
     dense = backend.fetch(backend.pair_dots(x_unit, x_unit))
     shares, log_totals = backend.softmax_others(dense, 1 / config.temperature)
     batch = _Batch(shares, _row_sums(shares, dense) / config.temperature - log_totals, config)
-    code, rest = codes_k.to_host(), codes_rest.to_host()
-    norms, norms_aux = reference.code_norm(code.values), reference.code_norm(_merged_values(code, rest))
-    columns, columns_aux = (backend.place(_columns(*parts)) for parts in ((code,), (code, rest)))
+    long_code, code, rest = codes_aux.to_host(), codes_k.to_host(), codes_rest.to_host()
+    norms, norms_aux = reference.code_norm(code.values), reference.code_norm(long_code.values)
+    columns, columns_aux = backend.place(_columns(code)), backend.place(_columns(long_code))
 
     def cosines(columns: Any, norms_u: Floats) -> tuple[Floats, Floats]:
         """S of every query and item, and the product of the norms of their codes."""
@@ -153,17 +154,8 @@ def _along(sums: Floats, norms: Floats) -> Floats:
     return along
 
 
-def _columns(*parts: Codes) -> Floats:
+def _columns(codes: Codes) -> Floats:
     """The codes of n rows as columns of a dense array (h, n)."""
-    columns = np.zeros((parts[0].n_latents, len(parts[0])), parts[0].values.dtype)
-    rows = np.arange(len(parts[0]))[:, None]
-    for codes in parts:
-        columns[codes.indices, rows] = codes.values
+    columns = np.zeros(codes.shape[::-1], codes.values.dtype)
+    columns[codes.indices, np.arange(len(codes))[:, None]] = codes.values
     return columns
-
-
-def _merged_values(codes_k: Codes, codes_rest: Codes) -> Floats:
-    """The values of codes and rest by ascending latent. (n, k), (n, m) → (n, k + m)."""
-    indices = np.concatenate([codes_k.indices, codes_rest.indices], axis=1)
-    values = np.concatenate([codes_k.values, codes_rest.values], axis=1)
-    return np.take_along_axis(values, np.argsort(indices, axis=1), axis=1)

@@ -38,6 +38,8 @@ class Activations(NamedTuple):
     """(n, d) reconstruction from the codes"""
     x_hat_aux: Floats
     """(n, d) reconstruction from codes and remainder"""
+    codes_aux: Codes
+    """the k_aux largest pre-activations: codes and remainder"""
 
 
 class Losses(NamedTuple):
@@ -58,7 +60,7 @@ def forward(x_unit: Floats, params: Params, k: int, backend: Backend) -> Activat
     codes_aux = backend.encode(x_unit, params.W_enc, params.b_enc, aux_k(k, params.n_latents))
     codes_k, codes_rest = backend.split_codes(codes_aux, k)
     x_hat_k, x_hat_aux = backend.decode_nested(codes_k, codes_rest, params.W_dec)
-    return Activations(x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux)
+    return Activations(x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux, codes_aux)
 
 
 def backward(
@@ -163,14 +165,15 @@ def distill_loss_and_grads(
 
     The loss compares every row with every other one, so the batch is one block.
     """
-    params, weight = state.params, config.similarity_weight
+    params = state.params
     x_unit = backend.unit_rows(backend.place(batch), params.dtype)
     acts = forward(x_unit, params, config.k, backend)
-    similarity = similarity_backward(x_unit, acts.codes_k, acts.codes_rest, state.scales.theta, config, backend)
+    codes = acts.codes_aux, acts.codes_k, acts.codes_rest
+    similarity = similarity_backward(x_unit, *codes, state.scales.theta, config, backend)
     cos = backward(acts, params, state.grads, len(batch), backend, config.aux_weight, False, similarity.grad_values)
     state.usage += backend.count_latents(acts.codes_k)
     loss_k, loss_aux = (1 - cos.astype(np.float64)).mean(axis=1).tolist()
-    loss = loss_k + config.aux_weight * loss_aux + weight * similarity.loss
+    loss = loss_k + config.aux_weight * loss_aux + config.similarity_weight * similarity.loss
     return Losses(loss, loss_k, loss_aux, similarity.loss), similarity.grad_theta
 
 

@@ -235,7 +235,7 @@ def _train_steps(
 
 def _intermediates(batch: Floats, params: Params, k: int, backend: Backend) -> Values:
     acts = forward(backend.unit_rows(batch, params.dtype), params, k, backend)
-    x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux = acts
+    x_unit, codes_k, codes_rest, x_hat_k, x_hat_aux, _ = acts
     outputs = {"x_unit": x_unit, "x_hat_k": x_hat_k, "x_hat_aux": x_hat_aux}
     outputs |= _of(codes_k, "_k") | _of(codes_rest, "_rest")
     (cos_k, cos_aux), (grad_k, grad_aux) = backend.loss_backward(x_unit, x_hat_k, x_hat_aux, len(batch), AUX_WEIGHT)

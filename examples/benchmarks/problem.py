@@ -64,8 +64,8 @@ class Problem:
 
     def _selected(self, n: int) -> list[torch.Tensor]:
         """The entries of the first codes, short and long, as dense masks: PyTorch breaks ties as it likes."""
-        weights, h = (self.x_unit[:n], self.params.W_enc, self.params.b_enc), self.params.n_latents
-        codes = [self.kernels.encode(*weights, k) for k in (self.k, aux_k(self.k, h))]
+        acts = forward(self.x_unit[:n], self.params, self.k, self.kernels)
+        codes = acts.codes_k, acts.codes_aux
         return [torch.tensor(each.to_dense() != 0, device=self.x_torch.device) for each in codes]
 
     def check(self) -> None:
@@ -79,8 +79,7 @@ class Problem:
         truth = get_backend("numba").encode(self.x_unit[:256], self.params.W_enc, self.params.b_enc, codes.k)
         if not (np.array_equal(codes.indices, truth.indices) and np.array_equal(codes.values, truth.values)):
             sys.exit(f"codes: expected the same bits from backend {self.backend!r} as from 'numba', got others")
-        device = self.x_torch.device
-        masks = [torch.tensor(each.to_dense() != 0, device=device) for each in (acts.codes_k, codes)]
+        masks = self._selected(256)
         loss = oracle.losses(self.x_torch[:256], self.model, self.k, masks)[0]
         loss.backward()
         same(losses.loss, loss.item(), 1e-6, "loss")
