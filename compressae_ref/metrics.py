@@ -1,7 +1,8 @@
-"""Measure codes: recall, cosine, used latents and bytes."""
+"""Measure codes: recall, nDCG, cosine, used latents and bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,27 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
         )
     hits = [len(np.intersect1d(*pair)) for pair in zip(found, true, strict=True)]
     return float(np.mean(hits) / true.shape[1])
+
+
+def ndcg_at(found: NDArray[np.int64], relevance: Mapping[int, Mapping[int, int]]) -> float:
+    """Return the mean normalised discounted cumulative gain of ids (n_q, top), from 0 to 1, over the judged queries."""
+    return float(np.mean(ndcg_of_each(found, relevance)))
+
+
+def ndcg_of_each(found: NDArray[np.int64], relevance: Mapping[int, Mapping[int, int]]) -> NDArray[np.float64]:
+    """Return the normalised discounted cumulative gain of each query with a relevant item, from ids (n_q, top).
+
+    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by the DCG of the best possible order. The gain
+    is linear, as in trec_eval.
+    """
+    top = found.shape[1]
+    discounts = 1 / np.log2(np.arange(2, top + 2))
+    shares = []
+    for query, grades in relevance.items():
+        gains = [grades.get(item, 0) for item in found[query].tolist()]
+        ideal = sorted(grades.values(), reverse=True)[:top]
+        shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
+    return np.array(shares)
 
 
 def mean_cosine(x_unit: Floats, x_hat: Floats) -> float:

@@ -37,7 +37,7 @@ SELECT, SUMS = "backends/numba/topk.py", "backends/numba/sums.py"
 FILTER, PRODUCTS = "backends/numba/prefilter.py", "backends/numba/sparse_products.py"
 PACKING, PACKED = "extensions/packed_codes.py", "backends/numba/bit_packing.py"
 WRITE = "files/atomic_write.py"
-EVALUATE, RELEVANCE = "evaluation/evaluate.py", "evaluation/relevance.py"
+EVALUATE, RELEVANCE = "evaluation/evaluate.py", "files/relevance.py"
 REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
 SCALAR, CENTER = "backends/rules.py", "center.py"
 DISTILL, KEPT = "training/distillation.py", "training/kept_latents.py"
@@ -186,8 +186,8 @@ FAULTS = [
     Fault("packed codes are asked as they were before", EVALUATE, "codes, stored_bytes = packed.unpack(backend=backend), packed", "stored_bytes = packed", "test_evaluate.py -k what_its_search_finds"),
     Fault("truth of other tops", EVALUATE, "self.truth[:, :top]", "self.truth", "test_evaluate.py -k what_its_search_finds"),
     Fault("two stages choose among too few", EVALUATE, "RESCORED * top if", "top if", "test_evaluate.py -k what_its_search_finds"),
-    Fault("the ideal order is the given one", RELEVANCE, "sorted(grades.values(), reverse=True)", "list(grades.values())", "test_evaluate.py -k ndcg"),
-    Fault("ranks are discounted from 0", RELEVANCE, "np.arange(2, top + 2)", "np.arange(1, top + 1) + 1.5", "test_evaluate.py -k ndcg"),
+    Fault("the ideal order is the given one", "metrics.py", "sorted(grades.values(), reverse=True)", "list(grades.values())", "test_evaluate.py -k ndcg"),
+    Fault("ranks are discounted from 0", "metrics.py", "np.arange(2, top + 2)", "np.arange(1, top + 1) + 1.5", "test_evaluate.py -k ndcg"),
     Fault("binary codes are not scored again", "evaluation/baselines.py", "np.argsort(-scores, axis=1", "np.argsort(0 * scores, axis=1", "test_evaluate.py -k less"),
     Fault("PCA keeps the least", "evaluation/baselines.py", ".T[::-1]", ".T", "test_evaluate.py -k less"),
     Fault("the frontier forgets bytes", "evaluation/frontier.py", "row.recall[top], -row.bytes_per_item\n", "row.recall[top], 0\n", "test_evaluate.py -k frontier"),

@@ -25,8 +25,8 @@ from compressae_ref.evaluation.baselines import baselines, principal_components
 from compressae_ref.evaluation.evaluate import Row, evaluate
 from compressae_ref.evaluation.frontier import draw as draw_picture
 from compressae_ref.evaluation.frontier import draw_figure, label, on_frontier, series, table
-from compressae_ref.evaluation.relevance import as_relevance, load_relevance, ndcg_at
-from compressae_ref.metrics import recall_at
+from compressae_ref.files.relevance import as_relevance, load_relevance
+from compressae_ref.metrics import ndcg_at, recall_at
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
 from tests import strategies as draw

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from compressae_ref import Model, init_params, save_model
-from compressae_ref.evaluation.relevance import as_relevance, ndcg_at
+from compressae_ref.files.relevance import as_relevance
+from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))

@@ -15,10 +15,10 @@ from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
-from compressae_ref.evaluation.relevance import load_relevance
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
+from compressae_ref.files.relevance import load_relevance
 from compressae_ref.row_source import read_all
 from compressae_ref.training.batches import held_out_rows
 from compressae_ref.training.settings import MOST_SEED

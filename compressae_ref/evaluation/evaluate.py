@@ -17,10 +17,10 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
 from compressae_ref.evaluation.baselines import by_components, principal_components
-from compressae_ref.evaluation.relevance import Relevance, as_relevance, ndcg_at, renumbered
 from compressae_ref.extensions.packed_codes import as_bits, pack
 from compressae_ref.extensions.refine import encode_refined
-from compressae_ref.metrics import bytes_per_row, recall_at
+from compressae_ref.files.relevance import Relevance, as_relevance, renumbered
+from compressae_ref.metrics import bytes_per_row, ndcg_at, recall_at
 from compressae_ref.model import Model, aux_k
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import best_products, nearest_dense, unit_or_zero

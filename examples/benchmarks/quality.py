@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.measure import head, line, load
 from compressae_ref import Codes, encode_refined, load_model, pack, search
 from compressae_ref.evaluation.evaluate import NDCG_TOP, Row, evaluate
-from compressae_ref.evaluation.relevance import as_relevance, load_relevance, ndcg_of_each
+from compressae_ref.files.relevance import as_relevance, load_relevance
+from compressae_ref.metrics import ndcg_of_each
 from compressae_ref.retrieval.brute_force import nearest_dense
 
 BITS = 5

@@ -1,4 +1,4 @@
-"""Relevance pairs that a user brings, and nDCG: quality that does not depend on the dense neighbours."""
+"""Relevance pairs that a user brings: read, check and renumber them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.arrays import host_array
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.files.foreign.embeddings import npy_in_file
 from compressae_ref.files.input_file import InputFile, PathLike
@@ -19,36 +20,15 @@ Relevance = dict[int, dict[int, int]]
 """For each query with a relevant item: the items with a grade above 0, and their grades."""
 
 
-def ndcg_at(found: NDArray[np.int64], relevance: Relevance) -> float:
-    """Return the mean normalised discounted cumulative gain of ids (n_q, top), from 0 to 1, over the judged queries."""
-    return float(np.mean(ndcg_of_each(found, relevance)))
-
-
-def ndcg_of_each(found: NDArray[np.int64], relevance: Relevance) -> NDArray[np.float64]:
-    """Return the normalised discounted cumulative gain of each query with a relevant item, from ids (n_q, top).
-
-    DCG = Σ_r grade_r / log₂(r + 1) over the ranks r = 1 … top, divided by the DCG of the best possible order. The gain
-    is linear, as in trec_eval.
-    """
-    top = found.shape[1]
-    discounts = 1 / np.log2(np.arange(2, top + 2))
-    shares = []
-    for query, grades in relevance.items():
-        gains = [grades.get(item, 0) for item in found[query].tolist()]
-        ideal = sorted(grades.values(), reverse=True)[:top]
-        shares.append(np.dot(gains, discounts) / np.dot(ideal, discounts[: len(ideal)]))
-    return np.array(shares)
-
-
-def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
-    """Return the relevance of pairs (m, 2), or (m, 3) with grades, of row numbers below n_q and n.
+def as_pairs(pairs: Any, n_q: int, n: int) -> NDArray[np.int64]:
+    """Return pairs (m, 2), or (m, 3) with grades, of row numbers below n_q and n, as (m, 3) with grades from 0.
 
     Raises
     ------
     ShapeError, DTypeError, DomainError
         Naming the first bad row; also if a pair occurs twice, or if no item is relevant.
     """
-    array = np.asarray(pairs)
+    array = host_array(pairs, "relevance")
     if array.ndim != 2 or array.shape[1] not in (2, 3):
         raise ShapeError(
             f"expected rows of a query, an item and perhaps a grade, got shape {array.shape}", argument="relevance"
@@ -71,8 +51,13 @@ def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
         )
     if not grades.any():
         raise DomainError("expected at least one pair with a grade above 0, got none", argument="relevance")
+    return np.stack([queries, items, grades], axis=1)
+
+
+def as_relevance(pairs: Any, n_q: int, n: int) -> Relevance:
+    """Return the relevance of pairs, which `as_pairs` checks."""
     relevance: Relevance = {}
-    for query, item, grade in zip(queries.tolist(), items.tolist(), grades.tolist(), strict=True):
+    for query, item, grade in as_pairs(pairs, n_q, n).tolist():
         if grade > 0:
             relevance.setdefault(query, {})[item] = grade
     return dict(sorted(relevance.items()))
