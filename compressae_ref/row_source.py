@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats, host_array, require_array
 from compressae_ref.checks import all_zero, as_embeddings, check_floats, checked_rows, no_rows, not_rows
-from compressae_ref.errors import ShapeError
+from compressae_ref.errors import CompressaeError, ShapeError
 
 BLOCK_ROWS = 1024
 """Rows per read in training. They stay adjacent until the shuffle buffer mixes them."""
@@ -78,7 +78,10 @@ class NonzeroRows:
 
     def numbers(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the row numbers in the source of the rows from ``start`` to ``stop``, ascending."""
-        rows = np.arange(start, len(self) if stop is None else min(stop, len(self)), dtype=np.int64)
+        return self.numbers_of(np.arange(start, len(self) if stop is None else min(stop, len(self)), dtype=np.int64))
+
+    def numbers_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row numbers in the source of some rows."""
         return rows + np.searchsorted(self._left_before, rows, side="right")
 
     def __getitem__(self, rows: slice) -> Any:
@@ -178,8 +181,24 @@ def check_rows(source: RowSource, **checks: Any) -> None:
 
 
 def read_rows(source: RowSource, rows: NDArray[np.int64], **checks: Any) -> Floats:
-    """Read and check single rows, given in ascending order. Rows are read one by one: use this for small samples."""
-    return np.concatenate([as_embeddings(source[row : row + 1], first_row=row, **checks) for row in rows.tolist()])
+    """Read and check single rows, given in ascending order. Only adjacent rows are read at once.
+
+    All rows are checked at once, too. If they are bad, one after the other is checked, so that the error names the row.
+    """
+    try:
+        block = as_embeddings(_unchecked_rows(source, rows, checks.get("name", "x")), **checks)
+        if len(block) == len(rows):
+            return block
+    except CompressaeError:
+        pass
+    return np.concatenate([read_block(source, row, 1, **checks)[0] for row in rows.tolist()])
+
+
+def _unchecked_rows(source: RowSource, rows: NDArray[np.int64], name: str) -> NDArray[Any]:
+    if isinstance(source, NonzeroRows):  # its own slices look for gaps, which takes longer than the read
+        return _unchecked_rows(source.source, source.numbers_of(rows), name)
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return np.concatenate([host_array(source[int(run[0]) : int(run[-1]) + 1], name) for run in runs])
 
 
 def read_all(source: RowSource, rows: int = STREAM_ROWS, **checks: Any) -> Floats:

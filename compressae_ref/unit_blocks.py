@@ -61,6 +61,9 @@ class Rows(Protocol):
     def select(self, numbers: NDArray[np.int64]) -> Floats:
         """Checked rows by ascending number, in the memory of the processor."""
 
+    def gather(self, numbers: NDArray[np.int64]) -> Any:
+        """Rows by ascending number, where they lie. `check` has read them before."""
+
     def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Row numbers, for messages: those of the embeddings that were opened, with zero rows."""
 
@@ -175,6 +178,10 @@ class HostRows:
     def select(self, numbers: NDArray[np.int64]) -> Floats:
         """Checked rows by ascending number."""
         return read_rows(self.source, numbers, name=self._name, d=self.d)
+
+    def gather(self, numbers: NDArray[np.int64]) -> Floats:
+        """Checked rows by ascending number."""
+        return self.select(numbers)
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Row numbers in the source that was opened."""

@@ -40,7 +40,7 @@ WRITE = "files/atomic_write.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "files/relevance.py"
 REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
 SCALAR, CENTER = "backends/rules.py", "center.py"
-DISTILL, KEPT = "training/distillation.py", "training/kept_latents.py"
+DISTILL, KEPT, RELATIONS = (f"training/{name}.py" for name in ("distillation", "kept_latents", "relations"))
 SOFTMAX, NUMBA_SOFTMAX = "backends/numpy/softmax.py", "backends/numba/softmax.py"
 LISTS, SEARCH, SCAN, HEAP = (
     f"backends/numba/{name}.py" for name in ("inverted_index", "search", "dense_scan", "topk_heap")
@@ -80,6 +80,17 @@ FAULTS = [
     Fault("the scales move at the rate of the parameters", DISTILL, "step, SCALE_LR, config.beta1", "step, config.lr, config.beta1", "test_distill.py -k scales_take"),
     Fault("half of the dots are not set", SUMS, "out[j, i] = out[i, j]", "pass", "test_distill.py -k 'copy and numba'"),
     Fault("the least used latents are kept", KEPT, "np.argsort(-counts", "np.argsort(counts", "test_distill.py -k kept"),
+    Fault("related rows are not in the target", DISTILL, "        add_related(shares, related, config.relevance_weight)\n", "        pass\n", "test_distill.py -k 'every_gradient_agree'"),
+    Fault("the target is more than 1", DISTILL, "shares[rows] *= shares.dtype.type(1 - weight)", "pass", "test_distill.py -k their_share"),
+    Fault("each related row has the whole share", DISTILL, "np.repeat(weight / counts, counts)", "np.repeat(weight + 0 * counts, counts)", "test_distill.py -k their_share"),
+    Fault("a pair counts in one direction", RELATIONS, "np.concatenate([used, used[:, ::-1]])", "used", "test_distill.py -k r25"),
+    Fault("the partner is the same in every step", RELATIONS, "(step - 1) % counts[counts > 0]", "0 * counts[counts > 0]", "test_distill.py -k r25"),
+    Fault("related rows that are held out are used", RELATIONS, "used = pairs[~np.isin(pairs, held_out).any(axis=1)]", "used = pairs", "test_distill.py -k r25"),
+    Fault("related rows keep the numbers of all rows", RELATIONS, "= np.arange(len(rows))\n    ends", "= rows.numbers(0, len(rows))\n    ends", "test_zero_rows.py -k training_leaves"),
+    Fault("partners begin anew after a resumption", RELATIONS, "self._relations, self._step = relations, step", "self._relations, self._step = relations, 0", "test_checkpoint.py -k other_relevance"),
+    Fault("a row may be related to itself", RELATIONS, 'reject(given[:, 0] == given[:, 1], "', 'reject(given[:, 0] < 0, "', "test_train.py -k relevance_that"),
+    Fault("other relations pass", "training/resume.py", "        if digest != stored:\n", "        if False:\n", "test_checkpoint.py -k other_relevance"),
+    Fault("shares of latents are those of full batches", "training/history.py", "int(state.usage.sum()) // self.config.k", "len(self.losses) * self.config.batch_size", "test_train.py -k whole_share"),
     Fault("rows of the sample are the first ones", KEPT, "* len(training) // SAMPLED_ROWS]", "* 1]", "test_distill.py -k kept"),
     # selection
     Fault("ties go to the higher index", TOPK, "<= free)", "> tied.sum(1, keepdims=True) - free)", "test_numpy_backend.py -k partition"),

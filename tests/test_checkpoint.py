@@ -48,6 +48,10 @@ from tests.conftest import AVAILABLE_BACKENDS, KERNELS_IN_THREADS, kernels_in_th
 SMALL = {"n_latents": 24, "k": 3, "batch_size": 32, "steps": 12, "records": 4}
 
 
+RELATED = np.array([(row, row + more) for row in range(2500) for more in (1, 2)])
+"""Related pairs of rows: of any four rows in seven at least two are related."""
+
+
 class Slices:
     """The least that a source must be: a length, and slices of rows."""
 
@@ -145,6 +149,8 @@ def trainings(draw_one):
         "dtype": draw_one(st.sampled_from([None, "float32", "float64"])),
         "seed": draw_one(st.integers(0, 99)),
     }
+    if settings["objective"] == "distill" and draw_one(st.booleans()):
+        settings["relevance"] = RELATED[RELATED[:, 1] < n]
     stops = sorted(draw_one(st.sets(st.integers(1, settings["steps"]), min_size=1, max_size=3)))
     data = np.random.default_rng(n).standard_normal((n, d)).astype(dtype)
     return data, settings, stops
@@ -163,7 +169,8 @@ def test_a_resumed_training_gives_the_same_file(folder, training, data):
         assert load_checkpoint(path).meta["step"] == stop
         resume = path
     if resume is not None:
-        assert_same_result(fit(x, resume=path, backend=data.draw(choices)), expected, folder)
+        again = {"backend": data.draw(choices), "relevance": settings.get("relevance")}
+        assert_same_result(fit(x, resume=path, **again), expected, folder)
 
 
 @pytest.mark.parametrize("patience", [None, 2])
@@ -396,11 +403,33 @@ def test_other_data_are_refused(x, checkpoint, change, got):
         fit(change(x), resume=checkpoint)
 
 
+def test_other_relevance_is_refused_and_the_same_in_another_form_is_not(x, tmp_path):
+    pairs = RELATED[:500]
+    settings = {**SMALL, "relevance_weight": 0.5}
+    interrupted(x, tmp_path / "c", 5, relevance=pairs, **settings)
+    same = fit(x, resume=tmp_path / "c", relevance=pairs[::-1, ::-1], **settings)
+    assert_same_result(same, fit(x, relevance=pairs, **settings), tmp_path)
+    for other, got in ((None, "no pairs"), (pairs[1:], "pairs [0-9a-f]{12}")):
+        with pytest.raises(
+            DomainError, match=f"^relevance: expected pairs .* as in the checkpoint .*c, got {got}; give"
+        ):
+            fit(x, resume=tmp_path / "c", relevance=other)
+    interrupted(x, tmp_path / "without", 5, **SMALL)
+    with pytest.raises(DomainError, match=r"^relevance: expected no pairs as in the checkpoint"):
+        fit(x, resume=tmp_path / "without", relevance=pairs)
+    arrays, meta = meta_of(tmp_path / "c")
+    for value in VALUES:
+        with pytest.raises(
+            CompressaeError, match=r"c: .*relevance: expected|relevance: .* as in the checkpoint .*c, got"
+        ):
+            fit(x, resume=write(tmp_path / "c", arrays, changed(meta, ("relevance",), value)), relevance=pairs)
+
+
 OTHER = {
     "n_latents": 25, "k": 4, "init": "original", "batch_size": 31, "steps": 13, "lr": 0.02, "warmup_steps": 1,
     "decay": "none", "beta1": 0.8, "beta2": 0.9, "eps": 1e-7, "aux_weight": 0.0, "renormalize": "before_step",
     "validation_rows": 3, "records": 5, "patience": 3, "seed": 1, "dtype": "float64", "buffer_rows": 99, "center": True,
-    "objective": "reconstruct", "similarity_weight": 0.5, "temperature": 0.1,
+    "objective": "reconstruct", "similarity_weight": 0.5, "temperature": 0.1, "relevance_weight": 0.5,
 }  # fmt: skip
 """Another value of each setting that affects the model."""
 

@@ -68,6 +68,8 @@ X = RNG.standard_normal((41, D)).astype("f4")
 MODEL = Model(init_params(D, H, RNG), K)
 CODES = MODEL.encode(X, backend="numpy")
 QUERIES = X[:4] + np.float32(0.3) * RNG.standard_normal((4, D), "f4")
+RELATED = np.stack([np.arange(0, 30), np.arange(5, 35)], axis=1)
+"""Related pairs of rows."""
 TRAINING = {"n_latents": H, "k": K, "batch_size": 12, "steps": 3, "validation_rows": 5}
 
 
@@ -365,7 +367,14 @@ def test_minus_zero_is_as_good_as_zero_and_keeps_its_sign():
 
 @pytest.mark.parametrize("make", [np.asarray, place, Tensor])
 @pytest.mark.parametrize(
-    "more", [{}, {"renormalize": "before_step"}, {"objective": "reconstruct", "patience": 1, "records": 3}]
+    "more",
+    [
+        {},
+        {"renormalize": "before_step"},
+        {"objective": "reconstruct", "patience": 1, "records": 3},
+        {"relevance": RELATED},
+    ],
+    ids=["", "before_step", "reconstruct", "relevance"],
 )
 def test_training_gives_the_same_file(make, more, tmp_path):
     for name, x in (("numpy", X), ("cuda", make(X))):
@@ -374,7 +383,11 @@ def test_training_gives_the_same_file(make, more, tmp_path):
     assert load_model(tmp_path / "cuda").params.W_dec.flags.c_contiguous
 
 
-@pytest.mark.parametrize("more", [{}, {"renormalize": "before_step", "patience": 1, "records": 3}])
+@pytest.mark.parametrize(
+    "more",
+    [{"relevance": RELATED}, {"renormalize": "before_step", "patience": 1, "records": 3}],
+    ids=["relevance", "before_step"],
+)
 @pytest.mark.parametrize(("first", "second"), [("cuda", "numpy"), ("numpy", "cuda"), ("cuda", "cuda")])
 def test_a_training_is_resumed_on_the_device_and_elsewhere(first, second, more, tmp_path):
     class StopTraining(Exception):  # noqa: N818  it is no error
@@ -388,7 +401,8 @@ def test_a_training_is_resumed_on_the_device_and_elsewhere(first, second, more, 
     there = {"cuda": place, "numpy": np.asarray}
     with pytest.raises(StopTraining):
         fit(there[first](X), backend=first, callback=stop, checkpoint=tmp_path / "c", **TRAINING, **more)
-    save_model(tmp_path / "resumed", fit(there[second](X), backend=second, resume=tmp_path / "c").model)
+    again = {"backend": second, "resume": tmp_path / "c", "relevance": more.get("relevance")}
+    save_model(tmp_path / "resumed", fit(there[second](X), **again).model)
     save_model(tmp_path / "whole", fit(X, backend="numpy", **TRAINING, **more).model)
     assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
 

@@ -15,8 +15,10 @@ from compressae_ref.backends.numpy.softmax import exponential
 from compressae_ref.params import Params, init_params
 from compressae_ref.reference import code_norm, unit_rows
 from compressae_ref.training.adam_state import AdamConfig, adam_constants
-from compressae_ref.training.distillation import Scales
+from compressae_ref.training.batches import Related, RowNumbers, ShuffledBatches, held_out_rows
+from compressae_ref.training.distillation import Scales, add_related
 from compressae_ref.training.kept_latents import SAMPLED_ROWS, most_used
+from compressae_ref.training.relations import RelatedBatches, Relations, related_pairs
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import distill_loss_and_grads, forward, init_state, loss_and_grads, train_step
 from compressae_ref.unit_blocks import HostRows
@@ -42,15 +44,26 @@ def kernels(request):
 
 def configs(temperatures=(0.05, 0.2, 1.0), weights=(0.3, 1.0)):
     """Settings of the similarity loss."""
-    drawn = st.tuples(st.sampled_from(temperatures), st.sampled_from(weights))
-    return drawn.map(lambda pair: TrainConfig(objective="distill", temperature=pair[0], similarity_weight=pair[1]))
+    names = ("temperature", "similarity_weight", "relevance_weight")
+    drawn = st.tuples(*map(st.sampled_from, (temperatures, weights, (0.25, 0.7, 1.0))))
+    return drawn.map(lambda values: TrainConfig(objective="distill", **dict(zip(names, values, strict=True))))
 
 
-def gradients(problem, config, backend=NUMPY, theta=THETA):
+def related_rows(n, share, seed=0):
+    """Which rows of a batch of n are related, each pair with this probability; None: there are no relations."""
+    pairs = np.triu(np.random.default_rng(seed).random((n, n)) < (share or 0), 1)
+    return None if share is None else Related(*np.nonzero(pairs | pairs.T))
+
+
+SHARES = st.sampled_from([None, 0.1, 0.5, 1.0])
+"""Arguments of `related_rows`."""
+
+
+def gradients(problem, config, backend=NUMPY, theta=THETA, related=None):
     """Losses, and gradients of W_enc, b_enc, W_dec and θ."""
     state = init_state(problem.params, backend)
     state.scales.theta[:] = theta
-    losses, grad_theta = distill_loss_and_grads(problem.x, state, replace(config, k=problem.k), backend)
+    losses, grad_theta = distill_loss_and_grads(problem.x, state, replace(config, k=problem.k), backend, related)
     return losses, [backend.fetch(array) for array in state.grads.arrays().values()] + [grad_theta]
 
 
@@ -64,9 +77,15 @@ def shortest(problem):
 # -- the same bits ----------------------------------------------------------------------------------------------------
 
 
-@given(problem=st.sampled_from(draw.DTYPES).flatmap(lambda t: draw.problems(t, st.integers(1, 40))), config=configs())
-def test_every_backend_gives_the_same_bits(kernels, problem, config):
-    (losses, ours), (right, theirs) = (gradients(problem, config, each) for each in (kernels, NUMPY))
+@given(
+    problem=st.sampled_from(draw.DTYPES).flatmap(lambda t: draw.problems(t, st.integers(1, 40))),
+    config=configs(),
+    share=SHARES,
+)
+def test_every_backend_gives_the_same_bits(kernels, problem, config, share):
+    related = related_rows(len(problem.x), share)
+    results = [gradients(problem, config, each, related=related) for each in (kernels, NUMPY)]
+    (losses, ours), (right, theirs) = results
     for a, b in zip(ours, theirs, strict=True):
         assert_same_bits(a, b)
     assert losses == pytest.approx(right, abs=1e-4)
@@ -100,8 +119,9 @@ def test_a_weight_of_zero_gives_the_gradients_of_reconstruction(kernels, problem
 # -- finite differences and PyTorch -----------------------------------------------------------------------------------
 
 
-@given(draw.problems(n=st.integers(2, 12)), draw.generators(), configs(temperatures=(0.2, 1.0)))
-def test_gradients_along_a_random_direction(problem, rng, config):
+@given(draw.problems(n=st.integers(2, 12)), draw.generators(), configs(temperatures=(0.2, 1.0)), SHARES)
+def test_gradients_along_a_random_direction(problem, rng, config, share):
+    related = related_rows(len(problem.x), share)
     direction = [rng.standard_normal(array.shape) for array in (*problem.params.arrays().values(), THETA)]
     step = 1e-6
     ends = [
@@ -112,19 +132,21 @@ def test_gradients_along_a_random_direction(problem, rng, config):
     # As in test_gradients: neither across a kink, nor where a direction turns within the step.
     assume(all(np.array_equal(a, b) for end, _ in ends for a, b in zip(selections(end, end.params), here, strict=True)))
     assume(shortest(problem) > 0.1)
-    exact = sum((g * e).sum() for g, e in zip(gradients(problem, config)[1], direction, strict=True))
-    losses = [gradients(end, config, theta=theta)[0].loss for end, theta in ends]
+    exact = sum((g * e).sum() for g, e in zip(gradients(problem, config, related=related)[1], direction, strict=True))
+    losses = [gradients(end, config, theta=theta, related=related)[0].loss for end, theta in ends]
     size = 1 + sum(np.linalg.norm(e) for e in direction) ** 3
     assert abs((losses[0] - losses[1]) / (2 * step) - exact) <= 1e-9 * size / config.temperature
 
 
-def torch_gradients(problem, config, reconstruct=True):
+def torch_gradients(problem, config, reconstruct=True, related=None):
     """The similarity loss and what `gradients` returns, by PyTorch, which is told the selections."""
     x, params, k = problem
     acts = forward(unit_rows(x, np.float64), params, k, NUMPY)
     masks = mask_of(acts.codes_k), mask_of(acts.codes_k, acts.codes_rest)
     model, theta = oracle.leaves(params), torch.tensor(THETA.copy(), requires_grad=True)
-    similarity = oracle.similarity_loss(torch.tensor(x), model, k, config.temperature, theta, masks)
+    pairs = None if related is None else [*zip(*related, strict=True)]
+    target = {"pairs": pairs, "relevance_weight": config.relevance_weight}
+    similarity = oracle.similarity_loss(torch.tensor(x), model, k, config.temperature, theta, masks, **target)
     loss = config.similarity_weight * similarity
     (loss + oracle.losses(torch.tensor(x), model, k, masks)[0] if reconstruct else loss).backward()
     grads = [None if each.grad is None else each.grad.numpy() for each in (*model, theta)]
@@ -132,12 +154,13 @@ def torch_gradients(problem, config, reconstruct=True):
 
 
 @pytest.mark.oracle
-@given(draw.problems(n=st.integers(2, 12)), configs())
-def test_the_loss_and_every_gradient_agree_with_pytorch(problem, config):
+@given(draw.problems(n=st.integers(2, 12)), configs(), SHARES)
+def test_the_loss_and_every_gradient_agree_with_pytorch(problem, config, share):
     x, params, k = problem
     assume(shortest(problem) > 1e-3)
-    losses, grads = gradients(problem, config)
-    similarity, others = torch_gradients(problem, config)
+    related = related_rows(len(x), share)
+    losses, grads = gradients(problem, config, related=related)
+    similarity, others = torch_gradients(problem, config, related=related)
     # The bound of test_oracle; logits are cosines over τ, and the shares of large ones are uncertain by as much.
     acts = forward(unit_rows(x, np.float64), params, k, NUMPY)
     terms = 1 + (np.abs(acts.codes_k.values).sum(1) + np.abs(acts.codes_rest.values).sum(1)).max()
@@ -275,3 +298,66 @@ def test_the_latents_that_are_kept_are_those_of_the_sample(n):
     assert_same_bits(kept.W_enc, params.W_enc[:, right])
     if n < SAMPLED_ROWS:
         assert spec.kept_latents(sample.tolist(), params.W_enc.tolist(), params.b_enc.tolist(), 2, 9) == right
+
+
+# -- relations --------------------------------------------------------------------------------------------------------
+
+
+@given(draw.generators(), st.sampled_from(draw.DTYPES), st.integers(1, 30), st.sampled_from([0.001, 0.25, 1.0]), SHARES)
+def test_related_rows_get_their_share_of_the_target(rng, dtype, n, weight, share):
+    shares, _ = NUMPY.softmax_others(rng.uniform(-1, 1, (n + 1, n + 1)).astype(dtype), 7.0)
+    related = related_rows(n + 1, share or 0.0, n)
+    matrix = np.zeros_like(shares)
+    matrix[related] = 1
+    counts, number = matrix.sum(axis=1, keepdims=True), shares.dtype.type
+    mixed = number(1 - weight) * shares + (weight / np.maximum(counts, 1.0, dtype="f8")).astype(dtype) * matrix
+    target = shares.copy()
+    add_related(target, related, weight)
+    assert_same_bits(target, np.where(counts > 0, mixed, shares))
+    assert_within(target.sum(axis=1), np.ones(n + 1), gamma(4 * n + 8, dtype))
+
+
+@given(draw.problems(n=st.integers(1, 12)), configs())
+def test_without_related_rows_a_batch_has_the_gradients_of_a_training_without_relations(problem, config):
+    (losses, ours), (right, theirs) = (gradients(problem, config, related=each) for each in (related_rows(1, 0), None))
+    for a, b in zip(ours, theirs, strict=True):
+        assert_same_bits(a, b)
+    assert losses == pytest.approx(right, abs=1e-12 / config.temperature)
+
+
+@st.composite
+def pairs_of_rows(draw_one):
+    """Related pairs of some of n rows as a user has them, n, and the rows that are held out."""
+    rng, n = draw_one(draw.generators()), draw_one(st.integers(2, 60))
+    chosen = np.argwhere(rng.random((n, n)) < draw_one(st.sampled_from([0.02, 0.3]))).tolist()
+    pairs = [(a, b) for a, b in [*chosen, [0, n - 1]] if a != b]
+    held_out = held_out_rows(n, draw_one(st.integers(0, n - 2)), rng)
+    assume(any(not {a, b} & {*held_out.tolist()} for a, b in pairs))
+    return rng.permutation(np.unique(pairs, axis=0)), n, held_out
+
+
+@given(pairs_of_rows(), st.integers(1, 30), st.sampled_from([1, 7, 100]), st.integers(0, 9))
+def test_r25_a_batch_is_what_is_drawn_and_a_partner_of_each(case, batch_size, buffer_rows, step):
+    pairs, n, held_out = case
+    related = {row: set() for row in range(n)}
+    for a, b in pairs.tolist():
+        if not {a, b} & {*held_out.tolist()}:
+            related[a].add(b)
+            related[b].add(a)
+    rows = HostRows(np.arange(1.0, n + 1)[:, None])
+    relations, same = (
+        Relations(related_pairs(pairs, rows), n, held_out),
+        {"held_out": held_out, "buffer_rows": buffer_rows},
+    )
+    made = RelatedBatches(rows, relations, batch_size, np.random.default_rng(n), step=step, **same)
+    half = (batch_size + 1) // 2
+    drawn = ShuffledBatches(RowNumbers(n), half, np.random.default_rng(n), zeros=True, **same)
+    assert relations.n_pairs == sum(map(len, related.values())) // 2
+    for t in range(step + 1, step + 6):
+        numbers, batch = next(drawn)[:, 0].astype(int).tolist(), next(made)
+        partners = [sorted(related[row])[(t - 1) % len(related[row])] for row in numbers if related[row]]
+        right = sorted({*numbers, *partners})
+        assert (batch[:, 0] - 1).tolist() == right
+        assert len(right) <= 2 * half
+        places = [[i, j] for i, a in enumerate(right) for j, b in enumerate(right) if b in related[a]]
+        assert np.stack(made.related, axis=1).tolist() == places

@@ -6,12 +6,13 @@ import importlib
 import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from compressae_ref import Model, init_params, save_model
+from compressae_ref import Model, fit, init_params, save_model, search
 from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -63,8 +64,9 @@ def test_relevance_of_packages_is_their_highest_grade():
         "depends_indptr": np.array([0, 2, 2, 2, 2, 2, 3]), "depends_indices": np.array([1, 2, 2]),
         "recsug_indptr": np.array([0, 1, 1, 1, 1, 1, 2]), "recsug_indices": np.array([3, 0]),
     }  # fmt: skip
-    pairs = relevance.debian(relations, np.array([5, 0]), np.array([4, 3, 2, 1]))
+    pairs, related = relevance.debian(relations, np.array([5, 0]), np.array([4, 3, 2, 1]))
     assert pairs.tolist() == [[0, 0, 2], [0, 2, 1], [0, 3, 2], [1, 0, 2], [1, 1, 1], [1, 2, 1], [1, 3, 2]]
+    assert related.tolist() == [[3, 0, 2]]
 
 
 def test_relevance_of_the_entries_that_ship_is_judged(tmp_path):
@@ -76,6 +78,19 @@ def test_relevance_of_the_entries_that_ship_is_judged(tmp_path):
     assert (len(queries), len(items)) == (500, 4010)
     dense = nearest_dense(queries, items, 10).ids
     assert ndcg_at(dense, judged) > 0.5 > 0.1 > ndcg_at(np.roll(dense, 1, axis=0), judged)
+    assert f"{len(np.load(tmp_path / 'related.npy')):,} pairs of items" in done.stdout
+
+
+def test_training_on_relations_raises_the_ndcg_of_queries_that_it_never_saw():
+    with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
+        items, queries, pairs, related = relevance.wordnet(dict(np.load(stream)))
+    judged = as_relevance(pairs, len(queries), len(items))
+
+    def ndcg(**options):
+        model = fit(items, n_latents=512, k=16, steps=200, **options).model
+        return ndcg_at(search(model.encode(queries, 64), model.encode(items), 10).ids, judged)
+
+    assert ndcg(relevance=related) > ndcg() + 0.03
 
 
 def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):

@@ -236,12 +236,20 @@ def test_training_for_sparse_space(dtype, data):
     settings = {"temperature": np.array(rng.choice([0.05, 0.3, 2.0])), "weight": np.array(rng.choice([0.5, 1.0]))}
     inputs = {**problem.params.arrays(), "k": problem.k, **settings}
     run, theta = Spec().program(dtype), rng.standard_normal(2)
-    theirs = self_test.answer("similarity_gradients", inputs | {"x": problem.x, "theta": theta}, NUMPY)["outputs"]
-    ours = Spec().answer("similarity_gradients", inputs | {"x": problem.x, "theta": theta})
-    for name, value in ours.items():
-        if name != "loss_similarity":
-            assert_same_bits(theirs[name], value)
-    assert theirs["loss_similarity"] == pytest.approx(ours["loss_similarity"], abs=1e-3 if dtype == "float32" else 1e-9)
+    rows, first = np.sort(rng.choice(9, len(problem.x), replace=False)), rng.integers(0, 8, 6)
+    pairs = np.unique(np.stack([first, rng.integers(first + 1, 9)], axis=1), axis=0)
+    related = {"rows": rows, "pairs": pairs, "relevance_weight": np.array(rng.choice([0.25, 1.0]))}
+    for operation, more in (("similarity_gradients", {}), ("related_gradients", related)):
+        asked = inputs | {"x": problem.x, "theta": theta} | more
+        theirs, ours = self_test.answer(operation, asked, NUMPY)["outputs"], Spec().answer(operation, asked)
+        for name, value in ours.items():
+            if name != "loss_similarity":
+                assert_same_bits(theirs[name], value)
+        error = 1e-3 if dtype == "float32" else 1e-9
+        assert theirs["loss_similarity"] == pytest.approx(ours["loss_similarity"], abs=error)
+    assert_same_answer(
+        "related_batches", {"drawn": rng.permutation(rows), "pairs": pairs, "step": int(rng.integers(1, 99))}
+    )
     exponents = rng.uniform(-720, 700, 20)
     assert_same_bits(exponential(exponents), np.array([run.exponential(value) for value in exponents.tolist()]))
     batches = problem.x[None] * np.array([1, -1], dtype)[:, None, None]
@@ -433,7 +441,7 @@ def test_every_equation_has_its_place_once():
     stated = re.findall(r"\*\*([ER]\d+'*)\*\*", "".join(PAGES.values()))
     assert len(stated) == len(set(stated)), sorted(name for name in stated if stated.count(name) > 1)
     numbers = [{int(name[1:].rstrip("'")) for name in stated if name[0] == kind} for kind in "ER"]
-    assert numbers == [set(range(1, 34)), set(range(1, 25))]
+    assert numbers == [set(range(1, 35)), set(range(1, 26))]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ from tests.bounds import assert_same_bits
 SMALL = {"n_latents": 50, "k": 4, "batch_size": 32, "steps": 12}
 
 
+RELATED = np.stack([np.arange(0, 390), np.arange(10, 400)], axis=1)
+"""Related pairs of the 400 rows."""
+
+
 class Slices:
     """The least that a source must be: a length, and slices of rows."""
 
@@ -57,10 +61,11 @@ def x():
 # -- the same model from the same data and seed -----------------------------------------------------------------------
 
 
-def test_any_source_of_the_same_rows_gives_the_same_model(x, tmp_path):
+@pytest.mark.parametrize("relevance", [None, RELATED], ids=["", "relevance"])
+def test_any_source_of_the_same_rows_gives_the_same_model(x, tmp_path, relevance):
     np.save(tmp_path / "x.npy", x)
     sources = [x, np.load(tmp_path / "x.npy", mmap_mode="r"), Slices(x), np.asfortranarray(x), x.tolist()]
-    digests = [fit(source, dtype="float32", **SMALL).model.digest for source in sources[:4]]
+    digests = [fit(source, dtype="float32", relevance=relevance, **SMALL).model.digest for source in sources[:4]]
     assert len(set(digests)) == 1
     half = x.astype("f2")
     assert fit(half, **SMALL).model.digest == fit(half.astype("f4"), **SMALL).model.digest
@@ -364,6 +369,51 @@ def test_batches_whose_rows_are_all_compared_have_a_limit():
     config = TrainConfig(objective="distill", n_latents=8, k=2, batch_size=9000, validation_rows=0)
     with pytest.raises(DomainError, match=r"batch_size: expected batches of at most 8192 rows .*, got 9000"):
         resolve(config, HostRows(np.ones((9000, 2), "f4")))
+
+
+@given(draw.generators(), st.sampled_from([0.25, 0.6]))
+def test_the_order_the_direction_and_the_grade_of_related_pairs_do_not_matter(x, rng, weight):
+    turned = np.where(rng.random((len(RELATED), 1)) < 0.5, RELATED, RELATED[:, ::-1])
+    graded = np.column_stack([turned, rng.integers(1, 9, len(turned))])
+    graded = np.concatenate([graded, [(0, 399, 0)], np.column_stack([turned[:9, ::-1], np.ones(9, int)])])
+    options = {**SMALL, "steps": 3, "relevance_weight": weight}
+    ours, true = (fit(x, relevance=pairs, **options).model for pairs in (rng.permutation(graded), RELATED))
+    assert ours.digest == true.digest
+    assert ours.training == true.training
+    assert true.training["relevance_weight"] == weight
+    assert true.training["relevance"] < len(RELATED), "those of held-out rows do not count"
+    assert fit(x, **{**SMALL, "steps": 3}).model.training.keys().isdisjoint({"relevance", "relevance_weight"})
+
+
+@pytest.mark.parametrize("relevance", [None, RELATED], ids=["", "relevance"])
+def test_a_latent_that_every_row_stores_has_the_whole_share(x, relevance):
+    """Batches with related rows are smaller where rows are drawn twice, or have no partner."""
+    for record in fit(x, relevance=relevance, **{**SMALL, "n_latents": 4}, records=3).history:
+        assert (record.top_latent_share, record.dead_latents) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "settings", "message"),
+    [
+        ([[0, 1], [7, 7]], {}, "relevance: expected two different rows, got one row twice in row 1"),
+        ([[0, 400]], {}, "relevance: expected the second row from 0 to 399, got 400 in row 0"),
+        ([[0, 1], [0, 1]], {}, "relevance: expected each pair once, got 0 and 1 again in row 1"),
+        ([[0, 1, 0]], {}, "relevance: expected at least one pair with a grade above 0, got none"),
+        ([[0, 1, 1, 1]], {}, "relevance: expected columns first row, second row and perhaps grade, got shape"),
+        ([[0.5, 1]], {}, "relevance: expected integers, got float64"),
+        ([[0, 1], [2]], {}, "relevance: expected rows of 2 numbers as in row 0, got 1 in row 1"),
+        (np.ma.array([[0, 1]], mask=True), {}, "relevance: expected an array without masked numbers"),
+        ([[0, 1]], {"validation_rows": 399}, "relevance: expected at least one related pair of rows that are not held"),
+        (RELATED, {"serve": "dense"}, "relevance: expected objective='distill' with relevance, got objective='recon"),
+        (RELATED, {"preset": "paper"}, "relevance: expected objective='distill' with relevance"),
+        (RELATED, {"relevance_weight": 0}, "relevance_weight: expected a number between 0 and 1, got 0"),
+        (RELATED, {"relevance_weight": 1.01}, "relevance_weight: expected a number between 0 and 1, got 1.01"),
+        (None, {"relevance_weight": 0.5}, "relevance_weight: expected relevance with relevance_weight = 0.5, got none"),
+    ],
+)
+def test_relevance_that_is_refused(x, pairs, settings, message):
+    with pytest.raises((DomainError, DTypeError, ShapeError), match=message):
+        fit(x, relevance=pairs, **{**SMALL, **settings})
 
 
 def with_row(x, row, value):

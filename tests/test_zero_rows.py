@@ -112,8 +112,17 @@ def test_skip_gives_the_codes_of_the_other_rows(x, source, backend):
 
 @given(rows_with_zeros(fewest=3), SOURCES, st.sampled_from(BACKENDS), st.sampled_from(["skip", "empty"]))
 def test_training_leaves_zero_rows_out(x, source, backend, zero_rows):
-    ours = fit(source(x), zero_rows=zero_rows, backend=backend, validation_rows=1, **TRAINING)
-    true = fit(x[x.any(axis=1)], backend="numpy", validation_rows=1, **TRAINING)
+    left = np.flatnonzero(x.any(axis=1))
+    first, second = np.triu_indices(len(left), 1)
+    of_zero_rows = [(left[0], row) for row in np.flatnonzero(~x.any(axis=1))]
+    related = np.array([*zip(left[first], left[second], strict=True), *of_zero_rows])
+    for ours, true in ({}, {}), ({"relevance": related}, {"relevance": np.stack([first, second], axis=1)}):
+        assert_trained_without_zero_rows(x, source(x), ours | {"zero_rows": zero_rows, "backend": backend}, true)
+
+
+def assert_trained_without_zero_rows(x, source, options, true_options):
+    ours = fit(source, validation_rows=1, **options, **TRAINING)
+    true = fit(x[x.any(axis=1)], backend="numpy", validation_rows=1, **true_options, **TRAINING)
     assert (ours.model.digest, ours.model.training) == (true.model.digest, true.model.training)
     assert ours.record.validation_cosine == true.record.validation_cosine
     assert (ours.skipped, true.skipped) == ((~x.any(axis=1)).sum(), 0)

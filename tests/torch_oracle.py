@@ -60,8 +60,11 @@ def losses(x, model: Oracle, k: int, masks=None):
     return loss_k + loss_aux / 8, loss_k, loss_aux
 
 
-def similarity_loss(x, model: Oracle, k: int, temperature: float, theta, masks=None):
-    """The similarity loss of a batch (E31), from whole codes and rows of the matrices without their diagonal."""
+def similarity_loss(x, model: Oracle, k: int, temperature: float, theta, masks=None, pairs=None, relevance_weight=0.0):
+    """The similarity loss of a batch (E31), from whole codes and rows of the matrices without their diagonal.
+
+    ``pairs`` of related rows have the share ``relevance_weight`` of the target (E34).
+    """
     pre, n = pre_activations(x, model), len(x)
     mask_k, mask_aux = (mask_of(pre, k), mask_of(pre, min(4 * k, pre.shape[1]))) if masks is None else masks
     others = ~torch.eye(n, dtype=torch.bool)
@@ -70,11 +73,18 @@ def similarity_loss(x, model: Oracle, k: int, temperature: float, theta, masks=N
     def log_shares(cosines):
         return (cosines[others].reshape(n, n - 1) / temperature).log_softmax(dim=1)
 
-    log_p = log_shares(unit(x) @ unit(x).T)
+    target = log_shares(unit(x) @ unit(x).T).exp()
+    if pairs:
+        related = torch.zeros((n, n), dtype=target.dtype)
+        related[tuple(torch.tensor(pairs).T)] = 1
+        related = related[others].reshape(n, n - 1)
+        count = related.sum(dim=1, keepdim=True)
+        mixed = torch.lerp(target, related / count.clamp_min(1), relevance_weight)
+        target = torch.where(count > 0, mixed, target)
     long_unit, item_unit = (each / each.norm(dim=1, keepdim=True).clamp_min(EPS) for each in (long_code, code))
     queries = zip(theta, (item_unit, long_unit), strict=True)
     log_r = [log_shares(scale.exp() * (query @ item_unit.T)) for scale, query in queries]
-    return sum((log_p.exp() * (log_p - each)).sum(dim=1).mean() for each in log_r)
+    return sum((torch.xlogy(target, target) - target * each).sum(dim=1).mean() for each in log_r)
 
 
 def train_step(x, model: Oracle, k: int, optimizer: torch.optim.Optimizer, order="after_step", more=None) -> float:

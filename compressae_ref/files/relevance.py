@@ -20,8 +20,10 @@ Relevance = dict[int, dict[int, int]]
 """For each query with a relevant item: the items with a grade above 0, and their grades."""
 
 
-def as_pairs(pairs: Any, n_q: int, n: int) -> NDArray[np.int64]:
+def as_pairs(pairs: Any, n_q: int, n: int, columns: tuple[str, str] = ("query", "item")) -> NDArray[np.int64]:
     """Return pairs (m, 2), or (m, 3) with grades, of row numbers below n_q and n, as (m, 3) with grades from 0.
+
+    ``columns`` are the names of the two numbers in messages.
 
     Raises
     ------
@@ -31,13 +33,15 @@ def as_pairs(pairs: Any, n_q: int, n: int) -> NDArray[np.int64]:
     array = host_array(pairs, "relevance")
     if array.ndim != 2 or array.shape[1] not in (2, 3):
         raise ShapeError(
-            f"expected rows of a query, an item and perhaps a grade, got shape {array.shape}", argument="relevance"
+            f"expected columns {columns[0]}, {columns[1]} and perhaps grade, got shape {array.shape}",
+            argument="relevance",
         )
     if array.dtype.kind not in "iu":
         raise DTypeError(f"expected integers, got {array.dtype}", argument="relevance")
     queries, items = array[:, 0].astype(np.int64), array[:, 1].astype(np.int64)
     grades = array[:, 2].astype(np.int64) if array.shape[1] == 3 else np.ones(len(array), np.int64)
-    for name, column, most in (("query", queries, n_q - 1), ("item", items, n - 1), ("grade", grades, 2**31 - 1)):
+    limits = zip((*columns, "grade"), (queries, items, grades), (n_q - 1, n - 1, 2**31 - 1), strict=True)
+    for name, column, most in limits:
         bad = (column < 0) | (column > most)
         if bad.any():
             row = int(np.argmax(bad))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,15 @@ class Place:
     """batches that have been drawn from the buffer, at least 1"""
 
 
+class Related(NamedTuple):
+    """The related rows of a batch, by their places in it: row ``rows[m]`` is related to row ``others[m]``."""
+
+    rows: NDArray[np.int64]
+    """(m,) ascending; a pair is here in both directions"""
+    others: NDArray[np.int64]
+    """(m,)"""
+
+
 class ShuffledBatches:
     """Batches of ``batch_size`` rows for ever, without loading the source.
 
@@ -50,6 +59,9 @@ class ShuffledBatches:
     place : where to go on. The generator is set to its state, and one buffer is read again from the source.
     checks : arguments of `read_block`
     """
+
+    related: Related | None = None
+    """the related rows of the last batch, in a training with relations"""
 
     def __init__(
         self,
@@ -124,14 +136,19 @@ class ShuffledBatches:
 
 
 class GatheredBatches(ShuffledBatches):
-    """Batches of rows that lie elsewhere, gathered there by shuffled row numbers."""
+    """Batches of rows that are gathered, where they lie, by shuffled row numbers."""
 
-    def __init__(self, rows: Any, *arguments: Any, **options: Any) -> None:
+    def __init__(self, rows: Rows, *arguments: Any, **options: Any) -> None:
         super().__init__(RowNumbers(len(rows)), *arguments, zeros=True, **options)
         self._rows = rows
 
     def __next__(self) -> Any:
-        return self._rows.gather(super().__next__()[:, 0].astype(np.int64))
+        return self._rows.gather(self.next_numbers())
+
+    def next_numbers(self) -> NDArray[np.int64]:
+        """Draw the row numbers of the next batch."""
+        numbers: NDArray[np.int64] = super().__next__()[:, 0].astype(np.int64)
+        return numbers
 
 
 class RowNumbers:

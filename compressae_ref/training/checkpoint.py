@@ -22,6 +22,7 @@ from compressae_ref.files.model_file import json_array
 from compressae_ref.files.npz import PathLike, write_npz
 from compressae_ref.training.batches import ShuffledBatches
 from compressae_ref.training.history import History, Record
+from compressae_ref.training.relations import Relations
 from compressae_ref.training.settings import TrainConfig, described
 from compressae_ref.training.step import Losses, TrainState
 from compressae_ref.unit_blocks import Rows
@@ -81,6 +82,8 @@ class Run:
     """the mean (d,) that is subtracted from the unit rows, if any; it follows from the data, so it is not saved"""
     mean_cosine: float = math.nan
     """mean cosine of two different rows"""
+    relations: Relations | None = None
+    """which rows are related, if that is known"""
 
 
 def save_checkpoint(path: PathLike, run: Run) -> None:
@@ -105,6 +108,8 @@ def save_checkpoint(path: PathLike, run: Run) -> None:
         "place": {"generator": place.generator, "left": place.left, "drawn": place.drawn},
         "seconds": time.perf_counter() - run.history.started,
     }
+    if run.relations is not None:
+        meta["relevance"] = run.relations.digest
     parts = {"": state.params, "m.": state.adam.m, "v.": state.adam.v}
     if run.history.best is not None:
         parts["best."] = run.history.best[0]

@@ -1,6 +1,6 @@
 """The similarity loss: cosines of codes are trained to rank the rows of a batch as dense cosines do.
 
-``spec/distill.md`` states the equations (E29 to E33). u_i is the code of row i with m entries, and s_j is the code of
+``spec/distill.md`` states the equations (E29 to E34). u_i is the code of row i with m entries, and s_j is the code of
 row j with k entries. The loss for each m in (k, k_aux) is the mean over i of KL(p_i ‖ r_i). Here p_i =
 softmax_j(D_ij / τ) of dense cosines, r_i = softmax_j(α_m S_ij / τ) of cosines of codes, and j runs over the other rows.
 α_m = exp(θ_m) is learned. All products are kernels that training has anyway: S_ij adds the terms of
@@ -21,6 +21,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.softmax import exponential
 from compressae_ref.codes import Codes
 from compressae_ref.training.adam_state import AdamConfig
+from compressae_ref.training.batches import Related
 from compressae_ref.training.settings import TrainConfig
 
 LENGTHS = 2
@@ -67,17 +68,26 @@ def similarity_backward(
     theta: NDArray[np.float64],
     config: TrainConfig,
     backend: Backend,
+    related: Related | None = None,
 ) -> Similarity:
     """Compute the similarity loss of a batch of unit rows (n, d) with these codes, and its gradients (E31, E32).
 
-    ``codes_aux`` (n, k_aux) has the entries of the codes (n, k) and of the rest (n, k_aux − k).
+    Parameters
+    ----------
+    codes_aux : (n, k_aux) the entries of the codes (n, k) and of the rest (n, k_aux − k)
+    related : the related rows of the batch, which get the share ``config.relevance_weight`` (E34)
     """
     if len(codes_k) < 2:  # nothing to compare
         zeros = (np.zeros(codes.values.shape, codes.values.dtype) for codes in (codes_k, codes_rest))
         return Similarity(0.0, (next(zeros), next(zeros)), np.zeros(LENGTHS))
     dense = backend.fetch(backend.pair_dots(x_unit, x_unit))
     shares, log_totals = backend.softmax_others(dense, 1 / config.temperature)
-    batch = _Batch(shares, _row_sums(shares, dense) / config.temperature - log_totals, config)
+    if related is None or config.relevance_weight is None:
+        batch = _Batch(shares, _row_sums(shares, dense) / config.temperature - log_totals, config)
+    else:
+        add_related(shares, related, config.relevance_weight)
+        logarithms = np.log(np.maximum(shares, np.finfo(shares.dtype).tiny))  # 0 log 0 = 0
+        batch = _Batch(shares, _row_sums(shares, logarithms), config)
     long_code, code, rest = codes_aux.to_host(), codes_k.to_host(), codes_rest.to_host()
     norms, norms_aux = reference.code_norm(code.values), reference.code_norm(long_code.values)
     columns, columns_aux = backend.place(_columns(code)), backend.place(_columns(long_code))
@@ -105,11 +115,21 @@ def similarity_backward(
     return Similarity(short.loss + long.loss, (grad_k, grad_rest), np.array([short.grad_theta, long.grad_theta]))
 
 
+def add_related(shares: Floats, related: Related, weight: float) -> None:
+    """Change shares p (n, n) to (1 − λ) p + (λ / q) R, in place: R is 1 where rows are related, q has its sums (E34).
+
+    A row without related rows keeps its shares.
+    """
+    rows, counts = np.unique(related.rows, return_counts=True)
+    shares[rows] *= shares.dtype.type(1 - weight)
+    shares[related.rows, related.others] += np.repeat(weight / counts, counts).astype(shares.dtype)
+
+
 class _Batch(NamedTuple):
     """The rows of a batch, as the loss sees them."""
 
     shares: Floats
-    """(n, n) p: the softmax of the cosines of rows"""
+    """(n, n) p: the softmax of the cosines of rows, with relations p′"""
     log_shares: NDArray[np.float64]
     """(n,) Σ_j p_ij log p_ij"""
     config: TrainConfig

@@ -21,13 +21,14 @@ from compressae_ref.files.spool import spool_to_disk
 from compressae_ref.model import Model
 from compressae_ref.params import Params, init_params
 from compressae_ref.row_source import RowSource
-from compressae_ref.training.batches import ShuffledBatches, batches, held_out_rows
+from compressae_ref.training.batches import held_out_rows
 from compressae_ref.training.centering import centred_rows, mean_direction
 from compressae_ref.training.checkpoint import Run, data_facts
 from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.generator_state import generator_state
 from compressae_ref.training.history import History, Record, record_steps
 from compressae_ref.training.kept_latents import most_used
+from compressae_ref.training.relations import Relations, batches_of, digest_of, related_pairs, with_relevance
 from compressae_ref.training.resume import Checkpoint, load_checkpoint
 from compressae_ref.training.settings import (
     TrainConfig,
@@ -95,6 +96,7 @@ def fit(
     every: float | None = None,
     resume: PathLike | None = None,
     start: Model | None = None,
+    relevance: Any = None,
     **settings: Any,
 ) -> FitResult:
     """Train a model on embeddings.
@@ -128,6 +130,11 @@ def fit(
         are zero. ``k`` and ``dtype`` are those of the model, and ``init`` is ignored. With fewer ``n_latents`` than
         the model has, those that the data use most are kept (R23). The digest of the model is stored in
         ``training["start"]``.
+    relevance : pairs of row numbers of ``x`` whose codes should be near each other, integers (p, 2), or (p, 3) with
+        grades, of which all above 0 count alike. They need ``objective="distill"``, and have the share
+        ``relevance_weight`` in what the codes are trained for (`spec/distill.md`, section 5). Pairs with a row that is
+        held out are not used. Batches then have up to ``batch_size`` rows from all over ``x``. The number of pairs is
+        stored in ``training["relevance"]``. ``resume`` needs the same pairs again.
 
     Returns
     -------
@@ -153,11 +160,13 @@ def fit(
         raise DTypeError(f"expected a Model, got {type(start).__name__}", argument="start")
     with spool_to_disk(x) as source:
         rows = open_rows(source, kernels, d=None if start is None else start.params.d, zero_rows=left)
+        pairs = None if relevance is None else related_pairs(relevance, rows)
         can_save = checkpoints is not None
         if saved is not None:
-            run = _resume(saved, rows, given, rng, kernels, start, can_save)
+            run = _resume(saved, rows, given, rng, kernels, start, pairs, can_save)
         else:
-            run = _begin(rows, make_config(config, preset, settings, serve), given, rng, kernels, start, can_save)
+            config = make_config(config, preset, settings, serve)
+            run = _begin(rows, config, given, rng, kernels, start, pairs, can_save)
         params, record = _run(run, callback, checkpoints)
         return FitResult(_model(run, params), run.history.records, record, run.mean_cosine, rows.skipped)
 
@@ -174,19 +183,21 @@ def _begin(
     rng: np.random.Generator | None,
     backend: Backend,
     start: Model | None,
+    pairs: NDArray[np.int64] | None,
     can_save: bool,
 ) -> Run:
     """Return a run before its first step."""
     if start is not None:
         config = started_from(config, given, start.params.n_latents, start.k, start.params.dtype.name)
-    config = resolve(config, rows)
+    config = resolve(with_relevance(config, pairs is not None), rows)
     config, rng = (config, np.random.default_rng(config.seed)) if rng is None else (replace(config, seed=None), rng)
     generator = generator_state(rng) if can_save else None
     held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
+    relations = None if pairs is None else Relations(pairs, len(rows), held_out)
     rows.check()
     data = data_facts(rows) if can_save else None
     rows, mean, mean_cosine = _without_mean(rows, held_out, config, backend, start)
-    drawn = _batches(rows, config, rng, held_out, resumable=can_save)
+    drawn = batches_of(rows, relations, config, rng, held_out=held_out, resumable=can_save)
     if start is None:
         params = init_params(rows.d, config.n_latents or 0, rng, init=config.init, dtype=config.dtype or "float32")
     else:
@@ -194,7 +205,7 @@ def _begin(
     state = init_state(params, backend)
     history = History(config, backend, _validation_rows(rows, held_out, state.params))
     digest = None if start is None else start.digest
-    return Run(config, state, drawn, history, digest, data, generator, mean, mean_cosine)
+    return Run(config, state, drawn, history, digest, data, generator, mean, mean_cosine, relations)
 
 
 def _resume(
@@ -204,21 +215,26 @@ def _resume(
     rng: np.random.Generator | None,
     backend: Backend,
     start: Model | None,
+    pairs: NDArray[np.int64] | None,
     can_save: bool,
 ) -> Run:
     """Return a run at the step of a checkpoint."""
     saved.require_data(rows)
+    saved.require_relevance(None if pairs is None else digest_of(pairs))
     config = saved.require_settings(given, rows)
     saved.require_start(None if start is None else start.digest)
     rng = saved.generator(rng)
     generator = generator_state(rng)
     held_out = held_out_rows(len(rows), config.validation_rows or 0, rng)
+    relations = None if pairs is None else Relations(pairs, len(rows), held_out)
     rows, mean, mean_cosine = _without_mean(rows, held_out, config, backend, start)
     state = saved.state(config, backend)
     history = History(config, backend, _validation_rows(rows, held_out, state.params))
     saved.restore_history(history, state.adam.step)
-    drawn = _batches(rows, config, rng, held_out, resumable=can_save, place=saved.place())
-    return Run(config, state, drawn, history, saved.meta["start"], saved.data, generator, mean, mean_cosine)
+    at: dict[str, Any] = {"step": state.adam.step, "place": saved.place()}
+    drawn = batches_of(rows, relations, config, rng, held_out=held_out, resumable=can_save, **at)
+    start_digest = saved.meta["start"]
+    return Run(config, state, drawn, history, start_digest, saved.data, generator, mean, mean_cosine, relations)
 
 
 def _without_mean(
@@ -237,12 +253,6 @@ def _without_mean(
         return rows, None, direction.mean_cosine()
     mean = direction.mean().astype(config.dtype)
     return centred_rows(rows, mean, backend), mean, direction.mean_cosine()
-
-
-def _batches(
-    rows: Rows, config: TrainConfig, rng: np.random.Generator, held_out: NDArray[np.int64], **place: Any
-) -> ShuffledBatches:
-    return batches(rows, config.batch_size, rng, held_out=held_out, buffer_rows=config.buffer_rows, **place)
 
 
 def _run(
@@ -267,8 +277,9 @@ def _run(
 def _step(run: Run, lr: float) -> Losses:
     """Run one step on the next batch, and keep its losses for the next record."""
     state, config = run.state, run.config
+    batch = next(run.batches)
     with np.errstate(all="ignore"):  # the loss is checked below
-        losses = train_step(state, next(run.batches), config, run.history.backend, lr)
+        losses = train_step(state, batch, config, run.history.backend, lr, run.batches.related)
     if not math.isfinite(losses.loss):
         raise DomainError(
             f"expected a finite loss, got {losses.loss} in step {state.adam.step} of {config.steps}",
@@ -283,6 +294,8 @@ def _model(run: Run, params: Params) -> Model:
     """Return a model with these parameters, which are in host memory and are changed in place."""
     reference.renormalize(params.W_dec)  # "before_step" ends with atoms that are one step from unit norm
     training = described(run.config) | ({} if run.start is None else {"start": run.start})
+    if run.relations is not None:
+        training["relevance"] = run.relations.n_pairs
     return Model(as_params(replace(params, mean=run.mean)), run.config.k, training)
 
 

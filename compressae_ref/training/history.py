@@ -63,7 +63,7 @@ class History:
 
     def record(self, state: TrainState, step: int, lr: float) -> Record:
         """Append a record of the steps since the last one, and reset the counters."""
-        rows = len(self.losses) * self.config.batch_size
+        rows = int(state.usage.sum()) // self.config.k
         seconds = time.perf_counter() - self.started
         cosine = self._validation_cosine(state.params)
         loss_k, loss_aux, similarity = (

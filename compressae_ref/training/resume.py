@@ -86,6 +86,17 @@ class Checkpoint:
             stored = self.meta["start"]
             raise _differs("start", f"model {stored[:12]}" if stored else None, f"model {start[:12]}", self.path)
 
+    def require_relevance(self, digest: str | None) -> None:
+        """Raise DomainError unless the related pairs with this digest are those of the training."""
+        stored = self.meta.get("relevance")
+        if digest != stored:
+            expected, got = (f"pairs {each[:12]}" if each else "no pairs" for each in (stored, digest))
+            raise DomainError(
+                f"expected {expected} as in the checkpoint {self.path}, got {got}",
+                argument="relevance",
+                hint="give the same pairs to resume, or train without resume",
+            )
+
     def generator(self, rng: np.random.Generator | None) -> np.random.Generator:
         """Return the generator in its state before the training.
 
@@ -199,7 +210,11 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         data = DataFacts(rows, d, str(meta["data"]["dtype"]), str(meta["data"]["digest"]))
         if not isinstance(start := meta["start"], str | None):
             raise FormatError(f"expected the digest of a model or null, got {short_repr(start)}", argument="start")
-        return Checkpoint(str(path), arrays, meta, data, TrainConfig(**meta["training"]))
+        settings, relevance = TrainConfig(**meta["training"]), meta.get("relevance")
+        if not isinstance(relevance, str | None) or (relevance is None) != (settings.relevance_weight is None):
+            expected = "nothing" if settings.relevance_weight is None else "the digest of related pairs"
+            raise FormatError(f"expected {expected}, got {short_repr(relevance)}", argument="relevance")
+        return Checkpoint(str(path), arrays, meta, data, settings)
 
 
 def _reading(path: PathLike) -> AbstractContextManager[None]:

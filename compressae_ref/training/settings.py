@@ -16,6 +16,9 @@ from compressae_ref.params import Init
 from compressae_ref.training.batches import BUFFER_ROWS
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK, Rows
 
+RELEVANCE_WEIGHT = 0.25
+"""Default of ``relevance_weight``, if there are relations."""
+
 
 def _setting(default: Any, text: str) -> Any:
     """Declare a setting with its default and its description, which ``compressae-ref train --help`` prints."""
@@ -55,6 +58,11 @@ class TrainConfig:
     similarity_weight: float = _setting(1.0, "weight of that difference; only with objective distill")
     temperature: float = _setting(
         0.2, "dense cosines are divided by it; less weights near neighbours more; only with objective distill"
+    )
+    relevance_weight: float | None = _setting(
+        None,
+        "share of related rows in the target of the codes' cosines, at most 1; only with relevance "
+        f"(default: {RELEVANCE_WEIGHT})",
     )
     renormalize: Literal["after_step", "before_step"] = _setting(
         "after_step",
@@ -282,6 +290,9 @@ def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
     for name, below in _REAL.items():
         zero_too = name in ("beta1", "aux_weight", "similarity_weight")
         plain[name] = as_real(getattr(config, name), name, below, zero_too=zero_too)
+    if config.relevance_weight is not None:
+        above_one = math.nextafter(1, 2)  # the bound is excluded
+        plain["relevance_weight"] = as_real(config.relevance_weight, "relevance_weight", above_one)
     if config.seed is not None:
         plain["seed"] = as_integer(config.seed, "seed", 0, MOST_SEED)
     return replace(config, **plain, k=as_k(config.k, plain["n_latents"]))
@@ -290,7 +301,7 @@ def _with_plain_numbers(config: TrainConfig) -> TrainConfig:
 def described(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that a model file stores: all but ``rows_per_block``, which does not affect the model.
 
-    ``center`` is stored if it is True, so files of other models do not change.
+    ``center`` is stored if it is True, and ``relevance_weight`` if there is one. So other files do not change.
     """
     settings = asdict(config)
     del settings["rows_per_block"]
@@ -299,6 +310,8 @@ def described(config: TrainConfig) -> dict[str, Any]:
             del settings[name]
     if not config.center:
         del settings["center"]
+    if config.relevance_weight is None:
+        del settings["relevance_weight"]
     return settings
 
 

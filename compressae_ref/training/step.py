@@ -20,6 +20,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.model import AUX_WEIGHT, aux_k
 from compressae_ref.params import Params
 from compressae_ref.training.adam_state import AdamConfig, AdamState, adam_step, init_adam
+from compressae_ref.training.batches import Related
 from compressae_ref.training.distillation import Scales, similarity_backward
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
@@ -159,7 +160,7 @@ def init_state(params: Params, backend: Backend | None = None) -> TrainState:
 
 
 def distill_loss_and_grads(
-    batch: Floats, state: TrainState, config: TrainConfig, backend: Backend
+    batch: Floats, state: TrainState, config: TrainConfig, backend: Backend, related: Related | None = None
 ) -> tuple[Losses, NDArray[np.float64]]:
     """As `loss_and_grads`, with the similarity loss (E31, E32): losses, and gradients of θ (2,).
 
@@ -169,7 +170,7 @@ def distill_loss_and_grads(
     x_unit = backend.unit_rows(backend.place(batch), params.dtype)
     acts = forward(x_unit, params, config.k, backend)
     codes = acts.codes_aux, acts.codes_k, acts.codes_rest
-    similarity = similarity_backward(x_unit, *codes, state.scales.theta, config, backend)
+    similarity = similarity_backward(x_unit, *codes, state.scales.theta, config, backend, related)
     cos = backward(acts, params, state.grads, len(batch), backend, config.aux_weight, False, similarity.grad_values)
     state.usage += backend.count_latents(acts.codes_k)
     loss_k, loss_aux = (1 - cos.astype(np.float64)).mean(axis=1).tolist()
@@ -177,15 +178,16 @@ def distill_loss_and_grads(
     return Losses(loss, loss_k, loss_aux, similarity.loss), similarity.grad_theta
 
 
-def train_step(state: TrainState, batch: Floats, config: TrainConfig, backend: Backend, lr: float) -> Losses:
-    """Run one step on a batch of checked rows, in place: losses, gradients, Adam, unit atoms (R8)."""
+def train_step(
+    state: TrainState, batch: Floats, config: TrainConfig, backend: Backend, lr: float, related: Related | None = None
+) -> Losses:
+    """Run one step on checked rows, some perhaps related, in place: losses, gradients, Adam, unit atoms (R8, E34)."""
     params, grads = state.params, state.grads
     if config.objective == "distill":
-        losses, grad_theta = distill_loss_and_grads(batch, state, config, backend)
+        losses, grad_theta = distill_loss_and_grads(batch, state, config, backend, related)
     else:
-        losses = loss_and_grads(
-            batch, params, config.k, backend, grads, state.usage, config.rows_per_block, config.aux_weight
-        )
+        options = state.usage, config.rows_per_block, config.aux_weight
+        losses = loss_and_grads(batch, params, config.k, backend, grads, *options)
     if config.renormalize == "before_step":
         backend.renormalize_decoder(params.W_dec)
         backend.project_decoder_gradient(grads.W_dec, params.W_dec)

@@ -1,7 +1,8 @@
 """The operations of the protocol: level, section, and the names, dtypes and shapes of inputs and outputs.
 
 Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
-m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, i entries of an array.
+m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, i entries of an array,
+p pairs.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
 _SIMILARITY = {"temperature": "F64 ()", "weight": "F64 ()"}
+_RELATED = {"rows": "I64 (n)", "pairs": "I64 (p, 2)", "relevance_weight": "F64 ()"}
 
 
 def words(kind: str) -> list[str]:
@@ -221,6 +223,27 @@ OPERATIONS = {
         "parameters and θ after one step on each of the batches, in order",
         {"batches": f"{F} (s, n, d)", **_MODEL, "k": "int", "lr": "F64 ()", **_SIMILARITY},
         {**_MODEL, "theta": "F64 (2)"},
+    ),
+    "related_batches": Operation(
+        "distill",
+        "5. Relations",
+        "the row numbers of the batch of a step: those that are drawn, and partners by pairs of related rows",
+        {"drawn": "I64 (i)", "pairs": "I64 (p, 2)", "step": "int"},
+        {"rows": "I64 (n)"},
+    ),
+    "related_targets": Operation(
+        "distill",
+        "5. Relations",
+        "the targets of a batch of the rows `rows`, of which `pairs` are related",
+        {"shares": f"{F} (n, n)", **_RELATED},
+        {"targets": f"{F} (n, n)"},
+    ),
+    "related_gradients": Operation(
+        "distill",
+        "5. Relations",
+        "as similarity_gradients, for a batch of the rows `rows`, of which `pairs` are related",
+        {"x": f"{F} (n, d)", **_MODEL, "k": "int", **_SIMILARITY, "theta": "F64 (2)", **_RELATED},
+        {"loss_similarity": "F64 ()", **_GRADS, "grad_theta": "F64 (2)"},
     ),
     "kept_latents": Operation(
         "distill",

@@ -344,18 +344,46 @@ def _softmax_others(spec: Spec, cosines: Any, factor: Any) -> Values:
 
 
 def _similarity_gradients(
-    spec: Spec, x: Any, W_enc: Any, b_enc: Any, W_dec: Any, k: int, temperature: Any, weight: Any, theta: Any
+    spec: Spec,
+    x: Any,
+    W_enc: Any,
+    b_enc: Any,
+    W_dec: Any,
+    k: int,
+    temperature: Any,
+    weight: Any,
+    theta: Any,
+    **target: Any,
 ) -> Values:
     run, arrays = spec.program(W_enc.dtype), (listed(W_enc), listed(b_enc), listed(W_dec))
-    settings = (float(temperature), float(weight))
-    grads, grad_theta = run.distill_gradients(listed(x), *arrays, k, *settings, theta.tolist())
-    loss = _similarity_loss(run, listed(x), arrays, k, settings[0], theta.tolist())
+    settings, related = (float(temperature), float(weight)), _related(run, **target) if target else ()
+    grads, grad_theta = run.distill_gradients(listed(x), *arrays, k, *settings, theta.tolist(), *related)
+    loss = _similarity_loss(run, listed(x), arrays, k, settings[0], theta.tolist(), *related)
     named = zip(("grad_W_enc", "grad_b_enc", "grad_W_dec"), grads, strict=True)
     outputs = {name: np.array(grad, W_enc.dtype) for name, grad in named}
     return {"loss_similarity": np.array(loss), **outputs, "grad_theta": np.array(grad_theta)}
 
 
-def _similarity_loss(run: Any, batch: Any, arrays: Any, k: int, tau: float, theta: list[float]) -> float:
+def _related(run: Any, rows: Any, pairs: Any, relevance_weight: Any) -> tuple[list[list[int]], float]:
+    """Return R and λ of E34."""
+    related = run.relations(int(max(rows.max(), pairs.max())) + 1, pairs.tolist())
+    return run.related_rows(rows.tolist(), related), float(relevance_weight)
+
+
+def _related_batches(spec: Spec, drawn: Any, pairs: Any, step: int) -> Values:
+    run = spec.program(np.float64)
+    related = run.relations(int(max(drawn.max(), pairs.max())) + 1, pairs.tolist())
+    return {"rows": np.array(run.related_batch(drawn.tolist(), related, step), np.int64)}
+
+
+def _related_targets(spec: Spec, shares: Any, **target: Any) -> Values:
+    run = spec.program(shares.dtype)
+    return {"targets": np.array(run.related_targets(listed(shares), *_related(run, **target)), shares.dtype)}
+
+
+def _similarity_loss(
+    run: Any, batch: Any, arrays: Any, k: int, tau: float, theta: list[float], R: Any = None, share: float = 0.0
+) -> float:
     """Return the similarity loss of E31 in float64."""
     if len(batch) < 2:
         return 0.0
@@ -368,6 +396,11 @@ def _similarity_loss(run: Any, batch: Any, arrays: Any, k: int, tau: float, thet
         cosines = [[run.sparse_cosine(query, item, len(arrays[1])) for item in codes] for query in queries]
         log_p, log_r = (_log_shares(logits / tau) for logits in (dense, scale * np.array(cosines, np.float64)))
         others = ~np.eye(len(batch), dtype=bool)
+        if R is not None:
+            p = np.array(run.related_targets(np.where(others, np.exp(log_p), 0).tolist(), R, share))
+            log_p = np.log(np.where(p > 0, p, 1))
+            loss += float((p * (log_p - log_r))[others].sum() / len(batch))
+            continue
         loss += float((np.exp(log_p) * (log_p - log_r))[others].sum() / len(batch))
     return loss
 
@@ -506,6 +539,9 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "softmax_others": _softmax_others,
     "similarity_gradients": _similarity_gradients,
     "distill_steps": _distill_steps,
+    "related_batches": _related_batches,
+    "related_targets": _related_targets,
+    "related_gradients": _similarity_gradients,
     "kept_latents": _kept_latents,
     "read_model": _read_model,
     "read_codes": _read_codes,

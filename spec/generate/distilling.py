@@ -8,7 +8,7 @@ import numpy as np
 
 from compressae_ref.backends.rounding import gamma
 from spec.generate.answers import Values
-from spec.generate.build import Case, Flag, Group, accepts, dyadic, exact_rows, f32
+from spec.generate.build import Case, Flag, Group, accepts, dyadic, exact_rows, f32, names_row
 from spec.generate.training import MEASURED, NO_FOLD, measured, tiny
 
 OWN_ROW = Flag("the row itself is compared, too", ("R22", "E30"), (("[0.0 if j == i else exponential(z[j] - largest)", "[exponential(z[j] - largest)"),))  # fmt: skip
@@ -173,4 +173,96 @@ def kept_latents() -> Group:
     return Group("kept_latents", "kept_latents", header, flags, cases)
 
 
-GROUPS = (softmax_others, similarity_gradients, distill_steps, kept_latents)
+ONE_WAY = Flag("a pair counts in one direction", ("R25",), (("        related[b].add(a)\n", ""),))
+
+
+def related_batches() -> Group:
+    """Return the vectors of batches with partners."""
+    partner = "rows.add(related[i][(t - 1) % len(related[i])])"
+    flags = {
+        "Partner": Flag("drawn rows have no partners", ("R25",), ((partner, "pass"),)),
+        "OnePartner": Flag("all related rows of a drawn row come", ("R25",), ((partner, "rows.update(related[i])"),)),
+        "InTurn": Flag("the partner is the same in every step", ("R25",), (("(t - 1) % len", "0 % len"),)),
+        "FromOne": Flag("the first step is number 0", ("R25",), (("(t - 1) % len", "t % len"),)),
+        "AscendingPartners": Flag("related rows are not in ascending order", ("R25",), (("sorted(others)", "sorted(others)[::-1]"),)),
+        "OneWay": ONE_WAY,
+        "PairOnce": Flag("a pair that is given in both directions counts twice", ("R25",), (("[set() for _ in range(n)]", "[[] for _ in range(n)]"), ("related[a].add(b)", "related[a].append(b)"), ("related[b].add(a)", "related[b].append(a)"))),
+        "RowOnce": Flag("a row that is drawn and a partner comes twice", ("R25",), (("rows = set(drawn)", "rows = list(drawn)"), (partner, partner.replace("add", "append")))),
+        "Ascending": Flag("partners come after the drawn rows", ("R25",), (("return sorted(rows)", "return drawn + sorted(rows - set(drawn))"),)),
+        "WithItself": Flag("a row that is related to itself is not refused", ("R25",), lambda inputs, _: {"outputs": {"rows": inputs["drawn"]}}),
+        "PairRow": Flag("the error does not name the row of the pair", ("R25",), names_row(0)),
+    }  # fmt: skip
+    pairs = np.array([[0, 7], [3, 9], [9, 3], [5, 3], [3, 1], [8, 6]])
+    drawn = np.array([9, 3, 4, 8])
+    every = tuple(name for name in flags if name not in ("WithItself", "PairRow", "AscendingPartners"))
+    cases = [
+        Case("the first step", ("Partner", "OnePartner", "FromOne", "AscendingPartners", "Ascending"), {"drawn": drawn, "pairs": pairs, "step": 1}),
+        Case("the fifth step, in which a drawn row is a partner", every, {"drawn": drawn, "pairs": pairs, "step": 5}),
+        Case("a large step", ("Partner", "OnePartner", "InTurn", "FromOne"), {"drawn": drawn[1:], "pairs": pairs, "step": 1_000_001}),
+        Case("drawn rows without related rows", ("Ascending",), {"drawn": np.array([2, 4, 0]), "pairs": pairs, "step": 2}),
+        Case("a row that is related to itself", ("WithItself", "PairRow"), {"drawn": drawn, "pairs": np.array([[0, 7], [1, 2], [3, 3]]), "step": 1}, error="DomainError", row=2),
+    ]  # fmt: skip
+    return Group("related_batches", "related_batches", ["Row numbers: there is nothing to round."], flags, cases)
+
+
+def related_targets() -> Group:
+    """Return the vectors of targets."""
+    mixed = "[kept * p[i][j] + added * R[i][j] for j in range(len(p))]"
+    in_double = "[rounded((1.0 - share) * float(p[i][j]) + share / q * R[i][j], p[i][j]) for j in range(len(p))]"
+    flags = {
+        "Shares": Flag("the shares are not multiplied by 1 − λ", ("E34",), (("rounded(1.0 - share,", "rounded(1.0,"),)),
+        "Divided": Flag("λ is not divided by the number of related rows", ("E34",), (("rounded(share / q,", "rounded(share,"),)),
+        "Unrelated": Flag("the shares of a row without related rows are multiplied, too", ("E34",), (("if q == 0:", "if q < 0:"), ("share / q,", "share / max(q, 1),"))),
+        "InBatch": Flag("related rows that are not in the batch count", ("E34",), (("[[1 if j in related[i] else 0 for j in rows] for i in rows]", "[[1 if j in related[i] else 0 for j in rows] + [1] * len(set(related[i]) - set(rows)) for i in rows]"),)),
+        "ByNumber": Flag("a place in the batch is taken for a row number", ("E34",), (("1 if j in related[i] else 0 for j in rows] for i in rows", "1 if j in related[i] else 0 for j in range(len(rows))] for i in range(len(rows))"),)),
+        "OneWay": ONE_WAY,
+        "Rounded": Flag("1 − λ and λ / q are not rounded to the dtype: only who promises the same bits must", ("E34",), ((mixed, in_double),), bits=True),
+        "Fused": Flag("a multiply-add is fused: only who promises the same bits must not", ("E34",), ((mixed, mixed.replace("kept * p[i][j] + added * R[i][j]", "fma(kept, p[i][j], added * R[i][j])")),), bits=True),
+    }  # fmt: skip
+    rng = np.random.default_rng(66)
+    rows = np.array([1, 3, 4, 5, 8, 9])
+    pairs = np.array([[3, 1], [9, 3], [3, 7], [0, 8], [5, 4], [4, 5], [4, 9], [4, 1], [6, 0]])
+    powers = f32(np.where(np.eye(6), 0, 1 / 8))
+    shares = f32(rng.random((6, 6)) * (1 - np.eye(6)))
+    shares /= shares.sum(axis=1, keepdims=True)
+    inputs = {"rows": rows, "pairs": pairs}
+    every = tuple(name for name in flags if not flags[name].bits)
+    cases = [
+        Case("powers of two", ("Shares", "Divided", "InBatch", "ByNumber", "OneWay"), inputs | {"shares": powers, "relevance_weight": np.array(0.25)}),
+        Case("nothing but relations", every, inputs | {"shares": powers, "relevance_weight": np.array(1.0)}),
+        Case("any shares", (*every, "Rounded", "Fused"), inputs | {"shares": shares, "relevance_weight": np.array(0.3)}, bounds=_target_bounds),
+        Case("any shares in float64", (*every, "Fused"), inputs | {"shares": shares.astype(np.float64) / 3, "relevance_weight": np.array(0.03)}, bounds=_target_bounds, needs=("float64",)),
+        Case("no related rows in the batch", ("Unrelated",), {"rows": np.array([2, 6, 8]), "pairs": pairs, "shares": powers[:3, :3].copy(), "relevance_weight": np.array(0.5)}),
+    ]  # fmt: skip
+    header = ["The bound is that of three roundings of numbers up to 1. Where there are none, all results are exact."]
+    return Group("related_targets", "related_targets", header, flags, cases)
+
+
+def _target_bounds(inputs: Values, outputs: Values) -> dict[str, float]:
+    return {"targets": gamma(4, inputs["shares"].dtype)}
+
+
+def related_gradients() -> Group:
+    """Return the vectors of gradients of a batch with relations."""
+    used = "p = p if R is None else related_targets(p, R, share)  # section 5"
+    flags = {
+        "Target": Flag("the gradients are those without relations", ("E34",), ((used, "pass"),)),
+        "LongQueries": Flag("the target of the longer queries has no relations", ("E34",), ((used, f"plain = p\n    {used}"), ("compare(p, longs, codes,", "compare(plain, longs, codes,"))),
+        "Unrelated": Flag("the shares of a row without related rows are multiplied, too", ("E34",), (("if q == 0:", "if q < 0:"), ("share / q,", "share / max(q, 1),"))),
+    }  # fmt: skip
+    rng = np.random.default_rng(65)
+    model = _model(rng, 12, 16, 2) | {"theta": np.array([0.5, -0.75]), "x": f32(rng.standard_normal((5, 12)) + 0.5)}
+    related = {"rows": np.array([2, 3, 5, 7, 11]), "pairs": np.array([[2, 5], [7, 2], [11, 4], [5, 2]])}
+    inputs = model | related | {"relevance_weight": np.array(0.4)}
+    cases = [
+        Case("five rows, of which three are related", tuple(flags), inputs, bounds=_gradient_bounds),
+        Case("nothing but relations, in float64", tuple(flags), _wide(inputs | {"relevance_weight": np.array(1.0)}), bounds=_gradient_bounds, needs=("float64",)),
+    ]  # fmt: skip
+    header = [MEASURED, "The similarity loss may be computed in the dtype: its bound is at least 8ε max(1, α) / τ."]
+    return Group("related_gradients", "related_gradients", header, flags, cases)
+
+
+GROUPS = (
+    *(softmax_others, similarity_gradients, distill_steps, kept_latents),
+    *(related_batches, related_targets, related_gradients),
+)
