@@ -489,6 +489,36 @@ def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkey
     assert all(row["queries_per_second"] > 0 and 0 <= row["ndcg"] <= 1 for row in packed)
 
 
+def test_train_takes_related_pairs_from_a_file(files, run, assert_refused, tmp_path):
+    text, array, model, checkpoint = (tmp_path / name for name in ("pairs.tsv", "pairs.npy", "m.npz", "c"))
+    pairs = np.array([[row, row + 150] for row in range(150)])
+    np.save(array, pairs[:, ::-1])
+    text.write_text("".join(f"{a}\t{b}\t{a % 3 + 1}\n" for a, b in pairs.tolist()))
+    settings = {"n_latents": 32, "k": 4, "steps": 3, "relevance_weight": 0.5}
+    start = [
+        "train",
+        files.x,
+        "-o",
+        model,
+        *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items()),
+    ]
+    expected = fit(np.load(files.x), relevance=pairs, **settings).model
+    for path in (text, array):
+        run(*start, "--relevance", path, "--checkpoint", checkpoint, "--every", 0, *NUMPY)
+        assert load_model(model).digest == expected.digest
+        assert load_model(model).training == expected.training
+    resume = ["train", files.x, "-o", model, "--resume", checkpoint]
+    run(*resume, "--relevance", text)
+    assert load_model(model).digest == expected.digest
+    assert_refused(resume, [checkpoint, "relevance: expected pairs", "got no pairs"])
+    text.write_text("0 1\n5 5\n")
+    assert_refused([*start, "--relevance", text], [text, "expected two different rows, got one row twice in row 1"])
+    text.write_text("0 one\n")
+    assert_refused([*start, "--relevance", text], [text, "expected two or three integers", "line 1"])
+    assert_refused([*start, "--relevance", tmp_path / "absent"], [tmp_path / "absent"])
+    assert_refused([*start, "--relevance", array, "--serve", "dense"], [array, "expected objective='distill' with"])
+
+
 def test_evaluate_refuses_what_it_cannot_relate_or_draw(files, assert_refused, tmp_path):
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("0 1\n1 300\n")
@@ -1185,7 +1215,7 @@ def test_help(name):
             f"(default: {SERVE[DEFAULT_SERVE]['batch_size']}, {SERVE['dense']['batch_size']} with --serve dense,",
             "--serve",
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
-            *("--checkpoint", "--every", "--resume", "--start"),
+            *("--checkpoint", "--every", "--resume", "--start", "--relevance", "--relevance-weight"),
         ],
         "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--refine", "--candidates", "--zero-rows"],
         "pack": ["CODES", "--output", "--bits"],

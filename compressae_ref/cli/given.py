@@ -16,6 +16,7 @@ from compressae_ref.errors import CompressaeError, DomainError
 NEEDS: dict[str, dict[str, str]] = {
     "encode": {"candidates": "refine", "part_rows": "dask"},
     "search": {"k": "store", "refine": "store", "field": "store"},
+    "train": {"relevance_weight": "relevance"},
     "evaluate": {"relevance": "queries"},
     "verify": {"k": "model", "strict": "model", "follow_links": "model"},
 }

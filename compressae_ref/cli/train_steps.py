@@ -8,6 +8,9 @@ import os
 import shlex
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.given import again
 from compressae_ref.cli.parser import SETTINGS
@@ -23,7 +26,11 @@ from compressae_ref.training.fit import fit
 
 
 def train_and_save(
-    source: RowSource, name: str, options: argparse.Namespace, checkpoints: Checkpoints | None = None
+    source: RowSource,
+    name: str,
+    options: argparse.Namespace,
+    checkpoints: Checkpoints | None = None,
+    relevance: NDArray[np.int64] | None = None,
 ) -> None:
     """Train on the rows of a source and write the model to ``options.output``.
 
@@ -33,8 +40,10 @@ def train_and_save(
     name : name of the source in error messages
     options : the output, the settings of `parser.SETTINGS`, and the options of `parser.add_checkpoints`
     checkpoints : where the training is saved, as `checkpoints_of` returns it
+    relevance : related pairs of rows
     """
-    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    names = (*SETTINGS, *(() if relevance is None else ("relevance_weight",)))
+    settings = {name: value for name in names if (value := getattr(options, name)) is not None}
     start = None if options.start is None else load_any_model(options.start)
     try:
         with TrainingBar() as bar, naming_file(name):
@@ -48,6 +57,7 @@ def train_and_save(
                 checkpoint=checkpoints,
                 resume=options.resume,
                 start=start,
+                relevance=relevance,
                 **settings,
             )
         save_model(options.output, result.model)
