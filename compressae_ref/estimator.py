@@ -10,7 +10,7 @@ from scipy import sparse
 
 from compressae_ref.arrays import Floats, reject_masked
 from compressae_ref.backends import get_backend
-from compressae_ref.checks import ZeroRows, as_embeddings, as_params, reject
+from compressae_ref.checks import ZeroRows, as_embeddings, as_params, reject, short_repr
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError, DomainError, reason
 from compressae_ref.metrics import mean_cosine
@@ -37,7 +37,7 @@ except ImportError as missing:
 
 SETTINGS = (
     "n_latents", "k", "init", "objective", "batch_size", "steps", "lr", "warmup_steps", "decay", "validation_rows",
-    "patience", "dtype", "center",
+    "patience", "dtype", "center", "relevance_weight",
 )  # fmt: skip
 """Parameters of the estimator that are fields of TrainConfig."""
 
@@ -55,8 +55,8 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     n_latents : h, number of columns of the codes; None: 4096, or fewer for few rows (`settings.default_latents`)
     k : stored entries per row
     serve : "both" or "dense", as in `compressae_ref.fit`; it determines the settings that are None
-    init, objective, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center : as in
-        `settings.TrainConfig`
+    init, objective, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center,
+        relevance_weight : as in `settings.TrainConfig`
     zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them; "skip"
         leaves them out of training and of `score`, and `transform` refuses them, because it returns a row for each row
     sparse_output : if False, `transform` returns a dense array, which ``set_output`` can convert to a data frame
@@ -91,6 +91,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         patience: int | None = TrainConfig.patience,
         dtype: str | None = TrainConfig.dtype,
         center: bool = TrainConfig.center,
+        relevance_weight: float | None = TrainConfig.relevance_weight,
         zero_rows: ZeroRows = "empty",
         sparse_output: bool = True,
         backend: str | None = None,
@@ -111,14 +112,19 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.patience = patience
         self.dtype = dtype
         self.center = center
+        self.relevance_weight = relevance_weight
         self.zero_rows = zero_rows
         self.sparse_output = sparse_output
         self.backend = backend
         self.random_state = random_state
         self.warm_start = warm_start
 
-    def fit(self, X: Any, y: Any = None) -> CompresSAE:
+    def fit(self, X: Any, y: Any = None, *, relevance: Any = None) -> CompresSAE:
         """Train a model on the rows of X (n, d).
+
+        Parameters
+        ----------
+        relevance : pairs of related rows of X, as in `compressae_ref.fit`
 
         Raises
         ------
@@ -131,7 +137,13 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         reject_masked(X, "X")  # scikit-learn would drop the mask
         x = validate_data(self, X, reset=start is None, dtype=DTYPES)
         result = fit(
-            x, start=start, zero_rows=self.zero_rows, backend=self.backend, serve=self.serve, **self._settings()
+            x,
+            start=start,
+            zero_rows=self.zero_rows,
+            backend=self.backend,
+            serve=self.serve,
+            relevance=relevance,
+            **self._settings(),
         )
         self._state: tuple[TrainState, TrainConfig, np.random.Generator] | None = None
         self.history_ = result.history
@@ -147,10 +159,14 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Raises
         ------
         DomainError
-            If ``center`` is True: the mean of rows that come later is unknown.
+            If ``center`` is True: the mean of rows that come later is unknown. If ``relevance_weight`` is not None:
+            partners of a row may come later.
         """
         if self.center:
             raise DomainError("expected center=False for partial_fit, got True", argument="center", hint="use fit")
+        if (weight := self.relevance_weight) is not None:
+            message = f"expected relevance_weight=None for partial_fit, got {short_repr(weight)}"
+            raise DomainError(message, argument="relevance_weight", hint="use fit")
         state = getattr(self, "_state", None)
         reject_masked(X, "X")
         x: Floats = validate_data(self, X, reset=state is None, dtype=DTYPES)

@@ -65,6 +65,17 @@ def test_a_warm_start_goes_on_from_the_last_model():
         estimator.set_params(k=3).fit(X[:, :4])
 
 
+def test_related_pairs_are_an_argument_of_fit_and_their_weight_a_parameter():
+    pairs, settings = np.stack([np.arange(40), np.arange(40, 80)], axis=1), {**SMALL, "relevance_weight": 0.5}
+    ours = csae.CompresSAE(**settings).fit(X, relevance=pairs).model_
+    del settings["random_state"]
+    assert ours.digest == fit(X, relevance=pairs, seed=0, **settings).model.digest
+    assert ours.training["relevance_weight"] == 0.5
+    for train in (csae.CompresSAE(**settings).fit, csae.CompresSAE(**settings).partial_fit):
+        with pytest.raises(ValueError, match=r"^relevance_weight: expected .*, got"):
+            train(X)
+
+
 def test_inverse_transform_takes_dense_codes_too():
     estimator = csae.CompresSAE(**SMALL).fit(X)
     codes = estimator.transform(X)
