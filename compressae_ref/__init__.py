@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from compressae_ref.errors import StoreError as StoreError
     from compressae_ref.estimator import CompresSAE as CompresSAE
     from compressae_ref.evaluation.evaluate import evaluate as evaluate
+    from compressae_ref.extensions.fitted_codes import Anchors as Anchors
+    from compressae_ref.extensions.fitted_codes import encode_fitted as encode_fitted
+    from compressae_ref.extensions.fitted_codes import fitted_blocks as fitted_blocks
     from compressae_ref.extensions.packed_codes import PackedCodes as PackedCodes
     from compressae_ref.extensions.packed_codes import pack as pack
     from compressae_ref.extensions.refine import encode_refined as encode_refined
@@ -64,6 +67,7 @@ _NAMES = {
     "params": "Params init_params",
     "model": "Model",
     "codes": "Codes",
+    "extensions.fitted_codes": "Anchors encode_fitted fitted_blocks",
     "extensions.packed_codes": "pack PackedCodes",
     "extensions.refine": "refine encode_refined refined_blocks",
     "retrieval.similarity": "sparse_cosine reconstructed_cosine asymmetric_cosine expanded_cosine gram",

@@ -108,6 +108,15 @@ class Backend(Protocol):
     def softmax_others(self, cosines: Floats, factor: float) -> tuple[Floats, NDArray[np.float64]]:
         """Softmax of factor · cosines (n, n) over the other rows (E30), and log denominators (n,), in host memory."""
 
+    def shares_beside(self, cosines: Floats, factor: float, totals: NDArray[np.float64]) -> Floats:
+        """Shares of cosines (n, m) beside others, whose totals (m,) are known (E36), in host memory."""
+
+    def latent_sums(self, codes: Codes, y: Floats) -> Floats:
+        """Σᵢ s[i, j] · y[i] for every latent j (E8): (n, m) → (h, m), in host memory."""
+
+    def descend(self, codes: Codes, grad: Floats, rate: float) -> Codes:
+        """Codes of norm 1 after a step of projected gradient descent (E37, E38), in host memory."""
+
     def build_index(self, codes: Codes, norms: Floats) -> Any:
         """Build this backend's search index, or return None. Index files save it if it is a NamedTuple."""
 

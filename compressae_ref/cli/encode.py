@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links, add_ids
+from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_anchors, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import add_zero_rows
 from compressae_ref.errors import naming_file
@@ -41,6 +41,9 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--refine", action="store_true", help=text)
     text = "with --refine, number of latents from which the atoms are chosen (default: 4 k)"
     command.add_argument("--candidates", metavar="M", type=int, help=text)
+    add_anchors(command)
+    text = "with --anchors, steps for each code; the time is proportional to them (default: 40)"
+    command.add_argument("--fit-steps", metavar="N", type=int, help=text)
     add_ids(command)
     add_zero_rows(command, "rows", "write codes of zeros")
     add_follow_links(command)
@@ -84,4 +87,11 @@ def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespac
         from compressae_ref.extensions.refine import refined_blocks
 
         return refined_blocks(embeddings, model, options.k, options.candidates, **settings)
+    if options.anchors is not None:
+        from compressae_ref.cli.anchors import read_anchors
+        from compressae_ref.extensions.fitted_codes import STEPS, fitted_blocks
+
+        anchors = read_anchors(options, model)
+        steps = STEPS if options.fit_steps is None else options.fit_steps
+        return fitted_blocks(embeddings, model, anchors, steps=steps, **settings)
     return model.encode_blocks(embeddings, options.k, **settings)

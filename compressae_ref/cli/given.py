@@ -14,8 +14,8 @@ from pathlib import Path
 from compressae_ref.errors import CompressaeError, DomainError
 
 NEEDS: dict[str, dict[str, str]] = {
-    "encode": {"candidates": "refine", "part_rows": "dask"},
-    "search": {"k": "store", "refine": "store", "field": "store"},
+    "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
+    "search": {"k": "store", "refine": "store", "fitted": "store", "field": "store"},
     "train": {"relevance_weight": "relevance"},
     "evaluate": {"relevance": "queries"},
     "verify": {"k": "model", "strict": "model", "follow_links": "model"},
@@ -26,9 +26,11 @@ _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture",)},
+    "encode": {"anchors": ("refine", "dask")},
+    "push": {"anchors": ("refine",)},
     "train": {"start": ("init",), "preset": ("serve",)},
     "pull": {"start": ("init",), "preset": ("serve",)},
-    "search": {"store": ("rescore",)},
+    "search": {"store": ("rescore",), "fitted": ("refine",)},
     "evaluate": {"queries": ("seed",)},
     "verify": {
         "model": _WITH_VECTORS,
@@ -41,7 +43,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 INPUTS = (
     *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
-    *("ids", "relevance", "answers", "vectors", "start", "resume", "store"),
+    *("anchors", "ids", "relevance", "answers", "vectors", "start", "resume", "store"),
 )
 """Arguments that name files, folders or patterns to read."""
 

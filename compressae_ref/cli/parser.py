@@ -141,6 +141,15 @@ def add_pushed(command: argparse.ArgumentParser, when: str = "") -> None:
     command.add_argument("--field", metavar="NAME", help=when + text)
 
 
+def add_anchors(command: argparse.ArgumentParser) -> None:
+    """Add ``--anchors``."""
+    text = (
+        "file of embeddings like the queries to expect, such as EMBEDDINGS itself: fit the codes to their sparse "
+        "queries, for search in sparse space; slower. Up to 10,240 rows are used, evenly spaced"
+    )
+    command.add_argument("--anchors", metavar="FILE", help=text)
+
+
 def add_follow_links(command: argparse.ArgumentParser) -> None:
     """Add ``--follow-links``."""
     text = "read data that an HDF5 file stores in other files; without it such files are refused"

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from compressae_ref.cli.parser import MODEL, STORE, add_command, add_pushed
+from compressae_ref.cli.parser import MODEL, STORE, add_anchors, add_command, add_pushed
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import add_zero_rows, tell_skipped
 from compressae_ref.retrieval.spaces import SPACES
@@ -25,6 +25,7 @@ def add_arguments(commands: Any) -> None:
     text = "space in which the codes will be searched; the last three use the same stored codes (default: sparse)"
     command.add_argument("--space", choices=SPACES, default="sparse", help=text)
     add_pushed(command)
+    add_anchors(command)
     command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
     add_zero_rows(command, "vectors", "write codes of zeros, which no query finds")
     command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
@@ -42,12 +43,17 @@ def run(options: argparse.Namespace) -> None:
     settings = {
         name: getattr(options, name) for name in ("k", "space", "refine", "field", "replace", "zero_rows", "rows")
     }
+    if options.anchors is not None:
+        from compressae_ref.cli.anchors import read_anchors
+
+        settings["anchors"] = read_anchors(options, model)
     with opened(options.store) as store, shown_progress("item") as progress:
         try:
             pushed = push(store, model, **settings, backend=options.backend, progress=progress)
         except KeyboardInterrupt as interrupt:
             names = ("k", "space", "refine", "field")
-            done, total = written_before(store, model, **{name: settings[name] for name in names})
+            fitted = options.anchors is not None
+            done, total = written_before(store, model, **{name: settings[name] for name in names}, fitted=fitted)
             again = "the same command without --replace" if options.replace else "the same command"
             interrupt.args = (f"{done} of {total} codes are in {store.name}; {again} writes the others",)
             raise

@@ -43,6 +43,8 @@ def add_arguments(commands: Any) -> None:
     text = "search the vector database CODES, in its dense field and in the codes that push has written"
     command.add_argument("--store", action="store_true", help=text)
     add_pushed(command, "with --store, ")
+    text = "with --store, use the codes that push --anchors wrote"
+    command.add_argument("--fitted", action="store_true", help=text)
     add_zero_rows(command, "queries", "print the first items with scores of 0, or no items with --store")
     add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print one JSON object per query")

@@ -32,7 +32,8 @@ def search_and_compare(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)
-    settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "query_k", "zero_rows")}
+    names = ("k", "space", "refine", "fitted", "field", "query_k", "zero_rows")
+    settings = {name: getattr(options, name) for name in names}
     with opened(options.codes) as store, naming_file(options.queries):
         compared = compare(store, model, queries, options.top, **settings, backend=options.backend)
     for query, *pair in zip(row_numbers(queries), compared.dense, compared.codes, strict=True):

@@ -1,1 +1,1 @@
-"""Extensions of the specification: refined codes and packed codes."""
+"""Extensions of the specification: refined codes, fitted codes and packed codes."""

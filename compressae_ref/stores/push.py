@@ -13,6 +13,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.checks import SKIP_HINT, ZeroRows, as_embeddings, as_integer, as_zero_rows
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
+from compressae_ref.extensions.fitted_codes import Anchors
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards
 from compressae_ref.item_ids import as_ids
 from compressae_ref.model import Model
@@ -89,6 +90,7 @@ def push(
     k: int | None = None,
     space: Space = "sparse",
     refine: bool = False,
+    anchors: Anchors | None = None,
     field: str | None = None,
     replace: bool = False,
     zero_rows: ZeroRows = "error",
@@ -106,6 +108,8 @@ def push(
     k : stored entries per item; None: k of the model
     space : the space to search in; the last three of `spaces.SPACES` use the same stored codes
     refine : choose entries by matching pursuit, as `extensions.refine.refine` does
+    anchors : fit the codes to these, as `extensions.fitted_codes.encode_fitted` does; k is theirs. Later calls need
+        the same anchors
     field : name of the sparse field; None: `stored_form.Serving.field`, which is unique to model and settings
     replace : delete the field and its content first
     zero_rows : "error" refuses zero vectors; "empty" gives them codes of zeros, which no query finds; "skip" writes no
@@ -121,7 +125,8 @@ def push(
     DomainError, ShapeError
         If a setting is out of range, or the vectors do not have the dimension of the model.
     """
-    rows, form, zero_rows = as_integer(rows, "rows"), serving(model, k, space, refine, backend), as_zero_rows(zero_rows)
+    rows, zero_rows = as_integer(rows, "rows"), as_zero_rows(zero_rows)
+    form = serving(model, k, space, refine, backend, anchors=anchors, fitted=anchors is not None)
     field = form.field if field is None else field
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
     if replace and store.has_field(field):
@@ -159,10 +164,10 @@ def _reject_zero_vectors(store: Store, block: Rows, good: Bools) -> None:
 
 
 def written_before(
-    store: Store, model: Model, *, k: int | None, space: Space, refine: bool, field: str | None
+    store: Store, model: Model, *, k: int | None, space: Space, refine: bool, field: str | None, fitted: bool = False
 ) -> tuple[int, int]:
     """Return how many items have the codes that `push` writes with these settings, and the number of all items."""
-    field = serving(model, k, space, refine, None).field if field is None else field
+    field = serving(model, k, space, refine, None, fitted=fitted).field if field is None else field
     return store.count_written(field) if store.has_field(field) else 0, store.count()
 
 

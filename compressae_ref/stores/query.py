@@ -29,6 +29,7 @@ def search_store(
     k: int | None = None,
     space: Space = "sparse",
     refine: bool = False,
+    fitted: bool = False,
     query_k: int | None = None,
     field: str | None = None,
     fetch: int | None = None,
@@ -41,6 +42,7 @@ def search_store(
     ----------
     queries : (n_q, d) dense embeddings
     k, space, refine, field : the settings of `push`
+    fitted : whether the codes were pushed with ``anchors``
     query_k : entries per query, as in `index.search`
     fetch : number of items to re-rank if the scores of the engine are only upper bounds; None: 4 · top
     zero_rows : for queries of zeros: "error"; "empty" for a result without items, because engines do not return items
@@ -51,7 +53,7 @@ def search_store(
     StoreError
         If no codes were pushed with these settings, or the engine refuses the query.
     """
-    top, form = as_integer(top, "top"), serving(model, k, space, refine, backend)
+    top, form = as_integer(top, "top"), serving(model, k, space, refine, backend, fitted=fitted)
     field = form.field if field is None else field
     if not store.has_field(field):
         raise StoreError(

@@ -17,6 +17,8 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.checks import ZeroRows, as_embeddings, as_k
 from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError
+from compressae_ref.extensions.fitted_codes import Anchors, encode_fitted
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space, as_queries, as_space, checked_item_norms
@@ -32,19 +34,25 @@ class Serving:
     space: Space
     refine: bool
     """whether entries are chosen by matching pursuit (`extensions.refine`)"""
+    fitted: bool
+    """whether codes are fitted to anchors (`extensions.fitted_codes`)"""
+    anchors: Anchors | None
+    """those anchors, which codes of items need"""
     backend: Backend
 
     @property
     def field(self) -> str:
         """Default name of the field, unique to model and settings, such as ``codes_3f2a9c1b_k32``."""
         scale = "" if self.space == "sparse" else "_reconstruction"  # all other spaces divide by the same norm
-        return f"codes_{self.model.digest[:8]}_k{self.k}{scale}" + "_refined" * self.refine
+        return f"codes_{self.model.digest[:8]}_k{self.k}{scale}" + "_refined" * self.refine + "_fitted" * self.fitted
 
     def items(self, x: Floats, name: str, zero_rows: ZeroRows) -> Codes:
         """Return the codes of dense vectors, divided by the norms of the space. Codes of zeros do not change."""
         x = as_embeddings(x, name=name, d=self.model.params.d, zeros=zero_rows == "empty")
         settings: dict[str, Any] = {"zero_rows": zero_rows, "backend": self.backend}
-        if self.refine:
+        if self.anchors is not None:
+            codes = encode_fitted(x, self.model, self.anchors, self.k, **settings)
+        elif self.refine:
             codes = encode_refined(x, self.model, self.k, **settings)
         else:
             codes = self.model.encode(x, self.k, **settings)
@@ -62,10 +70,21 @@ class Serving:
         return vectors, np.zeros(len(norms), norms.dtype) if added is None else added
 
 
-def serving(model: Model, k: int | None, space: Space, refine: bool, backend: str | Backend | None) -> Serving:
+def serving(
+    model: Model,
+    k: int | None,
+    space: Space,
+    refine: bool,
+    backend: str | Backend | None,
+    *,
+    fitted: bool = False,
+    anchors: Anchors | None = None,
+) -> Serving:
     """Check the settings and return a `Serving`. k is that of the model if it is None."""
+    if refine and fitted:
+        raise DomainError("expected refined or fitted codes, got both", argument="refine")
     k = as_k(model.k if k is None else k, model.params.n_latents)
-    return Serving(model, k, as_space(space), refine, get_backend(backend))
+    return Serving(model, k, as_space(space), refine, fitted, anchors, get_backend(backend))
 
 
 def divided(codes: Codes, norms: Floats) -> Codes:

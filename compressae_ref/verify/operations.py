@@ -1,8 +1,8 @@
 """The operations of the protocol: level, section, and the names, dtypes and shapes of inputs and outputs.
 
 Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
-m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, i entries of an array,
-p pairs.
+m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, a anchors, i entries of an
+array, p pairs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ EXTENSIONS = {
     "expanded": "retrieval with sparse queries of m entries",
     "center": "models that subtract the mean of unit rows",
     "distill": "training with the similarity loss",
+    "fitted": "codes that are fitted to the sparse queries of other rows",
 }
 """Optional parts of an implementation, at any level from L1."""
 
@@ -33,8 +34,8 @@ REFERENCE = "reference"
 """The value of ``--backend`` that stands for `compressae_ref.reference`."""
 
 IN_REFERENCE = (*LEVELS, "expanded")
-"""The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean and no
-similarity loss."""
+"""The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean, no
+similarity loss and no fitted codes."""
 
 F = "F32|F64"
 """Dtype of floats: the precision depends on the test."""
@@ -251,6 +252,20 @@ OPERATIONS = {
         "the `m` most used latents",
         {"x": f"{F} (n, d)", "W_enc": _MODEL["W_enc"], "b_enc": _MODEL["b_enc"], "k": "int", "m": "int"},
         {"latents": "I32 (m)"},
+    ),
+    "fitted_codes": Operation(
+        "fitted",
+        "2. A step",
+        "codes after `steps` steps, with groups of at most `size` anchors, and `most` groups",
+        {
+            "x": f"{F} (n, d)",
+            "anchors": f"{F} (a, d)",
+            "W_enc": _MODEL["W_enc"],
+            "b_enc": _MODEL["b_enc"],
+            **dict.fromkeys(("k", "steps", "size", "most"), "int"),
+            "zero_rows": "error|empty",
+        },
+        _CODES,
     ),
     "split_codes": Operation(
         "L3",

@@ -16,6 +16,7 @@ from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings, as_k, as_mean
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, reason
+from compressae_ref.extensions.fitted_codes import Anchors, encode_fitted
 from compressae_ref.extensions.packed_codes import PackedCodes, pack
 from compressae_ref.extensions.refine import refine
 from compressae_ref.files.codes_file import load_codes, save_codes
@@ -90,6 +91,23 @@ def _refine(backend: Backend, x: Floats, indices: Any, W_dec: Floats, k: int, ze
     params = Params(W_dec.T, np.zeros(len(W_dec), W_dec.dtype), W_dec)
     candidates = _codes(indices, np.zeros(indices.shape, W_dec.dtype), len(W_dec))
     return _of(refine(candidates, x, params, k, zero_rows=zero_rows, backend=backend))
+
+
+def _fitted_codes(
+    backend: Backend,
+    x: Floats,
+    anchors: Floats,
+    W_enc: Floats,
+    b_enc: Floats,
+    k: int,
+    steps: int,
+    size: int,
+    most: int,
+    zero_rows: Any,
+) -> Values:
+    model = Model(Params(W_enc, b_enc, np.zeros(W_enc.shape[::-1], W_enc.dtype)), k)
+    read = Anchors.read(anchors, model, rows_per_group=size, most_groups=most, backend=backend)
+    return _of(encode_fitted(x, model, read, steps=steps, zero_rows=zero_rows, backend=backend))
 
 
 def _pack(backend: Backend, indices: Any, values: Any, n_latents: int, bits: int) -> Values:

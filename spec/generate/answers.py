@@ -424,6 +424,16 @@ def _distill_steps(
     return {name: np.array(array, dtype) for name, array in named} | {"theta": np.array(scales[0])}
 
 
+def _fitted_codes(spec: Spec, x: Any, anchors: Any, W_enc: Any, b_enc: Any, zero_rows: str, **sizes: int) -> Values:
+    run, k = spec.program(W_enc.dtype), sizes["k"]
+    empty = [] if zero_rows == "error" else [number for number, row in enumerate(x) if not row.any()]
+    rows = [row for number, row in enumerate(listed(x)) if number not in empty]
+    codes = run.fitted_codes(rows, listed(anchors), listed(W_enc), listed(b_enc), **sizes)
+    for number in empty:
+        codes.insert(number, (list(range(k)), [0.0] * k))
+    return _pairs(codes, W_enc.dtype)
+
+
 def _kept_latents(spec: Spec, x: Any, W_enc: Any, b_enc: Any, k: int, m: int) -> Values:
     kept = spec.program(W_enc.dtype).kept_latents(listed(x), listed(W_enc), listed(b_enc), k, m)
     return {"latents": np.array(kept, np.int32)}
@@ -543,6 +553,7 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "related_targets": _related_targets,
     "related_gradients": _similarity_gradients,
     "kept_latents": _kept_latents,
+    "fitted_codes": _fitted_codes,
     "read_model": _read_model,
     "read_codes": _read_codes,
     "read_packed": _read_packed,

@@ -13,6 +13,7 @@ from spec.generate import (
     coding,
     distilling,
     files,
+    fitting,
     packing,
     pages,
     refining,
@@ -30,7 +31,7 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
     """Return the bytes of all files by name; ``fresh`` recomputes the digests of a million cases in a minute."""
     groups: dict[str, dict[str, Any]] = {}
     answers: dict[str, dict[str, str]] = {}
-    modules = (selection, coding, retrieval, training, files, refining, packing, centering, distilling)
+    modules = (selection, coding, retrieval, training, files, refining, packing, centering, distilling, fitting)
     made_groups = [make() for module in modules for make in module.GROUPS]
     others = shared(made_groups)
     for group in made_groups:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 SPEC = Path(__file__).parent.parent
-PAGES = ("compressae.md", "file-format.md", "refine.md", "packed.md", "center.md", "distill.md")
+PAGES = ("compressae.md", "file-format.md", "refine.md", "packed.md", "center.md", "distill.md", "fitted.md")
 
 IN_FLOAT32 = (("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126"), ("tolerance=2.0**-26", "tolerance=2.0**-11"))
 """Replacements for constants that depend on the dtype."""

@@ -13,7 +13,7 @@ from compressae_ref.backends.cuda.adam import adam_update
 from compressae_ref.backends.cuda.encode import encode
 from compressae_ref.backends.cuda.host import place_params
 from compressae_ref.backends.cuda.memory import place
-from compressae_ref.backends.cuda.on_cpu import refine_unit, softmax_others
+from compressae_ref.backends.cuda.on_cpu import descend, latent_sums, refine_unit, shares_beside, softmax_others
 from compressae_ref.backends.cuda.products import (
     count_latents,
     decode,

@@ -7,6 +7,7 @@ rows through ``indices`` without bounds checks: `Codes` has validated them.
 
 from compressae_ref.backends.numba.adam import adam_update
 from compressae_ref.backends.numba.bit_packing import unpack_rows
+from compressae_ref.backends.numba.descent import descend
 from compressae_ref.backends.numba.encode import encode
 from compressae_ref.backends.numba.inverted_index import build_index, load_index
 from compressae_ref.backends.numba.matching_pursuit import refine_unit
@@ -17,11 +18,12 @@ from compressae_ref.backends.numba.rows import (
     unit_rows,
 )
 from compressae_ref.backends.numba.search import best_items
-from compressae_ref.backends.numba.softmax import softmax_others
+from compressae_ref.backends.numba.softmax import shares_beside, softmax_others
 from compressae_ref.backends.numba.sparse_products import (
     decode,
     decode_backward_values,
     decode_nested,
+    latent_sums,
     weights_backward,
 )
 from compressae_ref.backends.numba.sums import pair_dots

@@ -1,4 +1,4 @@
-"""The softmax over the other rows of a batch, with the bits of `backends.numpy.softmax`."""
+"""The softmax over other rows, with the bits of `backends.numpy.softmax`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inlined, kernel
-from compressae_ref.backends.numba.rules import halves_again
+from compressae_ref.backends.numba.sums import fold
 from compressae_ref.backends.rules import EXP_SERIES, LN2_HIGH, LN2_LOW, LOG2_E, SMALLEST_EXPONENT
 from compressae_ref.backends.thread_pool import parallel_for
 
@@ -36,10 +36,28 @@ def _softmax_others(cosines, factor, shares, totals, start, stop):  # type: igno
         powers[row] = largest
         _exponentials(powers, largest, exponents)
         powers[row] = 0.0
-        total = _fold(powers, terms)
+        total = fold(powers, terms)
         for j in range(n):
             shares[row, j] = powers[j] / total
         totals[0, row], totals[1, row] = largest, total
+
+
+def shares_beside(cosines: Floats, factor: float, totals: NDArray[np.float64]) -> Floats:
+    shares, rows = np.empty(cosines.shape, cosines.dtype), np.ascontiguousarray(cosines)
+    parallel_for(len(rows), ROWS_PER_TASK, _shares_beside, rows, float(factor), totals, shares)
+    return shares
+
+
+@kernel
+def _shares_beside(cosines, factor, totals, shares, start, stop):  # type: ignore[no-untyped-def]
+    m = totals.size
+    powers, exponents = np.empty(m), np.empty(m, np.int64)
+    for row in range(start, stop):
+        for j in range(m):
+            powers[j] = np.float64(cosines[row, j]) * factor
+        _exponentials(powers, factor, exponents)
+        for j in range(m):
+            shares[row, j] = powers[j] / (totals[j] + powers[j])
 
 
 @inlined
@@ -67,19 +85,3 @@ def _exponentials(x, largest, exponents):  # type: ignore[no-untyped-def]
     powers = exponents.view(np.float64)
     for j in range(x.size):
         x[j] *= powers[j]
-
-
-@inlined
-def _fold(values, terms):  # type: ignore[no-untyped-def]
-    """Return the sum of values as `reference.fold_sum` adds them."""
-    left = values.size
-    for j in range(left):
-        terms[j] = values[j]
-    while halves_again(left):
-        left //= 2
-        for j in range(left):
-            terms[j] += terms[left + j]
-    total = terms[0]
-    for j in range(1, left):
-        total += terms[j]
-    return total

@@ -213,6 +213,13 @@ def weights_backward(
     _add_weights(begins, weights[1], grad_b_enc, add)
 
 
+def latent_sums(codes: Codes, y: Floats) -> Floats:
+    begins, rows, weights = entries_by_latent([codes], [codes], codes.n_latents)
+    sums = aligned_empty((codes.n_latents, y.shape[1]), y.dtype)
+    _add_rows(Entries(begins, rows[0], weights[0]), np.ascontiguousarray(y), sums)
+    return sums
+
+
 @kernel
 def _add_weights(starts, weights, out, add):  # type: ignore[no-untyped-def]
     for latent in range(out.size):

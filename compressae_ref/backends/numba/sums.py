@@ -165,3 +165,19 @@ def _halve(terms, t, half):  # type: ignore[no-untyped-def]
     for c in range(0, final, WIDTH):
         store(terms, t, c, load(terms, t, c) + load(terms, t, c + half))
     store(terms, t, final, last)
+
+
+@inlined
+def fold(values, terms):  # type: ignore[no-untyped-def]
+    """Return the sum of values as `reference.fold_sum` adds them; ``terms`` is overwritten, and may be ``values``."""
+    left = values.size
+    for j in range(left):
+        terms[j] = values[j]
+    while halves_again(left):
+        left //= 2
+        for j in range(left):
+            terms[j] += terms[left + j]
+    total = terms[0]
+    for j in range(1, left):
+        total += terms[j]
+    return total

@@ -7,6 +7,7 @@ over rows stays within one thread.
 
 from compressae_ref.backends.numpy.adam import adam_update
 from compressae_ref.backends.numpy.bit_packing import pack_rows, unpack_rows
+from compressae_ref.backends.numpy.descent import descend
 from compressae_ref.backends.numpy.encode import encode
 from compressae_ref.backends.numpy.matching_pursuit import refine_unit
 from compressae_ref.backends.numpy.rows import (
@@ -19,12 +20,13 @@ from compressae_ref.backends.numpy.rows import (
     unit_rows,
 )
 from compressae_ref.backends.numpy.search import best_items, build_index, load_index
-from compressae_ref.backends.numpy.softmax import softmax_others
+from compressae_ref.backends.numpy.softmax import shares_beside, softmax_others
 from compressae_ref.backends.numpy.sparse_products import (
     count_latents,
     decode,
     decode_backward_values,
     decode_nested,
+    latent_sums,
     weights_backward,
 )
 from compressae_ref.backends.numpy.sums import codes_dot, pair_dots

@@ -1,4 +1,4 @@
-"""The softmax over the other rows of a batch, with an exponential of stated bits (E29, E30)."""
+"""The softmax over other rows, with an exponential of stated bits (E29, E30, E36)."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def softmax_others(cosines: Floats, factor: float) -> tuple[Floats, Doubles]:
 
     shares, logarithms = zip(*map_blocks(len(cosines), ROWS_PER_BLOCK, softmax), strict=True)
     return np.concatenate(shares), np.concatenate(logarithms)
+
+
+def shares_beside(cosines: Floats, factor: float, totals: Doubles) -> Floats:
+    """Return e / (total + e) with e = exp(factor · (c − 1)): the share of one more row beside those of a total (E36).
+
+    (n, m) cosines and (m,) totals → (n, m) in the dtype of ``cosines``, computed in float64
+    """
+
+    def share(rows: slice) -> Floats:
+        powers = exponential(cosines[rows].astype(np.float64) * factor - factor)
+        return (powers / (totals + powers)).astype(cosines.dtype)
+
+    return np.concatenate(map_blocks(len(cosines), ROWS_PER_BLOCK, share))

@@ -88,6 +88,13 @@ def weights_backward(
     product([(grad, ones) for grad in grad_pre], grad_b_enc[:, None], add)
 
 
+def latent_sums(codes: Codes, y: Floats) -> Floats:
+    """Σᵢ s[i, j] · y[i] for every latent j, in row order: `reference.add_outer` over all rows. (n, m) → (h, m)."""
+    sums = np.empty((codes.n_latents, y.shape[1]), y.dtype)
+    (_scipy_transpose_product if scipy_sums_in_order() else _transpose_product)([(codes, y)], sums, False)
+    return sums
+
+
 def _transpose_product(parts: Sequence[Pair], out: Floats, add: bool) -> None:
     """Add Σᵢ s[i, j] · y[i] to ``out[j]`` for every pair (s, y), in row order (E8)."""
     if not add:
