@@ -19,6 +19,7 @@ from compressae_ref import (
     save_model,
     search,
 )
+from compressae_ref.extensions.fitted_codes import Anchors, encode_fitted
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.retrieval.brute_force import nearest_dense
 
@@ -39,6 +40,8 @@ DOORS = {
     "encode": lambda x: MODEL.encode(x, backend="numpy"),
     "encode_blocks": lambda x: list(MODEL.encode_blocks(x, backend="numpy")),
     "encode_refined": lambda x: encode_refined(x, MODEL, backend="numpy"),
+    "encode_fitted": lambda x: encode_fitted(x, MODEL, X, steps=1, backend="numpy"),
+    "Anchors.read": lambda x: Anchors.read(x, MODEL, backend="numpy"),
     "fit": lambda x: fit(x, n_latents=16, k=2, steps=2, backend="numpy"),
     "Index.search": lambda x: INDEX.search(x, 3),
     "search": lambda x: search(x, CODES, 3, model=MODEL, space="asymmetric", backend="numpy"),
@@ -73,7 +76,7 @@ def test_what_is_no_array_is_named(door, what):
         DOORS[door](given)
     assert message in error.value.message
     assert error.value.row == row
-    assert error.value.argument in ("x", "queries")
+    assert error.value.argument in ("x", "queries", "anchors")
     assert "\n" not in str(error.value)
 
 

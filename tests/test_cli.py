@@ -50,10 +50,11 @@ from compressae_ref.cli.main import command_line, main
 from compressae_ref.cli.terminal import hits_text
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
+from compressae_ref.extensions.fitted_codes import encode_fitted
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.training.settings import DEFAULT_SERVE, SERVE, TrainConfig
-from tests.bounds import assert_same_bits
+from tests.bounds import assert_same_bits, assert_same_codes
 
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
 NUMPY = ("--backend", "numpy")
@@ -752,6 +753,7 @@ BAD_ROWS = {
 FORMS = {
     "train": "train {bad} -o {out} --n-latents 64 --k 4 --steps 3 --backend numpy",
     "encode": "encode {model} {bad} -o {out} --backend numpy",
+    "anchors": "encode {model} {x} -o {out} --anchors {bad} --backend numpy",
     "search": "search {model} {codes} {bad} --backend numpy",
     "evaluate items": "evaluate {model} {bad} {queries} --backend numpy",
     "evaluate items alone": "evaluate {model} {bad} --backend numpy",
@@ -783,8 +785,8 @@ def test_files_that_hold_no_embeddings_are_refused(command, assert_refused, tmp_
 
 
 def judges_rows(form, name):
-    """Every command but one that explains, and one that holds zero rows against codes of zeros."""
-    return form != "inspect" and not (form == "verify" and name.startswith("zeros"))
+    """Every command but one that explains, one that wants codes of zeros, and anchors, which are used without them."""
+    return form != "inspect" and not (form in ("verify", "anchors") and name.startswith("zeros"))
 
 
 @pytest.mark.parametrize(("form", "name"), [pair for pair in product(FORMS, BAD_ROWS) if judges_rows(*pair)])
@@ -826,6 +828,14 @@ def test_standard_input_that_holds_no_embeddings_is_refused(command, assert_refu
 def test_bad_content_on_standard_input_is_refused(command, assert_refused, monkeypatch, content, reason):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert_refused(command(FORMS["encode"], bad="-"), ["standard input", reason])
+
+
+def test_codes_that_are_fitted_to_anchors(files, run, tmp_path):
+    """Codes of the command are those of the function."""
+    out, x = tmp_path / "fitted.npz", np.load(files.x)
+    run("encode", files.model, files.x, "-o", out, "--anchors", files.queries, "--fit-steps", 3, "--k", 2, *NUMPY)
+    right = encode_fitted(x, load_model(files.model), np.load(files.queries), 2, steps=3)
+    assert_same_codes(load_codes(out), right)
 
 
 WITH_MODEL = {
@@ -911,6 +921,10 @@ WRONG_NUMBERS = {
         "--candidates 8": "encode: expected --refine with --candidates",
         "--refine --candidates 3": "candidates: expected at least k = 4 of them, got 3",
         "--refine --candidates 65": "candidates",
+        "--fit-steps 3": "encode: expected --anchors with --fit-steps",
+        "--anchors {x} --fit-steps 0": "steps: expected an integer of at least 1, got 0",
+        "--anchors {x} --k 65": "n_latents = 64, got 65",
+        "--anchors {x} --refine": "expected no --refine with --anchors, got both",
     },
     "search": {"--top 0": "top", "--top -1": "top", "--rescore 9": "rescore", "--rescore -1": "rescore"},
     "evaluate items": {
@@ -1217,7 +1231,17 @@ def test_help(name):
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
             *("--checkpoint", "--every", "--resume", "--start", "--relevance", "--relevance-weight"),
         ],
-        "encode": ["MODEL", "EMBEDDINGS", "--output", "--k", "--refine", "--candidates", "--zero-rows"],
+        "encode": [
+            "MODEL",
+            "EMBEDDINGS",
+            "--output",
+            "--k",
+            "--refine",
+            "--candidates",
+            "--anchors",
+            "--fit-steps",
+            "--zero-rows",
+        ],
         "pack": ["CODES", "--output", "--bits"],
         "unpack": ["PACKED", "--output"],
         "split-signs": ["CODES", "--output"],

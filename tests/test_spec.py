@@ -256,6 +256,19 @@ def test_training_for_sparse_space(dtype, data):
     assert_same_answer("distill_steps", inputs | {"batches": batches, "lr": np.array(0.01)})
 
 
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=float32), "float64"])
+@given(data=st.data())
+def test_fitted_codes(dtype, data):
+    problem, rng = data.draw(draw.problems(dtype=dtype, n=st.integers(1, 3))), data.draw(draw.generators())
+    sizes = {"steps": st.integers(1, 3), "size": st.integers(1, 4), "most": st.integers(2, 3)}
+    sizes = {name: data.draw(drawn) for name, drawn in sizes.items()}
+    anchors = rng.standard_normal((data.draw(st.integers(2, 9)), problem.x.shape[1])).astype(dtype)
+    anchors[0] = problem.x[0]
+    weights = {name: array for name, array in problem.params.arrays().items() if name != "W_dec"}
+    inputs = {"x": problem.x, "anchors": anchors, **weights, "k": problem.k, **sizes, "zero_rows": "error"}
+    assert_same_answer("fitted_codes", inputs)
+
+
 @given(draw.generators(), st.integers(1, 9), st.integers(1, 9), st.sampled_from(["tied", "original"]))
 def test_the_start(rng, d, h, init):
     assert_same_answer("init_params", {"u_enc": rng.random((d, h)), "u_dec": rng.random((h, d)), "init": init})

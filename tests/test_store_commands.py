@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from compressae_ref import Model, init_params, load_model, save_model
+from compressae_ref import Index, Model, encode_fitted, init_params, load_model, save_model
 from compressae_ref.cli import train_steps
 from compressae_ref.cli.main import command_line, main
 from compressae_ref.errors import CompressaeError
@@ -134,9 +134,35 @@ def test_options_of_what_was_pushed(address, capsys):
     assert run(f"push model.npz {address} --field mine --replace --backend numpy") == 0
 
 
+def test_codes_that_are_fitted_to_anchors(address, capsys):
+    field = f"codes_{MODEL.digest[:8]}_k4_fitted"
+    np.save("anchors.npy", X[::2])
+    assert run(f"push model.npz {address} --anchors anchors.npy --backend numpy") == 0
+    assert f"field {field}: {N} codes written, 0 already present" in capsys.readouterr().err
+    assert run(f"push model.npz {address} --anchors anchors.npy --backend numpy") == 0
+    assert "0 codes written" in capsys.readouterr().err
+    assert run(f"search model.npz {address} q.npy --store --fitted --json --backend numpy") == 0
+    shard = np.load("anchors.npy")  # the engine makes vectors unit: rounding may change the last digits of a score
+    x = X / np.linalg.norm(X, axis=1, keepdims=True)
+    hits = Index.build(encode_fitted(x, MODEL, shard)).search(MODEL.encode(np.load("q.npy")), 10)
+    for line, ids, scores in zip(capsys.readouterr().out.splitlines(), hits.ids, hits.scores, strict=True):
+        found = json.loads(line)["codes"]
+        assert len(found["ids"]) > 0
+        np.testing.assert_allclose(found["scores"], scores[: len(found["ids"])], atol=1e-5)
+        assert len(set(found["ids"]) - set((7 * ids + 1).tolist())) <= 1  # two may be equally near
+    np.save("others.npy", X[1::2])
+    assert run(f"push model.npz {address} --anchors others.npy --backend numpy") == 1
+    assert "expected the codes of this model and these settings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ("push model.npz {address} --anchors q.npy --refine", "expected no --refine with --anchors, got both"),
+        ("search model.npz {address} q.npy --store --fitted --refine", "expected refined or fitted codes, got both"),
+        ("push model.npz {address} --anchors absent.npy", "absent.npy: No such file"),
+        ("search model.npz {address} q.npy --store --fitted", "got a store without it; push codes with these settings"),
+        ("search model.npz codes.npz q.npy --fitted", "expected --store with --fitted, got --fitted alone"),
         ("push model.npz {address} --k 33", "k: expected k from 1 to n_latents = 32, got 33"),
         ("push model.npz {address} --rows 0", "rows: expected an integer of at least 1, got 0"),
         ("push model.npz {address}?dense=other", "expected a dense field 'other', got 'dense'"),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from compressae_ref import Codes, Index, Model, init_params, save_model
+from compressae_ref import Anchors, Codes, Index, Model, encode_fitted, encode_refined, init_params, save_model
 from compressae_ref.cli.main import main
 from compressae_ref.errors import CompressaeError, DomainError, ShapeError, StoreError
 from compressae_ref.redaction import secrets_in
@@ -211,19 +211,29 @@ def test_what_an_engine_would_take_silently_is_refused(engine, opened):
 # -- search -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("space", "refine"), [*((space, False) for space in SPACES), ("expanded", True)])
-def test_results_are_those_of_our_own_search(engine, opened, space, refine):
+CODED = {
+    "": lambda: MODEL.encode(X, backend="numpy"),
+    "refine": lambda: encode_refined(X, MODEL),
+    "fitted": lambda: encode_fitted(X, MODEL, X),
+}
+"""Codes of all items, by the setting of a push."""
+
+
+@pytest.mark.parametrize(
+    ("space", "how"), [*((space, "") for space in SPACES), ("expanded", "refine"), ("sparse", "fitted")]
+)
+def test_results_are_those_of_our_own_search(engine, opened, space, how):
     store, _ = opened()
-    pushed = push(store, MODEL, space=space, refine=refine, backend="numpy")
-    found = search_store(store, MODEL, QUERIES, 10, space=space, refine=refine, fetch=N, backend="numpy")
-    assert_as_ours(engine, found, space, refine)
-    assert store.has_field(pushed.field)
+    anchors = Anchors.read(X, MODEL) if how == "fitted" else None
+    pushed = push(store, MODEL, space=space, refine=how == "refine", anchors=anchors, backend="numpy")
+    assert pushed.field.endswith({"": "", "refine": "_refined", "fitted": "_fitted"}[how])
+    settings = {how: True} if how else {}
+    found = search_store(store, MODEL, QUERIES, 10, space=space, fetch=N, backend="numpy", **settings)
+    assert_as_ours(engine, found, space, how)
 
 
-def assert_as_ours(engine, found, space, refine):
-    from compressae_ref import encode_refined
-
-    codes = (encode_refined if refine else Model.encode)(X, MODEL) if refine else MODEL.encode(X, backend="numpy")
+def assert_as_ours(engine, found, space, how=""):
+    codes = CODED[how]()
     index = Index.build(codes, ids=engine.ids(N), space=space, model=MODEL, backend="numpy")
     hits = index.search(QUERIES, N)
     for mine, ids, scores in zip(found, hits.ids.tolist(), hits.scores.tolist(), strict=True):

@@ -16,6 +16,7 @@ from compressae_ref import (
     Index,
     Model,
     asymmetric_cosine,
+    encode_fitted,
     encode_refined,
     evaluate,
     expanded_cosine,
@@ -184,6 +185,7 @@ USES = {
     "fit": lambda x, **how: fit(x, **how, **TRAINING),
     "encode": MODEL.encode,
     "encode_refined": lambda x, **how: encode_refined(x, MODEL, **how),
+    "encode_fitted": lambda x, **how: encode_fitted(x, MODEL, np.eye(D), steps=1, **how),
     "search": lambda x, **how: search(x, ITEMS, 3, model=MODEL, **how),
     "asymmetric": lambda x, **how: asymmetric_cosine(x, ITEMS, MODEL.params.W_dec, **how),
     "evaluate items": lambda x, **how: evaluate(MODEL, x, np.eye(D), tops=[1], **how),
@@ -214,7 +216,9 @@ def test_rows_that_are_not_finite_are_named_by_their_number_among_all(use):
 
 
 @pytest.mark.parametrize("n", [1, 10])
-@pytest.mark.parametrize("use", ["fit", "encode", "encode_refined", "evaluate items", "evaluate queries"])
+@pytest.mark.parametrize(
+    "use", ["fit", "encode", "encode_refined", "encode_fitted", "evaluate items", "evaluate queries"]
+)
 def test_data_of_zero_rows_alone_are_told_as_such(use, n):
     with pytest.raises(DomainError, match="expected at least one nonzero row, got 1") as told:
         USES[use](np.zeros((n, D)), zero_rows="skip")
@@ -343,6 +347,7 @@ COMMANDS = {
     "train": "train {x}.npz -o out.npz --n-latents 32 --k 4 --steps 3",
     "encode": "encode m.npz {x}.npz -o out.npz",
     "encode --refine": "encode m.npz {x}.npz -o out.npz --refine",
+    "encode --anchors": "encode m.npz {x}.npz -o out.npz --anchors {x}.npz --fit-steps 2",
     "convert": "convert {x}.npz -o out.npz",
     "evaluate": "evaluate m.npz {x}.npz --top 3",
     "evaluate with queries": "evaluate m.npz {x}.npz q.npy --top 3",

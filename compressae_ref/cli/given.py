@@ -30,7 +30,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "push": {"anchors": ("refine",)},
     "train": {"start": ("init",), "preset": ("serve",)},
     "pull": {"start": ("init",), "preset": ("serve",)},
-    "search": {"store": ("rescore",), "fitted": ("refine",)},
+    "search": {"store": ("rescore",)},
     "evaluate": {"queries": ("seed",)},
     "verify": {
         "model": _WITH_VECTORS,

@@ -145,7 +145,7 @@ def add_anchors(command: argparse.ArgumentParser) -> None:
     """Add ``--anchors``."""
     text = (
         "file of embeddings like the queries to expect, such as EMBEDDINGS itself: fit the codes to their sparse "
-        "queries, for search in sparse space; slower. Up to 10,240 rows are used, evenly spaced"
+        "queries, for search in sparse space; slower. Up to 40,960 rows are used, evenly spaced"
     )
     command.add_argument("--anchors", metavar="FILE", help=text)
 

@@ -36,7 +36,7 @@ FACTOR = 20.0
 RATE = 0.1
 """Length of the first step; it falls linearly (E37)."""
 
-ROWS_PER_GROUP = 256
+ROWS_PER_GROUP = 1024
 """Most anchors that a step compares a code with (R26)."""
 
 MOST_GROUPS = 40
@@ -124,7 +124,7 @@ def fitted_blocks(
     x : (n, d) array or any source of rows, at any scale
     model : the best is one that was trained with ``objective="distill"``
     anchors : (m, d), m ≥ 2, rows like the queries to expect, such as x itself; zero rows are left out, and of more than
-        10,240 rows evenly spaced ones are used. Or `Anchors`, which were read before, with the same model and k
+        40,960 rows evenly spaced ones are used. Or `Anchors`, which were read before, with the same model and k
     k : stored entries per row; None: k of the model
     steps : steps for each code; the time is proportional to it
     zero_rows : "error"; "empty" for codes of zeros; "skip" for no codes (`checks.ZeroRows`, R17)

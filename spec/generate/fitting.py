@@ -50,7 +50,7 @@ def fitted_codes() -> Group:
     def made(d: int, h: int, k: int, n: int, m: int, **sizes: Any) -> Values:
         model = {name: array for name, array in tiny(rng, 0, d, h).items() if name in ("W_enc", "b_enc")}
         rows = {"x": f32(rng.standard_normal((n, d)) + 0.25), "anchors": f32(rng.standard_normal((m, d)) + 0.25)}
-        return {**rows, **model, "k": k, "steps": 1, "size": 256, "most": 40, "zero_rows": "error"} | sizes
+        return {**rows, **model, "k": k, "steps": 1, "size": 1024, "most": 40, "zero_rows": "error"} | sizes
 
     one = made(8, 24, 3, 4, 6)
     many = _weak_entries(made(8, 32, 14, 2000, 11, steps=12, size=3, most=3), 3)
