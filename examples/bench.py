@@ -119,9 +119,11 @@ def main() -> None:
     parser.add_argument(
         "--relevance", help="of `quality` and `noise`: pairs as `compressae-ref evaluate --relevance` reads them"
     )
-    parser.add_argument(
-        "--baselines", action="store_true", help="of `quality`: compare with other ways of storing, too"
-    )
+    for name, text in {
+        "baselines": "compare with other ways of storing, too",
+        "fitted": "fit codes to the items, too; slower",
+    }.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"of `quality`: {text}")
     parser.add_argument("--keep", metavar="NAME", help="store the table as examples/pages/measured/NAME.json")
     parser.add_argument("--steps", type=int, help="of training, for `paper` and `center` (as many as `fit` takes)")
     parser.add_argument(

@@ -17,6 +17,7 @@ from compressae_ref import (
     Index,
     Model,
     ShapeError,
+    encode_fitted,
     encode_refined,
     init_params,
     pack,
@@ -64,6 +65,8 @@ def expected_ids(problem, row: Row) -> np.ndarray:
     """What a row's search finds, by the public functions."""
     model, x, x_q = problem
     codes = encode_refined(x, model, row.k) if row.refined else model.encode(x, row.k)
+    if row.fitted:
+        codes = encode_fitted(x, model, x, row.k)
     if row.bits is not None:
         codes = pack(codes, row.bits).unpack()
     if row.method == "split":
@@ -121,6 +124,19 @@ def test_bits_alone_add_packed_rows_and_take_no_time(problem):
     packed = [row for row in more if row.bits is not None]
     assert {(row.bits, row.queries_per_second) for row in packed} == {(4, None)}
     assert {row.method for row in packed if row.refined} == {"reconstructed", "asymmetric", "expanded"}
+
+
+def test_codes_that_are_fitted_to_the_items(problem):
+    model, x, x_q = problem
+    usual = evaluate(model, x, x_q, ks=[4], tops=TOPS, bits=[5])
+    more = evaluate(model, x, x_q, ks=[4], tops=TOPS, bits=[5], fitted=True)
+    added = [row for row in more if row.fitted]
+    assert [row for row in more if not row.fitted] == usual
+    ways = {("sparse", 4, None), ("sparse", 16, None), ("asymmetric", None, None), ("sparse", 16, 5)}
+    assert {(row.method, row.query_k, row.bits) for row in added} == ways
+    for row in added:
+        assert row.recall[20] == recall_at(expected_ids(problem, row), nearest_dense(x_q, x, 20).ids)
+    assert table(more).count("fitted codes, sparse space") == 3
 
 
 def test_progress_is_told_of_each_row(problem):

@@ -30,6 +30,8 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--baselines", action="store_true", help=text)
     text = "add packed codes, plain and refined, with this many bits per value (default: none; with --baselines: 5)"
     command.add_argument("--bits", type=int, choices=BITS, nargs="+", help=text)
+    text = "add codes that are fitted to EMBEDDINGS as anchors, as encode --anchors makes them; slower"
+    command.add_argument("--fitted", action="store_true", help=text)
     text = (
         "text file or .npy of relevant pairs, for nDCG@10: each line has the row numbers of a query and an "
         "item, and optionally a grade; rows of zeros count, and pairs of rows that are left out are ignored"

@@ -43,7 +43,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
     tell_skipped(options.queries or "queries drawn from EMBEDDINGS", int((~queries.any(axis=1)).sum()))
     settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
     settings["tops"] = options.top or [top for top in TOPS if top <= n_items] or [n_items]
-    settings["zero_rows"] = options.zero_rows
+    settings |= {"zero_rows": options.zero_rows, "fitted": options.fitted}
     rows = evaluate(
         model, items, queries, relevance=relevance, progress=_report if options.baselines else None, **settings
     )

@@ -17,6 +17,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
 from compressae_ref.evaluation.baselines import by_components, principal_components
+from compressae_ref.extensions.fitted_codes import encode_fitted
 from compressae_ref.extensions.packed_codes import as_bits, pack
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.files.relevance import Relevance, as_relevance, renumbered
@@ -63,6 +64,8 @@ class Row:
     """nDCG@10, if relevance pairs are given"""
     queries_per_second: float | None = None
     """of one call with all queries, if it is measured"""
+    fitted: bool = False
+    """whether the codes are fitted to the items as anchors"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as plain numbers and strings."""
@@ -75,6 +78,7 @@ class Way(NamedTuple):
     k: int
     bits: int | None = None
     refined: bool = False
+    fitted: bool = False
 
 
 class Judge(NamedTuple):
@@ -102,9 +106,9 @@ class Judge(NamedTuple):
         recall = {top: recall_at(found[:, :top], self.truth[:, :top]) for top in self.tops}
         ndcg = None if self.relevance is None else ndcg_at(found[:, :NDCG_TOP], self.relevance)
         speed = len(self.queries) / _seconds(find) if self.timed else None
-        k, bits, refined = way or (None, None, False)
+        k, bits, refined, fitted = way or (None, None, False, False)
         smaller = self.dense_bytes / stored_bytes
-        return Row(method, k, query_k, stored_bytes, smaller, recall, refined, bits, ndcg, speed)
+        return Row(method, k, query_k, stored_bytes, smaller, recall, refined, bits, ndcg, speed, fitted)
 
 
 def _seconds(find: Find) -> float:
@@ -123,6 +127,7 @@ def evaluate(
     bits: Sequence[int] | None = None,
     relevance: Any = None,
     baselines: bool = False,
+    fitted: bool = False,
     zero_rows: ZeroRows = "error",
     progress: Callable[[Row], None] | None = None,
     backend: str | Backend | None = None,
@@ -141,6 +146,7 @@ def evaluate(
         queries out, because these have no neighbours. Row numbers in ``relevance`` count all rows; pairs of rows that
         are left out are ignored
     baselines : whether to add other ways to store dense vectors, all ways to search codes, and the time of each
+    fitted : whether to add codes that are fitted to the items as anchors
     progress : called with each row as soon as it is measured
 
     Notes
@@ -171,7 +177,7 @@ def evaluate(
     truth = nearest_dense(queries, dense, max(tops)).ids
     judge = Judge(queries, tops, truth, bytes_per_row(dense), pairs, baselines)
     rows = []
-    for row in _rows(model, dense, judge, ks, bits, kernels):
+    for row in _rows(model, dense, judge, ks, bits, fitted, kernels):
         rows.append(row)
         if progress is not None:
             progress(row)
@@ -179,7 +185,7 @@ def evaluate(
 
 
 def _rows(
-    model: Model, dense: Floats, judge: Judge, ks: Sequence[int], bits: Sequence[int], backend: Backend
+    model: Model, dense: Floats, judge: Judge, ks: Sequence[int], bits: Sequence[int], fitted: bool, backend: Backend
 ) -> Iterator[Row]:
     everything, top, h = judge.timed, judge.most, model.params.n_latents
     x_q = unit_rows(judge.queries, np.float32)
@@ -198,6 +204,10 @@ def _rows(
             pca = by_components("PCA", dense, components[: bytes_per_row(kept) // dense.itemsize])
             yield judge.row(pca.method, pca.bytes_per_item, lambda: pca.search(x_q, top))  # noqa: B023  called at once
         yield from _asked(judge, model, kept, Way(k), _ways_to_ask(Way(k), h, everything), backend)
+        if fitted:
+            moved = encode_fitted(dense, model, dense, k, zero_rows="empty", backend=backend)
+            for way in (Way(k, fitted=True), *(Way(k, each, fitted=True) for each in bits)):
+                yield from _asked(judge, model, moved, way, _ways_to_ask(way, h, everything), backend)
         if bits or everything:
             refined = encode_refined(dense, model, k, zero_rows="empty", backend=backend)
         if everything:
@@ -210,14 +220,16 @@ def _rows(
 def _ways_to_ask(way: Way, h: int, everything: bool) -> list[tuple[str, int | None]]:
     """Return the methods to search with, and the entries of a query in each.
 
-    Refining lowers recall in sparse space and raises it in the others. Packing costs little in each.
+    Refining lowers recall in sparse space and raises it in the others; fitting raises it in both. Packing costs little.
     """
     k, longer = way.k, aux_k(way.k, h)
     expanded = ("expanded", min(EXPANSION * k, h))
     if way.refined:
         return [("reconstructed", k), ("asymmetric", None), expanded]
     if way.bits is not None:
-        return [("sparse", longer), ("two-stage", longer)]
+        return [("sparse", longer), ("two-stage", longer)][: 1 if way.fitted else 2]
+    if way.fitted:
+        return list(dict.fromkeys([("sparse", k), ("sparse", longer), ("asymmetric", None)]))
     usual = [("sparse", k), ("sparse", longer), ("reconstructed", k), ("asymmetric", None)]
     return list(dict.fromkeys([*usual, ("split", longer), expanded, ("two-stage", longer)] if everything else usual))
 

@@ -25,7 +25,8 @@ LABELS = {
 def label(row: Row) -> str:
     """Say in words what is stored and how it is searched."""
     words = LABELS.get(row.method, row.method)
-    return words.replace("codes", "refined codes", 1) if row.refined else words
+    kind = "refined codes" if row.refined else "fitted codes" if row.fitted else "codes"
+    return words.replace("codes", kind, 1)
 
 
 def on_frontier(row: Row, rows: Sequence[Row]) -> bool:
@@ -100,8 +101,14 @@ MOST_SERIES = 7
 
 SERIES: tuple[tuple[str, Callable[[Row], bool]], ...] = (
     ("refined, packed codes; dense queries", lambda row: row.method == "asymmetric" and row.refined and _packed(row)),
-    ("codes; dense queries", lambda row: row.method == "asymmetric" and not row.refined and not _packed(row)),
-    ("codes; sparse queries", lambda row: row.method == "sparse" and row.query_k != row.k and not _packed(row)),
+    (
+        "codes; dense queries",
+        lambda row: row.method == "asymmetric" and not (row.refined or row.fitted or _packed(row)),
+    ),
+    (
+        "codes; sparse queries",
+        lambda row: row.method == "sparse" and row.query_k != row.k and not (row.fitted or _packed(row)),
+    ),
     ("int8", lambda row: row.method == "int8"),
     ("OPQ", lambda row: row.method == "OPQ"),
     ("PCA", lambda row: row.method == "PCA"),

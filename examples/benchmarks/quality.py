@@ -29,7 +29,7 @@ def quality(options: argparse.Namespace) -> None:
     found: dict[tuple[object, ...], list[Row]] = {}
     for number, path in enumerate(options.models):
         rows = evaluate(
-            load_model(path), items, queries, ks=options.k, tops=TOPS, bits=[BITS], relevance=pairs,
+            load_model(path), items, queries, ks=options.k, tops=TOPS, bits=[BITS], relevance=pairs, fitted=options.fitted,
             baselines=options.baselines and number == 0,
         )  # fmt: skip
         for row in rows:
@@ -60,4 +60,11 @@ def noise(options: argparse.Namespace) -> None:
 
 
 def _key(row: Row) -> tuple[object, ...]:
-    return row.method, "refined" if row.refined else "", row.k, row.query_k, row.bits, row.bytes_per_item
+    return (
+        row.method,
+        "refined" if row.refined else "fitted" if row.fitted else "",
+        row.k,
+        row.query_k,
+        row.bits,
+        row.bytes_per_item,
+    )

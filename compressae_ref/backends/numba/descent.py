@@ -20,7 +20,7 @@ ROWS_PER_LOAD = 16
 
 
 def descend(codes: Codes, grad: Floats, rate: float) -> Codes:
-    indices, values = empty_codes(*codes.values.shape, codes.values.dtype)
+    indices, values = empty_codes(len(codes), codes.k, codes.values.dtype)
     before = np.ascontiguousarray(codes.indices), np.ascontiguousarray(codes.values)
     constants = np.array([rate, COSINE_EPS], grad.dtype)
     unsigned = ordered(np.empty(0, grad.dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from compressae_ref import reference
@@ -26,7 +28,7 @@ def descend(codes: Codes, grad: Floats, rate: float) -> Codes:
     return Codes.concatenate(map_blocks(len(codes), ROWS_PER_TASK, descended))
 
 
-def _descended(codes: Codes, grad: Floats, rate: Floats) -> Codes:
+def _descended(codes: Codes, grad: Floats, rate: Any) -> Codes:
     indices, values = codes.indices, codes.values
     stored = np.take_along_axis(grad, indices, axis=1)
     along = np.zeros(len(codes), grad.dtype)
