@@ -227,11 +227,12 @@ def _ways_to_ask(way: Way, h: int, everything: bool) -> list[tuple[str, int | No
     if way.refined:
         return [("reconstructed", k), ("asymmetric", None), expanded]
     if way.bits is not None:
-        return [("sparse", longer), ("two-stage", longer)][: 1 if way.fitted else 2]
+        return [("sparse", longer)] if way.fitted else [("sparse", longer), ("two-stage", longer)]
+    sparse: list[tuple[str, int | None]] = [*dict.fromkeys([("sparse", k), ("sparse", longer)])]
     if way.fitted:
-        return list(dict.fromkeys([("sparse", k), ("sparse", longer), ("asymmetric", None)]))
-    usual = [("sparse", k), ("sparse", longer), ("reconstructed", k), ("asymmetric", None)]
-    return list(dict.fromkeys([*usual, ("split", longer), expanded, ("two-stage", longer)] if everything else usual))
+        return [*sparse, ("asymmetric", None)]
+    usual = [*sparse, ("reconstructed", k), ("asymmetric", None)]
+    return [*usual, ("split", longer), expanded, ("two-stage", longer)] if everything else usual
 
 
 def _asked(
