@@ -38,6 +38,7 @@ FILTER, PRODUCTS = "backends/numba/prefilter.py", "backends/numba/sparse_product
 PACKING, PACKED = "extensions/packed_codes.py", "backends/numba/bit_packing.py"
 WRITE = "files/atomic_write.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "files/relevance.py"
+FITTED, DESCENT, NUMBA_DESCENT = "extensions/fitted_codes.py", "backends/numpy/descent.py", "backends/numba/descent.py"
 REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
 SCALAR, CENTER = "backends/rules.py", "center.py"
 DISTILL, KEPT, RELATIONS = (f"training/{name}.py" for name in ("distillation", "kept_latents", "relations"))
@@ -92,6 +93,21 @@ FAULTS = [
     Fault("other relations pass", "training/resume.py", "        if digest != stored:\n", "        if False:\n", "test_checkpoint.py -k other_relevance"),
     Fault("shares of latents are those of full batches", "training/history.py", "int(state.usage.sum()) // self.config.k", "len(self.losses) * self.config.batch_size", "test_train.py -k whole_share"),
     Fault("rows of the sample are the first ones", KEPT, "* len(training) // SAMPLED_ROWS]", "* 1]", "test_distill.py -k kept"),
+    # fitted codes
+    Fault("an anchor competes with itself", FITTED, "np.fill_diagonal(powers, 0)", "pass", "test_fitted.py -k totals"),
+    Fault("anchors compete as long codes", FITTED, "unit_codes(backend.split_codes(wide, k)[0].to_host())", "unit_codes(wide.to_host())", "test_fitted.py -k totals"),
+    Fault("dense shares have the totals of codes", FITTED, "shares_beside(dense, FACTOR, group.totals[0])", "shares_beside(dense, FACTOR, group.totals[1])", "test_fitted.py -k divergence"),
+    Fault("codes are pushed away where they should be near", FITTED, "excess -= backend", "excess += backend", "test_fitted.py -k divergence"),
+    Fault("the first anchors are used", FITTED, "np.arange(n) * len(rows) // n", "np.arange(n)", "test_fitted.py -k evenly"),
+    Fault("groups are consecutive", FITTED, "x[g::n_groups]", "x[g * rows_per_group : (g + 1) * rows_per_group]", "test_fitted.py -k evenly"),
+    Fault("the rate does not fall", FITTED, "RATE * (1 - step / steps)", "RATE", "test_spec.py -k fitted_codes"),
+    Fault("every step has the first group", FITTED, "self.groups[step % len(self.groups)]", "self.groups[0]", "test_spec.py -k fitted_codes"),
+    Fault("anchors of another model are taken", FITTED, "(model.digest[:12], k or anchors.k)", "(anchors.model.digest[:12], k or anchors.k)", "test_fitted.py -k another_model"),
+    Fault("the part along the code stays in the gradient", DESCENT, "tangent = stored - along[:, None] * values", "tangent = stored", "test_fitted.py -k sphere"),
+    Fault("gradients of the caller are changed", DESCENT, 'np.array(grad[:, rows].T, order="C")', "np.ascontiguousarray(grad[:, rows].T)", "test_fitted.py -k 'steps_have and numpy'"),
+    Fault("numba: candidates above the least entry are lost", NUMBA_DESCENT, "m += keys[j] >= least", "m += keys[j] > least", "test_fitted.py -k 'steps_have and numba'"),
+    Fault("numba: the part along the code stays in the gradient", NUMBA_DESCENT, "g[indices[t]] -= along * values[t]", "pass", "test_fitted.py -k 'steps_have and numba'"),
+    Fault("stores take fitted codes for others", "stores/stored_form.py", ' + "_fitted" * self.fitted', "", "test_store_commands.py -k fitted"),
     # selection
     Fault("ties go to the higher index", TOPK, "<= free)", "> tied.sum(1, keepdims=True) - free)", "test_numpy_backend.py -k partition"),
     Fault("selection by value, not magnitude", TOPK, "kept = largest(by_magnitude(pre), k)", "kept = largest(pre, k)", "test_numpy_backend.py -k partition"),

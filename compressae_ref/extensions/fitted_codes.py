@@ -75,7 +75,7 @@ class Anchors:
         most_groups: int = MOST_GROUPS,
         backend: str | Backend | None = None,
     ) -> Anchors:
-        """Read anchors (m, d) at any scale, without zero rows (R26).
+        """Read anchors (a, d) at any scale, without zero rows (R26).
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Anchors:
         return cls(model, k, [_group(x[g::n_groups], model, k, kernels) for g in range(n_groups)], kernels)
 
     def fit(self, codes: Codes, x_unit: Floats, steps: int = STEPS) -> Codes:
-        """Fit codes (n, k) of unit rows (n, d), which the encoder made. → codes of norm 1"""
+        """Fit codes (n, k) of unit rows (n, d), which the encoder made (R27). → codes of norm 1"""
         codes = unit_codes(codes)
         for step in range(steps):
             group = self.groups[step % len(self.groups)]
@@ -123,11 +123,11 @@ def fitted_blocks(
     ----------
     x : (n, d) array or any source of rows, at any scale
     model : the best is one that was trained with ``objective="distill"``
-    anchors : (m, d), m ≥ 2, rows like the queries to expect, such as x itself; zero rows are left out, and of more than
+    anchors : (a, d), a ≥ 2, rows like the queries to expect, such as x itself; zero rows are left out, and of more than
         40,960 rows evenly spaced ones are used. Or `Anchors`, which were read before, with the same model and k
     k : stored entries per row; None: k of the model
     steps : steps for each code; the time is proportional to it
-    zero_rows : "error"; "empty" for codes of zeros; "skip" for no codes (`checks.ZeroRows`, R17)
+    zero_rows : "error"; "empty" for codes of zeros; "skip" for no codes (`checks.ZeroRows`, R28)
     backend : "numpy", "numba" or "cuda"; the result is the same to the bit
 
     Yields

@@ -16,7 +16,7 @@ from compressae_ref.params import Init
 from compressae_ref.training.batches import BUFFER_ROWS
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK, Rows
 
-RELEVANCE_WEIGHT = 0.25
+RELEVANCE_WEIGHT = 0.1
 """Default of ``relevance_weight``, if there are relations."""
 
 
