@@ -22,6 +22,8 @@
     python examples/bench.py bound embeddings.npy --queries queries.npy --model model.npz     codes without an encoder
     python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
+    python examples/bench.py models embeddings.npy --queries queries.npy --relevance pairs.npy --models a.npz b.npz
+                                                       sparse space of several models in vector databases
     python examples/bench.py formats embeddings.npy --model model.npz                         files
     python examples/bench.py chunks embeddings.npy --model model.npz                          chunked HDF5 beside .npy
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
@@ -70,6 +72,7 @@ COMMANDS = {
     "refine": ("storage.refine", {"k": [16, 32, 64]}),
     "stores": ("stores.stores", {}),
     "signs": ("stores.signs", {}),
+    "models": ("models.models", {}),
     "formats": ("formats.formats", {}),
     "chunks": ("formats.chunks", {}),
     "cluster": ("cluster.cluster", {"items": [500_000]}),
@@ -86,6 +89,8 @@ COMMANDS = {
 WITHOUT_EMBEDDINGS = ("pages", "pictures")
 
 WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise", "bound")
+
+WITH_MODELS = ("quality", "models")
 
 WITH_TORCH = (
     "step",
@@ -115,9 +120,13 @@ def main() -> None:
     parser.add_argument("embeddings", nargs="?", help="(n, d) array in a .npy file")
     parser.add_argument("--queries", help="other rows of the same kind, for whatever measures recall")
     parser.add_argument("--model", help="a model of the embeddings, for whatever does not train one")
-    parser.add_argument("--models", nargs="+", help="of `quality`: models trained with several seeds")
     parser.add_argument(
-        "--relevance", help="of `quality` and `noise`: pairs as `compressae-ref evaluate --relevance` reads them"
+        "--models",
+        nargs="+",
+        help="of `quality`: models trained with several seeds; of `models`: the first is compared with",
+    )
+    parser.add_argument(
+        "--relevance", help="of `quality`, `noise`, `models`: pairs as `compressae-ref evaluate --relevance` reads them"
     )
     for name, text in {
         "baselines": "compare with other ways of storing, too",
@@ -134,7 +143,7 @@ def main() -> None:
         "--asked",
         type=int,
         default=256,
-        help="how many of the queries are asked in `search`, `items`, `stores`, `signs`",
+        help="how many of the queries are asked in `search`, `items`, `stores`, `signs`, `models`",
     )
     parser.add_argument("--faiss", nargs="*", default=["Flat", "IVF1024,PQ48"], help="indexes of faiss in `search`")
     for name, default in DEFAULTS.items():
@@ -154,13 +163,13 @@ def main() -> None:
     function, own = COMMANDS[options.what]
     if options.what not in WITHOUT_EMBEDDINGS and options.embeddings is None:
         parser.error(f"{options.what}: expected EMBEDDINGS")
-    if options.what in (*WITH_QUERIES, "minute", "paper", "center", "quality") and options.queries is None:
+    if options.what in (*WITH_QUERIES, *WITH_MODELS, "minute", "paper", "center") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
     if options.what in (*WITH_QUERIES, "formats", "chunks", "cluster") and options.model is None:
         parser.error(f"{options.what}: expected --model")
-    if options.what == "quality" and options.models is None:
-        parser.error("quality: expected --models")
-    if options.what in ("quality", "noise") and options.relevance is None:
+    if options.what in WITH_MODELS and options.models is None:
+        parser.error(f"{options.what}: expected --models")
+    if options.what in (*WITH_MODELS, "noise") and options.relevance is None:
         parser.error(f"{options.what}: expected --relevance")
     if options.backend == "cuda" and options.what not in ON_A_GPU:
         parser.error(f"{options.what}: expected --backend cuda for one of {', '.join(ON_A_GPU)}")

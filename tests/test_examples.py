@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import subprocess
@@ -16,9 +17,11 @@ from compressae_ref import Model, fit, init_params, save_model, search
 from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
+from compressae_ref.stores.contract import Found
+from tests.engines import NEEDS, needs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from benchmarks import measure, pages, relevance
+from benchmarks import measure, models, pages, relevance
 
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 RELEVANCE = Path(relevance.__file__)
@@ -112,7 +115,7 @@ def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
 
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
 BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute", "checkpoint"]
-WITH_MODEL = ["search", "items", "packed", "refine", "paper", "center", "quality", "noise", "chunks"]
+WITH_MODEL = ["search", "items", "packed", "refine", "paper", "center", "quality", "noise", "chunks", "models"]
 
 
 @pytest.mark.oracle
@@ -120,6 +123,9 @@ WITH_MODEL = ["search", "items", "packed", "refine", "paper", "center", "quality
 @pytest.mark.parametrize("what", [*BENCHMARKS, *WITH_MODEL])
 def test_the_benchmark_prints_its_table(what, tmp_path):
     """What takes minutes at any size (start, sustained) is not tried here."""
+    if what == "models":
+        pytest.importorskip("seismic")
+        [needs(engine) for engine in NEEDS]
     rng, table = np.random.default_rng(0), r"(?m)^\|( ---:? \|)+$\n\| .*\d.* \|$"
     x, q = rng.standard_normal((300, 32), np.float32), rng.standard_normal((120, 32), np.float32)
     np.save(tmp_path / "x.npy", x)
@@ -127,13 +133,38 @@ def test_the_benchmark_prints_its_table(what, tmp_path):
     np.save(tmp_path / "pairs.npy", np.stack([np.arange(120), (q @ x.T).argmax(axis=1)], axis=1))
     command = [sys.executable, str(BENCH), what, tmp_path / "x.npy", "--queries", tmp_path / "q.npy", *SMALL.split()]
     if what in WITH_MODEL:
-        save_model(tmp_path / "model.npz", Model(init_params(32, 128, rng, init="tied"), 4))
+        for name in ("model.npz", "other.npz"):
+            save_model(tmp_path / name, Model(init_params(32, 128, rng, init="tied"), 4))
         command += ["--model", tmp_path / "model.npz", "--items", "1000", "--faiss", "Flat", "--steps", "20"]
-        command += ["--models", tmp_path / "model.npz", "--relevance", tmp_path / "pairs.npy"]
+        command += ["--models", tmp_path / "model.npz", tmp_path / "other.npz", "--relevance", tmp_path / "pairs.npy"]
+        command += ["--asked", "20"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert re.search(table, run.stdout), run.stdout
     assert (tmp_path / "picture.png").exists() == (what in ("growth", "minute", "items"))
+
+
+def _one_worse(right: list[Found]) -> list[Found]:
+    """The best result of each query is missing."""
+    return [Found(hits.ids[1:], hits.scores[1:]) for hits in right]
+
+
+def _one_wrong(right: list[Found]) -> list[Found]:
+    """The best result of each query has another score, by more than rounding."""
+    return [Found(hits.ids, [hits.scores[0] + 2 * models.ROUNDING, *hits.scores[1:]]) for hits in right]
+
+
+@pytest.mark.parametrize(("change", "exact"), [(_one_worse, True), (_one_wrong, True), (_one_wrong, False)])
+def test_an_engine_that_answers_wrongly_is_not_timed(change, exact):
+    rng = np.random.default_rng(0)
+    x, q = rng.standard_normal((300, 32), np.float32), rng.standard_normal((20, 32), np.float32)
+    model = Model(init_params(32, 128, rng, init="tied"), 4)
+    right = models.our_search(model, x, q, "sparse", False, 16)
+    problem = models.Problem({"model": model}, x, q, 1, right, {0: {right[0].ids[0]: 1}})
+    checked = functools.partial(models.checked, problem=problem, model=model, x=x, query_k=16, exact=exact)
+    assert checked(lambda queries, query_k: right) == ("1.0000", "100.0", "1.0000")
+    with pytest.raises(SystemExit, match="expected the same"):
+        checked(lambda queries, query_k: change(right))
 
 
 @pytest.fixture(scope="module")

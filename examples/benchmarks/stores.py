@@ -67,7 +67,7 @@ def _pushed_and_asked(name: str, store: Store, model: Model, x: Any, queries: An
                 if hasattr(store, "optimize"):
                     store.optimize()
             found, seconds = _asked(store, model, queries, space=space, refine=refine, query_k=query_k)
-            ours = _ours(model, x, queries, space, refine, query_k)
+            ours = our_search(model, x, queries, space, refine, query_k)
             shown = space if query_k is None else f"{space}, query of {query_k}"
             sizes, rate = store.sizes(pushed.field), rates[pushed.field]
             _say(name, refine, shown, found, ours, near, seconds, rate, sizes, len(x))
@@ -81,7 +81,7 @@ def _approximate(store: Any, model: Model, x: Any, queries: Any, near: list[Foun
         store.build_index(field, cosine=space == "sparse")
         seconds, size = time.perf_counter() - started, store.sizes(field)["index"] / len(x)
         print(f"HNSW on {field}: built in {seconds:.0f} s, {size:.0f} bytes per item")
-        ours = _ours(model, x, queries, space, refine, query_k)
+        ours = our_search(model, x, queries, space, refine, query_k)
         for ef in (100, 400):
             store._run(f"SET hnsw.ef_search = {ef}")
             found, seconds = _asked(store, model, queries, space=space, refine=refine, query_k=query_k)
@@ -96,7 +96,7 @@ def _asked(store: Store, model: Model, queries: Any, **settings: Any) -> tuple[l
     return found, (time.perf_counter() - started) / len(queries)
 
 
-def _ours(model: Model, x: Any, queries: Any, space: Any, refine: bool, query_k: int | None = None) -> list[Found]:
+def our_search(model: Model, x: Any, queries: Any, space: Any, refine: bool, query_k: int | None = None) -> list[Found]:
     codes = encode_refined(x, model) if refine else model.encode(x)
     hits = Index.build(codes, space=space, model=model).search(queries, TOP, query_k=query_k)
     return [Found(*pair) for pair in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)]
