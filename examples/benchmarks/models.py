@@ -16,7 +16,8 @@ from benchmarks.stores import TOP, our_search
 from compressae_ref import Model, load_model
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import NDCG_TOP
-from compressae_ref.evaluation.relevance import Relevance, as_relevance, load_relevance, ndcg_at
+from compressae_ref.files.relevance import Relevance, as_relevance, load_relevance
+from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.stores.contract import Found, Store
 from compressae_ref.stores.push import embeddings_of, push
