@@ -19,6 +19,7 @@
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
     python examples/bench.py center embeddings.npy --queries queries.npy --shifts 0 1 3       with and without the mean
+    python examples/bench.py fitted embeddings.npy --queries queries.npy --model model.npz    codes fitted to anchors
     python examples/bench.py bound embeddings.npy --queries queries.npy --model model.npz     codes without an encoder
     python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
@@ -78,6 +79,7 @@ COMMANDS = {
     "cluster": ("cluster.cluster", {"items": [500_000]}),
     "paper": ("storage.paper", {"k": [8, 16, 32, 64, 128, 256]}),
     "center": ("centering.center", {"latents": [1024]}),
+    "fitted": ("bound.fitted", {"items": [10_000], "rows": [256, 1024, 4096]}),
     "bound": ("bound.bound", {"items": [20_000]}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),
@@ -88,7 +90,7 @@ COMMANDS = {
 
 WITHOUT_EMBEDDINGS = ("pages", "pictures")
 
-WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise", "bound")
+WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise", "fitted", "bound")
 
 WITH_MODELS = ("quality", "models")
 

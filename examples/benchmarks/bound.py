@@ -1,18 +1,20 @@
-"""How far recall in sparse space could go: codes of items that are fitted to known queries, without an encoder."""
+"""Recall in sparse space of codes that are fitted: to anchors, or to the very queries, which is a bound."""
 
 from __future__ import annotations
 
 import argparse
+import time
 
 import numpy as np
 
 from benchmarks.measure import head, line, load
-from compressae_ref import load_model, recall_at
+from compressae_ref import Anchors, Codes, encode_fitted, load_model, recall_at, search
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
 
 TOP, TEMPERATURE, RATE, STEPS = 100, 0.05, 0.1, 100
+FIT_STEPS = (10, 20, 40, 80)
 
 
 def bound(options: argparse.Namespace) -> None:
@@ -30,6 +32,28 @@ def bound(options: argparse.Namespace) -> None:
         for step in range(steps):
             fitted = _moved(fitted, asked, dense, model.k, RATE * (1 - step / steps))
         line(query_k, *(f"{_recall(asked, each, truth):.4f}" for each in (encoded, fitted)))
+
+
+def fitted(options: argparse.Namespace) -> None:
+    """Recall of codes that are fitted to all embeddings as anchors, with so many anchors in each step, and so many steps."""
+    model, x, queries = load_model(options.model), load(options.embeddings), load(options.queries)[: options.asked]
+    items = x[: options.items[0]]
+    truth = nearest_dense(queries, items, TOP).ids
+    head("anchors per step", "steps", "sparse", "sparse, 4k", "asymmetric", "seconds")
+
+    def say(size: int | None, steps: int | None, codes: Codes, seconds: str) -> None:
+        found = [
+            search(queries, codes, TOP, model=model, space=space, query_k=query_k).ids
+            for space, query_k in (("sparse", model.k), ("sparse", 4 * model.k), ("asymmetric", None))
+        ]
+        line(size, steps, *(f"{recall_at(each, truth):.4f}" for each in found), seconds)
+
+    say(None, None, model.encode(items), "")
+    for size in options.rows:
+        for steps in FIT_STEPS:
+            started = time.perf_counter()
+            anchors = Anchors.read(x, model, rows_per_group=size, most_groups=steps)
+            say(size, steps, encode_fitted(items, model, anchors, steps=steps), f"{time.perf_counter() - started:.0f}")
 
 
 def _moved(codes: np.ndarray, queries: np.ndarray, dense: np.ndarray, k: int, rate: float) -> np.ndarray:

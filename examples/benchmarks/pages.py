@@ -128,6 +128,8 @@ LABELS = {
     ("reconstructed", "refined"): "refined codes, reconstructed space",
     ("asymmetric", "refined"): "refined codes, dense queries",
     ("expanded", "refined"): "refined codes, expanded queries",
+    ("sparse", "fitted"): "fitted codes, sparse space",
+    ("asymmetric", "fitted"): "fitted codes, dense queries",
     ("binary, rescored", ""): "binary, re-ranked by dense queries",
     ("truncation", ""): "first dimensions",
 }
@@ -181,6 +183,12 @@ def chosen(records: Sequence[Record]) -> Table:
     return full(shown)
 
 
+def fitted(records: Sequence[Record]) -> Table:
+    """Encoded and fitted codes with sparse and with dense queries."""
+    methods = ("dense", "sparse", "asymmetric")
+    return full([row for row in records if row["method"] in methods and row["refined"] != "refined"])
+
+
 def _way(row: Record) -> Way:
     return row["method"], row["refined"], row["k"], row["query k"], row["bits"]
 
@@ -200,4 +208,5 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "result": result,
     "full": full,
     "chosen": chosen,
+    "fitted": fitted,
 }
