@@ -48,19 +48,37 @@ FILES = (
     "training.step",
     "training.distillation",
     "training.adam_state",
+    "extensions.fitted_codes",
     "codes",
     "retrieval.spaces",
     "retrieval.similarity",
 )
-TESTS = ("reference", "gradients", "codes", "similarity", "model", "spec", "metrics", "files", "train", "distill")
+TESTS = (
+    "reference",
+    "gradients",
+    "codes",
+    "similarity",
+    "model",
+    "spec",
+    "metrics",
+    "files",
+    "train",
+    "distill",
+    "fitted",
+)
 FIRST = {
     "training.step": "gradients",
     "training.distillation": "distill",
     "training.adam_state": "train",
+    "extensions.fitted_codes": "fitted",
     "retrieval.spaces": "similarity",
 }
 """The tests that run first for a file, where they do not have its name."""
-LEVELS = {"training.step": [*levels_up_to("L3"), "distill"], "training.distillation": ["distill"]}
+LEVELS = {
+    "training.step": [*levels_up_to("L3"), "distill"],
+    "training.distillation": ["distill"],
+    "extensions.fitted_codes": ["fitted"],
+}
 """The levels of the test vectors that run for a file, if these are not all but the extensions."""
 AIM = 0.97
 TIMES_AS_LONG = 4

@@ -99,7 +99,7 @@ FAULTS = [
     Fault("dense shares have the totals of codes", FITTED, "shares_beside(dense, FACTOR, group.totals[0])", "shares_beside(dense, FACTOR, group.totals[1])", "test_fitted.py -k divergence"),
     Fault("codes are pushed away where they should be near", FITTED, "excess -= backend", "excess += backend", "test_fitted.py -k divergence"),
     Fault("the first anchors are used", FITTED, "np.arange(n) * len(rows) // n", "np.arange(n)", "test_fitted.py -k evenly"),
-    Fault("groups are consecutive", FITTED, "x[g::n_groups]", "x[g * rows_per_group : (g + 1) * rows_per_group]", "test_fitted.py -k evenly"),
+    Fault("groups are consecutive", FITTED, "x[g::n_groups]", "x[g * n // n_groups : (g + 1) * n // n_groups]", "test_fitted.py -k evenly"),
     Fault("the rate does not fall", FITTED, "RATE * (1 - step / steps)", "RATE", "test_spec.py -k fitted_codes"),
     Fault("every step has the first group", FITTED, "self.groups[step % len(self.groups)]", "self.groups[0]", "test_spec.py -k fitted_codes"),
     Fault("anchors of another model are taken", FITTED, "(model.digest[:12], k or anchors.k)", "(anchors.model.digest[:12], k or anchors.k)", "test_fitted.py -k another_model"),

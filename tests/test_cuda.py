@@ -111,7 +111,7 @@ PAPER_SIZE = ("encode-13",)
 """Takes minutes."""
 
 
-@pytest.mark.parametrize("level", ["L0", "L1", "L2", "L3", "distill"])
+@pytest.mark.parametrize("level", ["L0", "L1", "L2", "L3", "distill", "fitted"])
 def test_the_vectors_of_the_spec_to_the_bit(level, monkeypatch):
     tests = [test for test in SUITE.tests([level]) if test.id not in PAPER_SIZE]
     monkeypatch.setattr(SUITE, "tests", lambda levels: tests)

@@ -115,7 +115,19 @@ def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
 
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
 BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute", "checkpoint"]
-WITH_MODEL = ["search", "items", "packed", "refine", "paper", "center", "quality", "noise", "chunks", "models", "fitted"]
+WITH_MODEL = [
+    "search",
+    "items",
+    "packed",
+    "refine",
+    "paper",
+    "center",
+    "quality",
+    "noise",
+    "chunks",
+    "models",
+    "fitted",
+]
 
 
 @pytest.mark.oracle

@@ -36,11 +36,11 @@ FACTOR = 20.0
 RATE = 0.1
 """Length of the first step; it falls linearly (E37)."""
 
-ROWS_PER_GROUP = 1024
-"""Most anchors that a step compares a code with (R26)."""
+ROWS_PER_GROUP = 256
+"""Least anchors that a step compares a code with, if there are so many; at most four times as many (R26)."""
 
 MOST_GROUPS = 40
-"""Most groups; of more anchors, evenly spaced ones are used (R26)."""
+"""Most groups of anchors (R26)."""
 
 
 class Group(NamedTuple):
@@ -84,10 +84,10 @@ class Anchors:
         """
         kernels, k = get_backend(backend), as_k(model.k if k is None else k, model.params.n_latents)
         rows = HostRows(as_source(anchors, "anchors"), "anchors", model.params.d, zero_rows="skip")
-        n = min(len(rows), rows_per_group * most_groups)
+        n = min(len(rows), 4 * rows_per_group * most_groups)
         if n < 2:
             raise DomainError(f"expected at least 2 rows that are not zero, got {n}", argument="anchors")
-        x, n_groups = rows.select(np.arange(n) * len(rows) // n), -(-n // rows_per_group)
+        x, n_groups = rows.select(np.arange(n) * len(rows) // n), max(min(n // rows_per_group, most_groups), 1)
         return cls(model, k, [_group(x[g::n_groups], model, k, kernels) for g in range(n_groups)], kernels)
 
     def fit(self, codes: Codes, x_unit: Floats, steps: int = STEPS) -> Codes:

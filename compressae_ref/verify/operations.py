@@ -256,7 +256,7 @@ OPERATIONS = {
     "fitted_codes": Operation(
         "fitted",
         "2. A step",
-        "codes after `steps` steps, with groups of at most `size` anchors, and `most` groups",
+        "codes after `steps` steps, with groups of at least `size` anchors, and at most `most` groups",
         {
             "x": f"{F} (n, d)",
             "anchors": f"{F} (a, d)",

@@ -184,9 +184,14 @@ def chosen(records: Sequence[Record]) -> Table:
 
 
 def fitted(records: Sequence[Record]) -> Table:
-    """Encoded and fitted codes with sparse and with dense queries."""
+    """Encoded and fitted codes with sparse and with dense queries: each label says how, and has one row."""
     methods = ("dense", "sparse", "asymmetric")
-    return full([row for row in records if row["method"] in methods and row["refined"] != "refined"])
+    every = full([row for row in records if row["method"] in methods and row["refined"] != "refined"])
+    rows = [
+        [label + (f", query of {query_k}" if query_k else "") + (", packed" if bits else ""), *figures]
+        for label, _, query_k, bits, *figures in every.rows
+    ]
+    return Table([every.columns[0], *every.columns[4:]], rows, 1)
 
 
 def _way(row: Record) -> Way:
