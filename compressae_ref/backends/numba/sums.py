@@ -13,12 +13,20 @@ from compressae_ref.backends.thread_pool import parallel_for
 PAIRS_PER_BLOCK = 32
 """Pairs of rows that go through each stage together, so that a load does not wait for the preceding store."""
 
+ROWS_PER_TILE = 256
+"""Rows of a that stay in the L2 cache while all rows of b pass."""
+
 
 def pair_dots(a: Floats, b: Floats) -> Floats:
     dots = np.empty((len(a), len(b)), a.dtype)
     rows = np.ascontiguousarray(a)
-    others = rows if b is a else np.ascontiguousarray(b)
-    parallel_for(len(b), 64 if b is a else 256, _pair_dots, rows, others, b is a, dots)
+    if b is a:
+        parallel_for(len(b), 64, _pair_dots, rows, rows, True, dots)
+        return dots
+    others = np.ascontiguousarray(b)
+    for start in range(0, len(a), ROWS_PER_TILE):
+        tile = slice(start, start + ROWS_PER_TILE)
+        parallel_for(len(b), 256, _pair_dots, rows[tile], others, False, dots[tile])
     return dots
 
 
