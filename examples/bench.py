@@ -79,7 +79,7 @@ COMMANDS = {
     "cluster": ("cluster.cluster", {"items": [500_000]}),
     "paper": ("storage.paper", {"k": [8, 16, 32, 64, 128, 256]}),
     "center": ("centering.center", {"latents": [1024]}),
-    "fitted": ("bound.fitted", {"items": [10_000], "rows": [256, 1024, 4096]}),
+    "fitted": ("bound.fitted", {"items": [10_000]}),
     "bound": ("bound.bound", {"items": [20_000]}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),

@@ -100,7 +100,7 @@ def test_shares_of_many_rows_have_the_same_bits(kernels, rng, dtype, n, data):
     np.testing.assert_allclose(logs, right_logs, rtol=1e-15)
 
 
-@given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), n=st.integers(1, 150), d=st.sampled_from([1, 7, 64]))
+@given(rng=draw.generators(), dtype=st.sampled_from(draw.DTYPES), n=st.integers(1, 300), d=st.sampled_from([1, 7, 64]))
 def test_dots_of_rows_with_themselves_are_those_of_a_copy(kernels, rng, dtype, n, d):
     x = rng.standard_normal((n, d)).astype(dtype)
     assert_same_bits(kernels.pair_dots(x, x), kernels.pair_dots(x, x.copy()))

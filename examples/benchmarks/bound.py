@@ -35,7 +35,7 @@ def bound(options: argparse.Namespace) -> None:
 
 
 def fitted(options: argparse.Namespace) -> None:
-    """Recall of codes that are fitted to all embeddings as anchors, with so many anchors in each step, and so many steps."""
+    """Recall of codes that are fitted to all embeddings as anchors, after so many steps."""
     model, x, queries = load_model(options.model), load(options.embeddings), load(options.queries)[: options.asked]
     items = x[: options.items[0]]
     truth = nearest_dense(queries, items, TOP).ids
@@ -49,11 +49,11 @@ def fitted(options: argparse.Namespace) -> None:
         line(size, steps, *(f"{recall_at(each, truth):.4f}" for each in found), seconds)
 
     say(None, None, model.encode(items), "")
-    for size in options.rows:
-        for steps in FIT_STEPS:
-            started = time.perf_counter()
-            anchors = Anchors.read(x, model, rows_per_group=size, most_groups=steps)
-            say(size, steps, encode_fitted(items, model, anchors, steps=steps), f"{time.perf_counter() - started:.0f}")
+    for steps in FIT_STEPS:
+        started = time.perf_counter()
+        anchors = Anchors.read(x, model, most_groups=steps)
+        codes = encode_fitted(items, model, anchors, steps=steps)
+        say(len(anchors.groups[0].x_unit), steps, codes, f"{time.perf_counter() - started:.0f}")
 
 
 def _moved(codes: np.ndarray, queries: np.ndarray, dense: np.ndarray, k: int, rate: float) -> np.ndarray:
