@@ -206,7 +206,7 @@ def test_the_demo_in_a_store(address, capsys):
 def test_the_commands_of_the_page_about_stores_run(engine, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parent.parent / "examples" / "pages" / "stores.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```sh\n(.*?)```", page, re.S)
+    block = re.findall(r"```sh\n(.*?)```", page, re.S)[0]
     lines = [line for line in block.splitlines() if "demo" not in line]
     assert len(lines) == 3
     x = np.random.default_rng(3).standard_normal((300, 16)).astype(np.float32)
