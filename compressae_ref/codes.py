@@ -135,6 +135,12 @@ class Codes:
         np.put_along_axis(dense, self.indices, self.values, axis=1)
         return dense
 
+    def to_columns(self) -> Floats:
+        """Return the transpose of `to_dense` as an array (h, n) in C order."""
+        columns = np.zeros(self.shape[::-1], self.values.dtype)
+        columns[self.indices, np.arange(len(self))[:, None]] = self.values
+        return columns
+
     def to_csr(self) -> csr_array:
         """Return a SciPy CSR array (n, h) with n·k stored entries; it shares the memory of ``values`` if possible."""
         from scipy.sparse import csr_array

@@ -13,7 +13,7 @@ from compressae_ref.backends.numpy.descent import unit_codes
 from compressae_ref.codes import Codes
 from compressae_ref.demo_data import load_demo_data
 from compressae_ref.extensions import fitted_codes
-from compressae_ref.extensions.fitted_codes import FACTOR, columns
+from compressae_ref.extensions.fitted_codes import FACTOR
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
 from tests import by_reference
@@ -98,7 +98,7 @@ def test_a_step_is_along_the_gradient_on_the_sphere(codes, rng):
 
 def divergence(s, x_unit, group):
     """Σᵢ (log(Yᵢ + e(⟨uᵢ, s⟩)) − pᵢ 20 ⟨uᵢ, s⟩) of a dense s (h,), in float64 by NumPy alone."""
-    u = columns(group.queries).T.astype(np.float64)
+    u = group.queries.to_columns().T.astype(np.float64)
     near = np.exp(FACTOR * (group.x_unit.astype(np.float64) @ x_unit - 1))
     p = near / (group.totals[0] + near)
     return np.sum(np.log(group.totals[1] + np.exp(FACTOR * (u @ s - 1))) - p * FACTOR * (u @ s))

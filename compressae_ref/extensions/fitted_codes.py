@@ -19,7 +19,7 @@ from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.numpy.descent import unit_codes
-from compressae_ref.backends.numpy.softmax import exponential
+from compressae_ref.backends.numpy.softmax import closeness
 from compressae_ref.checks import ZeroRows, as_integer, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
@@ -158,20 +158,13 @@ def _group(x: Floats, model: Model, k: int, backend: Backend) -> Group:
     x_unit = np.concatenate([backend.fetch(block.x_unit) for block in blocks])
     wide = backend.encode(backend.place(x_unit), there.W_enc, there.b_enc, aux_k(k, params.n_latents))
     queries, items = unit_codes(wide.to_host()), unit_codes(backend.split_codes(wide, k)[0].to_host())
-    dense, sparse = backend.pair_dots(x_unit, x_unit), backend.decode(items, columns(queries)).T
+    dense, sparse = backend.pair_dots(x_unit, x_unit), backend.decode(items, queries.to_columns()).T
     return Group(x_unit, queries, np.stack([totals(dense), totals(sparse)]))
-
-
-def columns(codes: Codes) -> Floats:
-    """The codes of n rows as columns of a dense array (h, n)."""
-    dense = np.zeros(codes.shape[::-1], codes.values.dtype)
-    dense[codes.indices, np.arange(len(codes))[:, None]] = codes.values
-    return dense
 
 
 def totals(cosines: Floats) -> NDArray[np.float64]:
     """Σ_j exp((c_ij − 1) / τ) over the other rows j of a group, with 1 / τ = 20 (E35). (m, m) → (m,)."""
-    powers = exponential(cosines.astype(np.float64) * FACTOR - FACTOR)
+    powers = closeness(cosines, FACTOR)
     np.fill_diagonal(powers, 0)
     folded: NDArray[np.float64] = reference.fold_sum(powers)
     return folded
@@ -179,7 +172,8 @@ def totals(cosines: Floats) -> NDArray[np.float64]:
 
 def fitted_step(codes: Codes, x_unit: Floats, group: Group, rate: float, backend: Backend) -> Codes:
     """Move codes of norm 1 by ``rate`` against the gradient, and keep their k largest entries (E36 to E38)."""
-    dense, sparse = backend.pair_dots(x_unit, group.x_unit), backend.decode(codes, columns(group.queries))
+    columns = group.queries.to_columns()  # made in each step: those of all groups would be 0.6 GB at h = 4,096
+    dense, sparse = backend.pair_dots(x_unit, group.x_unit), backend.decode(codes, columns)
     excess = backend.shares_beside(sparse, FACTOR, group.totals[1])
     excess -= backend.shares_beside(dense, FACTOR, group.totals[0])
     grad = backend.latent_sums(group.queries, np.ascontiguousarray(excess.T))

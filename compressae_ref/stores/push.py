@@ -126,7 +126,7 @@ def push(
         If a setting is out of range, or the vectors do not have the dimension of the model.
     """
     rows, zero_rows = as_integer(rows, "rows"), as_zero_rows(zero_rows)
-    form = serving(model, k, space, refine, backend, anchors=anchors, fitted=anchors is not None)
+    form = serving(model, k, space, refine, backend, anchors=anchors)
     field = form.field if field is None else field
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
     if replace and store.has_field(field):

@@ -80,7 +80,8 @@ def serving(
     fitted: bool = False,
     anchors: Anchors | None = None,
 ) -> Serving:
-    """Check the settings and return a `Serving`. k is that of the model if it is None."""
+    """Check the settings and return a `Serving`. k is that of the model if it is None; anchors make fitted codes."""
+    fitted = fitted or anchors is not None
     if refine and fitted:
         raise DomainError("expected refined or fitted codes, got both", argument="refine")
     k = as_k(model.k if k is None else k, model.params.n_latents)

@@ -90,7 +90,7 @@ def similarity_backward(
         batch = _Batch(shares, _row_sums(shares, logarithms), config)
     long_code, code, rest = codes_aux.to_host(), codes_k.to_host(), codes_rest.to_host()
     norms, norms_aux = reference.code_norm(code.values), reference.code_norm(long_code.values)
-    columns, columns_aux = backend.place(_columns(code)), backend.place(_columns(long_code))
+    columns, columns_aux = backend.place(code.to_columns()), backend.place(long_code.to_columns())
 
     def cosines(columns: Any, norms_u: Floats) -> tuple[Floats, Floats]:
         """S of every query and item, and the product of the norms of their codes."""
@@ -172,10 +172,3 @@ def _along(sums: Floats, norms: Floats) -> Floats:
     zero = norms.dtype.type(0)
     along: Floats = np.where(norms > norms.dtype.type(1e-8), sums / (norms * norms), zero)
     return along
-
-
-def _columns(codes: Codes) -> Floats:
-    """The codes of n rows as columns of a dense array (h, n)."""
-    columns = np.zeros(codes.shape[::-1], codes.values.dtype)
-    columns[codes.indices, np.arange(len(codes))[:, None]] = codes.values
-    return columns

@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from benchmarks.measure import head, line, load
-from compressae_ref import Anchors, Codes, encode_fitted, load_model, recall_at, search
-from compressae_ref.backends.numpy.topk import abs_topk
+from compressae_ref import Anchors, Codes, encode_fitted, get_backend, load_model, recall_at, search
+from compressae_ref.backends.numpy.descent import unit_codes
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
 
@@ -24,14 +24,15 @@ def bound(options: argparse.Namespace) -> None:
     """
     model, items, queries = load_model(options.model), load(options.embeddings), load(options.queries)
     x, x_q = (unit_rows(each, np.float32) for each in (items[: options.items[0]], queries[: options.asked]))
-    truth, dense, steps = nearest_dense(x_q, x, TOP).ids, x_q @ x.T, options.steps or STEPS
-    encoded = _unit(model.encode(x).to_dense())
+    truth, shares, steps = nearest_dense(x_q, x, TOP).ids, _softmax(x_q @ x.T), options.steps or STEPS
+    kernels, encoded = get_backend(), unit_codes(model.encode(x))
     head("query k", "items encoded", "items fitted to the queries")
     for query_k in (model.k, 4 * model.k):
-        asked, fitted = _unit(model.encode(x_q, query_k).to_dense()), encoded
+        asked, fitted = unit_codes(model.encode(x_q, query_k)).to_dense(), encoded
         for step in range(steps):
-            fitted = _moved(fitted, asked, dense, model.k, RATE * (1 - step / steps))
-        line(query_k, *(f"{_recall(asked, each, truth):.4f}" for each in (encoded, fitted)))
+            grad = asked.T @ (_softmax(asked @ fitted.to_dense().T) - shares)
+            fitted = kernels.descend(fitted, grad, RATE * (1 - step / steps))
+        line(query_k, *(f"{_recall(asked, each.to_dense(), truth):.4f}" for each in (encoded, fitted)))
 
 
 def fitted(options: argparse.Namespace) -> None:
@@ -56,21 +57,10 @@ def fitted(options: argparse.Namespace) -> None:
         say(len(anchors.groups[0].x_unit), steps, codes, f"{time.perf_counter() - started:.0f}")
 
 
-def _moved(codes: np.ndarray, queries: np.ndarray, dense: np.ndarray, k: int, rate: float) -> np.ndarray:
-    """Unit codes (n, h) after a step against the divergence from dense cosines, cut to k entries again."""
-    grad = (_softmax(queries @ codes.T / TEMPERATURE) - _softmax(dense / TEMPERATURE)).T @ queries
-    grad -= (grad * codes).sum(axis=1, keepdims=True) * codes
-    grad /= np.maximum(np.linalg.norm(grad, axis=1, keepdims=True), 1e-12)
-    return _unit(abs_topk(codes - np.float32(rate) * grad, k).to_dense())
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+def _softmax(cosines: np.ndarray) -> np.ndarray:
+    """The shares of the items for each query."""
+    powers = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / TEMPERATURE)
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _recall(queries: np.ndarray, items: np.ndarray, truth: np.ndarray) -> float:

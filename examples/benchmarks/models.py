@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.engines import edge, milvus, postgres
 from benchmarks.measure import head, in_turns, line, load, same, spread
-from benchmarks.stores import TOP, our_search
+from benchmarks.stores import TOP, as_found, our_search
 from compressae_ref import Model, load_model
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import NDCG_TOP
@@ -73,7 +73,7 @@ def _problem(options: argparse.Namespace) -> Problem:
     named = {Path(path).stem: load_model(path) for path in options.models}
     if len(named) < len(options.models):
         raise DomainError("expected model files with different names, got two of one name", hint="rename one")
-    near = [Found(*pair) for pair in zip(*map(np.ndarray.tolist, nearest_dense(queries, x, TOP)), strict=True)]
+    near = as_found(*nearest_dense(queries, x, TOP))
     return Problem(named, x, queries, options.turns, near, asked)
 
 

@@ -34,9 +34,7 @@ def stores(options: argparse.Namespace) -> None:
     """Push into each engine, ask in each space, and compare with our own search and with the dense neighbours."""
     model, x = load_model(options.model), load(options.embeddings)
     queries = load(options.queries)[: options.asked]
-    near = [
-        Found(ids, scores) for ids, scores in zip(*map(np.ndarray.tolist, nearest_dense(queries, x, TOP)), strict=True)
-    ]
+    near = as_found(*nearest_dense(queries, x, TOP))
     head(
         "engine", "codes", "space", f"recall@{TOP} of the dense", "as our search finds", "scores differ by", "ms per query",
         "pushed a second", "bytes per item, dense", "codes", text=3,
@@ -99,7 +97,12 @@ def _asked(store: Store, model: Model, queries: Any, **settings: Any) -> tuple[l
 def our_search(model: Model, x: Any, queries: Any, space: Any, refine: bool, query_k: int | None = None) -> list[Found]:
     codes = encode_refined(x, model) if refine else model.encode(x)
     hits = Index.build(codes, space=space, model=model).search(queries, TOP, query_k=query_k)
-    return [Found(*pair) for pair in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)]
+    return as_found(*hits)
+
+
+def as_found(ids: np.ndarray, scores: np.ndarray) -> list[Found]:
+    """Return the results of a search as those of a store."""
+    return [Found(*pair) for pair in zip(ids.tolist(), scores.tolist(), strict=True)]
 
 
 def _say(
@@ -133,7 +136,7 @@ def signs(options: argparse.Namespace) -> None:
         how = serving(model, None, space, False, None)
         items, asked = how.items(x, "x", "error"), how.queries(queries, None)
         hits = Index.build(model.encode(x), space=space, model=model).search(queries, 10)
-        exact = [Found(ids, scores) for ids, scores in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)]
+        exact = as_found(*hits)
         for name, make in {"Seismic": _seismic, "Milvus Lite": _milvus}.items():
             for stored, change in CHANGES.items():
                 with make(change(items)) as search:

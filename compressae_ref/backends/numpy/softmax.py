@@ -46,6 +46,11 @@ def softmax_others(cosines: Floats, factor: float) -> tuple[Floats, Doubles]:
     return np.concatenate(shares), np.concatenate(logarithms)
 
 
+def closeness(cosines: Floats, factor: float) -> Doubles:
+    """Return exp(factor · (c − 1)), in float64 (E35)."""
+    return exponential(cosines.astype(np.float64) * factor - factor)
+
+
 def shares_beside(cosines: Floats, factor: float, totals: Doubles) -> Floats:
     """Return e / (total + e) with e = exp(factor · (c − 1)): the share of one more row beside those of a total (E36).
 
@@ -53,7 +58,7 @@ def shares_beside(cosines: Floats, factor: float, totals: Doubles) -> Floats:
     """
 
     def share(rows: slice) -> Floats:
-        powers = exponential(cosines[rows].astype(np.float64) * factor - factor)
+        powers = closeness(cosines[rows], factor)
         return (powers / (totals + powers)).astype(cosines.dtype)
 
     return np.concatenate(map_blocks(len(cosines), ROWS_PER_BLOCK, share))

@@ -81,18 +81,22 @@ def weights_backward(
     grad_W_enc, grad_b_enc, grad_W_dec : (d, h), (h,) and (h, d)
     add : if False, overwrite the arrays instead of adding to them
     """
-    product = _scipy_transpose_product if scipy_sums_in_order() else _transpose_product
     ones = np.ones((len(x_unit), 1), x_unit.dtype)
-    product(parts, grad_W_dec, add)
-    product([(grad, x_unit) for grad in grad_pre], grad_W_enc.T, add)
-    product([(grad, ones) for grad in grad_pre], grad_b_enc[:, None], add)
+    _add_products(parts, grad_W_dec, add)
+    _add_products([(grad, x_unit) for grad in grad_pre], grad_W_enc.T, add)
+    _add_products([(grad, ones) for grad in grad_pre], grad_b_enc[:, None], add)
 
 
 def latent_sums(codes: Codes, y: Floats) -> Floats:
     """Σᵢ s[i, j] · y[i] for every latent j, in row order: `reference.add_outer` over all rows. (n, m) → (h, m)."""
     sums = np.empty((codes.n_latents, y.shape[1]), y.dtype)
-    (_scipy_transpose_product if scipy_sums_in_order() else _transpose_product)([(codes, y)], sums, False)
+    _add_products([(codes, y)], sums, add=False)
     return sums
+
+
+def _add_products(parts: Sequence[Pair], out: Floats, add: bool) -> None:
+    """`_transpose_product`, by SciPy where its sums have the stated order."""
+    (_scipy_transpose_product if scipy_sums_in_order() else _transpose_product)(parts, out, add)
 
 
 def _transpose_product(parts: Sequence[Pair], out: Floats, add: bool) -> None:
