@@ -1,7 +1,8 @@
 """One function that compares two counts of everything: words, segments, bins of time and sites (E40 to E42).
 
 Source: Monroe, Colaresi, Quinn, "Fightin' Words", Political Analysis 16 (2008): log-odds with an informative Dirichlet
-prior. The prior here has the frequencies of both sides together, so the sign never depends on it.
+prior. The prior here has the frequencies of both sides together, so the sign never depends on it. Its default weight is
+such that z agrees with the tail of a Poisson count, also where few are expected.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ from compressae_ref.backends.rules import LN2_HIGH, LN2_LOW
 from compressae_ref.errors import DomainError
 
 Doubles = NDArray[np.float64]
-
-PRIOR = 500.0
-"""Default weight of the prior, in counts."""
 
 SQRT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
 LOG_SERIES = [1 / (2 * i + 1) for i in range(11, -1, -1)]
@@ -51,43 +49,41 @@ def logarithm(x: Any) -> Doubles:
     return result
 
 
-def contrast(
-    y: Any, y_other: Any, n: Any = None, n_other: Any = None, prior: Any = PRIOR, dispersion: Any = 1.0
-) -> Contrast:
+def contrast(y: Any, y_other: Any, n: Any = None, n_other: Any = None, prior: Any = None) -> Contrast:
     """Compare the counts y of n with the counts y_other of n_other (E41).
+
+    With p = (y + y′) / (n + n′), α = prior · p, a = y + α, b = n + prior − a, and a′ and b′ likewise:
+    δ = log(a b′ / (b a′)), variance = 1 / a + 1 / a′, z = δ / √variance.
 
     Parameters
     ----------
     y, y_other : counts or weights ≥ 0 of each thing on both sides, arrays that broadcast
     n, n_other : totals of the sides (default: the sums of ``y`` and ``y_other``)
-    prior : weight of the common prior, > 0; the larger it is, the nearer to 0 is a difference between small sides
-    dispersion : factor ≥ 1 of the variance: how much more counts vary than independent events would
+    prior : weight of the common prior, > 0 (default: such that α is half a count, and half of what the smaller side has
+        at the common frequency: α = 1/2 + min(n, n′) p / 2)
 
     Returns
     -------
     Contrast
-        Of the things that are on no side, or alone on both, all three numbers are 0.
+        All three numbers are 0 for a thing that is on no side, or alone on both.
 
     Raises
     ------
     DomainError
         If a count is negative, not finite, or larger than its total.
     """
-    sides = [_side(*side) for side in ((y, n, "y"), (y_other, n_other, "y_other"))]
-    (y, n), (y_other, n_other) = sides
-    y, y_other, n, n_other, prior = np.broadcast_arrays(y, y_other, n, n_other, np.asarray(prior, np.float64))
-    if not (prior > 0).all() or not np.isfinite(prior).all():
-        raise DomainError(f"expected a prior above 0, got {prior.min()}", argument="contrast")
+    (y, n), (y_other, n_other) = _side(y, n, "y"), _side(y_other, n_other, "y_other")
+    y, y_other, n, n_other = np.broadcast_arrays(y, y_other, n, n_other)
     both, total = y + y_other, n + n_other
     compared = (both > 0) & (both < total)
-    alpha = np.where(compared, prior * both / np.where(total > 0, total, 1.0), 1.0)
-    a, a_other = y + alpha, y_other + alpha
-    b, b_other = n + prior - a, n_other + prior - a_other
-    ratio = np.where(compared, (a * b_other) / np.where(compared, b * a_other, 1.0), 1.0)
-    delta = np.where(compared, logarithm(ratio), 0.0)
-    variance = np.where(compared, (1.0 / a + 1.0 / a_other) * dispersion, 0.0)
-    z = delta / np.sqrt(np.where(compared, variance, 1.0))
-    return Contrast(delta, variance, z)
+    p = np.where(compared, both, 1.0) / np.where(compared, total, 2.0)
+    weight = (0.5 + 0.5 * np.minimum(n, n_other) * p) / p if prior is None else _weight(prior)
+    alpha = weight * p
+    a, a_other = np.where(compared, y + alpha, 1.0), np.where(compared, y_other + alpha, 1.0)
+    b, b_other = np.where(compared, n + weight - a, 1.0), np.where(compared, n_other + weight - a_other, 1.0)
+    delta = logarithm((a * b_other) / (b * a_other))
+    variance = np.where(compared, 1.0 / a + 1.0 / a_other, 0.0)
+    return Contrast(delta, variance, delta / np.sqrt(np.where(compared, variance, 1.0)))
 
 
 def tail(z: Any) -> Doubles:
@@ -118,6 +114,13 @@ def discoveries(p: Any, q: float) -> Bools:
     passed = np.flatnonzero(ordered * ordered.size <= q * np.arange(1, ordered.size + 1))
     found: Bools = p <= (ordered[passed[-1]] if passed.size else -1.0)
     return found
+
+
+def _weight(prior: Any) -> Doubles:
+    weight = np.asarray(prior, np.float64)
+    if not (np.isfinite(weight).all() and (weight > 0).all()):
+        raise DomainError(f"expected a weight above 0, got {weight.min()}", argument="prior")
+    return weight
 
 
 def _side(y: Any, n: Any, name: str) -> tuple[Doubles, Doubles]:
