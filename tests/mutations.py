@@ -291,6 +291,9 @@ FAULTS = [
     Fault("the decoder's bias is left out", "files/weights/saelens.py", 'require_zeros(tensors, "b_dec", path)', "pass", "test_interchange.py -k mean_something"),
     Fault("any ReLU module is taken", "files/weights/sentence_transformers.py", "np.array_equal(array[::2], -array[1::2])", "True", "test_interchange.py -k mean_something"),
     Fault("latents are paired the other way round", "files/weights/sentence_transformers.py", "np.stack([rows, -rows], axis=1)", "np.stack([-rows, rows], axis=1)", "test_interchange.py -k 'exact and sentence'"),
+    # times
+    Fault("a zone is added", "segments/times.py", "times -= np.array(", "times += np.array(", "test_times.py -k become_utc"),
+    Fault("weeks begin on Thursday", "segments/times.py", '"week": ("D", 7, 3)', '"week": ("D", 7, 0)', "test_times.py -k partition"),
     # outputs, signals, and what others may read or write
     Fault("a temporary name is the number of the process", WRITE, "{os.urandom(16).hex()}", "{os.getpid():032x}", "test_writing.py -k threads_that"),
     Fault("a link is replaced", "files/output_target.py", "        if not at.is_symlink():\n", "        if True:\n", "test_writing.py -k 'its_name_leads and encode'"),
