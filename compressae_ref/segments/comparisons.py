@@ -1,4 +1,4 @@
-"""Contrasts of segments between sites, between engagement and exposure, and with each other (E49 to E51)."""
+"""Contrasts of segments between sites, between engagement and exposure, and with each other (E50 to E52)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.segments.contrast import Doubles, contrast, discoveries, tail
 from compressae_ref.segments.counts import Counts
 from compressae_ref.segments.dispersion import effective_unit, over
-from compressae_ref.segments.membership import ROWS_PER_BLOCK
+from compressae_ref.segments.membership import ROWS_PER_BLOCK, numbers_of_keys
 from compressae_ref.segments.trends import RATE
 
 SHRINKAGE = 20.0
@@ -22,7 +22,7 @@ SHRINKAGE = 20.0
 class BySite(NamedTuple):
     """Each segment in each site against the other sites; arrays (S, sites)."""
 
-    weights: Doubles
+    weight: Doubles
     ratio: Doubles
     """share in the site divided by the share in the others, shrunk towards 1"""
     z: Doubles
@@ -47,7 +47,7 @@ class Together(NamedTuple):
 
 
 def by_site(counts: Counts, q: float = RATE) -> BySite:
-    """Contrast every site with all others (E49)."""
+    """Contrast every site with all others (E50)."""
     unit = effective_unit(counts)[:, None]
     y, n = over(counts.weights, 1) / unit, over(counts.totals, 0) / unit
     y_other, n_other = over(y, 1)[:, None] - y, over(n, 1)[:, None] - n
@@ -60,7 +60,7 @@ def by_site(counts: Counts, q: float = RATE) -> BySite:
 def site_shares(counts: Counts, shrinkage: float = SHRINKAGE) -> Doubles:
     """Return the share of each segment in each bin and site, shrunk towards its share in the bin: (S, bins, sites).
 
-    (y + κ p) / (n + κ), where p is the segment's share in that bin over all sites (E49).
+    (y + κ p) / (n + κ), where p is the segment's share in that bin over all sites (E50).
     """
     y, n = over(counts.weights, 2), over(counts.totals, 1)
     p = (y / np.where(n > 0, n, 1.0))[:, :, None]
@@ -68,7 +68,7 @@ def site_shares(counts: Counts, shrinkage: float = SHRINKAGE) -> Doubles:
 
 
 def hidden(counts: Counts, q: float = RATE) -> Hidden:
-    """Compare the weight of each segment with its exposure (E50)."""
+    """Compare the weight of each segment with its exposure (E51)."""
     n_items, weight = float(counts.total_items.sum()), float(over(over(counts.totals, 1), 0))
     mean = weight / n_items if weight > 0 else 1.0
     cell = (counts.totals + SHRINKAGE * mean) / (counts.total_items + SHRINKAGE)
@@ -85,7 +85,7 @@ def hidden(counts: Counts, q: float = RATE) -> Hidden:
 
 
 def together(codes: Codes, keys: NDArray[np.int32]) -> Together:
-    """Contrast the items that store the entry of one segment with those that do not, for all others (E51)."""
+    """Contrast the items that store the entry of one segment with those that do not, for all others (E52)."""
     both = np.zeros((len(keys), len(keys)), np.int64)
     for start in range(0, len(codes), ROWS_PER_BLOCK):
         both += _stored_together(codes[start : start + ROWS_PER_BLOCK], keys)
@@ -102,9 +102,7 @@ def together(codes: Codes, keys: NDArray[np.int32]) -> Together:
 def _stored_together(codes: Codes, keys: NDArray[np.int32]) -> NDArray[np.int64]:
     from scipy.sparse import csr_array
 
-    of_key = np.full(2 * codes.n_latents, -1, np.int64)
-    of_key[2 * keys[:, 0] + (keys[:, 1] < 0)] = np.arange(len(keys))
-    segments = of_key[2 * codes.indices.astype(np.int64) + (codes.values < 0)]
+    segments = numbers_of_keys(keys, codes.n_latents)[2 * codes.indices.astype(np.int64) + (codes.values < 0)]
     rows, places = np.nonzero((segments >= 0) & (codes.values != 0))
     stored = csr_array((np.ones(len(rows), np.int64), (rows, segments[rows, places])), shape=(len(codes), len(keys)))
     counted: NDArray[np.int64] = (stored.T @ stored).toarray()

@@ -1,4 +1,4 @@
-"""Count weights and items by segment, bin of time and site (E43). One by one gives the same bits as all at once."""
+"""Count weights and items by segment, bin of time and site (E45). One by one gives the same bits as all at once."""
 
 from __future__ import annotations
 

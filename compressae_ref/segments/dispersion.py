@@ -1,4 +1,4 @@
-"""Counts over time, and how much more they vary than independent events would (E44 to E46).
+"""Counts over time, and how much more they vary than independent events would (E45 to E47).
 
 All counts are *effective*: weights divided by Σw² / Σw of the segment, so one item of weight 100 counts as one item.
 Bins without items are left out.
@@ -35,7 +35,7 @@ class Series(NamedTuple):
 
 
 def series_of(counts: Counts) -> Series:
-    """Return the effective counts over all sites (E44). DomainError if fewer than two bins have items."""
+    """Return the effective counts over all sites (E45). DomainError if fewer than two bins have items."""
     bins = np.flatnonzero(counts.totals.sum(axis=1) > 0)
     if len(bins) < 2:
         raise DomainError(
@@ -47,13 +47,13 @@ def series_of(counts: Counts) -> Series:
 
 
 def effective_unit(counts: Counts) -> Doubles:
-    """Return Σw² / Σw of each segment, or 1 if its weight is 0 (E44)."""
+    """Return Σw² / Σw of each segment, or 1 if its weight is 0 (E45)."""
     weights, squares = (over(over(array, 2), 1) for array in (counts.weights, counts.squares))
     return np.where(weights > 0, squares, 1.0) / np.where(weights > 0, weights, 1.0)
 
 
 def common_dispersion(series: Series) -> float:
-    """Return the median over segments of half the mean square of differences between successive bins, at least 1 (E45).
+    """Return the median over segments of half the mean square of differences between successive bins, at least 1 (E46).
 
     The differences are those of (y − e) / √e, where e is the count at the segment's overall share.
     """
@@ -68,7 +68,7 @@ def common_dispersion(series: Series) -> float:
 
 
 def long_tailed(z: Any, expected: Any, dispersion: Any) -> Doubles:
-    """Return the z of a normal number with about the tail of an over-dispersed count (E46).
+    """Return the z of a normal number with about the tail of an over-dispersed count (E47).
 
     √(ν log(1 + z² / ν)) with the sign of z and ν = 7 + 2 e / (φ − 1), where e counts are expected and φ is their
     dispersion. With φ = 1 it is z.

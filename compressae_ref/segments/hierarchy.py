@@ -1,4 +1,4 @@
-"""A hierarchy of segments by their atoms, cut at any number of groups (E52, R38)."""
+"""A hierarchy of segments by their atoms, cut at any number of groups (E53, R38)."""
 
 from __future__ import annotations
 

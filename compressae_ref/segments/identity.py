@@ -1,4 +1,4 @@
-"""Which segment of a new model is which of an earlier one (E53)."""
+"""Which segment of a new model is which of an earlier one (E54)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def match(
     new: NDArray[np.int32], old: NDArray[np.int32], counts: tuple[int, int],
     atoms: tuple[Doubles, Doubles] | None = None,
 ) -> Match:  # fmt: skip
-    """Match segments one to one, with the largest sum of (Jaccard index + max(0, cosine)) / 2 (E53).
+    """Match segments one to one, with the largest sum of (Jaccard index + max(0, cosine)) / 2 (E54).
 
     Parameters
     ----------

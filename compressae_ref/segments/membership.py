@@ -55,7 +55,7 @@ def keys_of(codes: Codes, rule: Rule) -> NDArray[np.int32]:
     """Return the keys (S, 2) that at least ``min_items`` items have as a candidate (R29, R30)."""
     counts = np.zeros(2 * codes.n_latents, np.int64)
     for start in range(0, len(codes), ROWS_PER_BLOCK):
-        numbers, strengths = _by_strength(codes[start : start + ROWS_PER_BLOCK])
+        numbers, strengths = by_strength(codes[start : start + ROWS_PER_BLOCK])
         counts += np.bincount(numbers[_candidates(numbers, strengths, rule)], minlength=len(counts))
     large = np.flatnonzero(counts >= rule.min_items)
     return np.stack([large // 2, 1 - 2 * (large % 2)], axis=1).astype(np.int32)
@@ -63,14 +63,13 @@ def keys_of(codes: Codes, rule: Rule) -> NDArray[np.int32]:
 
 def assign(codes: Codes, keys: NDArray[np.int32], rule: Rule) -> Members:
     """Assign each item to its strongest segments (R30)."""
-    of_key = np.full(2 * codes.n_latents + 1, -1, np.int32)
-    of_key[2 * keys[:, 0] + (keys[:, 1] < 0)] = np.arange(len(keys), dtype=np.int32)
+    of_key = numbers_of_keys(keys, codes.n_latents)
     width = {"dominant": 1, "top": min(rule.top, codes.k), "all": codes.k}[rule.assign]
     segments = np.full((len(codes), width), -1, np.int32)
     strengths = np.zeros((len(codes), width), np.float32)
     for start in range(0, len(codes), ROWS_PER_BLOCK):
         block = slice(start, start + ROWS_PER_BLOCK)
-        numbers, found = _by_strength(codes[block])
+        numbers, found = by_strength(codes[block])
         own = of_key[numbers]
         # Entries of segments move to the front, in order of their strength.
         order = np.argsort(own < 0, axis=1, kind="stable")
@@ -81,12 +80,19 @@ def assign(codes: Codes, keys: NDArray[np.int32], rule: Rule) -> Members:
     return Members(keys, segments, strengths)
 
 
+def numbers_of_keys(keys: NDArray[np.int32], n_latents: int) -> NDArray[np.int32]:
+    """Return the segment of each number 2·latent + (value < 0), −1 where there is none; the last entry is for zeros."""
+    of_key = np.full(2 * n_latents + 1, -1, np.int32)
+    of_key[2 * keys[:, 0] + (keys[:, 1] < 0)] = np.arange(len(keys), dtype=np.int32)
+    return of_key
+
+
 def concatenate(parts: list[Members]) -> Members:
     """Concatenate the items of members with the same keys."""
     return Members(parts[0].keys, *(np.concatenate([part[i] for part in parts]) for i in (1, 2)))
 
 
-def _by_strength(codes: Codes) -> tuple[NDArray[np.int64], Floats]:
+def by_strength(codes: Codes) -> tuple[NDArray[np.int64], Floats]:
     """Return the numbers 2·latent + (value < 0) of the entries, strongest first, and their strengths, float32.
 
     Equal magnitudes are in the order of the latents. An entry without a sign has the number of no key, and strength 0.

@@ -1,4 +1,4 @@
-"""How the share of a segment changes over time: windows, classes and spikes (E47, E48, R37)."""
+"""How the share of a segment changes over time: windows, classes and spikes (E48, E49, R37)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Spike(NamedTuple):
 
 
 def trends(counts: Counts, q: float = RATE) -> list[Trend]:
-    """Classify every segment by its best window (E47, R37); discoveries have the false-discovery rate q."""
+    """Classify every segment by its best window (E48, R37); discoveries have the false-discovery rate q."""
     series = series_of(counts)
     common = common_dispersion(series)
     start, stop, z, p, inside, outside = _best_windows(series, common)
@@ -90,7 +90,7 @@ def trends(counts: Counts, q: float = RATE) -> list[Trend]:
 
 
 def spikes(counts: Counts, q: float = RATE) -> list[Spike]:
-    """Return the spikes of all segments, the largest z first; ties by segment and bin (E48)."""
+    """Return the spikes of all segments, the largest z first; ties by segment and bin (E49)."""
     series = series_of(counts)
     common = common_dispersion(series)
     z = _spike_z(series, series.y, series.n, common)
