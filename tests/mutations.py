@@ -46,8 +46,27 @@ SOFTMAX, NUMBA_SOFTMAX = "backends/numpy/softmax.py", "backends/numba/softmax.py
 LISTS, SEARCH, SCAN, HEAP = (
     f"backends/numba/{name}.py" for name in ("inverted_index", "search", "dense_scan", "topk_heap")
 )
+WORDS, TERMS, SEGMENT_NAMES, NAMER = (f"segments/{name}.py" for name in ("words", "terms", "names", "namer"))
 
 FAULTS = [
+    # names of segments
+    Fault("words end at marks", WORDS, "[{L}{N}][{L}{M}{N}]*(?:", "[{L}{N}][{L}{N}]*(?:", "test_names.py -k words_of"),
+    Fault("words of any length count", WORDS, "if 1 < len(w) <= MOST_CHARACTERS and not", "if 1 < len(w) and not", "test_names.py -k words_are_those"),
+    Fault("pairs of characters do not overlap", WORDS, "({one})(?=({one}))", "({one})({one})", "test_names.py -k words_of"),
+    Fault("a text counts a word as often as it has it", TERMS, "    return keys[np.diff(keys, prepend=-1) > 0]", "    return keys", "test_names.py -k dictionaries"),
+    Fault("words are forgotten at the end of a block", TERMS, "int(items[np.argmax(ids >= MOST_WORDS)]) + 1 if full else len(lengths)", "len(lengths)", "test_names.py -k forgotten"),
+    Fault("pairs reach from one item to the next", TERMS, " & (items[start] == items[start + 1])", "", "test_names.py -k dictionaries"),
+    Fault("names are found on the items that rate them", TERMS, "held_out else ~self.held_out)", "held_out else self.held_out | True)", "test_names.py -k dictionaries"),
+    Fault("of tied words the last is the best", SEGMENT_NAMES, "np.lexsort((counts.term,", "np.lexsort((-counts.term,", "test_names.py -k dictionaries"),
+    Fault("words of all segments name one", SEGMENT_NAMES, "(RARE_ELSEWHERE * elsewhere <= others) & ", "", "test_names.py -k dictionaries"),
+    Fault("texts that end after one pass are taken", SEGMENT_NAMES, "or iter(texts) is texts", "", "test_names.py -k bad_texts"),
+    Fault("words that are often apart are a pair", "segments/composing.py", "if all(3 * pair.items >= 2", "if all(4 * pair.items >= 2", "test_names.py -k seldom_apart"),
+    Fault("a term repeats another's word", "segments/composing.py", "not any(related(word, other) for word", "not any(word is None for word", "test_names.py -k related_words"),
+    Fault("names that are distinct get a key", "segments/composing.py", "if counts[name.casefold()] > 1", "if counts[name.casefold()] > 0", "test_names.py -k made_distinct"),
+    Fault("F1 weighs classes by their size", "segments/fidelity.py", "(1.0 + recall + false)", "(1.0 + recall / precision)", "test_names.py -k dictionaries"),
+    Fault("a namer that hangs is called again", NAMER, "if not any(error.late for error in errors):", "if True:", "test_names.py -k hangs"),
+    Fault("an interrupt costs a name", NAMER, "if not isinstance(error, Exception):", "if False:", "test_names.py -k interrupt"),
+    Fault("control characters are in names", NAMER, "if not all(c.isprintable() or c in JOINERS for c in name):", "if False:", "test_names.py -k costs_one"),
     # centred models
     Fault("the mean is not subtracted", "unit_blocks.py", "backend.place(backend.fetch(x_unit) - mean)", "backend.place(backend.fetch(x_unit))", "test_center.py -k codes_are_those"),
     Fault("the mean is subtracted from rows of any scale", "training/centering.py", "return x_unit - self._mean", "return block - self._mean", "test_center.py -k sees_rows_without"),

@@ -92,17 +92,17 @@ def named_by(namer: Namer, evidence: Sequence[Evidence], timeout: float = TIMEOU
     if not callable(namer):
         raise DTypeError(f"expected a function of Evidence, got {type(namer).__name__}", argument="namer")
     timeout = as_real(timeout, "timeout", math.inf)
-    answers, faults = list[str | None](), list[_NamerError]()
+    answers, errors = list[str | None](), list[_NamerError]()
     for one in evidence:
         answers.append(None)
         try:
-            if not any(fault.late for fault in faults):
+            if not any(error.late for error in errors):
                 answers[-1] = _as_name(_asked(namer, one, timeout))
-        except _NamerError as fault:
-            faults.append(fault)
-    if faults:
+        except _NamerError as error:
+            errors.append(error)
+    if errors:
         kept = f"{answers.count(None):,} of {len(answers):,} segments keep their computed names"
-        warnings.warn(f"namer: {kept}: {faults[0]}", stacklevel=2)
+        warnings.warn(f"namer: {kept}: {errors[0]}", stacklevel=2)
     names = [one.name if answer is None else answer for answer, one in zip(answers, evidence, strict=True)]
     distinct = made_distinct(names, [key_name(one.latent, one.sign) for one in evidence])
     return [None if answer is None else name for answer, name in zip(answers, distinct, strict=True)]
