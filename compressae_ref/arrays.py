@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,26 @@ def host_array(x: Any, name: str, first_row: int = 0) -> NDArray[Any]:
         _reject_ragged(x, name, first_row)
         got = f"a {type(x).__name__} that NumPy cannot convert ({reason(error)})"
         raise DTypeError(f"expected an array, got {got}", argument=name) from error
+
+
+def items_of(values: Any, name: str) -> NDArray[Any]:
+    """Return the items of a flat array or list (n,), none of them converted: the array itself, or one of objects.
+
+    Raises
+    ------
+    DTypeError, ShapeError
+        If ``values`` is a single item, has no order, or is not flat. Errors of `host_array`.
+    """
+    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
+        raise DTypeError(f"expected a flat array or list, got a {type(values).__name__}", argument=name)
+    if hasattr(values, "__array__"):
+        array = host_array(values, name)
+    else:
+        items = list(values)
+        array = np.fromiter(items, object, len(items))  # np.asarray would turn numbers among strings into strings
+    if array.ndim != 1:
+        raise ShapeError(f"expected a flat array or list, got shape {array.shape}", argument=name)
+    return array
 
 
 def require_array(x: Any, name: str) -> None:

@@ -102,6 +102,7 @@ def format_error(path: object, error: Exception) -> FormatError:
 HINTS = {
     "unable to lock": "another program has the file open for writing: close it there, or copy the file",
     "truncated": "the file is incomplete: get it again",
+    "end-of-stream": "the file is incomplete: get it again",
     "required filter": "the data needs a plug-in of HDF5: pip install hdf5plugin",
     "can't open directory": "the data needs a plug-in of HDF5: pip install hdf5plugin",
 }

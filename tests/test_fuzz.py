@@ -25,10 +25,12 @@ from compressae_ref import Codes, Index, Model, init_params, load_model, pack, s
 from compressae_ref.checks import as_params
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.columns import open_table
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.write import write_codes, write_embeddings
 from compressae_ref.files.weights.original import load_state, save_state
+from tests import test_columns
 from tests.conftest import HAS
 
 MUTANTS = 500
@@ -83,6 +85,25 @@ def read_index(path):
         hits = index.search(CODES[:3], 5)
         assert np.isfinite(hits.scores).all()
         assert hits.ids.shape == (3, min(5, len(index)))
+
+
+def read_columns(path):
+    table = open_table(path)
+    texts = [*table.texts()]
+    assert len(texts) == table.n
+    assert all(text is None or isinstance(text, str) for text in texts)
+    assert len(table.values("date")) == len(table.sites("site")) == len(texts)
+    assert (table.weights("views") >= 0).all()
+
+
+def table(path):
+    names = {
+        "text": NAMES,
+        "date": ["2020-01-0" + "123"[row % 3] for row in range(N)],
+        "site": NAMES,
+        "views": [*range(N)],
+    }
+    test_columns.write_table(Path(path), path.removesuffix(".gz").rpartition(".")[2], names)
 
 
 def model():
@@ -141,6 +162,11 @@ READERS = {
     "jsonl": (lambda path: write_codes(path, [CODES], N, ids=IDS), read_codes),
     "codes.parquet": (lambda path: write_codes(path, [CODES], N, ids=IDS), read_codes),
     "codes.arrow": (lambda path: write_codes(path, [CODES], N, ids=IDS), read_codes),
+    "texts.csv": (table, read_columns),
+    "texts.csv.gz": (table, read_columns),
+    "texts.tsv": (table, read_columns),
+    "texts.jsonl": (table, read_columns),
+    "texts.parquet": (table, read_columns),
     "model.npz": (lambda path: save_model(path, model()), read_model),
     "state.safetensors": (lambda path: save_state(path, model(), "safetensors"), read_state),
     "index.npz": (lambda path: Index.build(CODES, ids=IDS, backend="numpy").save(path), read_index),

@@ -33,25 +33,26 @@ def spool_to_disk(source: Any, progress: Callable[[int, int], None] | None = Non
         yield source
         return
     with ExitStack() as stack:
-        with _naming_tmpdir():
+        with naming_tmpdir():
             file = stack.enter_context(TemporaryFile())
         n = 0
         for start in range(0, len(source), STREAM_ROWS):
             block = source[start : start + STREAM_ROWS]
             if len(block) == 0:  # the source has fewer rows than it declared
                 break
-            with _naming_tmpdir():
+            with naming_tmpdir():
                 file.write(np.ascontiguousarray(block, source.dtype).data)
             n += len(block)
             if progress is not None:
                 progress(n, len(source))
-        with _naming_tmpdir():
+        with naming_tmpdir():
             file.flush()
         yield FileArray(InputFile.of(file), source.dtype, (n, source.shape[1]), 0)
 
 
 @contextmanager
-def _naming_tmpdir() -> Iterator[None]:
+def naming_tmpdir() -> Iterator[None]:
+    """Name the folder of temporary files in errors of the system."""
     try:
         yield
     except OSError as error:

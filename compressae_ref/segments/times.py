@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
 from datetime import date
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import host_array
+from compressae_ref.arrays import items_of
 from compressae_ref.checks import short_repr
-from compressae_ref.errors import DomainError, DTypeError, ShapeError
+from compressae_ref.errors import DomainError, DTypeError
+from compressae_ref.item_values import shown
 
 Times = NDArray[np.datetime64]
 """An array of dtype datetime64[s], in UTC if the times had a zone."""
@@ -49,7 +49,7 @@ def as_times(values: Any, name: str = "times") -> Times:
     DomainError
         Naming the first row that is no time of the years 1 to 9999, or that differs from row 0 in having a zone.
     """
-    array = _flat(values, name)
+    array = items_of(values, name)
     if array.dtype.kind == "M":
         return _of_datetimes(array, name)
     times, zoned = np.empty(len(array), "datetime64[s]"), None
@@ -60,19 +60,6 @@ def as_times(values: Any, name: str = "times") -> Times:
         except ValueError:
             _reject_first(items, start, zoned, name)
     return times
-
-
-def _flat(values: Any, name: str) -> NDArray[Any]:
-    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
-        raise DTypeError(f"expected a flat array or list of times, got {_shown(values)}", argument=name)
-    if hasattr(values, "__array__"):
-        array = host_array(values, name)
-    else:
-        items = list(values)
-        array = np.fromiter(items, object, len(items))
-    if array.ndim == 1:
-        return array
-    raise ShapeError(f"expected a flat array or list of times, got shape {array.shape}", argument=name)
 
 
 def _of_datetimes(array: NDArray[Any], name: str) -> Times:
@@ -155,25 +142,17 @@ def _reject_first(items: list[Any], first_row: int, zoned: bool | None, name: st
         try:
             _, own = _parsed([_text(item)])
         except ValueError:
-            raise DomainError(f"{EXPECTED}, got {_shown(item)}", argument=name, row=row, hint=_hint(item)) from None
+            raise DomainError(f"{EXPECTED}, got {shown(item)}", argument=name, row=row, hint=_hint(item)) from None
         if zoned not in (None, own):
             expected, got = ("a zone", "without one") if zoned else ("no zone", "with one")
             raise DomainError(
-                f"expected times with {expected} as in row 0, got {_shown(item)} {got}",
+                f"expected times with {expected} as in row 0, got {shown(item)} {got}",
                 argument=name,
                 row=row,
                 hint="append the zone to all times, such as Z for UTC, or to none",
             )
         zoned = own
     raise AssertionError("expected an item that is refused")
-
-
-def _shown(item: Any) -> str:
-    """Return an item for an error message: on one line, at most 40 characters."""
-    if isinstance(item, (date, np.datetime64)):
-        return str(item)[:40]
-    known = item is None or isinstance(item, (str, bytes, int, float, np.generic))
-    return short_repr(item) if known else f"a {type(item).__name__}"
 
 
 def _hint(item: Any) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compressae_ref.checks import short_repr
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.rows import IdEntry, Place
 
@@ -34,7 +35,7 @@ def chosen_entry(place: Place, candidates: Sequence[str], entries: Mapping[str, 
     if place.entry is not None:
         if place.entry in entries:
             return place.entry
-        raise FormatError(f"expected an entry {place.entry!r}, got {_listed(entries)}", path=place.file)
+        raise FormatError(f"expected an entry {place.entry!r}, got {listed(entries)}", path=place.file)
     usual = next((name for name in EMBEDDING_ENTRIES if name in candidates), None)
     if usual is not None:
         return usual
@@ -42,13 +43,13 @@ def chosen_entry(place: Place, candidates: Sequence[str], entries: Mapping[str, 
         return candidates[0]
     raise FormatError(
         f"expected an entry {EMBEDDING_ENTRIES[0]!r} or a single entry of embeddings, got "
-        + _listed(entries if not candidates else {name: entries[name] for name in candidates}),
+        + listed(entries if not candidates else {name: entries[name] for name in candidates}),
         path=place.file,
         hint="choose an entry with FILE::ENTRY" if candidates else None,
     )
 
 
-def _listed(entries: Mapping[str, str]) -> str:
+def listed(entries: Mapping[str, str]) -> str:
     """Return the names of at most `MAX_LISTED` entries with their types."""
     names = [f"{name} ({kind})" if kind else name for name, kind in list(entries.items())[:MAX_LISTED]]
     more = f" and {len(entries) - MAX_LISTED} more" if len(entries) > MAX_LISTED else ""
@@ -71,4 +72,13 @@ def id_entry(file: str, wanted: IdEntry, names: Sequence[str]) -> str | None:
         return usual[0] if usual else None
     if wanted in names:
         return wanted
-    raise FormatError(f"expected an entry {wanted!r} of ids, got {_listed(dict.fromkeys(names, ''))}", path=file)
+    raise FormatError(f"expected an entry {wanted!r} of ids, got {listed(dict.fromkeys(names, ''))}", path=file)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Raise FormatError for the first column whose name repeats an earlier one."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise FormatError(f"expected columns of different names, got {short_repr(name)} twice")
+        seen.add(name)

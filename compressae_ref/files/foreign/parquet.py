@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.checks import no_rows, require_unfolding
-from compressae_ref.errors import DTypeError, FormatError, ShapeError
+from compressae_ref.errors import DTypeError, ShapeError
 from compressae_ref.files.foreign.arrow_ids import id_type, read_ids
 from compressae_ref.files.foreign.arrow_table import (
     ArrowTable,
@@ -22,7 +22,7 @@ from compressae_ref.files.foreign.arrow_table import (
     storage,
     storage_type,
 )
-from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry
+from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry, require_distinct
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
 from compressae_ref.files.input_file import InputFile
 
@@ -74,9 +74,7 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
 
 def _chosen_column(place: Place, schema: Any) -> tuple[str, Any]:
     """Return the name of the column of embeddings, and the dtype of its rows. Lists of int8 are read as float32."""
-    if len(set(schema.names)) < len(schema.names):
-        twice = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise FormatError(f"expected columns of different names, got {twice!r} twice", path=place.path)
+    require_distinct(schema.names)
     kinds = {field.name: _items_of_list(field.type) for field in schema}
     floats = [name for name, items in kinds.items() if items in FLOATS]
     candidates = floats or [name for name, items in kinds.items() if items in INTEGERS]

@@ -6,6 +6,7 @@ in the header must match the length of the file.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -179,3 +180,38 @@ _FITS: dict[str, Callable[[_Start], bool]] = {
     "bvecs": _vecs(1),
     "jsonl": lambda start: start.head.lstrip()[:1] == b"{",
 }
+
+
+TABLE_NAMES = {
+    "csv": "csv", "tsv": "tsv", "tab": "tsv", "jsonl": "jsonl", "json": "jsonl", "txt": "lines", "text": "lines",
+}  # fmt: skip
+"""Formats of tables that are text, by the names of files."""
+
+
+def table_kind_of(path: Path, head: bytes) -> str:
+    """Return "parquet", "arrow", "arrow-stream" or one of `TABLE_NAMES`, by the first bytes and the name of a file."""
+    kind = next((kind for signature, kind in SIGNATURES.items() if head.startswith(signature)), None)
+    if kind in ("parquet", "arrow"):
+        return kind
+    refuse_compressed(path, head)
+    if kind is not None or head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        got = "text in UTF-16" if kind is None else f"a file of format {kind}"
+        hint = "save it as UTF-8" if kind is None else "export it as CSV or Parquet"
+        raise FormatError(f"expected a table, such as CSV, JSON lines or Parquet, got {got}", hint=hint)
+    if head.startswith(b"\xff\xff\xff\xff"):
+        return "arrow-stream"
+    text = head.removeprefix(codecs.BOM_UTF8)
+    if not text:
+        raise FormatError("expected a table, got an empty file")
+    named = TABLE_NAMES.get(kind_by_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path))
+    return _by_first_line(text.split(b"\n")[0], named)
+
+
+def _by_first_line(line: bytes, named: str | None) -> str:
+    if named in ("jsonl", "lines", "tsv"):
+        return named
+    if named is None and line.lstrip().startswith(b"{"):
+        return "jsonl"
+    if b"\t" in line and not (named and b"," in line):
+        return "tsv"
+    return "csv" if named or b"," in line else "lines"
