@@ -328,6 +328,10 @@ FAULTS = [
     Fault("any signed code passes for a kernel", "backends/numba/jit.py", "place + payload", "payload", "test_kernel_cache.py -k stand_in"),
     Fault("others may know the key", "backends/numba/jit.py", "stat.S_IMODE(facts.st_mode) & 0o077", "stat.S_IMODE(facts.st_mode) & 0", "test_kernel_cache.py -k others_could_know"),
     Fault("a password is shown if its name is encoded", "redaction.py", "return SECRETS.search(unquote_plus(name))", "return SECRETS.search(name)", "test_stores.py -k no_password"),
+    # segments
+    Fault("texts in the report are not escaped", "segments/page/markup.py", "escape(clean(str(part)[:LONGEST]), quote=False)", "clean(str(part)[:LONGEST])", "test_report.py -k never_become"),
+    Fault("controls stay in texts", "segments/wording.py", "REMOVED.sub(\"\", text)", "text", "test_report.py -k is_obeyed"),
+    Fault("what faded long ago is in no list", "segments/wording.py", "facts[\"falling\"], \"falling\", \"gone\")", "facts[\"falling\"])", "test_report.py -k in_one_list"),
     # stores
     Fault("items are stored without their norms", "stores/stored_form.py", "codes.values / norms[:, None]", "codes.values", "test_stores.py -k memory"),
     Fault("what is written is written again", "stores/push.py", "store.scroll(rows, without=field)", "store.scroll(rows)", "test_stores.py -k memory"),

@@ -18,7 +18,17 @@ from hypothesis import strategies as st
 from compressae_ref.segments import page as page_room
 from compressae_ref.segments.page.html import BYTES, page
 from compressae_ref.segments.terminal import BLOCKS, WIDTH, lines
-from compressae_ref.segments.wording import clean, number, percent, safe, shares, times
+from compressae_ref.segments.wording import (
+    came_and_went,
+    clean,
+    fallen,
+    number,
+    percent,
+    risen,
+    safe,
+    shares,
+    times,
+)
 from tests.report_facts import CLASSES, DECADES, facts
 
 STYLE = resources.files(page_room).joinpath("report.css").read_text(encoding="utf-8")
@@ -52,6 +62,9 @@ def with_texts(node, change):
     if isinstance(node, list):
         return [with_texts(value, change) for value in node]
     return change(node) if isinstance(node, str) else node
+
+
+KINDS = [{"rising", "new"}, {"falling", "gone"}, {"peak"}]
 
 
 class Structure(HTMLParser):
@@ -190,14 +203,23 @@ def test_whatever_is_missing_is_left_out(name):
     assert all(line.strip() == line.rstrip() or line.startswith("  ") for line in lines(made))
 
 
-def test_what_came_and_went_is_over():
+def test_each_trend_is_in_one_list_and_what_changed_lately_comes_first():
     made = facts(60)
     peaks = [one for one in made["segments"] if one["trend"]["class"] == "peak"]
     peaks[0]["trend"]["to"] = made["bins"]["labels"][-1]
-    listed = page(made).partition("What came and went")[2].partition("</div></div>")[0]
-    shown = [int(found) for found in re.findall(r"<a href=#s(\d+)", listed.partition("<section")[0])]
-    clearest = sorted(peaks[1:], key=lambda one: -one["trend"]["z"])
-    assert shown == [one["id"] for one in clearest][:10]
+    made |= {"rising": [5, peaks[1]["id"]], "falling": [peaks[2]["id"]]}
+    listed = risen(made), fallen(made), came_and_went(made)
+    assert (listed[0][:2], listed[1][:1]) == (made["rising"], made["falling"])
+    by_class = [{one["id"] for one in made["segments"] if one["trend"]["class"] in kinds} for kinds in KINDS]
+    assert set(listed[0]) == by_class[0] | set(made["rising"])
+    assert set(listed[1]) == by_class[1] | set(made["falling"])
+    assert set(listed[2]) == {one["id"] for one in peaks[3:]}, "the first is not over, and two are listed already"
+    document = page(made).partition("<section id=overview")[0]
+    for ids, title in zip(listed, ("What rose most", "What fell or is gone", "What came and went"), strict=True):
+        shown = re.findall(r"<a href=#s(\d+)", document.partition(title)[2].partition("</ol>")[0])
+        assert [int(i) for i in shown] == ids[:10]
+        clear = [made["segments"][i]["trend"]["z"] for i in ids if i not in made["rising"] + made["falling"]]
+        assert clear == sorted(clear, reverse=True)
 
 
 def test_a_spike_is_one_item_or_a_theme():
@@ -249,8 +271,8 @@ def test_lines_fit_into_100_columns_of_any_terminal(hostile, encoding):
 def test_bars_are_as_high_as_shares():
     made = facts(60)
     drawn = [line for line in lines(made) if line.startswith("  ")]
-    for i, line in zip(made["rising"][:10], drawn, strict=False):
-        assert line.endswith(made["segments"][i]["name"])
+    for i, line in zip(risen(made)[:10], drawn, strict=False):
+        assert made["segments"][i]["name"][:20] in line
         values = shares(made["segments"][i], made["bins"])
         heights = [BLOCKS.index(letter) for letter in line[2 : 2 + len(values)]]
         assert max(heights) == 8

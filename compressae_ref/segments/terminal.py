@@ -12,10 +12,14 @@ from compressae_ref.segments.wording import (
     by_size,
     came_and_went,
     count,
-    last_seen,
+    excess,
+    fallen,
+    fell,
     name_of,
     neighbours,
     percent,
+    risen,
+    rose,
     safe,
     shares,
     summary,
@@ -67,13 +71,13 @@ def _lines(facts: Facts) -> Iterable[str]:
     if bins := facts["bins"]:
         when = f"and the {count(2, safe(bins['unit'], 20))[2:]} in which it was strongest"
         columns: list[Column] = [partial(_bars, bins), _trend]
-        yield from _table(f"What rose most, {when}", facts["rising"], facts, [*columns, _ratio])
-        yield from _table(f"What fell or is gone, {when}", facts["falling"], facts, [*columns, partial(_lately, bins)])
-        yield from _table(f"What came and went, {when}", came_and_went(facts), facts, [*columns, _ratio])
+        yield from _table(f"What rose most, {when}", risen(facts), facts, [*columns, rose])
+        yield from _table(f"What fell or is gone, {when}", fallen(facts), facts, [*columns, partial(fell, bins)])
+        yield from _table(f"What came and went, {when}", came_and_went(facts), facts, [*columns, excess])
     else:
         yield from _table("The largest", [segment["id"] for segment in by_size(facts)], facts, [_size, _share])
     if facts["hidden"]:
-        yield from _table("Strong but overlooked", facts["hidden"], facts, [_size, _excess])
+        yield from _table("Strong but overlooked", facts["hidden"], facts, [_size, _overlooked])
 
 
 def _table(title: str, ids: Sequence[int], facts: Facts, columns: Sequence[Column]) -> Iterable[str]:
@@ -98,15 +102,6 @@ def _trend(segment: Facts) -> str:
     return f"{safe(segment['trend']['class'], 20)} {window(segment['trend'])}"
 
 
-def _ratio(segment: Facts) -> str:
-    return times(segment["trend"]["ratio"])
-
-
-def _lately(bins: Facts, segment: Facts) -> str:
-    last = last_seen(segment, bins["labels"])
-    return f"last {last}" if last else f"lately {times(segment['trend']['last_ratio'])}"
-
-
 def _size(segment: Facts) -> str:
     return count(segment["items"], "item")
 
@@ -115,7 +110,7 @@ def _share(segment: Facts) -> str:
     return percent(segment["share"])
 
 
-def _excess(segment: Facts) -> str:
+def _overlooked(segment: Facts) -> str:
     return times(segment["hidden"]["ratio"])
 
 

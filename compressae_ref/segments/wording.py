@@ -114,6 +114,24 @@ def trend_words(trend: Facts | None) -> str:
     return f"{safe(trend['class'], 20)}{' ' if trend['class'] == 'peak' else ', strongest '}{window(trend)}"
 
 
+def rose(segment: Facts) -> str:
+    """Return how a share grew in the last window: "lately 4.2×", or "lately new" if it was 0 before."""
+    ratio = segment["trend"]["last_ratio"]
+    return "lately new" if ratio is None else f"lately {times(ratio)}"
+
+
+def fell(bins: Facts, segment: Facts) -> str:
+    """Return when the last items came, or how the share fell if they came in the last bin."""
+    last = last_seen(segment, bins["labels"])
+    return f"last {last}" if last else rose(segment)
+
+
+def excess(segment: Facts) -> str:
+    """Return how much larger the share is in the window of the trend: "12×", or "only then"."""
+    ratio = segment["trend"]["ratio"]
+    return "only then" if ratio is None else times(ratio)
+
+
 def last_seen(segment: Facts, labels: Sequence[str]) -> str | None:
     """Return the label of the last bin with items, or None if that is the last bin of all or there is none."""
     seen = [at for at, value in enumerate(segment["series"] or []) if value > 0]
@@ -144,12 +162,27 @@ def ends(bins: Facts) -> tuple[str, str]:
     return safe(bins["labels"][0], 40), safe(bins["labels"][-1], 40)
 
 
+def risen(facts: Facts) -> list[int]:
+    """Return the segments that rose in the last window, then those that rise or are new over all."""
+    return _with_classes(facts, facts["rising"], "rising", "new")
+
+
+def fallen(facts: Facts) -> list[int]:
+    """Return the segments that fell in the last window, then those that fall or are gone over all."""
+    return _with_classes(facts, facts["falling"], "falling", "gone")
+
+
 def came_and_went(facts: Facts) -> list[int]:
-    """Return the segments with a single peak that is over, the clearest first."""
-    last = facts["bins"]["labels"][-1]
-    trends = {segment["id"]: segment["trend"] for segment in facts["segments"]}
-    over = [i for i, trend in trends.items() if trend and trend["class"] == "peak" and trend["to"] != last]
-    return sorted(over, key=lambda i: (-trends[i]["z"], i))
+    """Return the other segments with a single peak that is over."""
+    last, listed = facts["bins"]["labels"][-1], {*facts["rising"], *facts["falling"]}
+    peaks = _with_classes(facts, [], "peak")
+    return [i for i in peaks if i not in listed and facts["segments"][i]["trend"]["to"] != last]
+
+
+def _with_classes(facts: Facts, ids: Sequence[int], *classes: str) -> list[int]:
+    others = [one for one in facts["segments"] if one["trend"] and one["trend"]["class"] in classes]
+    clearest = sorted(others, key=lambda one: (-one["trend"]["z"], one["id"]))
+    return list(dict.fromkeys([*ids, *(one["id"] for one in clearest)]))
 
 
 def summary(facts: Facts) -> list[str]:

@@ -80,10 +80,14 @@ def _sentence(segment: Facts, bins: Facts) -> str:
     if trend is None or trend["class"] == "steady":
         return f"{first} No trend is significant."
     return (
-        f"{first} In {window(trend)} the share is {times(trend['ratio'])} that of the other bins "
-        f"(z {score(trend['z'])}). Lately it is {times(trend['last_ratio'])} that of before "
+        f"{first} In {window(trend)} the share is {_compared(trend['ratio'], 'in the other bins')} "
+        f"(z {score(trend['z'])}). Lately it is {_compared(trend['last_ratio'], 'before')} "
         f"(z {score(trend['last_z'])})."
     )
+
+
+def _compared(ratio: float | None, what: str) -> str:
+    return f"{times(ratio)} that {what}" if ratio is not None else f"positive, and 0 {what}"
 
 
 def axis_of(bins: Facts) -> Markup:

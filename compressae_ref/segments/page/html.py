@@ -17,11 +17,16 @@ from compressae_ref.segments.wording import (
     came_and_went,
     count,
     ends,
-    last_seen,
+    excess,
+    fallen,
+    fell,
+    risen,
+    rose,
     safe,
     summary,
     times,
     trend_words,
+    window,
 )
 
 BYTES = 2_000_000
@@ -63,14 +68,17 @@ def page(facts: Facts) -> str:
     """
     room = BYTES * max(1, len(facts["segments"]) / SEGMENTS)
     document = _document(facts, LIMITS[0])
-    first, last = 1, len(LIMITS) - 1
+    found, first, last = None, 1, len(LIMITS) - 1
     if len(document.encode()) <= room:
         return document
     while first < last:  # sizes fall with the limits
         middle = (first + last) // 2
         document = _document(facts, LIMITS[middle])
-        first, last = (first, middle) if len(document.encode()) <= room else (middle + 1, last)
-    return _document(facts, LIMITS[first])
+        if len(document.encode()) <= room:
+            found, last = document, middle
+        else:
+            first = middle + 1
+    return found or _document(facts, LIMITS[-1])
 
 
 def _document(facts: Facts, limits: Limits) -> str:
@@ -127,11 +135,10 @@ def _header(facts: Facts, title: str, limits: Limits) -> Markup:
 def _legend(facts: Facts) -> Iterable[str]:
     yield "A segment is a group of items in which the same latent of the model is strongest, with the same sign."
     yield "A name is made of words that are frequent in the segment and rare elsewhere."
-    yield "F1 says how well the name alone finds the items of the segment: 1 is best."
+    yield "F1 says how well the name alone tells the items of the segment from as many others: 1 is best."
     if facts["bins"]:
         yield f"A chart shows the share of the segment in each {safe(facts['bins']['unit'], 20)}. The peak is coloured."
         yield "The shaded bins are those in which the segment is strongest: 12× compares them with the others."
-        yield "“Lately 0.3×” compares the share in the last bins with the share before."
         yield "A trend is named only if it is significant: among all that are named, few are due to chance."
         yield "z is a difference divided by its standard deviation. Beyond 3 or −3, chance is a poor explanation."
     if facts["weighted"]:
@@ -141,9 +148,9 @@ def _legend(facts: Facts) -> Iterable[str]:
 def _lists(facts: Facts, limits: Limits) -> Markup:
     lists = []
     if facts["bins"]:
-        lists.append(("What rose most", facts["rising"], "No segment rose.", _rise))
-        lists.append(("What fell or is gone", facts["falling"], "No segment fell.", _fall))
-        lists.append(("What came and went", came_and_went(facts), "No segment did.", _rise))
+        lists.append(("What rose most", risen(facts), "No segment rose.", _rise))
+        lists.append(("What fell or is gone", fallen(facts), "No segment fell.", _fall))
+        lists.append(("What came and went", came_and_went(facts), "No segment did.", _come))
     if facts["weighted"] or facts["hidden"]:
         lists.append(("Strong but overlooked", facts["hidden"], "No segment is.", _overlooked))
     note = "The items have no times, so there are no trends."
@@ -151,7 +158,7 @@ def _lists(facts: Facts, limits: Limits) -> Markup:
         unit = safe(facts["bins"]["unit"], 20)
         note = (
             f"Charts show the share of each {unit} from {' to '.join(ends(facts['bins']))}. "
-            "12× means that the share in the shaded bins is 12 times that in the others."
+            "12× compares the share in the shaded bins with the others; “lately 0.3×”, the last bins with all before."
         )
     columns = (
         tag("div", tag("h2", title), *_list(ids, words, facts, limits) if ids else [tag("p", none, class_="quiet")])
@@ -172,13 +179,20 @@ def _list(ids: Sequence[int], words: Callable[..., str], facts: Facts, limits: L
 
 
 def _rise(segment: Facts, bins: Facts) -> str:
-    return f"{trend_words(segment['trend'])}, {times(segment['trend']['ratio'])}"
+    return f"{_when(segment['trend'])}, {rose(segment)}"
 
 
 def _fall(segment: Facts, bins: Facts) -> str:
-    trend, last = segment["trend"], last_seen(segment, bins["labels"])
-    lately = f"last {last}" if last else f"lately {times(trend['last_ratio'])}"
-    return trend_words(trend) if last == safe(trend["to"], 40) else f"{trend_words(trend)}, {lately}"
+    return f"{_when(segment['trend'])}, {fell(bins, segment)}"
+
+
+def _come(segment: Facts, bins: Facts) -> str:
+    return f"{_when(segment['trend'])}, {excess(segment)}"
+
+
+def _when(trend: Facts) -> str:
+    """Return the window of a trend; the title of the list says whether it rose or fell."""
+    return f"strongest {window(trend)}" if trend["class"] in ("rising", "falling") else trend_words(trend)
 
 
 def _overlooked(segment: Facts, bins: Facts | None) -> str:
