@@ -239,13 +239,20 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def contrast(*colours: str) -> float:
+    low, high = sorted(map(luminance, colours))
+    return (high + 0.05) / (low + 0.05)
+
+
 @pytest.mark.parametrize(("scheme", "at"), [("light", 0), ("dark", 1), ("print", 2)])
-def test_words_have_contrast(scheme, at):
+def test_words_and_bars_have_contrast(scheme, at):
     colours = dict(re.findall(r"--(\w+): (#\w+);", STYLE.split(":root {")[at + 1].partition("}")[0]))
     for word in ("text", "quiet", "accent"):
         for ground in ("page", "shade"):
-            low, high = sorted([luminance(colours[word]), luminance(colours[ground])])
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (word, ground)
+            assert contrast(colours[word], colours[ground]) >= 4.5, (word, ground)
+    for bar in ("bar", "accent"):
+        for ground in ("page", "window"):
+            assert contrast(colours[bar], colours[ground]) >= 3, (bar, ground)
 
 
 # -- the terminal -----------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def rose(segment: Facts) -> str:
 def fell(bins: Facts, segment: Facts) -> str:
     """Return when the last items came, or how the share fell if they came in the last bin."""
     last = last_seen(segment, bins["labels"])
-    return f"last {last}" if last else rose(segment)
+    return f"last item {last}" if last else rose(segment)
 
 
 def excess(segment: Facts) -> str:

@@ -17,6 +17,7 @@ def overview(facts: Facts, ordered: Sequence[Facts], limits: Limits) -> Markup:
     return tag(
         "section",
         tag("h2", "Overview"),
+        tag("noscript", tag("p", "Sorting, filters and large charts need JavaScript.", class_="quiet")),
         _controls(facts),
         tag("table", tag("thead", heads), tag("tbody", *rows), class_="overview"),
         id="overview",
@@ -80,7 +81,7 @@ def _controls(facts: Facts) -> Markup:
         _choice("Trend", "class", classes),
         _choice("Group", "group", groups),
         tag("button", "Reset", type="reset"),
-        tag("p", role="status", class_="quiet"),
+        tag("p", role="status", aria_live="polite", class_="quiet"),
         hidden=True,
         id="controls",
     )
