@@ -164,25 +164,25 @@ def ends(bins: Facts) -> tuple[str, str]:
 
 def risen(facts: Facts) -> list[int]:
     """Return the segments that rose in the last window, then those that rise or are new over all."""
-    return _with_classes(facts, facts["rising"], "rising", "new")
+    return [*facts["rising"], *_others(facts, "rising", "new")]
 
 
 def fallen(facts: Facts) -> list[int]:
     """Return the segments that fell in the last window, then those that fall or are gone over all."""
-    return _with_classes(facts, facts["falling"], "falling", "gone")
+    return [*facts["falling"], *_others(facts, "falling", "gone")]
 
 
 def came_and_went(facts: Facts) -> list[int]:
     """Return the other segments with a single peak that is over."""
-    last, listed = facts["bins"]["labels"][-1], {*facts["rising"], *facts["falling"]}
-    peaks = _with_classes(facts, [], "peak")
-    return [i for i in peaks if i not in listed and facts["segments"][i]["trend"]["to"] != last]
+    last = facts["bins"]["labels"][-1]
+    return [i for i in _others(facts, "peak") if facts["segments"][i]["trend"]["to"] != last]
 
 
-def _with_classes(facts: Facts, ids: Sequence[int], *classes: str) -> list[int]:
-    others = [one for one in facts["segments"] if one["trend"] and one["trend"]["class"] in classes]
-    clearest = sorted(others, key=lambda one: (-one["trend"]["z"], one["id"]))
-    return list(dict.fromkeys([*ids, *(one["id"] for one in clearest)]))
+def _others(facts: Facts, *classes: str) -> list[int]:
+    """Return the segments of these classes whose share did not change in the last window, the clearest first."""
+    changed = {*facts["rising"], *facts["falling"]}
+    trends = {one["id"]: one["trend"] for one in facts["segments"] if one["trend"] and one["id"] not in changed}
+    return sorted((i for i, trend in trends.items() if trend["class"] in classes), key=lambda i: (-trends[i]["z"], i))
 
 
 def summary(facts: Facts) -> list[str]:

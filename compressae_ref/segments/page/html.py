@@ -133,7 +133,7 @@ def _header(facts: Facts, title: str, limits: Limits) -> Markup:
 
 
 def _legend(facts: Facts) -> Iterable[str]:
-    yield "A segment is a group of items in which the same latent of the model is strongest, with the same sign."
+    yield "A segment is a group of items whose codes share a strong latent of the model, with the same sign."
     yield "A name is made of words that are frequent in the segment and rare elsewhere."
     yield "F1 says how well the name alone tells the items of the segment from as many others: 1 is best."
     if facts["bins"]:
