@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from compressae_ref.segments import page as page_room
+from compressae_ref.segments.page.chart import axis_of, chart
 from compressae_ref.segments.page.html import BYTES, page
 from compressae_ref.segments.terminal import BLOCKS, WIDTH, lines
 from compressae_ref.segments.wording import (
@@ -201,6 +202,23 @@ def test_whatever_is_missing_is_left_out(name):
     assert (">Weight</" in document) == made["weighted"]
     assert ("there are no trends" in document) == (made["bins"] is None)
     assert all(line.strip() == line.rstrip() or line.startswith("  ") for line in lines(made))
+
+
+@pytest.mark.parametrize("points", [240, 60, 7, 1])
+def test_fewer_bars_hold_the_same_items(points):
+    made = facts(6, bins=200)
+    axis = json.loads(re.search(r">(.*)</script>", axis_of(made["bins"], points))[1])
+    assert len(axis["labels"]) == len(axis["totals"]) <= points
+    assert sum(axis["totals"]) == pytest.approx(sum(made["bins"]["totals"]))
+    ends = [axis["labels"][0].partition("–")[0], axis["labels"][-1].rpartition("–")[2]]
+    assert ends == [made["bins"]["labels"][at] for at in (0, -1)]
+    assert (axis["unit"] == "week") == (points == 240)
+    for one in made["segments"]:
+        drawn = chart(one, made["bins"], points)
+        values = [float(value) for value in re.search(r"data-v=\"?([\d. ]+)", drawn)[1].split()]
+        assert len(values) == len(axis["labels"])
+        assert sum(values) == sum(one["series"])
+        assert one["trend"]["class"] == "steady" or int(re.search(r"data-to=(\d+)", drawn)[1]) < len(values)
 
 
 def test_each_trend_is_in_one_list_and_what_changed_lately_comes_first():

@@ -140,11 +140,13 @@ def last_seen(segment: Facts, labels: Sequence[str]) -> str | None:
 
 def shares(segment: Facts, bins: Facts, together: int = 1) -> list[float]:
     """Return a segment's share of the weight of each bin, 0 where the bin is empty; so many neighbours count as one."""
-    series, totals = (
-        [sum(values[at : at + together]) for at in range(0, len(values), together)]
-        for values in (segment["series"], bins["totals"])
-    )
+    series, totals = summed(segment["series"], together), summed(bins["totals"], together)
     return [value / total if total > 0 else 0.0 for value, total in zip(series, totals, strict=True)]
+
+
+def summed(values: Sequence[float], together: int) -> list[float]:
+    """Return the sums of so many neighbours each."""
+    return [sum(values[at : at + together]) for at in range(0, len(values), together)]
 
 
 def neighbours(bins: Facts, most: int) -> int:

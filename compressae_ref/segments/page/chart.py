@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from compressae_ref.segments.page.markup import Markup, tag
-from compressae_ref.segments.wording import Facts, neighbours, number, percent, safe, score, shares, times, window
+from compressae_ref.segments.wording import (
+    Facts,
+    count,
+    neighbours,
+    number,
+    percent,
+    safe,
+    score,
+    shares,
+    summed,
+    times,
+    window,
+)
 
 HEIGHT = 60
 """Steps of the vertical axis."""
@@ -33,15 +45,15 @@ def histogram(segment: Facts, bins: Facts, points: int) -> Markup:
 
 
 def _window(trend: Facts | None, labels: Sequence[str], together: int) -> Markup | None:
-    ends = _ends(trend, labels)
-    return ends and tag("path", class_="w", d=f"M{ends[0] // together} 0V{HEIGHT}H{ends[1] // together + 1}V0z")
+    ends = _ends(trend, labels, together)
+    return ends and tag("path", class_="w", d=f"M{ends[0]} 0V{HEIGHT}H{ends[1] + 1}V0z")
 
 
-def _ends(trend: Facts | None, labels: Sequence[str]) -> tuple[int, int] | None:
-    """Return the first and the last bin of the window, if there is one."""
+def _ends(trend: Facts | None, labels: Sequence[str], together: int) -> tuple[int, int] | None:
+    """Return the first and the last bar of the window, if there is one."""
     if trend is None or trend["class"] == "steady" or not {trend["from"], trend["to"]} <= set(labels):
         return None
-    return labels.index(trend["from"]), labels.index(trend["to"])
+    return labels.index(trend["from"]) // together, labels.index(trend["to"]) // together
 
 
 def drawing(bins: Facts, points: int, content: Markup, label: str | None = None) -> Markup:
@@ -63,12 +75,12 @@ def peak_of(segment: Facts, bins: Facts) -> tuple[int, str]:
     return at, f"peak {safe(bins['labels'][at], 40)}, {percent(values[at])}"
 
 
-def chart(segment: Facts, bins: Facts) -> Markup:
+def chart(segment: Facts, bins: Facts, points: int) -> Markup:
     """Return what the script draws the large chart of a segment from, and the sentence about its trend."""
-    start, stop = _ends(segment["trend"], bins["labels"]) or (None, None)
-    series = " ".join(
-        number(value, 3).replace(",", "") if value % 1 else f"{int(value)}" for value in segment["series"]
-    )
+    together = neighbours(bins, points)
+    start, stop = _ends(segment["trend"], bins["labels"], together) or (None, None)
+    values = summed(segment["series"], together)
+    series = " ".join(number(value, 3).replace(",", "") if value % 1 else f"{int(value)}" for value in values)
     return tag(
         "figure", tag("figcaption", _sentence(segment, bins)), data_v=Markup(series), data_from=start, data_to=stop
     )
@@ -90,8 +102,14 @@ def _compared(ratio: float | None, what: str) -> str:
     return f"{times(ratio)} that {what}" if ratio is not None else f"positive, and 0 {what}"
 
 
-def axis_of(bins: Facts) -> Markup:
-    """Return the bins as JSON, for the script. "<" is escaped, so that no text can end the element."""
+def axis_of(bins: Facts, points: int) -> Markup:
+    """Return the bins of large charts as JSON. "<" is escaped, so that no text can end the element."""
+    together, unit = neighbours(bins, points), safe(bins["unit"], 20)
     labels = [safe(label, 40) for label in bins["labels"]]
-    told = {"unit": safe(bins["unit"], 20), "labels": labels, "totals": bins["totals"]}
+    firsts, lasts = labels[::together], [*labels[together - 1 :: together], labels[-1]]
+    told = {
+        "unit": unit if together == 1 else count(together, unit),
+        "labels": [first if first == last else f"{first}–{last}" for first, last in zip(firsts, lasts, strict=False)],
+        "totals": summed(bins["totals"], together),
+    }
     return tag("script", Markup(json.dumps(told).replace("<", "\\u003c")), type="application/json", id="bins")

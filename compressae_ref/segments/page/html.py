@@ -39,9 +39,9 @@ LIMITS = [
     Limits(110, 80, 60, 5),
     Limits(80, 60, 40, 3),
     Limits(60, 60, 40, 3),
-    Limits(45, 60, 30, 3),
-    Limits(25, 40, 16, 2),
-    Limits(16, 30, 10, 1),
+    Limits(45, 60, 40, 3),
+    Limits(30, 40, 30, 2),
+    Limits(16, 30, 16, 1),
     Limits(5, 16, 5, 0),
 ]
 """How much is shown: the first that makes the page small enough, or the last."""
@@ -103,9 +103,8 @@ def _document(facts: Facts, limits: Limits) -> str:
         overview(facts, ordered, limits),
         tag("section", tag("h2", "Each segment"), *(part(segment, facts, limits) for segment in ordered), id="parts"),
     )
-    body = tag(
-        "body", _header(facts, title, limits), main, facts["bins"] and axis_of(facts["bins"]), tag("script", script)
-    )
+    axis = facts["bins"] and axis_of(facts["bins"], limits.points)
+    body = tag("body", _header(facts, title, limits), main, axis, tag("script", script))
     return f"<!DOCTYPE html>\n{tag('html', tag('head', head), body, lang='en')}\n"
 
 

@@ -30,7 +30,7 @@ class Limits(NamedTuple):
     text: int
     """characters of the text of an item"""
     points: int
-    """bars of a small chart"""
+    """bars of a chart"""
     name: int
     """characters of the name of a segment, of a word, a site or a group"""
     links: int
@@ -47,7 +47,7 @@ def part(segment: Facts, facts: Facts, limits: Limits) -> Markup:
         tag("p", *_about(segment, facts, limits.name), class_="about"),
         _hidden(segment["hidden"]),
         _words(segment["terms"], limits.name),
-        segment["series"] and facts["bins"] and chart(segment, facts["bins"]),
+        segment["series"] and facts["bins"] and chart(segment, facts["bins"], limits.points),
         *_spikes(segment["spikes"], limits.text),
         _evidence(segment, limits.text),
         _relations(segment, facts["segments"], limits),
