@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from compressae_ref import Model, fit, init_params, save_model, search
+from compressae_ref.demo_data import Addresses, load_addresses
 from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -82,6 +83,26 @@ def test_relevance_of_the_entries_that_ship_is_judged(tmp_path):
     dense = nearest_dense(queries, items, 10).ids
     assert ndcg_at(dense, judged) > 0.5 > 0.1 > ndcg_at(np.roll(dense, 1, axis=0), judged)
     assert f"{len(np.load(tmp_path / 'related.npy')):,} pairs of items" in done.stdout
+
+
+def test_the_addresses_that_ship_are_dated_paragraphs_with_their_own_vectors():
+    found = load_addresses()
+    n = len(found.texts)
+    assert (resources.files("compressae_ref") / "demo_data" / "addresses.npz").stat().st_size <= 3_500_000
+    assert f"{n:,} paragraphs" in Addresses.__doc__
+    assert {len(column) for column in found} == {n}
+    assert (found.vectors.shape, found.vectors.dtype, found.dates.dtype) == ((n, 384), np.float16, "M8[D]")
+    assert all(map(str.strip, (*found.texts, *found.presidents, *found.parties)))
+    assert len(set(found.texts)) == n
+    assert max(map(len, found.texts)) <= 400
+    years = found.dates.astype("M8[Y]").astype(int) + 1970
+    assert (np.diff(found.dates).astype(int) >= 0).all()
+    assert (years[0], years[-1], np.bincount(years).max()) == (1790, 2026, 44)
+    vectors = found.vectors.astype("f4")
+    for word in ("slavery", "Panama", "Vietnam", "inflation"):
+        holds = np.array([word in text for text in found.texts])
+        neighbours = nearest_dense(vectors[holds], vectors, 2).ids[:, 1]
+        assert holds[neighbours].mean() > 0.3, word
 
 
 def test_training_on_relations_raises_the_ndcg_of_queries_that_it_never_saw():

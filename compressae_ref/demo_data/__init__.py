@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,42 @@ class DemoData(NamedTuple):
     query_names: list[str]
 
 
+class Addresses(NamedTuple):
+    """9,335 paragraphs of the annual messages of US presidents, 1790 to 2026: vectors of all-MiniLM-L6-v2 and texts."""
+
+    vectors: Floats
+    """(9335, 384) float16, not unit rows"""
+    texts: list[str]
+    """the first sentences of each paragraph, at most 400 characters"""
+    dates: NDArray[np.datetime64]
+    """(9335,) datetime64[D], ascending: when the message was given"""
+    presidents: list[str]
+    """family names, which several presidents may share"""
+    parties: list[str]
+
+
 def load_demo_data() -> DemoData:
     """Read the embeddings and names; ``small_wordnet.LICENSE.txt`` is their licence."""
-    file = resources.files("compressae_ref.demo_data") / "small_wordnet.npz"
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        vectors, queries = archive["embeddings"], archive["query"].astype(np.int64)
-        names = _lines(archive["names"]), _lines(archive["gloss"])
+    archive = _read("small_wordnet.npz")
+    vectors, queries = archive["embeddings"], archive["query"].astype(np.int64)
+    names = _lines(archive["names"]), _lines(archive["gloss"])
     labels = [f"{name} ({gloss})" for name, gloss in zip(*names, strict=True)]
     items = np.setdiff1d(np.arange(len(vectors)), queries)
     return DemoData(vectors[items], vectors[queries], [labels[i] for i in items], [labels[q] for q in queries])
+
+
+def load_addresses() -> Addresses:
+    """Read the dated paragraphs; ``addresses.SOURCE.txt`` says where they come from and how they were chosen."""
+    archive = _read("addresses.npz")
+    vectors = archive["vectors"] * archive["scales"][:, None]
+    texts, presidents, parties = (_lines(archive[name]) for name in ("texts", "presidents", "parties"))
+    return Addresses(vectors, texts, archive["dates"], presidents, parties)
+
+
+def _read(name: str) -> dict[str, NDArray[Any]]:
+    file = resources.files("compressae_ref.demo_data") / name
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def _lines(encoded: NDArray[np.uint8]) -> list[str]:
