@@ -28,6 +28,7 @@
     python examples/bench.py formats embeddings.npy --model model.npz                         files
     python examples/bench.py chunks embeddings.npy --model model.npz                          chunked HDF5 beside .npy
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
+    python examples/bench.py segments embeddings.npy --labels labels.txt --times dates.txt    beside k-means
     python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
     python examples/bench.py pictures    draw the pictures of the pages
 
@@ -81,6 +82,7 @@ COMMANDS = {
     "center": ("centering.center", {"latents": [1024]}),
     "fitted": ("bound.fitted", {"items": [10_000]}),
     "bound": ("bound.bound", {"items": [20_000]}),
+    "segments": ("segments.segments", {"latents": [512], "k": [8]}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),
     "pages": ("pages.pages", {}),
@@ -113,6 +115,14 @@ ON_A_GPU = ("step", "distill", "encode", "growth", "search", "items")
 
 DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 
+FILES = {
+    "queries": "other rows of the same kind, for whatever measures recall",
+    "model": "a model of the embeddings, for whatever does not train one",
+    "relevance": "of `quality`, `noise`, `models`: pairs as `compressae-ref evaluate --relevance` reads them",
+    "labels": "of `segments`: a label for each row, on lines of text or in a .npy file",
+    "times": "of `segments`: a time for each row, of which only the order counts, in such a file",
+}
+
 BUDGETS = (10, 30, 60, 120, 300)
 
 
@@ -120,15 +130,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
     parser.add_argument("embeddings", nargs="?", help="(n, d) array in a .npy file")
-    parser.add_argument("--queries", help="other rows of the same kind, for whatever measures recall")
-    parser.add_argument("--model", help="a model of the embeddings, for whatever does not train one")
+    for name, text in FILES.items():
+        parser.add_argument(f"--{name}", help=text)
     parser.add_argument(
         "--models",
         nargs="+",
         help="of `quality`: models trained with several seeds; of `models`: the first is compared with",
-    )
-    parser.add_argument(
-        "--relevance", help="of `quality`, `noise`, `models`: pairs as `compressae-ref evaluate --relevance` reads them"
     )
     for name, text in {
         "baselines": "compare with other ways of storing, too",
@@ -136,11 +143,12 @@ def main() -> None:
     }.items():
         parser.add_argument(f"--{name}", action="store_true", help=f"of `quality`: {text}")
     parser.add_argument("--keep", metavar="NAME", help="store the table as examples/pages/measured/NAME.json")
-    parser.add_argument("--steps", type=int, help="of training, for `paper` and `center` (as many as `fit` takes)")
+    parser.add_argument("--steps", type=int, help="of training, for `paper`, `center` and `segments`")
     parser.add_argument(
         "--shifts", type=float, nargs="+", default=[0.0], help="of `center`: lengths of a direction to add"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center`: seeds to train with")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center` and `segments`")
+    parser.add_argument("--starts", type=int, default=5, help="of k-means in `segments`; 0 leaves it out")
     parser.add_argument(
         "--asked",
         type=int,

@@ -22,7 +22,7 @@ from compressae_ref.stores.contract import Found
 from tests.engines import NEEDS, needs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from benchmarks import measure, models, pages, relevance
+from benchmarks import measure, models, pages, relevance, segments
 
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 RELEVANCE = Path(relevance.__file__)
@@ -115,6 +115,27 @@ def test_training_on_relations_raises_the_ndcg_of_queries_that_it_never_saw():
         return ndcg_at(search(model.encode(queries, 64), model.encode(items), 10).ids, judged)
 
     assert ndcg(relevance=related) > ndcg() + 0.03
+
+
+def test_groups_are_measured_against_labels_seeds_and_halves():
+    pytest.importorskip("sklearn")
+    groups, others = np.array([0, 0, 0, 1, 1, -1], "i4"), np.array([1, 1, 0, 0, 0, 0], "i4")
+    assert segments.gini(groups) == pytest.approx(0.1)
+    assert segments.gini(others) == pytest.approx(1 / 6)
+    assert segments.purity(groups, others) == 5 / 6
+    assert segments.kept(groups, others) == segments.kept(others, groups) == 4 / 6
+    assert segments.first_half(np.array(["1901", "1800", "1900", "1800"])).tolist() == [False, True, False, True]
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 8
+    x = (np.eye(12)[labels] + 0.05 * rng.standard_normal((400, 12))).astype("f4")
+    problem = segments.Problem(x, labels, np.arange(400) < 200, [0, 1])
+    found, means = segments.rows(problem, [16], [1], 300, 5)
+    assert set(found) >= set(segments.COLUMNS) > set(means)
+    for name in ("ARI of seeds", "items kept of seeds", "ARI of halves", "purity", "NMI with labels"):
+        assert found[name] == pytest.approx([1.0] * len(found[name])), name
+    assert found["purity"] == [1.0, 1.0]
+    assert found["groups"] == [8, 8]
+    assert means["purity"] == [1.0, 1.0]
 
 
 def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
