@@ -52,9 +52,9 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     Parameters
     ----------
-    n_latents : h, number of columns of the codes; None: 4096, or fewer for few rows (`settings.default_latents`)
-    k : stored entries per row
-    serve : "both" or "dense", as in `compressae_ref.fit`; it determines the settings that are None
+    n_latents : h, number of columns of the codes; None: as in `compressae_ref.fit`
+    k : stored entries per row; None: 32, and 8 with serve="segments"
+    serve : "both", "dense" or "segments", as in `compressae_ref.fit`; it determines the settings that are None
     init, objective, batch_size, steps, lr, warmup_steps, decay, validation_rows, patience, dtype, center,
         relevance_weight : as in `settings.TrainConfig`
     zero_rows : "empty" gives zero rows codes of zeros and leaves them out of training; "error" refuses them; "skip"
@@ -77,7 +77,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def __init__(
         self,
         n_latents: int | None = None,
-        k: int = 32,
+        k: int | None = None,
         *,
         serve: str | None = None,
         init: str = TrainConfig.init,
@@ -90,7 +90,7 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         validation_rows: int | None = TrainConfig.validation_rows,
         patience: int | None = TrainConfig.patience,
         dtype: str | None = TrainConfig.dtype,
-        center: bool = TrainConfig.center,
+        center: bool | None = None,
         relevance_weight: float | None = TrainConfig.relevance_weight,
         zero_rows: ZeroRows = "empty",
         sparse_output: bool = True,
@@ -159,10 +159,11 @@ class CompresSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Raises
         ------
         DomainError
-            If ``center`` is True: the mean of rows that come later is unknown. If ``relevance_weight`` is not None:
-            partners of a row may come later.
+            If ``center`` is True, as with serve="segments": the mean of rows that come later is unknown. If
+            ``relevance_weight`` is not None: partners of a row may come later.
         """
-        if self.center:
+        given = {} if self.center is None else {"center": self.center}
+        if make_config(None, None, given, self.serve).center:
             raise DomainError("expected center=False for partial_fit, got True", argument="center", hint="use fit")
         if (weight := self.relevance_weight) is not None:
             message = f"expected relevance_weight=None for partial_fit, got {short_repr(weight)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import ctypes
+import dataclasses
 import errno
 import io
 import json
@@ -1211,6 +1212,15 @@ def running(arguments, **options):
             yield started
         finally:
             started.kill()
+
+
+def test_help_names_what_each_serve_changes():
+    text = re.sub(r"\s+", " ", process(["train", "--help"], text=True).stdout)
+    default = {**dataclasses.asdict(TrainConfig()), **SERVE[DEFAULT_SERVE]}
+    for serve, group in SERVE.items():
+        for setting, value in group.items():
+            assert value == default[setting] or f"{value} with --serve {serve}" in text, setting
+    assert "--no-center" in text
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

@@ -14,6 +14,7 @@ import pytest
 import compressae_ref as csae
 from compressae_ref import fit
 from compressae_ref.errors import BackendError
+from compressae_ref.training.settings import SERVE
 from tests.conftest import AVAILABLE_BACKENDS, HAS
 
 if not HAS["sklearn"]:
@@ -52,6 +53,16 @@ def test_it_is_the_model_of_this_package(backend):
     np.testing.assert_array_equal(estimator.components_, model.params.W_dec)
     assert estimator.n_iter_ == 30
     assert len(estimator.history_) == 20
+
+
+@pytest.mark.parametrize("serve", SERVE)
+def test_serve_chooses_the_same_settings_as_in_fit(serve):
+    settings = {"n_latents": 40, "steps": 2, "serve": serve}
+    assert csae.CompresSAE(**settings, random_state=0).fit(X).model_.digest == fit(X, **settings).model.digest
+    if SERVE[serve].get("center"):
+        with pytest.raises(ValueError, match="center=False for partial_fit"):
+            csae.CompresSAE(**settings).partial_fit(X)
+        csae.CompresSAE(**settings, center=False).partial_fit(X)
 
 
 def test_a_warm_start_goes_on_from_the_last_model():

@@ -74,7 +74,7 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     """Add ``--serve``, ``--preset`` and one option for each of `SETTINGS`, with its description in `TrainConfig`."""
     text = (
         "what the codes are for; sparse or both, which are the same settings: search with sparse queries, and with "
-        "dense ones; dense: dense queries alone "
+        "dense ones; dense: dense queries alone; segments: groups of items "
         f"(default: {DEFAULT_SERVE}, unless --preset or --objective is given)"
     )
     command.add_argument("--serve", choices=list(SERVE), help=text)
@@ -87,23 +87,24 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     for setting in fields(TrainConfig):
         if setting.name not in SETTINGS:
             continue
-        text, flag = setting.metadata["help"], f"--{setting.name.replace('_', '-')}"
+        text, flag = _with_defaults(setting.name, setting.metadata["help"]), f"--{setting.name.replace('_', '-')}"
         if SETTINGS[setting.name] is bool:
-            command.add_argument(flag, action="store_true", default=None, help=text)
+            command.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
             continue
-        if setting.default is not None:
-            text += f" (default: {_default_of(setting.name)})"
         choices = [choice for choice in CHOICES[setting.name] if choice] if setting.name in CHOICES else None
         command.add_argument(flag, type=SETTINGS[setting.name], choices=choices, help=text)
 
 
-def _default_of(name: str) -> str:
-    """Return the default of a setting in words, with those that another ``--serve`` or ``--objective`` gives it."""
+def _with_defaults(name: str, text: str) -> str:
+    """Append the default of a setting, and those that another ``--serve`` or ``--objective`` gives it."""
     plain = getattr(TrainConfig, name)
     default = SERVE[DEFAULT_SERVE].get(name, plain)
-    others = {"--serve dense": SERVE["dense"].get(name, plain), "--objective reconstruct": plain}
+    others = {f"--serve {way}": group.get(name, plain) for way, group in SERVE.items()}
+    others["--objective reconstruct"] = plain
     differing = [f"{value} with {way}" for way, value in others.items() if value != default and name != "objective"]
-    return ", ".join([str(default), *differing])
+    if plain is None or SETTINGS[name] is bool:
+        return "; ".join([text, *differing])
+    return f"{text} (default: {', '.join([str(default), *differing])})"
 
 
 def add_checkpoints(command: argparse.ArgumentParser) -> None:

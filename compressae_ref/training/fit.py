@@ -110,8 +110,8 @@ def fit(
     config, preset, settings : a `TrainConfig`, a name in `settings.PRESETS`, single settings; later ones override
         earlier ones
     serve : what the codes are for, in place of a preset (`settings.SERVE`): "sparse" or "both" for search with sparse
-        queries, which also serves dense ones; "dense" for dense queries alone. None: "both" if there is no
-        ``config``, ``preset`` or ``objective``
+        queries, which also serves dense ones; "dense" for dense queries alone; "segments" for groups of items. None:
+        "both" if there is no ``config``, ``preset`` or ``objective``
     rng : the only source of randomness; None creates one from ``config.seed``. With ``checkpoint`` or ``resume`` its
         bit generator must be one of NumPy's.
     zero_rows : "error", or "empty" or "skip" to leave zero rows out of training and validation (`checks.ZeroRows`).

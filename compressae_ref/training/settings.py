@@ -121,10 +121,11 @@ rate, so that one is ours (``spec/evidence.md``)."""
 SERVE: dict[str, dict[str, Any]] = {
     "both": {"objective": "distill", "temperature": 0.2, "batch_size": 256, "lr": 5e-2, "beta2": 0.99},
     "dense": {"batch_size": 512, "lr": 1e-2},
+    "segments": {"n_latents": 512, "k": 8, "batch_size": 512, "center": True},
 }
 SERVE["sparse"] = SERVE["both"]
-"""Groups of settings by the queries that the codes will serve. For sparse queries none are better than those for both
-(``spec/evidence.md``)."""
+"""Groups of settings by what the codes will serve, queries or segments. For sparse queries none are better
+than those for both (``spec/evidence.md``)."""
 
 DEFAULT_SERVE = "both"
 

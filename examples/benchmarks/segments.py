@@ -105,7 +105,7 @@ def figures(problem: Problem, train: Train) -> Figures:
 
 def _segments_of(settings: dict[str, Any]) -> Train:
     def train(x: Floats, seed: int) -> Callable[[Floats], tuple[Groups, float]]:
-        model = fit(x, objective="reconstruct", seed=seed, **settings).model
+        model = fit(x, serve="segments", seed=seed, **settings).model
 
         def group(x: Floats) -> tuple[Groups, float]:
             codes, every = model.encode(x), Rule(min_items=1)
