@@ -29,6 +29,8 @@
     python examples/bench.py chunks embeddings.npy --model model.npz                          chunked HDF5 beside .npy
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
     python examples/bench.py segments embeddings.npy --labels labels.txt --times dates.txt    beside k-means
+    python examples/bench.py following embeddings.npy --model model.npz                       segments of many items
+    python examples/bench.py bursts      bursts that are planted in random counts of segments
     python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
     python examples/bench.py pictures    draw the pictures of the pages
 
@@ -83,6 +85,8 @@ COMMANDS = {
     "fitted": ("bound.fitted", {"items": [10_000]}),
     "bound": ("bound.bound", {"items": [20_000]}),
     "segments": ("segments.segments", {"latents": [512], "k": [8]}),
+    "following": ("following.following", {"items": [100_000, 1_000_000]}),
+    "bursts": ("following.bursts", {}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),
     "pages": ("pages.pages", {}),
@@ -90,7 +94,7 @@ COMMANDS = {
 }
 """Each command: its function, and its settings where the user gives none."""
 
-WITHOUT_EMBEDDINGS = ("pages", "pictures")
+WITHOUT_EMBEDDINGS = ("bursts", "pages", "pictures")
 
 WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise", "fitted", "bound")
 
@@ -175,7 +179,7 @@ def main() -> None:
         parser.error(f"{options.what}: expected EMBEDDINGS")
     if options.what in (*WITH_QUERIES, *WITH_MODELS, "minute", "paper", "center") and options.queries is None:
         parser.error(f"{options.what}: expected --queries")
-    if options.what in (*WITH_QUERIES, "formats", "chunks", "cluster") and options.model is None:
+    if options.what in (*WITH_QUERIES, "formats", "chunks", "cluster", "following") and options.model is None:
         parser.error(f"{options.what}: expected --model")
     if options.what in WITH_MODELS and options.models is None:
         parser.error(f"{options.what}: expected --models")

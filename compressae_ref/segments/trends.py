@@ -72,7 +72,10 @@ class Spike(NamedTuple):
 
 
 def trends(counts: Counts, q: float = RATE) -> list[Trend]:
-    """Classify every segment by its best window (E48, R37); discoveries have the false-discovery rate q."""
+    """Classify every segment by its best window, or else by the last one (E48, R37).
+
+    Both are tested for all segments, each time with the false-discovery rate q.
+    """
     series = series_of(counts)
     common = common_dispersion(series)
     start, stop, z, p, inside, outside = _best_windows(series, common)
@@ -82,7 +85,8 @@ def trends(counts: Counts, q: float = RATE) -> list[Trend]:
     count, ratio = len(series.bins), _ratio(inside, outside)
     result = []
     for s in range(len(z)):
-        kind = _kind(start[s], stop[s], count, ratio[s] >= ABSENT) if found[s] else "steady"
+        lately: Kind = "steady" if not recent[s] else "rising" if last_ratio[s] > 1 else "falling"
+        kind = _kind(start[s], stop[s], count, ratio[s] >= ABSENT) if found[s] else lately
         window = int(series.bins[start[s]]), int(series.bins[stop[s] - 1]) + 1
         best = float(z[s]), float(p[s]), float(ratio[s])
         result.append(Trend(kind, *window, *best, float(last_ratio[s]), float(last_z[s]), bool(recent[s])))
