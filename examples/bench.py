@@ -29,6 +29,7 @@
     python examples/bench.py chunks embeddings.npy --model model.npz                          chunked HDF5 beside .npy
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
     python examples/bench.py segments embeddings.npy --labels labels.txt --times dates.txt    beside k-means
+    python examples/bench.py naming embeddings.npy --texts texts.tsv --text text              names of segments
     python examples/bench.py following embeddings.npy --model model.npz                       segments of many items
     python examples/bench.py bursts      bursts that are planted in random counts of segments
     python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
@@ -85,6 +86,7 @@ COMMANDS = {
     "fitted": ("bound.fitted", {"items": [10_000]}),
     "bound": ("bound.bound", {"items": [20_000]}),
     "segments": ("segments.segments", {"latents": [512], "k": [8]}),
+    "naming": ("naming.naming", {"latents": [512], "k": [8]}),
     "following": ("following.following", {"items": [100_000, 1_000_000]}),
     "bursts": ("following.bursts", {}),
     "quality": ("quality.quality", {"k": [32, 16]}),
@@ -124,6 +126,8 @@ FILES = {
     "model": "a model of the embeddings, for whatever does not train one",
     "relevance": "of `quality`, `noise`, `models`: pairs as `compressae-ref evaluate --relevance` reads them",
     "labels": "of `segments`: a label for each row, on lines of text or in a .npy file",
+    "texts": "of `naming`: a table with a text for each row",
+    "text": "of `naming`: the column of the texts",
     "times": "of `segments`: a time for each row, of which only the order counts, in such a file",
 }
 
@@ -151,8 +155,10 @@ def main() -> None:
     parser.add_argument(
         "--shifts", type=float, nargs="+", default=[0.0], help="of `center`: lengths of a direction to add"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center` and `segments`")
-    parser.add_argument("--starts", type=int, default=5, help="of k-means in `segments`; 0 leaves it out")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center`, `segments` and `naming`")
+    parser.add_argument(
+        "--starts", type=int, default=5, help="of k-means in `segments` and `naming`; 0 leaves it out"
+    )
     parser.add_argument(
         "--asked",
         type=int,
