@@ -156,9 +156,7 @@ def main() -> None:
         "--shifts", type=float, nargs="+", default=[0.0], help="of `center`: lengths of a direction to add"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center`, `segments` and `naming`")
-    parser.add_argument(
-        "--starts", type=int, default=5, help="of k-means in `segments` and `naming`; 0 leaves it out"
-    )
+    parser.add_argument("--starts", type=int, default=5, help="of k-means in `segments` and `naming`; 0 leaves it out")
     parser.add_argument(
         "--asked",
         type=int,

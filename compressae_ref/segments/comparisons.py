@@ -12,7 +12,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.segments.contrast import Doubles, contrast, discoveries, tail
 from compressae_ref.segments.counts import Counts
 from compressae_ref.segments.dispersion import effective_unit, over
-from compressae_ref.segments.membership import ROWS_PER_BLOCK, numbers_of_keys
+from compressae_ref.segments.membership import ROWS_PER_BLOCK, numbers_of, numbers_of_keys
 from compressae_ref.segments.trends import RATE
 
 SHRINKAGE = 20.0
@@ -102,8 +102,8 @@ def together(codes: Codes, keys: NDArray[np.int32]) -> Together:
 def _stored_together(codes: Codes, keys: NDArray[np.int32]) -> NDArray[np.int64]:
     from scipy.sparse import csr_array
 
-    segments = numbers_of_keys(keys, codes.n_latents)[2 * codes.indices.astype(np.int64) + (codes.values < 0)]
-    rows, places = np.nonzero((segments >= 0) & (codes.values != 0))
+    segments = numbers_of_keys(keys, codes.n_latents)[numbers_of(codes)]
+    rows, places = np.nonzero(segments >= 0)
     stored = csr_array((np.ones(len(rows), np.int64), (rows, segments[rows, places])), shape=(len(codes), len(keys)))
     counted: NDArray[np.int64] = (stored.T @ stored).toarray()
     return counted

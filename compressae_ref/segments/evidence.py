@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from compressae_ref.codes import Codes
 from compressae_ref.segments.composing import key_name, made_distinct
 from compressae_ref.segments.fidelity import MULTIPLIER
-from compressae_ref.segments.membership import ROWS_PER_BLOCK, Members, by_strength, numbers_of_keys
+from compressae_ref.segments.membership import ROWS_PER_BLOCK, Members, numbers_of, numbers_of_keys, strengths_of
 from compressae_ref.segments.namer import Evidence, Namer, named_by
 from compressae_ref.segments.names import Method, Names, again, name_segments, pick_texts
 
@@ -122,11 +122,12 @@ def opposite_items(codes: Codes, keys: NDArray[np.int32], count: int) -> list[li
     of_key = numbers_of_keys(keys * np.array([1, -1], np.int32), codes.n_latents)
     rows, of, strengths = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
     for start in range(0, len(codes), ROWS_PER_BLOCK):
-        numbers, found = by_strength(codes[start : start + ROWS_PER_BLOCK])
-        new, places = np.nonzero(of_key[numbers] >= 0)
+        block = codes[start : start + ROWS_PER_BLOCK]
+        own = of_key[numbers_of(block)]
+        new, places = np.nonzero(own >= 0)
         rows = np.concatenate([rows, start + new])
-        of = np.concatenate([of, of_key[numbers[new, places]]])
-        strengths = np.concatenate([strengths, found[new, places]])
+        of = np.concatenate([of, own[new, places]])
+        strengths = np.concatenate([strengths, strengths_of(block)[new, places]])
         order = np.lexsort((rows, -strengths, of))
         order = order[np.arange(len(of)) - np.searchsorted(of[order], of[order]) < count]
         rows, of, strengths = rows[order], of[order], strengths[order]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats
+from compressae_ref.backends.numpy.blocks import map_blocks
 from compressae_ref.checks import as_integer, as_real
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
@@ -17,7 +18,7 @@ Assign = Literal["dominant", "top", "all"]
 MIN_ITEMS = 20
 TOP = 3
 THRESHOLD = 0.25
-ROWS_PER_BLOCK = 65_536
+ROWS_PER_BLOCK = 16_384
 
 
 class Rule(NamedTuple):
@@ -53,10 +54,14 @@ def as_rule(assign: str, top: int, threshold: float, min_items: int) -> Rule:
 
 def keys_of(codes: Codes, rule: Rule) -> NDArray[np.int32]:
     """Return the keys (S, 2) that at least ``min_items`` items have as a candidate (R29, R30)."""
-    counts = np.zeros(2 * codes.n_latents, np.int64)
-    for start in range(0, len(codes), ROWS_PER_BLOCK):
-        numbers, strengths = by_strength(codes[start : start + ROWS_PER_BLOCK])
-        counts += np.bincount(numbers[_candidates(numbers, strengths, rule)], minlength=len(counts))
+
+    def count(rows: slice) -> NDArray[np.int64]:
+        block = codes[rows]
+        places, strengths = _strongest(block, np.abs(block.values), rule)
+        numbers = np.take_along_axis(numbers_of(block), places, axis=1)
+        return np.bincount(numbers[_candidates(strengths, rule)], minlength=2 * codes.n_latents)
+
+    counts = sum(map_blocks(len(codes), ROWS_PER_BLOCK, count))
     large = np.flatnonzero(counts >= rule.min_items)
     return np.stack([large // 2, 1 - 2 * (large % 2)], axis=1).astype(np.int32)
 
@@ -64,20 +69,17 @@ def keys_of(codes: Codes, rule: Rule) -> NDArray[np.int32]:
 def assign(codes: Codes, keys: NDArray[np.int32], rule: Rule) -> Members:
     """Assign each item to its strongest segments (R30)."""
     of_key = numbers_of_keys(keys, codes.n_latents)
-    width = {"dominant": 1, "top": min(rule.top, codes.k), "all": codes.k}[rule.assign]
-    segments = np.full((len(codes), width), -1, np.int32)
-    strengths = np.zeros((len(codes), width), np.float32)
-    for start in range(0, len(codes), ROWS_PER_BLOCK):
-        block = slice(start, start + ROWS_PER_BLOCK)
-        numbers, found = by_strength(codes[block])
-        own = of_key[numbers]
-        # Entries of segments move to the front, in order of their strength.
-        order = np.argsort(own < 0, axis=1, kind="stable")
-        own, found = np.take_along_axis(own, order, 1), np.take_along_axis(found, order, 1)
-        kept = (own >= 0) & _candidates(own, found, rule)
-        segments[block] = np.where(kept, own, -1)[:, :width]
-        strengths[block] = np.where(kept, found, 0)[:, :width]
-    return Members(keys, segments, strengths)
+
+    def assigned(rows: slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        block = codes[rows]
+        own = of_key[numbers_of(block)]
+        places, strengths = _strongest(block, np.where(own >= 0, np.abs(block.values), -1), rule)
+        own = np.take_along_axis(own, places, axis=1)
+        kept = (own >= 0) & _candidates(strengths, rule)
+        return np.where(kept, own, np.int32(-1)), np.where(kept, strengths, np.float32(0))
+
+    parts = map_blocks(len(codes), ROWS_PER_BLOCK, assigned)
+    return Members(keys, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def numbers_of_keys(keys: NDArray[np.int32], n_latents: int) -> NDArray[np.int32]:
@@ -92,25 +94,35 @@ def concatenate(parts: list[Members]) -> Members:
     return Members(parts[0].keys, *(np.concatenate([part[i] for part in parts]) for i in (1, 2)))
 
 
-def by_strength(codes: Codes) -> tuple[NDArray[np.int64], Floats]:
-    """Return the numbers 2·latent + (value < 0) of the entries, strongest first, and their strengths, float32.
+def numbers_of(codes: Codes) -> NDArray[np.int32]:
+    """Return the numbers 2·latent + (value < 0) of the entries; 2h, which is no key, for zeros, which have no sign."""
+    numbers = 2 * codes.indices + (codes.values < 0)
+    return np.where(codes.values == 0, np.int32(2 * codes.n_latents), numbers)
 
-    Equal magnitudes are in the order of the latents. An entry without a sign has the number of no key, and strength 0.
-    """
-    order = np.argsort(-np.abs(codes.values), axis=1, kind="stable")
-    values = np.take_along_axis(codes.values, order, axis=1)
-    latents = np.take_along_axis(codes.indices, order, axis=1).astype(np.int64)
+
+def strengths_of(codes: Codes) -> Floats:
+    """Return |v| / ‖code‖ of the entries, float32 (E39)."""
     norms = reference.code_norm(codes.values)
-    strengths = (np.abs(values) / norms[:, None]).astype(np.float32)
-    return np.where(values == 0, 2 * codes.n_latents, 2 * latents + (values < 0)), strengths
+    strengths: Floats = (np.abs(codes.values) / norms[:, None]).astype(np.float32)
+    return strengths
 
 
-def _candidates(numbers: NDArray[np.integer], strengths: Floats, rule: Rule) -> Bools:
-    """Return the entries, strongest first, that the rule takes; entries without a sign have strength 0."""
-    place = np.arange(numbers.shape[1])
-    if rule.assign == "all":
-        taken = (strengths >= np.float32(rule.threshold)) | (place == 0)
+def _strongest(codes: Codes, magnitudes: Floats, rule: Rule) -> tuple[NDArray[np.int64], Floats]:
+    """Return the places (n, m) of the largest magnitudes that a rule may take, the largest first, and their strengths.
+
+    Equal magnitudes are in the order of the latents.
+    """
+    width = {"dominant": 1, "top": min(rule.top, codes.k), "all": codes.k}[rule.assign]
+    if width == 1:
+        places = magnitudes.argmax(axis=1)[:, None]
     else:
-        taken = np.broadcast_to(place < (1 if rule.assign == "dominant" else rule.top), numbers.shape)
-    found: Bools = taken & (strengths > 0)
-    return found
+        places = np.argsort(-magnitudes, axis=1, kind="stable")[:, :width]
+    return places, np.take_along_axis(strengths_of(codes), places, axis=1)
+
+
+def _candidates(strengths: Floats, rule: Rule) -> Bools:
+    """Return which of the strongest entries a rule takes; entries without a sign have the strength 0."""
+    taken = strengths > 0
+    if rule.assign == "all":
+        taken &= (strengths >= np.float32(rule.threshold)) | (np.arange(strengths.shape[1]) == 0)
+    return taken

@@ -208,10 +208,37 @@ def _range(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
+# -- views of `bench.py segments` -------------------------------------------------------------------------------------
+
+
+def _view_of_segments(**columns: str) -> Callable[[Sequence[Record]], Table]:
+    """Return a view of some columns, by the heads that they get."""
+
+    def view(records: Sequence[Record]) -> Table:
+        rows = [[_rounded(str(row[name])) for name in columns.values()] for row in records]
+        return Table([head.replace("_", " ") for head in columns], rows, 1)
+
+    return view
+
+
+def _pairs(which: str) -> Callable[[Sequence[Record]], Table]:
+    names = {"ARI": f"ARI of {which}", "NMI": f"NMI of {which}", "kept": f"items kept of {which}"}
+    return _view_of_segments(groups_by="groups by", groups="groups", **names)
+
+
+sizes = _view_of_segments(
+    groups_by="groups by", Gini="Gini", largest="largest", first_choice="first choice", s="seconds"
+)
+labelled = _view_of_segments(groups_by="groups by", purity="purity", NMI="NMI with labels")
+
 VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "speedup": speedup,
     "result": result,
     "full": full,
     "chosen": chosen,
     "fitted": fitted,
+    "seeds": _pairs("seeds"),
+    "halves": _pairs("halves"),
+    "sizes": sizes,
+    "labelled": labelled,
 }
