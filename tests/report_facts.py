@@ -56,7 +56,8 @@ class Made:
             "terms": [{"term": word, "score": 9 * 0.8**at, "items": 99 - at} for at, word in enumerate(words)],
             "fidelity": {"recall": 0.61, "precision": float(rng.uniform(0.1, 0.9)), "f1": float(rng.uniform(0.2, 0.8))},
             "items": items, "weight": items * (3.375 if self.weighted else 1.0), "share": items / (600 * self.n),
-            "sites": [{"site": f"Site {s}", "weight": 12.0, "ratio": 1.7, "z": 4.1} for s in range(min(self.sites, 5))],
+            "sites": [{"site": f"Site {s}", "weight": 12.0, "ratio": 1.7, "z": 4.1, "series": self.speeches.tolist()}
+                      for s in range(min(self.sites, 5))],
             "strongest": self.strong(5), "median": self.strong(3), "borderline": self.strong(3),
             "opposite": self.strong(3),
             "neighbours": [{"id": j, "cosine": 0.41} for j in others if self.model],

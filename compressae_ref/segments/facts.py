@@ -136,11 +136,12 @@ def _spike(segments: Segments, spike: Spike, labels: list[str]) -> Fact:
 def _add_sites(segments: Segments, parts: list[Fact]) -> None:
     if segments.timeline is None or len(segments.timeline.sites) < 2:
         return
-    found, sites = segments.by_site(), segments.timeline.sites
+    found, shares, sites = segments.by_site(), segments.site_shares(), segments.timeline.sites
     for s, part in enumerate(parts):
         order = np.argsort(-np.abs(found.z[s]), kind="stable")
         part["sites"] = [
-            {"site": sites[g]} | {name: float(getattr(found, name)[s, g]) for name in ("weight", "ratio", "z")}
+            {"site": sites[g], "series": shares[s, :, g].tolist()}
+            | {name: float(getattr(found, name)[s, g]) for name in ("weight", "ratio", "z")}
             for g in order[found.significant[s, order]][:STRONGEST].tolist()
         ]
 

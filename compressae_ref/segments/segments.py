@@ -235,6 +235,10 @@ class Segments:
             raise DomainError(f"expected at least 2 sites, got {len(timeline.sites)}", argument="sites")
         return comparisons.by_site(timeline.counts, as_real(q, "q", 1))
 
+    def site_shares(self) -> Doubles:
+        """Return the share of each segment in each bin and site, shrunk to that of the bin: (S, bins, sites) (E50)."""
+        return comparisons.site_shares(self.require_timeline().counts)
+
     def hidden(self, q: float = RATE) -> comparisons.Hidden:
         """Find segments of few items with more weight than expected (E51)."""
         timeline = self.require_timeline()

@@ -34,7 +34,7 @@ class Limits(NamedTuple):
     name: int
     """characters of the name of a segment, of a word, a site or a group"""
     links: int
-    """other segments in a list"""
+    """other segments, or sites, in a list"""
 
 
 def part(segment: Facts, facts: Facts, limits: Limits) -> Markup:
@@ -50,7 +50,7 @@ def part(segment: Facts, facts: Facts, limits: Limits) -> Markup:
         segment["series"] and facts["bins"] and chart(segment, facts["bins"], limits.points),
         *_spikes(segment["spikes"], limits.text),
         _evidence(segment, limits.text),
-        _relations(segment, facts["segments"], limits),
+        _relations(segment, facts, limits),
         id=f"s{segment['id']}",
     )
     return tag("details", head, body, class_="segment")
@@ -149,12 +149,13 @@ def _items(items: Sequence[Facts], length: int) -> Markup:
     return tag("ol", *(tag("li", text, value=row) for row, text in texts), class_="items")
 
 
-def _relations(segment: Facts, segments: Sequence[Facts], limits: Limits) -> Markup | None:
-    near, together = segment["neighbours"][: limits.links], segment["with"][: limits.links]
+def _relations(segment: Facts, facts: Facts, limits: Limits) -> Markup | None:
+    segments = facts["segments"]
+    near, together, sites = (segment[kind][: limits.links] for kind in ("neighbours", "with", "sites"))
     lists = {
         "Neighbours (cosine)": [(link(segments[one["id"]], limits.name), f"{one['cosine']:.2f}") for one in near],
         "Occurs with": [(link(segments[one["id"]], limits.name), _compared(one)) for one in together],
-        "Sites": [(foreign(site["site"], limits.name), _compared(site)) for site in segment["sites"]],
+        "Sites": [(foreign(site["site"], limits.name), _site_words(site, facts["bins"])) for site in sites],
     }
     columns = [
         tag("div", tag("h4", title), tag("ul", *(tag("li", what, " ", tag("i", words)) for what, words in listed)))
@@ -166,6 +167,13 @@ def _relations(segment: Facts, segments: Sequence[Facts], limits: Limits) -> Mar
 
 def _compared(other: Facts) -> str:
     return f"{times(other['ratio'])}, z {score(other['z'])}"
+
+
+def _site_words(site: Facts, bins: Facts | None) -> str:
+    series = site["series"]
+    if bins is None:
+        return _compared(site)
+    return f"{_compared(site)}, most in {safe(bins['labels'][series.index(max(series))], 40)}"
 
 
 def link(segment: Facts, limit: int) -> Markup:
