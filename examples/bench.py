@@ -30,7 +30,7 @@
     python examples/bench.py cluster embeddings.npy --model model.npz                         encoding on Dask
     python examples/bench.py segments embeddings.npy --labels labels.txt --times dates.txt    beside k-means
     python examples/bench.py naming embeddings.npy --texts texts.tsv --text text              names of segments
-    python examples/bench.py following embeddings.npy --model model.npz                       segments of many items
+    python examples/bench.py following embeddings.npy --model model.npz --texts texts.tsv     segments of many items
     python examples/bench.py bursts      bursts that are planted in random counts of segments
     python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
     python examples/bench.py pictures    draw the pictures of the pages
@@ -126,8 +126,8 @@ FILES = {
     "model": "a model of the embeddings, for whatever does not train one",
     "relevance": "of `quality`, `noise`, `models`: pairs as `compressae-ref evaluate --relevance` reads them",
     "labels": "of `segments`: a label for each row, on lines of text or in a .npy file",
-    "texts": "of `naming`: a table with a text for each row",
-    "text": "of `naming`: the column of the texts",
+    "texts": "of `naming` and `following`: a table with a text for each row",
+    "text": "of `naming` and `following`: the column of the texts",
     "times": "of `segments`: a time for each row, of which only the order counts, in such a file",
 }
 

@@ -50,6 +50,8 @@ class Counts:
 
     def grow(self, before: int, n_bins: int, n_sites: int) -> None:
         """Add ``before`` empty bins in front, and empty bins and sites at the end up to these numbers."""
+        if (n_bins, n_sites) == self.totals.shape:
+            return
         require_cells(len(self.weights), n_bins, n_sites)
         for name in ("weights", "squares", "items", "totals", "unassigned", "total_items", "largest", "largest_item"):
             array = getattr(self, name)

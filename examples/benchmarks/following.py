@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from benchmarks.many import many_embeddings
 from benchmarks.measure import head, line, load
 from compressae_ref import Codes, Model, load_model
 from compressae_ref.arrays import Floats
+from compressae_ref.files.foreign.columns import open_table
 from compressae_ref.segments.counts import Counts
 from compressae_ref.segments.segments import Segments
 from compressae_ref.segments.trends import spikes, trends
@@ -73,16 +75,16 @@ def _counts(y: NDArray[Any], totals: NDArray[Any]) -> Counts:
 
 
 def following(options: argparse.Namespace) -> None:
-    """Seconds for items like the embeddings, with texts of 20 words, 200 bins and 5 sites."""
+    """Seconds for items like the embeddings, with texts of at most 20 words, 200 bins and 5 sites."""
     model = load_model(options.model)
     x = load(options.embeddings)
     head("items", "segments", "membership", "counts", "trends and spikes", "these three", "names", "one new item, ms",
          "its encoding, ms", "peak memory, MB")  # fmt: skip
     for n in options.items:
-        line(f"{n:,}", *_figures(model, x, n))
+        line(f"{n:,}", *_figures(model, x, n, _Texts(options, n)))
 
 
-def _figures(model: Model, x: Floats, n: int) -> list[str]:
+def _figures(model: Model, x: Floats, n: int, texts: _Texts) -> list[str]:
     rng, took = np.random.default_rng(0), list[float]()
     more = many_embeddings(x, n)
     codes = Codes.concatenate([model.encode(more[i : i + 100_000]) for i in range(0, n, 100_000)])
@@ -92,7 +94,7 @@ def _figures(model: Model, x: Floats, n: int) -> list[str]:
     segments = _timed(took, lambda: Segments.build(codes, model=model))
     _timed(took, lambda: segments.over_time(times, bin="year", sites=sites))
     _timed(took, lambda: (segments.trends(), segments.spikes()))
-    _timed(took, lambda: segments.name(_Texts(n)))
+    _timed(took, lambda: segments.name(texts))
     one, encoding = list[float](), list[float]()
     for i in range(50):
         row = slice(i, i + 1)
@@ -105,17 +107,14 @@ def _figures(model: Model, x: Floats, n: int) -> list[str]:
 
 
 class _Texts:
-    """Texts of 20 words with frequencies as in a language; they are made while they are read."""
+    """As many texts as there are items, of at most 20 words: those of a table, again and again."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    def __init__(self, options: argparse.Namespace, n: int) -> None:
+        texts = open_table(options.texts).texts(options.text)
+        self.texts, self.n = [" ".join((text or "").split()[:WORDS]) for text in texts], n
 
     def __iter__(self) -> Iterator[str]:
-        rng = np.random.default_rng(1)
-        for start in range(0, self.n, 10_000):
-            ranks = np.minimum(rng.zipf(1.1, (min(10_000, self.n - start), WORDS)), 200_000)
-            for row in ranks.tolist():
-                yield " ".join(map("w{}".format, row))
+        return itertools.islice(itertools.cycle(self.texts), self.n)
 
 
 def _timed(took: list[float], function: Callable[[], Any]) -> Any:
