@@ -2,7 +2,7 @@
 
 Source: Monroe, Colaresi, Quinn, "Fightin' Words", Political Analysis 16 (2008): log-odds with an informative Dirichlet
 prior. The prior here has the frequencies of both sides together, so the sign never depends on it. Its default weight is
-such that z agrees with the tail of a Poisson count, also where few are expected.
+such that z is within a fifth of that of a Poisson count's tail, up to ten times what is expected.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ def logarithm(x: Any) -> Doubles:
 def contrast(y: Any, y_other: Any, n: Any = None, n_other: Any = None, prior: Any = None) -> Contrast:
     """Compare the counts y of n with the counts y_other of n_other (E41).
 
-    With p = (y + y′) / (n + n′), α = prior · p, a = y + α, b = n + prior − a, and a′ and b′ likewise:
-    δ = log(a b′ / (b a′)), variance = 1 / a + 1 / a′, z = δ / √variance.
+    With p = (y + y′) / (n + n′), 1 − p = (n − y + n′ − y′) / (n + n′), a = y + prior · p, b = n − y + prior · (1 − p),
+    and a′ and b′ likewise: δ = log(a b′ / (b a′)), variance = 1 / a + 1 / a′, z = δ / √variance. If the sides are
+    swapped, δ and z change their signs and no other bit.
 
     Parameters
     ----------
     y, y_other : counts or weights ≥ 0 of each thing on both sides, arrays that broadcast
     n, n_other : totals of the sides (default: the sums of ``y`` and ``y_other``)
     prior : weight of the common prior, > 0 (default: such that α is half a count, and half of what the smaller side has
-        at the common frequency: α = 1/2 + min(n, n′) p / 2)
+        at the common frequency: prior · p = 1/2 + min(n, n′) p / 2)
 
     Returns
     -------
@@ -74,16 +75,25 @@ def contrast(y: Any, y_other: Any, n: Any = None, n_other: Any = None, prior: An
     """
     (y, n), (y_other, n_other) = _side(y, n, "y"), _side(y_other, n_other, "y_other")
     y, y_other, n, n_other = np.broadcast_arrays(y, y_other, n, n_other)
-    both, total = y + y_other, n + n_other
-    compared = (both > 0) & (both < total)
-    p = np.where(compared, both, 1.0) / np.where(compared, total, 2.0)
+    # What is not y is a difference before the prior is added: 1 − p, or n + prior − a, may round to 0.
+    rest, rest_other = n - y, n_other - y_other
+    both, neither, total = y + y_other, rest + rest_other, n + n_other
+    compared = (both > 0) & (neither > 0)
+    total = np.where(compared, total, 2.0)
+    p, p_rest = np.where(compared, both, 1.0) / total, np.where(compared, neither, 1.0) / total
     weight = (0.5 + 0.5 * np.minimum(n, n_other) * p) / p if prior is None else _weight(prior)
-    alpha = weight * p
+    alpha, beta = weight * p, weight * p_rest
     a, a_other = np.where(compared, y + alpha, 1.0), np.where(compared, y_other + alpha, 1.0)
-    b, b_other = np.where(compared, n + weight - a, 1.0), np.where(compared, n_other + weight - a_other, 1.0)
-    delta = logarithm((a * b_other) / (b * a_other))
+    b, b_other = np.where(compared, rest + beta, 1.0), np.where(compared, rest_other + beta, 1.0)
+    delta = _log_ratio(a * b_other, b * a_other)
     variance = np.where(compared, 1.0 / a + 1.0 / a_other, 0.0)
     return Contrast(delta, variance, delta / np.sqrt(np.where(compared, variance, 1.0)))
+
+
+def _log_ratio(x: Doubles, x_other: Doubles) -> Doubles:
+    """Return log(x / x′), which changes its sign alone if both are swapped."""
+    size = logarithm(np.maximum(x, x_other) / np.minimum(x, x_other))
+    return np.where(x < x_other, -size, size)
 
 
 def tail(z: Any) -> Doubles:

@@ -76,7 +76,11 @@ def long_tailed(z: Any, expected: Any, dispersion: Any) -> Doubles:
     z, expected, dispersion = np.broadcast_arrays(np.asarray(z, np.float64), expected, dispersion)
     varied = dispersion > 1.0
     nu = DEGREES + 2.0 * expected / np.where(varied, dispersion - 1.0, 1.0)
-    corrected = np.sqrt(nu * logarithm(1.0 + z * z / nu))
+    square = z * z / nu
+    above = 1.0 + square
+    # log(1 + x) x / ((1 + x) − 1) has the digits of x that 1 + x loses, where ν is large.
+    rounded = np.where(above > 1.0, above - 1.0, 1.0)
+    corrected = np.sqrt(nu * np.where(above > 1.0, logarithm(above) * square / rounded, square))
     signed: Doubles = np.where(varied, np.where(z < 0, -corrected, corrected), z)
     return signed
 
@@ -115,6 +119,12 @@ def within(y: Doubles, n: Doubles) -> Doubles:
     """Return counts from 0 to n: differences of rounded sums may be just outside."""
     result: Doubles = np.minimum(np.maximum(y, 0.0), n)
     return result
+
+
+def share_of(y: Doubles, n: Doubles) -> Doubles:
+    """Return y / n, or 0 where n is 0: it may be the difference of rounded sums."""
+    present = n > 0
+    return np.where(present, y, 0.0) / np.where(present, n, 1.0)
 
 
 def over(array: Doubles, axis: int) -> Doubles:

@@ -18,6 +18,7 @@ from compressae_ref.segments.dispersion import (
     own_dispersion,
     prefixes,
     series_of,
+    share_of,
     sums_of,
     total,
     within,
@@ -100,23 +101,25 @@ def spikes(counts: Counts, q: float = RATE) -> list[Spike]:
     z = _spike_z(series, series.y, series.n, common)
     p = tail(z)
     found = discoveries(p, q)
-    least = float(z[found].min()) if found.any() else np.inf
+    most = q * found.sum() / found.size  # the largest p of a discovery
     largest = counts.largest[:, series.bins] / series.unit[:, None]
     n = series.n - largest
     without = _spike_z(series, within(series.y - largest, n), n, common)
     segments, places = np.nonzero(found)
     order = np.lexsort((places, segments, -z[segments, places]))
-    return [_spike(counts, series, int(s), int(b), float(z[s, b]), float(without[s, b]), least)
+    one_item = tail(without) > most
+    return [_spike(counts, series, int(s), int(b), float(z[s, b]), float(without[s, b]), bool(one_item[s, b]))
             for s, b in zip(segments[order], places[order], strict=True)]  # fmt: skip
 
 
-def _spike(counts: Counts, series: Series, s: int, place: int, z: float, without: float, least: float) -> Spike:
+def _spike(counts: Counts, series: Series, s: int, place: int, z: float, without: float, one_item: bool) -> Spike:
     bin_, unit = int(series.bins[place]), float(series.unit[s])
     weight, n = float(series.y[s, place]), float(series.n[s, place])
-    others, n_others = float(total(series.y)[s, 0]) - weight, float(total(series.n)[s, 0]) - n
+    sums = (total(array[s : s + 1]) - array[s, place] for array in (series.y, series.n))
+    others = float(share_of(*sums)[0, 0])
     share = float(counts.largest[s, bin_]) / (weight * unit)
     item = int(counts.largest_item[s, bin_])
-    return Spike(s, bin_, weight * unit, others / n_others * n * unit, z, item, share, without, without < least)
+    return Spike(s, bin_, weight * unit, others * n * unit, z, item, share, without, one_item)
 
 
 def _spike_z(series: Series, y: Doubles, n: Doubles, common: float) -> Doubles:
@@ -125,7 +128,7 @@ def _spike_z(series: Series, y: Doubles, n: Doubles, common: float) -> Doubles:
     others = within(total(series.y) - series.y, n_others)
     dispersion = np.maximum(own_dispersion(series), common)
     z = contrast(*(array / dispersion for array in (y, others, n, n_others))).z
-    return long_tailed(z, n * (others / n_others), dispersion)
+    return long_tailed(z, n * share_of(others, n_others), dispersion)
 
 
 def windows(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -173,7 +176,7 @@ def _window_z(
     y, y_other = within(inside[0], n), within(outside[0], n_other)
     dispersion = np.maximum((excess(*inside) + excess(*outside)) / max(count - 2, 1), common)
     z = contrast(*(array / dispersion for array in (y, y_other, n, n_other))).z
-    shares = y / n, y_other / n_other
+    shares = share_of(y, n), share_of(y_other, n_other)
     return long_tailed(z, n * shares[1], dispersion), shares
 
 
