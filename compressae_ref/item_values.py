@@ -16,6 +16,8 @@ from compressae_ref.errors import DomainError, DTypeError
 
 NUMBERS = (int, float, np.integer, np.floating, Decimal)
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30
+"""Weights above 0 are in this range, so that neither their squares nor their products leave that of float64."""
 KINDS: dict[str, tuple[type, ...]] = {
     "strings": (str,), "booleans": (bool, np.bool_), "integers": (int, np.integer),
 }  # fmt: skip
@@ -27,7 +29,7 @@ def as_weights(values: Any, name: str = "weights") -> NDArray[np.float64]:
 
     Parameters
     ----------
-    values : finite numbers of at least 0, in a flat array or list
+    values : finite numbers, 0 or from 1e-30 to 1e30, in a flat array or list
     name : the argument, for error messages
 
     Raises
@@ -35,7 +37,7 @@ def as_weights(values: Any, name: str = "weights") -> NDArray[np.float64]:
     DTypeError, ShapeError
         If ``values`` is not a flat array or list.
     DomainError
-        Naming the first row that is negative, not finite, or no number.
+        Naming the first row that is negative, not finite, out of range, or no number.
     """
     array = items_of(values, name)
     if array.dtype.kind not in "iuf":
@@ -43,10 +45,12 @@ def as_weights(values: Any, name: str = "weights") -> NDArray[np.float64]:
         numbers = np.fromiter(map(_number, items), np.float64, len(items))
     else:
         items, numbers = array, array.astype(np.float64)
-    bad = ~((numbers >= 0) & (numbers < np.inf))
+    bad = ~((numbers == 0) | ((numbers >= LEAST_WEIGHT) & (numbers <= MOST_WEIGHT)))
     if bad.any():
         row = int(np.argmax(bad))
-        raise DomainError(f"expected finite numbers of at least 0, got {shown(items[row])}", argument=name, row=row)
+        in_range = f"0 or numbers from {LEAST_WEIGHT} to {MOST_WEIGHT}"
+        expected = in_range if 0 < numbers[row] < np.inf else "finite numbers of at least 0"
+        raise DomainError(f"expected {expected}, got {shown(items[row])}", argument=name, row=row)
     return numbers + 0.0  # −0 becomes 0
 
 

@@ -450,6 +450,13 @@ def test_a_weight_that_is_none_is_named_with_its_row(bad):
             as_weights(np.array([0, bad]), "w")
 
 
+@pytest.mark.parametrize("bad", [5e-324, 9e-31, Decimal("1.1e30"), 1e300], ids=repr)
+def test_weights_whose_squares_have_no_digits_are_refused(bad):
+    assert as_weights([0, 1e-30, 1e30]).tolist() == [0, 1e-30, 1e30]
+    with pytest.raises(CompressaeError, match=r"^w: expected 0 or numbers from 1e-30 to 1e\+30, got .* in row 1$"):
+        as_weights([1, bad], "w")
+
+
 def test_weights_of_any_numbers():
     values = [0, 1.5, np.float32(2), np.uint8(3), Decimal("4.5"), -0.0]
     found = as_weights(values)
