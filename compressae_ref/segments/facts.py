@@ -201,7 +201,7 @@ def _shown(part: Fact) -> list[Fact]:
 def _groups(segments: Segments, parts: list[Fact], n_groups: int | None) -> list[Fact]:
     if segments.model is None:
         return []
-    of_segment = segments.groups(n_groups or math.ceil(math.sqrt(len(parts))))
+    of_segment = segments.groups(math.ceil(math.sqrt(len(parts))) if n_groups is None else n_groups)
     groups = []
     for group in range(int(of_segment.max()) + 1):
         members = np.flatnonzero(of_segment == group).tolist()

@@ -21,9 +21,13 @@ def as_weights(weights: Any, n: int) -> Doubles:
         return np.ones(n)
     array = item_values.as_weights(weights)
     _require_rows(len(array), n, "weights")
-    if n and not array.any():
-        raise DomainError("expected a weight above 0, got 0 in every row", argument="weights")
     return array
+
+
+def require_weight(weights: Doubles) -> None:
+    """Refuse weights that are all 0, of which no item has a share. DomainError."""
+    if not weights.any():
+        raise DomainError("expected a weight above 0, got 0 in every row", argument="weights")
 
 
 def as_sites(sites: Any, n: int, known: list[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -19,6 +19,8 @@ MIN_ITEMS = 20
 TOP = 3
 THRESHOLD = 0.25
 ROWS_PER_BLOCK = 16_384
+MOST_LATENTS = 1 << 24
+"""The most latents of codes: the items of each are counted."""
 
 
 class Rule(NamedTuple):
@@ -53,13 +55,16 @@ def as_rule(assign: str, top: int, threshold: float, min_items: int) -> Rule:
 
 
 def keys_of(codes: Codes, rule: Rule) -> NDArray[np.int32]:
-    """Return the keys (S, 2) that at least ``min_items`` items have as a candidate (R29, R30)."""
+    """Return the keys (S, 2) that at least ``min_items`` items have as a candidate (R29, R30). DomainError."""
+    if codes.n_latents > MOST_LATENTS:
+        raise DomainError(f"expected at most {MOST_LATENTS:,} latents, got {codes.n_latents:,}", argument="codes")
 
     def count(rows: slice) -> NDArray[np.int64]:
         block = codes[rows]
         places, strengths = _strongest(block, np.abs(block.values), rule)
         numbers = np.take_along_axis(numbers_of(block), places, axis=1)
-        return np.bincount(numbers[_candidates(strengths, rule)], minlength=2 * codes.n_latents)
+        taken = _candidates(strengths, rule) & (numbers < 2 * codes.n_latents)
+        return np.bincount(numbers[taken], minlength=2 * codes.n_latents)
 
     counts = sum(map_blocks(len(codes), ROWS_PER_BLOCK, count))
     large = np.flatnonzero(counts >= rule.min_items)
@@ -121,8 +126,8 @@ def _strongest(codes: Codes, magnitudes: Floats, rule: Rule) -> tuple[NDArray[np
 
 
 def _candidates(strengths: Floats, rule: Rule) -> Bools:
-    """Return which of the strongest entries a rule takes; entries without a sign have the strength 0."""
-    taken = strengths > 0
-    if rule.assign == "all":
-        taken &= (strengths >= np.float32(rule.threshold)) | (np.arange(strengths.shape[1]) == 0)
+    """Return which of the strongest entries a rule takes, if they have a sign."""
+    if rule.assign != "all":
+        return np.ones(strengths.shape, np.bool_)
+    taken: Bools = (strengths >= np.float32(rule.threshold)) | (np.arange(strengths.shape[1]) == 0)
     return taken

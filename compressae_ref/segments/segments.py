@@ -198,12 +198,13 @@ class Segments:
         codes = items.to_host() if isinstance(items, Codes) else self.require_model("embeddings").encode(items)
         self._require_like(codes)
         members = assign_items(codes, self.keys, self.rule)
+        judged = self.least_explained is not None and not isinstance(items, Codes)
+        cosines = explained(self.require_model("embeddings"), items, codes) if judged else np.zeros(0)
         if self.timeline is not None:
             self.timeline.add(members, times, weights, sites)
-        if self.least_explained is not None and not isinstance(items, Codes):
-            cosines = explained(self.require_model("embeddings"), items, codes)
+        if self.least_explained is not None:
             self._poorly_explained += int((cosines < self.least_explained).sum())
-            self._judged += len(codes)
+            self._judged += len(cosines)
         self._codes.append(codes)
         self._members.append(members)
         return members.segments

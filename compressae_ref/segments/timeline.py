@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.segments.contrast import Doubles
 from compressae_ref.segments.counts import Counts, Events, require_cells
-from compressae_ref.segments.labels import as_sites, as_weights, require_several_items
+from compressae_ref.segments.labels import as_sites, as_weights, require_several_items, require_weight
 from compressae_ref.segments.membership import Members
 from compressae_ref.segments.times import as_times, as_unit, bin_numbers, choose_unit, labels
 
@@ -31,6 +31,7 @@ class Timeline:
         read = _times(times, n)
         self.unit = choose_unit(read) if unit == "auto" else as_unit(unit)
         bins, w = bin_numbers(read, self.unit), as_weights(weights, n)
+        require_weight(w)
         self._bins, self._weights = [bins], [w]
         self.weighted = weights is not None
         of_site, self.sites = as_sites(sites, n, [])
