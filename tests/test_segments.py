@@ -599,14 +599,14 @@ def test_what_cannot_be_done_is_one_line(act, message):
 def test_what_is_refused_changes_nothing(model):
     segments, x = built(model)
     segments.over_time(np.full(600, 2000), bin="year", weights=np.ones(600))
-    rest = {"times": [2001], "weights": [1]}
     before = {name: np.copy(array) for name, array in vars(segments.timeline.counts).items()}
     for options in ({}, {"times": [2001]}, {"times": ["x"], "weights": [1]}, {"times": [2001], "weights": [-1]}):
         with pytest.raises(CompressaeError):
             segments.update(x[:1], **options)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ZeroDivisionError):  # as of an interrupt
-        patch.setattr("compressae_ref.segments.segments.explained", lambda *_: 1 // 0)
-        segments.update(x[:1], **rest)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compressae_ref.segments.segments.explained", lambda *_: 1 // 0)  # as of an interrupt
+        with pytest.raises(ZeroDivisionError):
+            segments.update(x[:1], times=[2001], weights=[1])
     assert segments.n == len(segments.timeline.items()[0]) == 600
     assert math.isnan(segments.unexplained)
     for name, array in vars(segments.timeline.counts).items():
