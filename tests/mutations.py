@@ -47,6 +47,12 @@ LISTS, SEARCH, SCAN, HEAP = (
     f"backends/numba/{name}.py" for name in ("inverted_index", "search", "dense_scan", "topk_heap")
 )
 WORDS, TERMS, SEGMENT_NAMES, NAMER = (f"segments/{name}.py" for name in ("words", "terms", "names", "namer"))
+MEMBERSHIP, CONTRAST, DISPERSION, TRENDS, COUNTS, COMPARISONS, HIERARCHY, IDENTITY, DRIFT = (
+    f"segments/{name}.py"
+    for name in (
+        "membership", "contrast", "dispersion", "trends", "counts", "comparisons", "hierarchy", "identity", "drift",
+    )
+)  # fmt: skip
 
 FAULTS = [
     # names of segments
@@ -67,6 +73,30 @@ FAULTS = [
     Fault("a namer that hangs is called again", NAMER, "if not any(error.late for error in errors):", "if True:", "test_names.py -k hangs"),
     Fault("an interrupt costs a name", NAMER, "if not isinstance(error, Exception):", "if False:", "test_names.py -k interrupt"),
     Fault("control characters are in names", NAMER, "if not all(c.isprintable() or c in JOINERS for c in name):", "if False:", "test_names.py -k costs_one"),
+    # segments
+    Fault("items of small segments are left alone", MEMBERSHIP, "np.where(own >= 0, np.abs(block.values), -1)", "np.abs(block.values)", "test_segments.py -k strongest_segments"),
+    Fault("an entry of 0 has a sign", MEMBERSHIP, "    return np.where(codes.values == 0, np.int32(2 * codes.n_latents), numbers)", "    return numbers", "test_segments.py -k strongest_segments"),
+    Fault("tied entries are in another order", MEMBERSHIP, "places = np.argsort(-magnitudes, axis=1, kind=\"stable\")[:, :width]", "places = magnitudes.shape[1] - 1 - np.argsort(-magnitudes[:, ::-1], axis=1, kind=\"stable\")[:, :width]", "test_segments.py -k strongest_segments"),
+    Fault("segments need one item more", MEMBERSHIP, "counts >= rule.min_items", "counts > rule.min_items", "test_segments.py -k strongest_segments"),
+    Fault("the prior has the size of the larger side", CONTRAST, "0.5 * np.minimum(n, n_other) * p", "0.5 * np.maximum(n, n_other) * p", "test_contrast.py -k poisson"),
+    Fault("the variance is that of one side", CONTRAST, "1.0 / a + 1.0 / a_other", "2.0 / a", "test_contrast.py -k swapped"),
+    Fault("logarithms of quotients are not antisymmetric", CONTRAST, "    return np.where(x < x_other, -size, size)", "    return logarithm(x / x_other)", "test_contrast.py -k swapped"),
+    Fault("1 − p rounds to 0", CONTRAST, "np.where(compared, neither, 1.0) / total", "1.0 - np.where(compared, both, 1.0) / total", "test_contrast.py -k nearly_all"),
+    Fault("the rank of a discovery is one less", CONTRAST, "q * np.arange(1, ordered.size + 1)", "q * np.arange(ordered.size)", "test_contrast.py -k benjamini"),
+    Fault("heavy items count as many", DISPERSION, "np.where(weights > 0, squares, 1.0)", "np.where(weights > 0, weights, 1.0)", "test_contrast.py -k 'viral or factor'"),
+    Fault("a long tail does not end where many are expected", DISPERSION, "nu = DEGREES + 2.0 * expected", "nu = DEGREES + 0.0 * expected", "test_contrast.py -k long_tail"),
+    Fault("a segment's past is forgotten", DISPERSION, "np.where(place < PAST, np.maximum(own, of_others), own)", "np.where(place < PAST, own, of_others)", "test_contrast.py -k dispersion_is"),
+    Fault("windows grow too fast", TRENDS, "length += max(1, length // 4)", "length += max(1, length // 3)", "test_contrast.py -k windows"),
+    Fault("what is new only rises", TRENDS, "return \"new\" if absent else \"rising\"", "return \"rising\"", "test_contrast.py -k planted_shapes"),
+    Fault("one spike alone is a single item", TRENDS, "most = q * found.sum() / found.size", "most = p[found].max() if found.any() else 0.0", "test_contrast.py -k viral"),
+    Fault("the largest item is the last of its weight", COUNTS, "(w > before) | (self.largest_item[where] < 0)", "(w >= before)", "test_segments.py -k batches"),
+    Fault("items of the next batch have the first numbers", COUNTS, "        self.n += len(events.segments)", "        self.n += 0", "test_segments.py -k batches"),
+    Fault("large segments are hidden, too", COMPARISONS, "strong & (items < np.median(items))", "strong", "test_segments.py -k hidden"),
+    Fault("the weight of sites is not expected", COMPARISONS, "counts.items * cell", "counts.items * mean", "test_segments.py -k hidden"),
+    Fault("cuts do not reach the root", HIERARCHY, "for node in range(2 * n - 2, -1, -1):", "for node in range(2 * n - 1):", "test_segments.py -k nested"),
+    Fault("opposite atoms are alike", IDENTITY, "(jaccard + np.maximum(cosine, 0.0)) / 2.0", "(jaccard + np.abs(cosine)) / 2.0", "test_segments.py -k best_pairs"),
+    Fault("the low quantile is one item higher", DRIFT, "[int(quantile * len(cosines))]", "[int(quantile * len(cosines)) + 1]", "test_segments.py -k explain"),
+    Fault("refused items are counted as unexplained", "segments/segments.py", "cosines = explained(self.require_model(\"embeddings\"), items, codes) if judged else np.zeros(0)", "self._judged, cosines = self._judged + judged, explained(self.require_model(\"embeddings\"), items, codes) if judged else np.zeros(0)", "test_segments.py -k refused"),
     # centred models
     Fault("the mean is not subtracted", "unit_blocks.py", "backend.place(backend.fetch(x_unit) - mean)", "backend.place(backend.fetch(x_unit))", "test_center.py -k codes_are_those"),
     Fault("the mean is subtracted from rows of any scale", "training/centering.py", "return x_unit - self._mean", "return block - self._mean", "test_center.py -k sees_rows_without"),
