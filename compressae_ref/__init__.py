@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from compressae_ref.retrieval.similarity import reconstructed_cosine as reconstructed_cosine
     from compressae_ref.retrieval.similarity import sparse_cosine as sparse_cosine
     from compressae_ref.row_source import nonzero_rows as nonzero_rows
+    from compressae_ref.segments.segments import Segments as Segments
     from compressae_ref.training.fit import FitResult as FitResult
     from compressae_ref.training.fit import Progress as Progress
     from compressae_ref.training.fit import fit as fit
@@ -74,6 +75,7 @@ _NAMES = {
     "retrieval.index": "search Index",
     "backends.search_types": "Hits",
     "evaluation.evaluate": "evaluate",
+    "segments.segments": "Segments",
     "row_source": "nonzero_rows",
     "metrics": "recall_at mean_cosine dead_latents effective_latents bytes_per_row",
     "files.model_file": "save_model load_model",

@@ -60,7 +60,19 @@ from tests.bounds import assert_same_bits, assert_same_codes
 D, H, K, N, N_QUERIES = 16, 64, 4, 300, 7
 NUMPY = ("--backend", "numpy")
 TRAIN = (*NUMPY, "--n-latents", H, "--k", K, "--steps", 20)
-COMMANDS = ("demo", "train", "encode", "pack", "unpack", "split-signs", "search", "evaluate", "inspect", "verify")
+COMMANDS = (
+    "demo",
+    "train",
+    "encode",
+    "pack",
+    "unpack",
+    "split-signs",
+    "search",
+    "evaluate",
+    "inspect",
+    "verify",
+    "segments",
+)
 
 
 def words(arguments) -> list[str]:
@@ -1260,6 +1272,11 @@ def test_help(name):
             *("MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"),
             *("--baselines", "--bits", "--relevance", "--zero-rows", "--picture"),
         ],
+        "segments": [
+            *("MODEL", "EMBEDDINGS", "--output", "--json", "--title", "--zero-rows", "--backend", "--method"),
+            *("--texts", "--text", "--time", "--site", "--weight", "--bin", "--assign", "--top", "--threshold"),
+            "--min-items",
+        ],
         "inspect": ["FILE", "--json"],
         "verify": [
             "MODEL",
@@ -1579,7 +1596,7 @@ def test_train_reports_the_model_that_it_saves(files, tmp_path, capsys):
 # -- outputs that are inputs ------------------------------------------------------------------------------------------
 
 
-NO_PATHS = {"field", "dask", "only", "program"}
+NO_PATHS = {"field", "dask", "only", "program", "text", "time", "site", "weight", "title"}
 """Arguments that are strings, but name no file."""
 
 

@@ -327,7 +327,7 @@ TWO = members_of([[0], [0], [0]], 1)
     ("texts", "error", "words"),
     [
         (["a", "b"], ShapeError, "expected 3 texts, one for each item, got 2"),
-        (["a", "b", "c", "d"], ShapeError, "got more"),
+        (["a", "b", "c", "d"], ShapeError, "got at least 4"),
         (["a", 5, "c"], DTypeError, "got int in row 1"),
         (["a", float("nan"), "c"], DTypeError, "got float in row 1"),
         (iter(["a", "b", "c"]), DTypeError, "list_iterator; pass a list"),

@@ -18,6 +18,10 @@ NEEDS: dict[str, dict[str, str]] = {
     "search": {"k": "store", "refine": "store", "fitted": "store", "field": "store"},
     "train": {"relevance_weight": "relevance"},
     "evaluate": {"relevance": "queries"},
+    "segments": {
+        **dict.fromkeys(("text", "time", "method"), "texts"),
+        **dict.fromkeys(("site", "weight", "bin"), "time"),
+    },
     "verify": {"k": "model", "strict": "model", "follow_links": "model"},
 }
 """By command: options that have no effect without another argument."""
@@ -43,7 +47,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 INPUTS = (
     *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
-    *("anchors", "ids", "relevance", "answers", "vectors", "start", "resume", "store"),
+    *("anchors", "ids", "relevance", "texts", "answers", "vectors", "start", "resume", "store"),
 )
 """Arguments that name files, folders or patterns to read."""
 

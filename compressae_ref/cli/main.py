@@ -28,6 +28,7 @@ from compressae_ref.cli import (
     pull,
     push,
     search,
+    segments,
     split_signs,
     train,
     unpack,
@@ -60,6 +61,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     pull,
     push,
     evaluate,
+    segments,
     inspect,
     verify,
 )

@@ -99,3 +99,16 @@ def shown_progress(unit: str) -> Iterator[Callable[[int, int], None] | None]:
     finally:
         for shown in bars:
             shown.close()
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Show on a terminal what is being done, as long as it takes."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{what} ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print(end="\r\x1b[K", file=sys.stderr, flush=True)

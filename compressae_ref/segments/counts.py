@@ -13,6 +13,9 @@ from compressae_ref.segments.contrast import Doubles
 MAX_CELLS = 100_000_000
 """The most cells of segments, bins and sites: more take too much memory."""
 
+MAX_BINS = 10_000
+"""The most bins of time. The windows that are compared grow with their number."""
+
 
 class Events(NamedTuple):
     """Items to count."""
@@ -91,6 +94,10 @@ class Counts:
 
 def require_cells(n_segments: int, n_bins: int, n_sites: int) -> None:
     """Refuse so many bins and sites that the counts would not fit into memory. DomainError."""
+    if n_bins > MAX_BINS:
+        raise DomainError(
+            f"expected at most {MAX_BINS:,} bins, got {n_bins:,}", argument="times", hint="choose larger bins (--bin)"
+        )
     if n_segments * n_bins * n_sites > MAX_CELLS:
         raise DomainError(
             f"expected at most {MAX_CELLS:,} cells, got {n_segments:,} segments x {n_bins:,} bins x {n_sites:,} sites",

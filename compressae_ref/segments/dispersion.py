@@ -39,7 +39,9 @@ def series_of(counts: Counts) -> Series:
     bins = np.flatnonzero(counts.totals.sum(axis=1) > 0)
     if len(bins) < 2:
         raise DomainError(
-            f"expected items in at least 2 bins of time, got {len(bins)}", argument="times", hint="choose smaller bins"
+            f"expected items in at least 2 bins of time, got {len(bins)}",
+            argument="times",
+            hint="choose smaller bins (--bin)",
         )
     unit = effective_unit(counts)
     y, n = over(counts.weights, 2)[:, bins], over(counts.totals, 1)[bins]

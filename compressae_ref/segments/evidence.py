@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError
 from compressae_ref.segments.composing import key_name, made_distinct
 from compressae_ref.segments.fidelity import MULTIPLIER
 from compressae_ref.segments.membership import ROWS_PER_BLOCK, Members, numbers_of, numbers_of_keys, strengths_of
@@ -80,6 +81,8 @@ def named(
     """Name segments by words, and then by a namer if there is one."""
     texts = again(texts)
     found = name_segments(texts, members, method=method)
+    if found.wordless == len(members.segments):
+        raise DomainError("expected texts with words, got none in any item", argument="texts")
     names, sources = list(found.names), [str(method)] * len(found.names)
     if namer is not None:
         for s, name in enumerate(named_by(namer, _evidence(texts, members, codes, found), timeout)):

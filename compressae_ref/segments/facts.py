@@ -93,8 +93,6 @@ def _add_times(segments: Segments, parts: list[Fact]) -> None:
     series = timeline.counts.weights.sum(axis=2)
     for s, part in enumerate(parts):
         part["series"] = series[s].tolist()
-    if not segments.several_bins():
-        return
     labels = timeline.labels()
     for part, trend in zip(parts, segments.trends(), strict=True):
         part["trend"] = _trend(trend, labels)
@@ -187,13 +185,14 @@ def _add_texts(segments: Segments, parts: list[Fact]) -> None:
     """Fill in the texts of all items that are shown, in one pass."""
     if (naming := segments.naming) is None:
         return
-    shown = [item for part in parts for item in _shown(part) if item["row"] < naming.n]
+    shown = [item for part in parts for item in items_of(part) if item["row"] < naming.n]
     texts = pick_texts(naming.texts, {item["row"] for item in shown})
     for item in shown:
         item["text"] = texts.get(item["row"])
 
 
-def _shown(part: Fact) -> list[Fact]:
+def items_of(part: Fact) -> list[Fact]:
+    """Return the items that the facts of a segment show: row, and text or None."""
     of_spikes = [item for spike in part["spikes"] for item in (spike["largest"], *spike["items"])]
     return [*of_spikes, *(item for kind in ("strongest", "median", "borderline", "opposite") for item in part[kind])]
 

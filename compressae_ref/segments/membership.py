@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,11 @@ from compressae_ref.backends.numpy.blocks import map_blocks
 from compressae_ref.checks import as_integer, as_real
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
+from compressae_ref.segments.settings import MIN_ITEMS as MIN_ITEMS
+from compressae_ref.segments.settings import THRESHOLD as THRESHOLD
+from compressae_ref.segments.settings import TOP as TOP
+from compressae_ref.segments.settings import Assign as Assign
 
-Assign = Literal["dominant", "top", "all"]
-MIN_ITEMS = 20
-TOP = 3
-THRESHOLD = 0.25
 ROWS_PER_BLOCK = 16_384
 MOST_LATENTS = 1 << 24
 """The most latents of codes: the items of each are counted."""

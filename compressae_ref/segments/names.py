@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from compressae_ref.segments.composing import Candidate, compose, key_name, made
 from compressae_ref.segments.contrast import Doubles, contrast, logarithm
 from compressae_ref.segments.fidelity import fidelity, held_out
 from compressae_ref.segments.membership import Members
+from compressae_ref.segments.settings import Method as Method
 from compressae_ref.segments.terms import (
     Corpus,
     Counts,
@@ -26,8 +27,6 @@ from compressae_ref.segments.terms import (
     word_counts,
 )
 from compressae_ref.segments.words import joined, printable
-
-Method = Literal["c-tf-idf", "log-odds"]
 
 RANKED_WORDS = 30
 """The best words of a segment, among which its terms are found."""

@@ -217,10 +217,6 @@ class Segments:
         """
         return self._poorly_explained / self._judged if self._judged else float("nan")
 
-    def several_bins(self) -> bool:
-        """Return whether at least two bins of time have items, as `trends` and `spikes` need."""
-        return self.timeline is not None and int((self.timeline.counts.totals.sum(axis=1) > 0).sum()) > 1
-
     def trends(self, q: float = RATE) -> list[Trend]:
         """Classify each segment: rising, falling, peak, new, gone or steady, at the false-discovery rate q (R37)."""
         return trends.trends(self.require_timeline().counts, as_real(q, "q", 1))
@@ -296,16 +292,19 @@ class Segments:
         return found
 
     def facts(self, title: str = "Segments", n_groups: int | None = None) -> dict[str, Any]:
-        """Return everything that a report shows, for JSON."""
+        """Return everything that a report shows, for JSON.
+
+        Raises
+        ------
+        DomainError
+            If the segments are counted over time, and all weight is in one bin.
+        """
         from compressae_ref.segments.facts import facts
 
         return facts(self, title, n_groups)
 
     def report(self, path: str | Path, title: str = "Segments") -> None:
         """Write the facts as one HTML page, which needs no network."""
-        from compressae_ref.files.atomic_write import replacing
-        from compressae_ref.segments.page.html import page
+        from compressae_ref.segments.page.html import write_page
 
-        content = page(self.facts(title)).encode()
-        with replacing(path) as file:
-            file.write(content)
+        write_page(path, self.facts(title))

@@ -216,7 +216,7 @@ def blocks(texts: Iterable[str | None], wanted: Bools) -> Iterator[Block]:
     take = wanted.tolist()
     for row, text in enumerate(texts):
         if row == n:
-            raise ShapeError(f"expected {n:,} texts, one for each item, got more", argument="texts")
+            raise ShapeError(f"expected {n:,} texts, one for each item, got at least {n + 1:,}", argument="texts")
         known = as_text(text, row)
         found = words_of(known) if known and take[row] else []
         words += found

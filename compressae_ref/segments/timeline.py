@@ -12,6 +12,7 @@ from compressae_ref.segments.contrast import Doubles
 from compressae_ref.segments.counts import Counts, Events, require_cells
 from compressae_ref.segments.labels import as_sites, as_weights, require_several_items, require_weight
 from compressae_ref.segments.membership import Members
+from compressae_ref.segments.settings import AUTO
 from compressae_ref.segments.times import as_times, as_unit, bin_numbers, choose_unit, labels
 
 
@@ -29,7 +30,7 @@ class Timeline:
     def __init__(self, members: Members, times: Any, unit: str, weights: Any, sites: Any) -> None:
         n = len(members.segments)
         read = _times(times, n)
-        self.unit = choose_unit(read) if unit == "auto" else as_unit(unit)
+        self.unit = choose_unit(read) if unit == AUTO else as_unit(unit)
         bins, w = bin_numbers(read, self.unit), as_weights(weights, n)
         require_weight(w)
         self._bins, self._weights = [bins], [w]

@@ -13,12 +13,10 @@ from compressae_ref.arrays import items_of
 from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, DTypeError
 from compressae_ref.item_values import shown
+from compressae_ref.segments.settings import UNITS as UNITS
 
 Times = NDArray[np.datetime64]
 """An array of dtype datetime64[s], in UTC if the times had a zone."""
-
-UNITS = ("hour", "day", "week", "month", "quarter", "year", "decade", "century")
-"""Units of a bin, from fine to coarse."""
 
 MIN_BINS = 8
 """The fewest bins for which `choose_unit` takes a unit."""

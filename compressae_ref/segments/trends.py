@@ -137,14 +137,15 @@ def windows(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     All that begin with the first bin or end with the last one, but not both; and of the others those of 1 bin and of
     lengths that grow by a quarter, rounded down, but at least by 1.
     """
-    lengths, length = set[int](), 1
+    bins, lengths, length = np.arange(1, count), list[int](), 1
     while length < count:
-        lengths.add(length)
+        lengths.append(length)
         length += max(1, length // 4)
-    start, stop = np.triu_indices(count + 1, 1)
-    end = (start == 0) | (stop == count)
-    taken = np.where(end, stop - start < count, np.isin(stop - start, sorted(lengths)))
-    return start[taken], stop[taken]
+    inside = [(np.arange(1, count - length), np.arange(1 + length, count)) for length in lengths]
+    parts = [(np.zeros_like(bins), bins), (bins, np.full_like(bins, count)), *inside]
+    start, stop = (np.concatenate(ends) for ends in zip(*parts, strict=True))
+    order = np.lexsort((stop, start))
+    return start[order], stop[order]
 
 
 def _best_windows(series: Series, common: float) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 
+from compressae_ref.files.atomic_write import PathLike, replacing
 from compressae_ref.segments.page.chart import again, axis_of, drawing
 from compressae_ref.segments.page.markup import Markup, foreign, join, tag
 from compressae_ref.segments.page.overview import overview
@@ -79,6 +80,13 @@ def page(facts: Facts) -> str:
         else:
             first = middle + 1
     return found or _document(facts, LIMITS[-1])
+
+
+def write_page(path: PathLike, facts: Facts) -> None:
+    """Write the page to a file: all of it, or nothing."""
+    content = page(facts).encode()
+    with replacing(path) as file:
+        file.write(content)
 
 
 def _document(facts: Facts, limits: Limits) -> str:
