@@ -44,7 +44,7 @@ from compressae_ref import (
     search,
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
-from compressae_ref.cli import demo_steps, evaluate_steps, given, train_steps
+from compressae_ref.cli import demo_segments, demo_steps, evaluate_steps, given, train_steps
 from compressae_ref.cli.interrupts import heed_signals
 from compressae_ref.cli.main import COMMANDS as MODULES
 from compressae_ref.cli.main import command_line, main
@@ -1059,6 +1059,8 @@ WRITERS = {
     "train": "train {x} -o {bad} --n-latents 64 --k 4 --steps 3 --backend numpy",
     "encode": "encode {model} {x} -o {bad} --backend numpy",
     "demo": "demo --picture {bad} --backend numpy",
+    "demo --segments": "demo --segments -o {bad} --backend numpy",
+    "segments": "segments {model} {x} -o {bad} --backend numpy",
 }
 
 
@@ -1066,6 +1068,7 @@ WRITERS = {
 def no_work(monkeypatch):
     monkeypatch.setattr(train_steps, "fit", never)
     monkeypatch.setattr(demo_steps, "fit", never)
+    monkeypatch.setattr(demo_segments, "fit", never)
     monkeypatch.setattr(compressae_ref.Model, "encode", never)
 
 
@@ -1242,7 +1245,7 @@ def test_help(name):
     assert done.stdout.startswith(f"usage: compressae-ref {name}".rstrip())
     expected = {
         "": COMMANDS,
-        "demo": ["--picture", "--backend"],
+        "demo": ["--picture", "--backend", "--store", "--segments", "--output"],
         "train": [
             "EMBEDDINGS",
             "--output",

@@ -39,6 +39,14 @@ SHOWN = {
         r"interrupted after [\d,]+ items; the next push wrote the other",
         r"(?m)^   expanded .*scores equal$",
     ],
+    "10": [
+        r"falling +1790s-1830s .*france",
+        r"1\. .* segments of 9,335 paragraphs",
+        r"spike in the 2000s",
+        r"is in the segment '[^']*vietnam",
+        r"as a batch: the same",
+        r"report\.html: [\d,]+ bytes",
+    ],
     "09": [r"(?m)^   \.fvecs .*the same, ids: no$", r"(?m)^   \.jsonl .*the same$", r"(?m)^   csr .*the same$"],
     "07": [r"(?m)^   32   5 bits +\d+ +0\.\d+ +0\.\d+$", r"read back: ", r"split +0\.\d+   lowest value \+"],
 }

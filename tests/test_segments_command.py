@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from compressae_ref import DomainError, Segments, fit, load_codes, load_model, save_codes, save_model
+from compressae_ref.cli import demo_segments
 from compressae_ref.cli.main import main
 from compressae_ref.demo_data import load_demo_data
 from compressae_ref.files import atomic_write
@@ -356,3 +358,23 @@ def test_a_new_item_that_needs_too_many_bins_changes_nothing(files):
         segments.update(codes[:1], times=["2120-01-01"])
     assert np.array_equal(counts.items, before)
     assert (counts.n, segments.n) == (N, N)
+
+
+# -- demo --segments ---------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_shows_what_rose_and_fell_and_writes_one_page(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo_segments, "fit", lambda *arguments, **settings: fit(*arguments, steps=150, **settings))
+    assert main(["demo", "--segments"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for shown in ("9,335 paragraphs", r"24 decades \(1790s to 2020s\), 7 sites", "What rose most",
+                  "What fell or is gone", "What came and went", "falling 1790s–1830s .* france",
+                  "peak 1840s–1850s .* mexico",
+                  "The page compressae_segments.html shows all"):  # fmt: skip
+        assert re.search(shown, out), f"{shown} is not in\n{out}"
+    assert [path.name for path in tmp_path.iterdir()] == ["compressae_segments.html"]
+    document = (tmp_path / "compressae_segments.html").read_text(encoding="utf-8")
+    assert document.startswith("<!DOCTYPE html>")
+    assert "Democratic" in document

@@ -1,4 +1,4 @@
-"""The command ``demo``: train, encode, search and compare on embeddings that come with the package."""
+"""The command ``demo``: what the package does, on data that come with it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,26 @@ def add_arguments(commands: Any) -> None:
         metavar="FOLDER",
         help="use a vector database instead of files: Qdrant Edge, in this new folder or in a temporary one",
     )
+    command.add_argument(
+        "--segments",
+        action="store_true",
+        help="find, name and follow groups of dated texts, 9,335 paragraphs of messages of US presidents, instead",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="PAGE",
+        help="with --segments, report to write: one HTML page (default: compressae_segments.html)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demo on arrays or in a vector database."""
-    if options.store is not None:
+    """Run the demo on arrays, in a vector database, or on dated texts."""
+    if options.segments:
+        from compressae_ref.cli.demo_segments import run_segments_demo
+
+        run_segments_demo(say, page=options.output, backend=options.backend)
+    elif options.store is not None:
         from compressae_ref.cli.demo_store import run_store_demo
 
         run_store_demo(say, folder=options.store, backend=options.backend)

@@ -14,6 +14,7 @@ from pathlib import Path
 from compressae_ref.errors import CompressaeError, DomainError
 
 NEEDS: dict[str, dict[str, str]] = {
+    "demo": {"output": "segments"},
     "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
     "search": {"k": "store", "refine": "store", "fitted": "store", "field": "store"},
     "train": {"relevance_weight": "relevance"},
@@ -29,7 +30,7 @@ NEEDS: dict[str, dict[str, str]] = {
 _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "bits", "without", "cases", "timeout")
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "demo": {"store": ("picture",)},
+    "demo": {"store": ("picture", "segments"), "segments": ("picture",)},
     "encode": {"anchors": ("refine", "dask")},
     "push": {"anchors": ("refine",)},
     "train": {"start": ("init",), "preset": ("serve",)},
