@@ -1027,6 +1027,7 @@ def test_wrong_usage_is_exit_code_2(command, capsys, tmp_path, line):
         "encode {model} {x} -o {out} --backend cuda",
         "search {model} {codes} {queries} --backend cuda",
         "evaluate {model} {x} --backend cuda",
+        "segments {model} {x} --backend cuda",
         "demo --backend cuda",
     ],
 )

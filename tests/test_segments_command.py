@@ -19,6 +19,7 @@ from compressae_ref.cli.main import main
 from compressae_ref.demo_data import load_demo_data
 from compressae_ref.files import atomic_write
 from compressae_ref.files.foreign.columns import open_table
+from compressae_ref.segments import trends
 from compressae_ref.segments.page.html import page
 from compressae_ref.segments.terminal import lines
 from tests.conftest import HAS
@@ -378,3 +379,25 @@ def test_the_demo_shows_what_rose_and_fell_and_writes_one_page(capsys, tmp_path,
     document = (tmp_path / "compressae_segments.html").read_text(encoding="utf-8")
     assert document.startswith("<!DOCTYPE html>")
     assert "Democratic" in document
+
+
+# -- many bins ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 24, 61])
+def test_windows_are_those_of_the_rule(count):
+    """The list is made without a square array; here the rule is applied to all pairs of ends (R37)."""
+    lengths = {1}
+    while (longest := max(lengths)) < count:
+        lengths.add(longest + max(1, longest // 4))
+    pairs = [(start, stop) for start in range(count) for stop in range(start + 1, count + 1)]
+    at_ends = {(start, stop) for start, stop in pairs if (start == 0) != (stop == count)}
+    inside = {(start, stop) for start, stop in pairs if start > 0 and stop < count and stop - start in lengths}
+    assert [*zip(*(ends.tolist() for ends in trends.windows(count)), strict=True)] == sorted(at_ends | inside)
+
+
+def test_trends_do_not_depend_on_how_many_segments_are_compared_at_a_time(files, monkeypatch):
+    segments = built(files)
+    expected = repr(segments.trends())
+    monkeypatch.setattr(trends, "CELLS_PER_BLOCK", 1)
+    assert repr(segments.trends()) == expected

@@ -41,6 +41,7 @@ COMMANDS = {
     "split-signs": ("npz", "split-signs {codes} -o {out}"),
     "convert embeddings": ("npy", "convert {x} -o {out}"),
     "convert a model": ("safetensors", "convert {model} -o {out}"),
+    "segments": ("html", "segments {model} {x} -o {out} --min-items 1 --backend numpy"),
     "verify --requests": ("jsonl", "verify --requests {out} --only encode-1"),
 }
 if HAS["pyarrow"]:

@@ -82,7 +82,8 @@ def run_segments(options: argparse.Namespace) -> None:
     columns = _Columns() if table is None else _read(table, items, options)
     with naming_file(options.embeddings), naming_columns(table, options):
         segments = _found(model, items, columns, options)
-        facts = segments.facts(options.title or Path(options.texts or options.embeddings).name)
+        with stage("comparing the segments"):
+            facts = segments.facts(options.title or Path(options.texts or options.embeddings).name)
     _number_as_in_the_file(facts, items)
     if options.output is not None:
         write_page(options.output, facts)

@@ -31,7 +31,8 @@ ABSENT = 20.0
 """A segment is new or gone if its share inside the window is at least so many times that outside."""
 WINDOWS_PER_BIN = 2
 """Windows overlap: by chance, the best one deviates as the best of so many independent ones per bin (measured)."""
-SEGMENTS_PER_BLOCK = 32
+SEGMENTS_PER_BLOCK, CELLS_PER_BLOCK = 32, 1 << 19
+"""The most segments whose windows are compared at a time, and the most of their windows."""
 RECENT = 8
 """The last window has one in so many bins, rounded up."""
 
@@ -165,7 +166,8 @@ def _best_windows(series: Series, common: float) -> tuple[Any, ...]:
         rows = np.arange(len(z))
         return (start[place], stop[place], z[rows, place], *(share[rows, place] for share in shares))
 
-    found = map_blocks(len(series.y), SEGMENTS_PER_BLOCK, best)
+    most = min(SEGMENTS_PER_BLOCK, max(1, CELLS_PER_BLOCK // len(start)))
+    found = map_blocks(len(series.y), most, best)
     first, last, z, *shares = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     return (first, last, z, np.minimum(1.0, tail(z) * (WINDOWS_PER_BIN * count)), *shares)
 
