@@ -24,6 +24,7 @@ EXTENSIONS = {
     "center": "models that subtract the mean of unit rows",
     "distill": "training with the similarity loss",
     "fitted": "codes that are fitted to the sparse queries of other rows",
+    "segments": "segments of items: membership, names, trends",
 }
 """Optional parts of an implementation, at any level from L1."""
 
@@ -35,7 +36,7 @@ REFERENCE = "reference"
 
 IN_REFERENCE = (*LEVELS, "expanded")
 """The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean, no
-similarity loss and no fitted codes."""
+similarity loss, no fitted codes and no segments."""
 
 F = "F32|F64"
 """Dtype of floats: the precision depends on the test."""
