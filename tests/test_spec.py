@@ -22,6 +22,7 @@ from compressae_ref.files.codes_file import save_codes
 from compressae_ref.files.model_file import VERSION, save_model
 from compressae_ref.files.packed_file import save_packed
 from compressae_ref.model import AUX_WEIGHT
+from compressae_ref.segments.times import UNITS
 from compressae_ref.training.adam_state import AdamConfig, adam_constants
 from compressae_ref.training.step import forward, loss_and_grads
 from compressae_ref.verify import reference_answers, self_test
@@ -267,6 +268,77 @@ def test_fitted_codes(dtype, data):
     weights = {name: array for name, array in problem.params.arrays().items() if name != "W_dec"}
     inputs = {"x": problem.x, "anchors": anchors, **weights, "k": problem.k, **sizes, "zero_rows": "error"}
     assert_same_answer("fitted_codes", inputs)
+
+
+def drawn_items(rng, n, S, bins, sites):
+    """Return n items of up to three of S segments, and the counts of them."""
+    segments = np.sort(rng.random((n, S)).argsort(axis=1)[:, : min(S, 3)], axis=1).astype(np.int32)
+    segments[rng.random(segments.shape) < 0.4] = -1
+    segments = np.take_along_axis(segments, np.argsort(segments < 0, axis=1, kind="stable"), 1)
+    items = {"segments": segments, "bins": rng.integers(0, bins, n), "sites": rng.integers(0, sites, n)}
+    items["bins"][segments[:, 0] == 0] //= 2  # one segment falls
+    items["weights"] = np.where(rng.random(n) < 0.1, 0.0, np.round(10 ** rng.normal(0, 1, n), 3))
+    return items | {"n_segments": S, "n_bins": bins, "n_sites": sites}
+
+
+@given(draw.generators(), st.integers(2, 60), st.integers(1, 4), st.integers(2, 12), st.integers(1, 3))
+def test_counts_of_segments(rng, n, S, bins, sites):
+    counts = assert_same_answer("count_items", drawn_items(rng, n, S, bins, sites))
+
+    def asked(*names):
+        return {name: counts[name] for name in ("weights", "squares", "totals", *names)} | {"q": np.array(0.3)}
+
+    if np.count_nonzero(counts["totals"].sum(axis=1)) > 1:
+        assert_same_answer("trends", asked())
+        assert_same_answer("spikes", asked("largest", "largest_item"))
+    assert_same_answer("site_contrast", asked())
+    assert_same_answer("hidden_segments", asked("items", "total_items"))
+
+
+@given(draw.codes(), st.data())
+def test_segments_of_codes(codes, data):
+    inputs = {"indices": codes.indices, "values": codes.values}
+    rule = {"assign": data.draw(st.sampled_from(["dominant", "top", "all"])), "top": data.draw(st.integers(1, 3))}
+    rule |= {
+        "threshold": np.array(data.draw(st.sampled_from([0.0, 0.3, 0.7]))),
+        "min_items": data.draw(st.integers(1, 3)),
+    }
+    if len(codes) > 1 and (
+        found := assert_same_answer("assign_segments", inputs | {"n_latents": codes.n_latents} | rule)
+    ):
+        assert_same_answer("together", inputs | {"keys": found["keys"]})
+
+
+@given(draw.generators(), st.integers(1, 30), st.sampled_from(["auto", *UNITS]))
+def test_numbers_of_segments(rng, n, unit):
+    z, scale = rng.normal(0, 8, n), 10.0 ** rng.integers(-3, 6, n)
+    p = assert_same_answer("tail", {"z": z})["p"]
+    assert_same_answer("discoveries", {"p": p, "q": np.array(rng.choice([0.05, 0.5]))})
+    assert_same_answer("logarithm", {"x": np.exp(rng.uniform(-700, 700, n))})
+    totals, shares = scale * rng.random((2, n)), rng.choice([0.0, 0.01, 0.5, 1.0], (2, n))
+    sides = zip(("y", "y_other", "n", "n_other"), (*(totals * shares), *totals), strict=True)
+    assert_same_answer("contrast", dict(sides))
+    first, last = -62_135_596_800, 253_402_300_799
+    span = int(rng.choice([3 * 10**4, 10**6, 10**8, 10**10, last - first]))
+    start = int(rng.integers(first, last - span + 1))
+    assert_same_answer("time_bins", {"times": rng.integers(start, start + span + 1, n), "unit": unit})
+
+
+@given(draw.generators(), st.integers(2, 6), st.integers(1, 5))
+def test_groups_and_matches_of_segments(rng, S, T):
+    W_dec, keys = rng.standard_normal((9, 20)), np.stack([rng.permutation(9)[:S], rng.choice([-1, 1], S)], 1)
+    asked = {"W_dec": W_dec.astype(rng.choice(["f4", "f8"])), "keys": keys.astype(np.int32)}
+    assert_same_answer("cut_hierarchy", asked | {"n_groups": int(rng.integers(1, S + 1))})
+    own, old = (np.where(rng.random((40, 2)) < 0.2, -1, rng.integers(0, (size, 9), (40, 2))) for size in (S, T))
+    own, old = (np.where(part < size, part, -1).astype(np.int32) for part, size in ((own, S), (old, T)))
+    for part in (own, old):
+        part[part[:, 0] == part[:, 1], 1] = -1  # an item has a segment once
+    atoms, other = (rng.random((size, 5)) for size in (S, T))  # cosines above 0, so no two matches are equal
+    atoms, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (atoms, other))
+    assert_same_answer(
+        "match_segments",
+        {"segments": own, "earlier": old, "sizes": np.array([S, T]), "atoms": atoms, "earlier_atoms": other},
+    )
 
 
 @given(draw.generators(), st.integers(1, 9), st.integers(1, 9), st.sampled_from(["tied", "original"]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from compressae_ref import reference
 from compressae_ref.arrays import Floats
-from compressae_ref.backends import get_backend
+from compressae_ref.backends import Backend, get_backend
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.model import Model
@@ -17,7 +17,7 @@ from compressae_ref.unit_blocks import open_rows, unit_blocks
 QUANTILE = 0.05
 
 
-def explained(model: Model, x: Any, codes: Codes, backend: str | None = None) -> Floats:
+def explained(model: Model, x: Any, codes: Codes, backend: str | Backend | None = None) -> Floats:
     """Return the cosine of each row x̄ with the reconstruction x̂ of its code (E9): (n,).
 
     A row of zeros, with a code of zeros, has the cosine 0.

@@ -102,13 +102,12 @@ def spikes(counts: Counts, q: float = RATE) -> list[Spike]:
     z = _spike_z(series, series.y, series.n, common)
     p = tail(z)
     found = discoveries(p, q)
-    most = q * found.sum() / found.size  # the largest p of a discovery
     largest = counts.largest[:, series.bins] / series.unit[:, None]
     n = series.n - largest
     without = _spike_z(series, within(series.y - largest, n), n, common)
     segments, places = np.nonzero(found)
     order = np.lexsort((places, segments, -z[segments, places]))
-    one_item = tail(without) > most
+    one_item = tail(without) * found.size > q * found.sum()
     return [_spike(counts, series, int(s), int(b), float(z[s, b]), float(without[s, b]), bool(one_item[s, b]))
             for s, b in zip(segments[order], places[order], strict=True)]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
 m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, a anchors, i entries of an
-array, p pairs.
+array, p pairs, g segments, o segments of an earlier build, t bins of time, u sites.
 """
 
 from __future__ import annotations
@@ -60,8 +60,15 @@ _CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
 _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
+_COUNTS = {"weights": "F64 (g, t, u)", "squares": "F64 (g, t, u)", "totals": "F64 (t, u)"}
+_LARGEST = {"largest": "F64 (g, t)", "largest_item": "I64 (g, t)"}
+_TOTAL_ITEMS = {"total_items": "I64 (t, u)"}
 _SIMILARITY = {"temperature": "F64 ()", "weight": "F64 ()"}
 _RELATED = {"rows": "I64 (n)", "pairs": "I64 (p, 2)", "relevance_weight": "F64 ()"}
+
+
+TREND_KINDS = ("steady", "rising", "falling", "peak", "new", "gone")
+"""The kinds of trends, by their numbers in answers."""
 
 
 def words(kind: str) -> list[str]:
@@ -267,6 +274,133 @@ OPERATIONS = {
             "zero_rows": "error|empty",
         },
         _CODES,
+    ),
+    "assign_segments": Operation(
+        "segments",
+        "1. Membership",
+        "segments, and those of each item with their strengths; rows are padded with −1 and 0, to a width of 1, "
+        "min(`top`, k) or k",
+        {
+            **_CODES,
+            "n_latents": "int",
+            "assign": "dominant|top|all",
+            "top": "int",
+            "threshold": "F64 ()",
+            "min_items": "int",
+        },
+        {"keys": "I32 (g, 2)", "segments": "I32 (n, m)", "strengths": "F32 (n, m)"},
+    ),
+    "logarithm": Operation("segments", "2. Contrasts", "ln x", {"x": "F64 (i)"}, {"logarithm": "F64 (i)"}),
+    "contrast": Operation(
+        "segments",
+        "2. Contrasts",
+        "how much more frequent each thing is on one side than on the other",
+        dict.fromkeys(("y", "y_other", "n", "n_other"), "F64 (i)"),
+        dict.fromkeys(("delta", "variance", "z"), "F64 (i)"),
+    ),
+    "tail": Operation("segments", "2. Contrasts", "the probability of a larger z", {"z": "F64 (i)"}, {"p": "F64 (i)"}),
+    "discoveries": Operation(
+        "segments",
+        "2. Contrasts",
+        "which tests are discoveries: 1, or 0",
+        {"p": "F64 (i)", "q": "F64 ()"},
+        {"found": "U8 (i)"},
+    ),
+    "count_items": Operation(
+        "segments",
+        "3. Counts",
+        "counts of items; rows of `segments` are padded with −1",
+        {
+            "segments": "I32 (n, m)",
+            "bins": "I64 (n)",
+            "sites": "I64 (n)",
+            "weights": "F64 (n)",
+            **dict.fromkeys(("n_segments", "n_bins", "n_sites"), "int"),
+        },
+        {**_COUNTS, "items": "I64 (g, t, u)", **_TOTAL_ITEMS, "unassigned": "F64 (t, u)", **_LARGEST},
+    ),
+    "time_bins": Operation(
+        "segments",
+        "3. Counts",
+        "the bins of times in seconds, and their unit, which is found for auto",
+        {"times": "I64 (n)", "unit": "auto|hour|day|week|month|quarter|year|decade|century"},
+        {"bins": "I64 (n)", "unit_of_bins": "str"},
+    ),
+    "trends": Operation(
+        "segments",
+        "5. Trends and spikes",
+        f"the trend of each segment; kinds are numbered from 0: {', '.join(TREND_KINDS)}. `stop` is the bin after the "
+        "window",
+        {**_COUNTS, "q": "F64 ()"},
+        {
+            **dict.fromkeys(("kind", "start", "stop"), "I64 (g)"),
+            **dict.fromkeys(("z", "p", "ratio", "last_ratio", "last_z"), "F64 (g)"),
+            "last_significant": "U8 (g)",
+        },
+    ),
+    "spikes": Operation(
+        "segments",
+        "5. Trends and spikes",
+        "all spikes",
+        {**_COUNTS, **_LARGEST, "q": "F64 ()"},
+        {
+            **dict.fromkeys(("segment", "bin", "largest_item"), "I64 (r)"),
+            **dict.fromkeys(("weight", "expected", "z", "largest_share", "z_without"), "F64 (r)"),
+            "one_item": "U8 (r)",
+        },
+    ),
+    "site_contrast": Operation(
+        "segments",
+        "6. Sites, exposure and co-occurrence",
+        "each site against all others, and the shrunk shares",
+        {**_COUNTS, "q": "F64 ()"},
+        {
+            **dict.fromkeys(("weight", "ratio", "z"), "F64 (g, u)"),
+            "significant": "U8 (g, u)",
+            "shares": "F64 (g, t, u)",
+        },
+    ),
+    "hidden_segments": Operation(
+        "segments",
+        "6. Sites, exposure and co-occurrence",
+        "the weight of each segment against its expectation",
+        {**_COUNTS, "items": "I64 (g, t, u)", **_TOTAL_ITEMS, "q": "F64 ()"},
+        {"ratio": "F64 (g)", "z": "F64 (g)", "hidden": "U8 (g)"},
+    ),
+    "together": Operation(
+        "segments",
+        "6. Sites, exposure and co-occurrence",
+        "how often items that store one segment store another",
+        {**_CODES, "keys": "I32 (g, 2)"},
+        {"ratio": "F64 (g, g)", "z": "F64 (g, g)"},
+    ),
+    "cut_hierarchy": Operation(
+        "segments",
+        "7. Hierarchy, matching and drift",
+        "the group of each segment",
+        {"W_dec": _MODEL["W_dec"], "keys": "I32 (g, 2)", "n_groups": "int"},
+        {"groups": "I64 (g)"},
+    ),
+    "match_segments": Operation(
+        "segments",
+        "7. Hierarchy, matching and drift",
+        "matched segments of two builds with `sizes` (g and o) segments, ascending by the new one; `cosine` if there "
+        "are signed unit atoms",
+        {
+            "segments": "I32 (n, k)",
+            "earlier": "I32 (n, m)",
+            "sizes": "I64 (2)",
+            "atoms": "F64 (g, d)?",
+            "earlier_atoms": "F64 (o, d)?",
+        },
+        {"new": "I64 (p)", "old": "I64 (p)", "confidence": "F64 (p)", "cosine": "F64 (p)?"},
+    ),
+    "explained": Operation(
+        "segments",
+        "7. Hierarchy, matching and drift",
+        "the cosine of each row with its reconstruction, and the low one",
+        {"x": f"{F} (n, d)", **_CODES, "W_dec": _MODEL["W_dec"]},
+        {"cosines": f"{F} (n)", "low": "F64 ()"},
     ),
     "split_codes": Operation(
         "L3",

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from spec.generate.program import Edit, program
+from spec.generate import segment_answers
+from spec.generate.program import Edit, listed, program
 
 Values = dict[str, Any]
 
@@ -36,13 +37,6 @@ class Spec:
             warnings.simplefilter("ignore")
             outputs: Values = ANSWERS[operation](self, **inputs)
         return outputs
-
-
-def listed(array: Any) -> Any:
-    """Return an array as lists of scalars of its dtype."""
-    if array.dtype == np.float32:
-        return list(array) if array.ndim == 1 else [listed(row) for row in array]
-    return array.tolist()
 
 
 def _pairs(codes: list[tuple[list[int], list[Any]]], dtype: Any, suffix: str = "") -> Values:
@@ -559,4 +553,5 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "read_packed": _read_packed,
     "write_codes": _write_codes,
     "write_model": _write_model,
+    **segment_answers.ANSWERS,
 }

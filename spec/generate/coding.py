@@ -9,7 +9,7 @@ import numpy as np
 from compressae_ref.backends.rounding import gamma
 from compressae_ref.reference import unit_rows
 from compressae_ref.verify.vectors import drawn
-from spec.generate.answers import Spec, Values, listed
+from spec.generate.answers import Spec, Values
 from spec.generate.build import (
     Answer,
     BrokenVectorError,
@@ -25,6 +25,7 @@ from spec.generate.build import (
     random_atoms,
     unit_atoms,
 )
+from spec.generate.program import listed
 
 NO_FOLD = ("while len(terms) > 16", "while False and len(terms) > 16")
 FUSED_DOT = (

@@ -19,6 +19,7 @@ from spec.generate import (
     refining,
     retrieval,
     schema,
+    segmenting,
     selection,
     training,
 )
@@ -31,7 +32,19 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
     """Return the bytes of all files by name; ``fresh`` recomputes the digests of a million cases in a minute."""
     groups: dict[str, dict[str, Any]] = {}
     answers: dict[str, dict[str, str]] = {}
-    modules = (selection, coding, retrieval, training, files, refining, packing, centering, distilling, fitting)
+    modules = (
+        selection,
+        coding,
+        retrieval,
+        training,
+        files,
+        refining,
+        packing,
+        centering,
+        distilling,
+        fitting,
+        segmenting,
+    )
     made_groups = [make() for module in modules for make in module.GROUPS]
     others = shared(made_groups)
     for group in made_groups:

@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 
 SPEC = Path(__file__).parent.parent
-PAGES = ("compressae.md", "file-format.md", "refine.md", "packed.md", "center.md", "distill.md", "fitted.md")
+PAGES = (
+    "compressae.md", "file-format.md", "refine.md", "packed.md", "center.md", "distill.md", "fitted.md",
+    "segments.md",
+)  # fmt: skip
 
 IN_FLOAT32 = (("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126"), ("tolerance=2.0**-26", "tolerance=2.0**-11"))
 """Replacements for constants that depend on the dtype."""
@@ -60,6 +63,13 @@ def program(dtype: str = "float64", edits: tuple[Edit, ...] = ()) -> Any:
             text = text.replace(in_float64, in_float32)
     exec(compile(text, "specification", "exec"), names)
     return SimpleNamespace(**names)
+
+
+def listed(array: Any) -> Any:
+    """Return an array as lists of scalars of its dtype."""
+    if array.dtype == np.float32:
+        return list(array) if array.ndim == 1 else [listed(row) for row in array]
+    return array.tolist()
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

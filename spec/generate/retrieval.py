@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.backends.rounding import gamma
-from spec.generate.answers import Spec, Values, listed
+from spec.generate.answers import Spec, Values
 from spec.generate.build import (
     Answer,
     BrokenVectorError,
@@ -23,6 +23,7 @@ from spec.generate.build import (
     random_atoms,
     unit_atoms,
 )
+from spec.generate.program import listed
 
 BY_ID = Flag(
     "items of equal score do not come by ascending id", ("R10",), (("(-scores[i], i))  # R10", "(-scores[i], -i))"),)
