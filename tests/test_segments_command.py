@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from compressae_ref import DomainError, Segments, fit, load_codes, load_model, save_codes, save_model
 from compressae_ref.cli import demo_segments
@@ -401,3 +405,46 @@ def test_trends_do_not_depend_on_how_many_segments_are_compared_at_a_time(files,
     expected = repr(segments.trends())
     monkeypatch.setattr(trends, "CELLS_PER_BLOCK", 1)
     assert repr(segments.trends()) == expected
+
+
+# -- any input ---------------------------------------------------------------------------------------------------------
+
+TEXTS = ("war and peace", "战争与和平", "<script>alert(1)</script>", "\x1b[31mred\u202e", "x" * 9999, "")
+TIMES = ("2020", "2020-05-01", "1790-01-08", "0001-01-01", "9999-12-31", "2020-05-01T10:00Z", "soon")
+VALUES = {
+    "text": st.sampled_from(TEXTS),
+    "date": st.sampled_from(6 * TIMES[:3] + TIMES),
+    "site": st.sampled_from([*3 * ("a", "b", "c", "<b>", "\x07"), ""]),
+    "views": st.sampled_from([*3 * ("0", "1", "7.5", "1e12", "1e-12"), "1e308", "1e-308", "-1", "nan"]),
+}
+KINDS = st.fixed_dictionaries(
+    {name: st.lists(values, min_size=2, max_size=3, unique=True) for name, values in VALUES.items()}
+)
+OPTIONS = st.tuples(
+    st.sampled_from(["", "--time date", "--time date --site site", "--time date --weight views",
+                     "--time date --site site --weight views", "--time date --bin day"]),
+    st.sampled_from(["", "--assign top", "--assign all", "--method log-odds", "--min-items 1"]),
+    st.sampled_from(["--zero-rows skip", "--zero-rows empty", ""]),
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(KINDS, OPTIONS, st.sampled_from([120, 60, 60, 3, 1, 0]), st.booleans())
+def test_any_table_gives_finite_facts_or_one_line(files, tmp_path, kinds, options, n, zero):
+    x, columns = np.load(files.x)[:n], [*kinds]
+    if zero:
+        x[: n // 3] = 0
+    np.save(tmp_path / "x.npy", x)
+    rows = [{name: kinds[name][row % len(kinds[name])] for name in columns} for row in range(n)]
+    table, page_file = write_csv(tmp_path / "t.csv", rows), tmp_path / "report.html"
+    line = ["--texts", table, "--text", "text", "--json", "-o", page_file, "--backend", "numpy", "--min-items", "2"]
+    out, err = io.StringIO(), io.StringIO()
+    page_file.unlink(missing_ok=True)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["segments", *map(str, (files.model, tmp_path / "x.npy", *line)), *" ".join(options).split()])
+    errors = [each for each in err.getvalue().splitlines() if each.startswith("compressae-ref: ")]
+    assert (code, len(errors), page_file.exists()) in ((0, 0, True), (1, 1, False)), err.getvalue()
+    assert "unexpected" not in err.getvalue()
+    if code == 0:
+        json.loads(out.getvalue(), parse_constant=pytest.fail)
