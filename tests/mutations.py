@@ -60,7 +60,7 @@ FAULTS = [
     Fault("words of any length count", WORDS, "if 1 < len(w) <= MOST_CHARACTERS and not", "if 1 < len(w) and not", "test_names.py -k words_are_those"),
     Fault("pairs of characters do not overlap", WORDS, "({one})(?=({one}))", "({one})({one})", "test_names.py -k words_of"),
     Fault("a text counts a word as often as it has it", TERMS, "    return keys[np.diff(keys, prepend=-1) > 0]", "    return keys", "test_names.py -k dictionaries"),
-    Fault("words are forgotten at the end of a block", TERMS, "int(items[np.argmax(ids >= MOST_WORDS)]) + 1 if full else len(lengths)", "len(lengths)", "test_names.py -k forgotten"),
+    Fault("words are forgotten at the end of a block", TERMS, "int(items[np.argmax(ids >= self._most)]) + 1 if full else len(lengths)", "len(lengths)", "test_names.py -k forgotten"),
     Fault("pairs reach from one item to the next", TERMS, " & (items[start] == items[start + 1])", "", "test_names.py -k dictionaries"),
     Fault("names are found on the items that rate them", TERMS, "held_out else ~self.held_out)", "held_out else self.held_out | True)", "test_names.py -k dictionaries"),
     Fault("of tied words the last is the best", SEGMENT_NAMES, "np.lexsort((counts.term,", "np.lexsort((-counts.term,", "test_names.py -k dictionaries"),

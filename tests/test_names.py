@@ -255,9 +255,8 @@ def test_words_are_forgotten_after_the_item_with_which_too_many_are_held(items, 
             limit = sorted(held.values(), reverse=True)[most // 2]
             held = Counter({word: count for word, count in held.items() if count > limit})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting, "MOST_WORDS", most)
         patch.setattr(counting, "LEAST_ITEMS", 1)
-        counted = Vocabulary()
+        counted = Vocabulary(most)
         for start in range(0, len(items), rows):
             block = items[start : start + rows]
             lengths = np.array([len(item) for item in block], np.int64)
@@ -327,7 +326,7 @@ TWO = members_of([[0], [0], [0]], 1)
     ("texts", "error", "words"),
     [
         (["a", "b"], ShapeError, "expected 3 texts, one for each item, got 2"),
-        (["a", "b", "c", "d"], ShapeError, "got at least 4"),
+        (["a", "b", "c", "d"], ShapeError, "expected 3 texts, one for each item, got at least 4"),
         (["a", 5, "c"], DTypeError, "got int in row 1"),
         (["a", float("nan"), "c"], DTypeError, "got float in row 1"),
         (iter(["a", "b", "c"]), DTypeError, "list_iterator; pass a list"),

@@ -108,21 +108,22 @@ class Tally:
 class Vocabulary:
     """The items that have each word, in bounded memory (R33)."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_WORDS) -> None:
+        self._most = most
         self._hold([], np.empty(0, np.int64))
 
     def add(self, words: list[str], lengths: Integers) -> None:
         """Count the words of some items.
 
-        As soon as more than `MOST_WORDS` are held after an item, they are ordered by their counts, descending. The
-        words are forgotten whose count is not above that of the word at place `MOST_WORDS` // 2, from 0.
+        As soon as more than ``most`` are held after an item, they are ordered by their counts, descending. The words
+        are forgotten whose count is not above that of the word at place ``most`` // 2, from 0.
         """
         while len(lengths):
             ids = np.fromiter(map(self._ids.__getitem__, words), np.int64, len(words))
             items = np.repeat(np.arange(len(lengths)), lengths)
-            full = len(self._ids) > MOST_WORDS
+            full = len(self._ids) > self._most
             # The items up to the one with which too many are held are counted first.
-            stop = int(items[np.argmax(ids >= MOST_WORDS)]) + 1 if full else len(lengths)
+            stop = int(items[np.argmax(ids >= self._most)]) + 1 if full else len(lengths)
             end = int(lengths[:stop].sum())
             self._count(distinct(items[:end], ids[:end])[1])
             if full:
@@ -131,8 +132,7 @@ class Vocabulary:
 
     def terms(self) -> tuple[list[str], Integers]:
         """Return the words in at least `LEAST_ITEMS` items, in the order of their code points, and their items."""
-        held = zip(self._ids, self._counts.tolist(), strict=True)
-        kept = sorted((word, count) for word, count in held if count >= LEAST_ITEMS)
+        kept = sorted(held for held in zip(self._ids, self._counts.tolist(), strict=True) if held[1] >= LEAST_ITEMS)
         return [word for word, _ in kept], np.array([count for _, count in kept], np.int64)
 
     def _hold(self, words: list[str], counts: Integers) -> None:
@@ -146,7 +146,7 @@ class Vocabulary:
         self._counts = counts
 
     def _forget(self) -> None:
-        kept = self._counts > np.sort(self._counts)[::-1][MOST_WORDS // 2]
+        kept = self._counts > np.sort(self._counts)[::-1][self._most // 2]
         # Words that only later items have are held already, but have no count: zip leaves them out.
         words = [word for word, keep in zip(self._ids, kept.tolist(), strict=False) if keep]
         self._hold(words, self._counts[kept])
