@@ -159,7 +159,18 @@ def named_items(draw):
     return texts, members_of(segments, S)
 
 
-def plain_names(texts, members, method):
+def remembered(items, most):
+    """Return the words that are held after the words of all items, and their counts (R33)."""
+    held = Counter()
+    for words in items:
+        held.update(set(words))
+        if len(held) > most:
+            limit = sorted(held.values(), reverse=True)[most // 2]
+            held = Counter({word: count for word, count in held.items() if count > limit})
+    return held
+
+
+def plain_names(texts, members, method, most):
     """R33 to R35, E43 and E44, one item after the other."""
     S, n = len(members.keys), len(texts)
     held = [(i * 2654435761 % 2**32) * 5 < 2**32 for i in range(n)]
@@ -169,7 +180,8 @@ def plain_names(texts, members, method):
     everywhere = Counter(term for i in range(n) if not held[i] for term in has[i])
     inside = [Counter(t for i in range(n) if not held[i] and s in own[i] for t in has[i]) for s in range(S)]
     size, total = [sum(s in own[i] and not held[i] for i in range(n)) for s in range(S)], n - sum(held)
-    vocabulary = {t: f for t, f in everywhere.items() if len(t) == 1 and f >= 5}
+    known = remembered((words[i] for i in range(n) if not held[i]), most)
+    vocabulary = {(word,): everywhere[(word,)] for word, count in known.items() if count >= 5}
     sums = [sum(inside[s][t] for t in vocabulary) for s in range(S)]
 
     def score(s, term):
@@ -207,11 +219,11 @@ def plain_names(texts, members, method):
     return composed, rates, sum(not ws for ws in words)
 
 
-@given(named_items(), st.sampled_from(["c-tf-idf", "log-odds"]))
-def test_names_are_those_of_plain_dictionaries(items, method):
+@given(named_items(), st.sampled_from(["c-tf-idf", "log-odds"]), st.sampled_from([12, 1_000_000]))
+def test_names_are_those_of_plain_dictionaries(items, method, most):
     texts, members = items
-    names = name_segments(texts, members, method=method)
-    composed, rates, wordless = plain_names(texts, members, method)
+    names = name_segments(texts, members, method=method, most_words=most)
+    composed, rates, wordless = plain_names(texts, members, method, most)
     assert names.terms == [[(joined(*c.words), c.score, c.items) for c in own] for own in composed]
     assert np.array_equal(np.stack(names[2:5], axis=1), np.array(rates), equal_nan=True)
     assert names.wordless == wordless
@@ -241,29 +253,22 @@ def test_the_order_of_items_changes_no_count(items, rng):
         rows = list(rows)
         own = members._replace(segments=members.segments[rows])
         corpus = Corpus([texts[i] for i in rows], own, held[rows])
-        words, in_all, wordless = vocabulary(corpus)
-        results.append(repr((words, in_all, wordless, word_counts(corpus, {w: i for i, w in enumerate(words)}))))
+        words, wordless = vocabulary(corpus)
+        results.append(repr((words, wordless, word_counts(corpus, words))))
     assert results[0] == results[1]
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=40), st.integers(2, 9), st.integers(1, 9))
 def test_words_are_forgotten_after_the_item_with_which_too_many_are_held(items, most, rows):
-    held = Counter()
-    for item in items:
-        held.update({f"w{i:02}" for i in item})
-        if len(held) > most:
-            limit = sorted(held.values(), reverse=True)[most // 2]
-            held = Counter({word: count for word, count in held.items() if count > limit})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting, "LEAST_ITEMS", 1)
-        counted = Vocabulary(most)
-        for start in range(0, len(items), rows):
-            block = items[start : start + rows]
-            lengths = np.array([len(item) for item in block], np.int64)
-            counted.add([f"w{i:02}" for item in block for i in item], lengths)
-        words, counts = counted.terms()
-    assert dict(zip(words, counts.tolist(), strict=True)) == held
-    assert words == sorted(held)
+    items = [[f"w{i:02}" for i in item] for item in items]
+    held, counted = remembered(items, most), Vocabulary(most)
+    for start in range(0, len(items), rows):
+        block = items[start : start + rows]
+        counted.add([word for item in block for word in item], np.array([len(item) for item in block], np.int64))
+    for least in range(1, 9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(counting, "LEAST_ITEMS", least)
+            assert counted.terms() == sorted(word for word, count in held.items() if count >= least)
 
 
 def test_a_fifth_of_the_items_is_held_out():

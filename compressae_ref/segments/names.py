@@ -16,17 +16,17 @@ from compressae_ref.segments.fidelity import fidelity, held_out
 from compressae_ref.segments.membership import Members
 from compressae_ref.segments.settings import Method as Method
 from compressae_ref.segments.terms import (
+    MOST_WORDS,
     Corpus,
     Counts,
     Integers,
     Pairs,
-    as_text,
     distinct_keys,
     pair_counts,
     vocabulary,
     word_counts,
 )
-from compressae_ref.segments.words import joined, printable
+from compressae_ref.segments.words import as_text, joined, printable
 
 RANKED_WORDS = 30
 """The best words of a segment, among which its terms are found."""
@@ -87,7 +87,9 @@ class _Scorer:
         return contrast(y, f - y, total, self._in_all - total).z
 
 
-def name_segments(texts: Iterable[str | None], members: Members, *, method: Method = "c-tf-idf") -> Names:
+def name_segments(
+    texts: Iterable[str | None], members: Members, *, method: Method = "c-tf-idf", most_words: int = MOST_WORDS
+) -> Names:
     """Name each segment by the terms that tell it from the others (R33 to R35, E43), and rate the names (E44).
 
     Parameters
@@ -95,6 +97,7 @@ def name_segments(texts: Iterable[str | None], members: Members, *, method: Meth
     texts : one string or None for each item; iterated four times, never held whole
     members : the segments of the items
     method : how terms are scored
+    most_words : the most words that are held while their items are counted (see `terms.Vocabulary`)
 
     Raises
     ------
@@ -106,8 +109,8 @@ def name_segments(texts: Iterable[str | None], members: Members, *, method: Meth
     if method not in get_args(Method):
         raise DomainError(f"expected one of {', '.join(get_args(Method))}, got {method!r}", argument="method")
     corpus = Corpus(again(texts), members, held_out(len(members.segments)))
-    words, in_all, wordless = vocabulary(corpus)
-    counts = word_counts(corpus, {word: i for i, word in enumerate(words)})
+    words, wordless = vocabulary(corpus, most_words)
+    counts, in_all = word_counts(corpus, words)
     scorer = _Scorer(method, counts, in_all, len(members.keys))
     ranked = _ranked(corpus, counts, in_all, scorer, words)
     terms = [compose(own, pairs) for own, pairs in zip(ranked, _pairs(corpus, ranked, scorer), strict=True)]

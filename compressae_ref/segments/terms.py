@@ -7,7 +7,7 @@ they depend neither on the order of the items nor on the blocks in which texts a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools
-from compressae_ref.errors import DTypeError, ShapeError
+from compressae_ref.errors import ShapeError
 from compressae_ref.segments.membership import Members
-from compressae_ref.segments.words import words_of
+from compressae_ref.segments.words import as_text, words_of
 
 Integers = NDArray[np.int64]
 
@@ -130,10 +130,10 @@ class Vocabulary:
                 self._forget()
             words, lengths = words[end:], lengths[stop:]
 
-    def terms(self) -> tuple[list[str], Integers]:
-        """Return the words in at least `LEAST_ITEMS` items, in the order of their code points, and their items."""
-        kept = sorted(held for held in zip(self._ids, self._counts.tolist(), strict=True) if held[1] >= LEAST_ITEMS)
-        return [word for word, _ in kept], np.array([count for _, count in kept], np.int64)
+    def terms(self) -> list[str]:
+        """Return the words in at least `LEAST_ITEMS` items, in the order of their code points."""
+        held = zip(self._ids, self._counts.tolist(), strict=True)
+        return sorted(word for word, count in held if count >= LEAST_ITEMS)
 
     def _hold(self, words: list[str], counts: Integers) -> None:
         self._ids: defaultdict[str, int] = defaultdict(None, zip(words, range(len(words)), strict=True))
@@ -174,31 +174,39 @@ class Pairs:
         return distinct(items[start[there]], place[there])
 
 
-def vocabulary(corpus: Corpus) -> tuple[list[str], Integers, int]:
-    """Return the words that can be terms, by code points, the items that have them, and the items without words."""
-    held, wordless = Vocabulary(), -int(corpus.held_out.sum())
+def vocabulary(corpus: Corpus, most: int = MOST_WORDS) -> tuple[list[str], int]:
+    """Return the words that can be terms, by code points, and how many items have no words."""
+    held, wordless = Vocabulary(most), -int(corpus.held_out.sum())
     for block in corpus.blocks():
         held.add(block.words, block.lengths)
         wordless += int((block.lengths == 0).sum())
-    return *held.terms(), wordless
+    return held.terms(), wordless
 
 
-def word_counts(corpus: Corpus, index: dict[str, int]) -> Counts:
-    """Count in each segment the items that have each word."""
-    tally = Tally(corpus, len(index))
-    for block in corpus.blocks():
+def word_counts(corpus: Corpus, words: list[str]) -> tuple[Counts, Integers]:
+    """Count the items that have words, in each segment and in all: a `Vocabulary` may have forgotten some of them."""
+    index = {word: i for i, word in enumerate(words)}
+
+    def found(block: Block) -> tuple[Integers, Integers]:
         ids = block.ids(index)
-        tally.add(*distinct(block.items[ids >= 0], ids[ids >= 0]))
-    return tally.total()
+        return distinct(block.items[ids >= 0], ids[ids >= 0])
+
+    return _counts(corpus, len(words), found)
 
 
 def pair_counts(corpus: Corpus, index: dict[str, int], pairs: Pairs) -> tuple[Counts, Integers]:
     """Count the items that have pairs of words that follow each other, in each segment and in all."""
-    tally, in_all = Tally(corpus, len(pairs.keys)), np.zeros(len(pairs.keys), np.int64)
+    return _counts(corpus, len(pairs.keys), lambda block: pairs.find(block, block.ids(index)))
+
+
+def _counts(
+    corpus: Corpus, n_terms: int, find: Callable[[Block], tuple[Integers, Integers]]
+) -> tuple[Counts, Integers]:
+    tally, in_all = Tally(corpus, n_terms), np.zeros(n_terms, np.int64)
     for block in corpus.blocks():
-        items, found = pairs.find(block, block.ids(index))
-        in_all += np.bincount(found, minlength=len(in_all))
-        tally.add(items, found)
+        items, terms = find(block)
+        in_all += np.bincount(terms, minlength=n_terms)
+        tally.add(items, terms)
     return tally.total(), in_all
 
 
@@ -227,13 +235,6 @@ def blocks(texts: Iterable[str | None], wanted: Bools) -> Iterator[Block]:
     if first + len(lengths) < n:
         raise ShapeError(f"expected {n:,} texts, one for each item, got {first + len(lengths):,}", argument="texts")
     yield Block(first, words, np.array(lengths, np.int64))
-
-
-def as_text(text: object, row: int) -> str | None:
-    """Return a text or None as it is. DTypeError if it is something else."""
-    if text is not None and not isinstance(text, str):
-        raise DTypeError(f"expected a string or None, got {type(text).__name__}", argument="texts", row=row)
-    return text
 
 
 def distinct(items: Integers, ids: Integers) -> tuple[Integers, Integers]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from compressae_ref.errors import DTypeError
+
 MOST_CHARACTERS = 50
 """Longer words are dropped: they are encoded data, and a name has to be readable."""
 
@@ -25,6 +27,13 @@ ASCII_WORDS = re.compile(r"[a-z0-9]+(?:(?<=[a-z])'(?=[a-z])[a-z0-9]+)*")
 ASCII_SPACES = "".join(c if c.isalnum() else " " for c in map(chr, range(128)))
 # Beyond are planes without letters, marks or digits, and, at the end, the selectors of variants, which are marks.
 CODE_POINTS = (range(0x10000), range(0x10000, 0x40000), range(0xE0100, 0xE01F0))
+
+
+def as_text(text: object, row: int) -> str | None:
+    """Return a text or None as it is. DTypeError if it is something else."""
+    if text is not None and not isinstance(text, str):
+        raise DTypeError(f"expected a string or None, got {type(text).__name__}", argument="texts", row=row)
+    return text
 
 
 def words_of(text: str) -> list[str]:
