@@ -35,6 +35,7 @@ from spec.generate.program import SPEC, blocks, program
 from tests import by_reference
 from tests import strategies as draw
 from tests.bounds import assert_same_bits
+from tests.test_names import WORDS
 
 PAGES = {name: (SPEC / name).read_text(encoding="utf-8") for name in NAMES}
 BLOCKS = {page: blocks(page) for page in PAGES}
@@ -341,6 +342,16 @@ def test_groups_and_matches_of_segments(rng, S, T):
     )
 
 
+@given(st.text(), st.lists(st.tuples(st.lists(st.sampled_from(WORDS), max_size=6), st.integers(-1, 2)), min_size=9))
+def test_names_of_segments(text, items):
+    assert_same_answer("words_of", {"text": text})
+    keys = np.array([(0, 1), (0, -1), (7, 1)], np.int32)
+    inputs = {"texts": [" ".join(words) for words, _ in items], "keys": keys, "most_words": 9}
+    inputs["segments"] = np.array([[s] for _, s in items], np.int32)
+    for method in ("c-tf-idf", "log-odds"):
+        assert_same_answer("name_segments", inputs | {"method": method})
+
+
 @given(draw.generators(), st.integers(1, 9), st.integers(1, 9), st.sampled_from(["tied", "original"]))
 def test_the_start(rng, d, h, init):
     assert_same_answer("init_params", {"u_enc": rng.random((d, h)), "u_dec": rng.random((h, d)), "init": init})
@@ -526,7 +537,7 @@ def test_every_equation_has_its_place_once():
     stated = re.findall(r"\*\*([ER]\d+'*)\*\*", "".join(PAGES.values()))
     assert len(stated) == len(set(stated)), sorted(name for name in stated if stated.count(name) > 1)
     numbers = [{int(name[1:].rstrip("'")) for name in stated if name[0] == kind} for kind in "ER"]
-    assert numbers == [set(range(1, 39)), set(range(1, 29))]
+    assert numbers == [{*range(1, 56)}, {*range(1, 40)}]
 
 
 @pytest.mark.parametrize(
@@ -543,7 +554,7 @@ def test_blocks_are_plain(page, block):
 
 def test_the_blocks_pass_the_linter(tmp_path):
     """Under the rules of the project, but for docstrings, which stand in the text around them."""
-    header = "import hashlib\nimport json\nimport math\nimport zlib\n\n\n"
+    header = "import hashlib\nimport json\nimport math\nimport unicodedata\nimport zlib\n\n\n"
     file = tmp_path / "blocks.py"
     file.write_text(header + "\n\n".join(block for texts in BLOCKS.values() for block in texts), encoding="utf-8")
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,B,PLE", "--line-length", "125"]

@@ -1,4 +1,4 @@
-"""Explain which rule a wrong selection breaks."""
+"""Explain which rule a wrong selection breaks, and where lists differ."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.arrays import Floats
+from compressae_ref.verify.vectors import described
 
 
 def broken_rule(pre_row: Floats, expected: Any, values: Any, indices: Any, got: Any) -> str:
@@ -67,3 +68,13 @@ def shortened(array: Any) -> str:
     """Return the first eight entries of an array, as text."""
     entries = [str(entry) for entry in np.ravel(array)[:8].tolist()]
     return ", ".join(entries) + (", …" if np.size(array) > 8 else "")
+
+
+def unequal(expected: Any, got: Any) -> str:
+    """Describe two values that are no arrays; of two lists, the first place where they differ."""
+    if isinstance(expected, list) and isinstance(got, list):
+        pairs = enumerate(zip(expected, got, strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(got)))
+        sides = [described(side[at]) if at < len(side) else f"only {at} strings" for side in (expected, got)]
+        return f"expected {sides[0]}, got {sides[1]} at [{at}]"
+    return f"expected {described(expected)}, got {described(got)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.backends import get_backend
 from compressae_ref.reference import unit_rows
-from compressae_ref.verify.diagnose import broken_rule, shortened
+from compressae_ref.verify.diagnose import broken_rule, shortened, unequal
 from compressae_ref.verify.operations import OPERATIONS, STEP_OUTPUTS, STEP_REQUIRED
 from compressae_ref.verify.self_test import answer as package_answer
 from compressae_ref.verify.vectors import Test, Values, described
@@ -129,7 +130,9 @@ def fingerprint(test: Test, answer: dict[str, Any]) -> str:
 def _digest(outputs: Values) -> str:
     sha = hashlib.sha256()
     for name, value in sorted(outputs.items()):
-        sha.update(f"{name} {described(value)}\n".encode())
+        sha.update(
+            f"{name} {json.dumps(value, default=repr) if isinstance(value, list) else described(value)}\n".encode()
+        )
         if isinstance(value, np.ndarray):
             whole = value.dtype.kind != "f"
             sha.update((value if whole else np.where(np.isnan(value), value.dtype.type(np.nan), value)).tobytes())
@@ -148,7 +151,7 @@ def _compare(expected: Any, got: Any, bound: float | None) -> tuple[bool, str]:
     """Return whether the bits are equal, and what is wrong: an empty string for equal bits or within the bound."""
     if not isinstance(expected, np.ndarray):
         same = type(expected) is type(got) and expected == got
-        return same, "" if same else f"expected {described(expected)}, got {described(got)}"
+        return same, "" if same else unequal(expected, got)
     if not _same_form(expected, got):
         return False, f"expected {described(expected)}, got {described(got)}"
     if expected.tobytes() == got.tobytes():

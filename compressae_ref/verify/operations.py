@@ -2,7 +2,7 @@
 
 Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
 m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, a anchors, i entries of an
-array, p pairs, g segments, o segments of an earlier build, t bins of time, u sites.
+array, p pairs, g segments, o segments of an earlier build, t bins of time, u sites, w words.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ F = "F32|F64"
 class Operation(NamedTuple):
     """One operation; ``level`` is one of PARTS.
 
-    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (string or null), ``word|word`` (one of these strings)
-    or ``dtype (sizes)``.
+    Inputs and outputs map a name to ``int``, ``str``, ``str?`` (string or null), ``word|word`` (one of these strings),
+    ``dtype (sizes)``, or ``[str] (size)`` or ``[str?] (size)`` (list of strings, or of strings and nulls).
     """
 
     level: str
@@ -401,6 +401,29 @@ OPERATIONS = {
         "the cosine of each row with its reconstruction, and the low one",
         {"x": f"{F} (n, d)", **_CODES, "W_dec": _MODEL["W_dec"]},
         {"cosines": f"{F} (n)", "low": "F64 ()"},
+    ),
+    "words_of": Operation("segments", "1. Words", "the words of a text", {"text": "str"}, {"words": "[str] (w)"}),
+    "name_segments": Operation(
+        "segments",
+        "4. How well names do",
+        "names of segments and their recall, precision and balanced F1; the terms of all segments, one segment after "
+        "the other, with their scores and items; how many items have no words. Rows of `segments` are padded with −1",
+        {
+            "texts": "[str?] (n)",
+            "keys": "I32 (g, 2)",
+            "segments": "I32 (n, m)",
+            "method": "c-tf-idf|log-odds",
+            "most_words": "int",
+        },
+        {
+            "names": "[str] (g)",
+            "lengths": "I64 (g)",
+            "terms": "[str] (i)",
+            "scores": "F64 (i)",
+            "items": "I64 (i)",
+            **dict.fromkeys(("recall", "precision", "f1"), "F64 (g)"),
+            "wordless": "int",
+        },
     ),
     "split_codes": Operation(
         "L3",

@@ -25,7 +25,7 @@ MOST_DRAWN = 1 << 24
 """Most numbers that a vector may draw from a seed."""
 
 Values = dict[str, Any]
-"""Inputs or outputs by name: arrays, integers, strings, or None."""
+"""Inputs or outputs by name: arrays, integers, strings, None, or lists of strings and None."""
 
 
 @dataclass(frozen=True)

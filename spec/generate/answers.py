@@ -428,6 +428,29 @@ def _fitted_codes(spec: Spec, x: Any, anchors: Any, W_enc: Any, b_enc: Any, zero
     return _pairs(codes, W_enc.dtype)
 
 
+def _words_of(spec: Spec, text: str) -> Values:
+    return {"words": spec.program(np.float64).words_of(text)}
+
+
+def _name_segments(
+    spec: Spec, texts: list[str | None], keys: Any, segments: Any, method: str, most_words: int
+) -> Values:
+    run, members = spec.program(np.float64), [[s for s in row if s >= 0] for row in segments.tolist()]
+    names, terms, scores, counts, rates, wordless = run.name_segments(texts, keys.tolist(), members, method, most_words)
+    recall, precision, f1 = np.array(rates, np.float64).reshape(-1, 3).T
+    return {
+        "names": names,
+        "lengths": np.array([len(each) for each in terms], np.int64),
+        "terms": [each for own in terms for each in own],
+        "scores": np.array([each for own in scores for each in own], np.float64),
+        "items": np.array([each for own in counts for each in own], np.int64),
+        "recall": recall.copy(),
+        "precision": precision.copy(),
+        "f1": f1.copy(),
+        "wordless": wordless,
+    }
+
+
 def _kept_latents(spec: Spec, x: Any, W_enc: Any, b_enc: Any, k: int, m: int) -> Values:
     kept = spec.program(W_enc.dtype).kept_latents(listed(x), listed(W_enc), listed(b_enc), k, m)
     return {"latents": np.array(kept, np.int32)}
@@ -548,6 +571,8 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "related_gradients": _similarity_gradients,
     "kept_latents": _kept_latents,
     "fitted_codes": _fitted_codes,
+    "words_of": _words_of,
+    "name_segments": _name_segments,
     "read_model": _read_model,
     "read_codes": _read_codes,
     "read_packed": _read_packed,

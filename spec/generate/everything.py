@@ -14,6 +14,7 @@ from spec.generate import (
     distilling,
     files,
     fitting,
+    naming,
     packing,
     pages,
     refining,
@@ -44,6 +45,7 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
         distilling,
         fitting,
         segmenting,
+        naming,
     )
     made_groups = [make() for module in modules for make in module.GROUPS]
     others = shared(made_groups)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 import zlib
 from fractions import Fraction
 from functools import lru_cache
@@ -20,6 +21,7 @@ SPEC = Path(__file__).parent.parent
 PAGES = (
     "compressae.md", "file-format.md", "refine.md", "packed.md", "center.md", "distill.md", "fitted.md",
     "segments.md",
+    "segment-names.md",
 )  # fmt: skip
 
 IN_FLOAT32 = (("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126"), ("tolerance=2.0**-26", "tolerance=2.0**-11"))
@@ -57,6 +59,7 @@ def program(dtype: str = "float64", edits: tuple[Edit, ...] = ()) -> Any:
             raise StaleEditError(f"{old!r} stands {text.count(old)} times in the blocks of the specification")
         text = text.replace(old, new)
     names: dict[str, Any] = {"math": math, "hashlib": hashlib, "json": json, "zlib": zlib, "fma": fma}
+    names["unicodedata"] = unicodedata
     if dtype == "float32":
         names |= {"math": _rounding_math(), "max": _max}
         for in_float64, in_float32 in IN_FLOAT32:

@@ -127,6 +127,8 @@ def _value(kind: str) -> dict[str, Any]:
     if kind in ("int", "str", "str?"):
         types: dict[str, Any] = {"int": "integer", "str": "string", "str?": ["string", "null"]}
         return {"type": types[kind]}
+    if kind.startswith("["):
+        return {"type": "array", "items": _value(kind.split(" (")[0].strip("[]"))}
     dtypes, sizes = kind.rstrip("?").split(" (")
     rank = len([size for size in sizes.rstrip(")").split(",") if size.strip()])
     hex_array = {
