@@ -82,6 +82,19 @@ def test_any_changed_output_is_noticed(name):
             assert not judged(test, **{key: nan}).passed
 
 
+def test_any_changed_string_of_a_list_is_noticed():
+    """Change each string of each list, leave it out, and add one: the first place that differs is named."""
+    for test in SUITE.tests(["segments"]):
+        for name, strings in right(test).get("outputs", {}).items():
+            for at, string in enumerate(strings if isinstance(strings, list) else ()):
+                for other in ([string + "x"], [None], [0], [], [string, "x"]):
+                    verdict = judged(test, **{name: [*strings[:at], *other, *strings[at + 1 :]]})
+                    assert not verdict.passed
+                    assert f"{name}: expected " in verdict.reason
+                    assert int(verdict.reason.rpartition("[")[2].rstrip("]")) >= at
+                assert not judged(test, **{name: string}).in_form
+
+
 @pytest.mark.parametrize("name", [name for name, test in TESTS.items() if test.error is not None])
 def test_errors_are_compared_by_name_and_row(name):
     test = TESTS[name]
