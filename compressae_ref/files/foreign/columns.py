@@ -120,7 +120,7 @@ class Table:
         return Texts(self, self._text_column() if column is None else self._known(column))
 
     def values(self, column: str) -> Block:
-        """Return the values (n,) of a column, null as None: an array of numbers or datetime64, or a list.
+        """Return the n values of a column, null as None: an array of numbers or datetime64, or a list.
 
         Raises
         ------
