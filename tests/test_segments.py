@@ -129,7 +129,7 @@ def test_rules_that_take_one_entry_are_one_rule(codes, min_items):
         np.testing.assert_array_equal(
             assign(codes, keys, rule).segments[:, 0], assign(codes, keys, dominant).segments[:, 0]
         )
-    everything = Rule("all", threshold=0.0, min_items=1)
+    everything = as_rule("all", 1, 0, 1)
     stored = int((codes.values != 0).sum())
     assert (assign(codes, keys_of(codes, everything), everything).segments >= 0).sum() == stored
 
@@ -537,6 +537,12 @@ def followed(**options):
     return segments
 
 
+def segments_in_one_bin():
+    segments = followed()
+    segments.over_time(YEARS, bin="century")
+    return segments
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -568,6 +574,10 @@ def followed(**options):
         (lambda: followed().hidden(), "weights: expected weights, got none; pass over_time(…, weights=…)"),
         (lambda: followed().by_site(), "sites: expected at least 2 sites, got 0"),
         (lambda: followed().trends(q=1), "q: expected a number between 0 and 1, got 1"),
+        (
+            lambda: segments_in_one_bin().facts(),
+            "times: expected items in at least 2 bins of time, got 1; choose smaller bins (--bin)",
+        ),
         (lambda: followed().groups(2), "model: expected a model for atoms, got none; pass build(…, model=…)"),
         (
             lambda: followed(weights=[1, 2, -1, np.nan, 0, 0, 0, 0]),
