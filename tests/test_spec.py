@@ -313,9 +313,9 @@ def test_segments_of_codes(codes, data):
 @given(draw.generators(), st.integers(1, 30), st.sampled_from(["auto", *UNITS]))
 def test_numbers_of_segments(rng, n, unit):
     z, scale = rng.normal(0, 8, n), 10.0 ** rng.integers(-3, 6, n)
-    p = assert_same_answer("tail", {"z": z})["p"]
+    p = assert_same_answer("tail", {"z_score": z})["p"]
     assert_same_answer("discoveries", {"p": p, "q": np.array(rng.choice([0.05, 0.5]))})
-    assert_same_answer("logarithm", {"x": np.exp(rng.uniform(-700, 700, n))})
+    assert_same_answer("logarithm", {"numbers": np.exp(rng.uniform(-700, 700, n))})
     totals, shares = scale * rng.random((2, n)), rng.choice([0.0, 0.01, 0.5, 1.0], (2, n))
     sides = zip(("y", "y_other", "n", "n_other"), (*(totals * shares), *totals), strict=True)
     assert_same_answer("contrast", dict(sides))

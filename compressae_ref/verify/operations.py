@@ -2,7 +2,7 @@
 
 Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
 m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, a anchors, i entries of an
-array, p pairs, g segments, o segments of an earlier build, t bins of time, u sites, w words.
+array, p pairs, S segments, T segments of an earlier build, B bins of time, u sites, w words.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ _CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
 _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
-_COUNTS = {"weights": "F64 (g, t, u)", "squares": "F64 (g, t, u)", "totals": "F64 (t, u)"}
-_LARGEST = {"largest": "F64 (g, t)", "largest_item": "I64 (g, t)"}
-_TOTAL_ITEMS = {"total_items": "I64 (t, u)"}
+_COUNTS = {"weights": "F64 (S, B, u)", "squares": "F64 (S, B, u)", "totals": "F64 (B, u)"}
+_LARGEST = {"largest": "F64 (S, B)", "largest_item": "I64 (S, B)"}
+_TOTAL_ITEMS = {"total_items": "I64 (B, u)"}
 _SIMILARITY = {"temperature": "F64 ()", "weight": "F64 ()"}
 _RELATED = {"rows": "I64 (n)", "pairs": "I64 (p, 2)", "relevance_weight": "F64 ()"}
 
@@ -288,17 +288,21 @@ OPERATIONS = {
             "threshold": "F64 ()",
             "min_items": "int",
         },
-        {"keys": "I32 (g, 2)", "segments": "I32 (n, m)", "strengths": "F32 (n, m)"},
+        {"keys": "I32 (S, 2)", "segments": "I32 (n, m)", "strengths": "F32 (n, m)"},
     ),
-    "logarithm": Operation("segments", "2. Contrasts", "ln x", {"x": "F64 (i)"}, {"logarithm": "F64 (i)"}),
+    "logarithm": Operation(
+        "segments", "2. Contrasts", "natural logarithms", {"numbers": "F64 (i)"}, {"logarithm": "F64 (i)"}
+    ),
     "contrast": Operation(
         "segments",
         "2. Contrasts",
         "how much more frequent each thing is on one side than on the other",
         dict.fromkeys(("y", "y_other", "n", "n_other"), "F64 (i)"),
-        dict.fromkeys(("delta", "variance", "z"), "F64 (i)"),
+        dict.fromkeys(("delta", "variance", "z_score"), "F64 (i)"),
     ),
-    "tail": Operation("segments", "2. Contrasts", "the probability of a larger z", {"z": "F64 (i)"}, {"p": "F64 (i)"}),
+    "tail": Operation(
+        "segments", "2. Contrasts", "the probability of a larger z", {"z_score": "F64 (i)"}, {"p": "F64 (i)"}
+    ),
     "discoveries": Operation(
         "segments",
         "2. Contrasts",
@@ -317,7 +321,7 @@ OPERATIONS = {
             "weights": "F64 (n)",
             **dict.fromkeys(("n_segments", "n_bins", "n_sites"), "int"),
         },
-        {**_COUNTS, "items": "I64 (g, t, u)", **_TOTAL_ITEMS, "unassigned": "F64 (t, u)", **_LARGEST},
+        {**_COUNTS, "items": "I64 (S, B, u)", **_TOTAL_ITEMS, "unassigned": "F64 (B, u)", **_LARGEST},
     ),
     "time_bins": Operation(
         "segments",
@@ -333,9 +337,9 @@ OPERATIONS = {
         "window",
         {**_COUNTS, "q": "F64 ()"},
         {
-            **dict.fromkeys(("kind", "start", "stop"), "I64 (g)"),
-            **dict.fromkeys(("z", "p", "ratio", "last_ratio", "last_z"), "F64 (g)"),
-            "last_significant": "U8 (g)",
+            **dict.fromkeys(("kind", "start", "stop"), "I64 (S)"),
+            **dict.fromkeys(("z_score", "p", "ratio", "last_ratio", "last_z"), "F64 (S)"),
+            "last_significant": "U8 (S)",
         },
     ),
     "spikes": Operation(
@@ -345,7 +349,7 @@ OPERATIONS = {
         {**_COUNTS, **_LARGEST, "q": "F64 ()"},
         {
             **dict.fromkeys(("segment", "bin", "largest_item"), "I64 (r)"),
-            **dict.fromkeys(("weight", "expected", "z", "largest_share", "z_without"), "F64 (r)"),
+            **dict.fromkeys(("weight", "expected", "z_score", "largest_share", "z_without"), "F64 (r)"),
             "one_item": "U8 (r)",
         },
     ),
@@ -355,43 +359,43 @@ OPERATIONS = {
         "each site against all others, and the shrunk shares",
         {**_COUNTS, "q": "F64 ()"},
         {
-            **dict.fromkeys(("weight", "ratio", "z"), "F64 (g, u)"),
-            "significant": "U8 (g, u)",
-            "shares": "F64 (g, t, u)",
+            **dict.fromkeys(("weight", "ratio", "z_score"), "F64 (S, u)"),
+            "significant": "U8 (S, u)",
+            "shares": "F64 (S, B, u)",
         },
     ),
     "hidden_segments": Operation(
         "segments",
         "6. Sites, exposure and co-occurrence",
         "the weight of each segment against its expectation",
-        {**_COUNTS, "items": "I64 (g, t, u)", **_TOTAL_ITEMS, "q": "F64 ()"},
-        {"ratio": "F64 (g)", "z": "F64 (g)", "hidden": "U8 (g)"},
+        {**_COUNTS, "items": "I64 (S, B, u)", **_TOTAL_ITEMS, "q": "F64 ()"},
+        {"ratio": "F64 (S)", "z_score": "F64 (S)", "hidden": "U8 (S)"},
     ),
     "together": Operation(
         "segments",
         "6. Sites, exposure and co-occurrence",
         "how often items that store one segment store another",
-        {**_CODES, "keys": "I32 (g, 2)"},
-        {"ratio": "F64 (g, g)", "z": "F64 (g, g)"},
+        {**_CODES, "keys": "I32 (S, 2)"},
+        {"ratio": "F64 (S, S)", "z_score": "F64 (S, S)"},
     ),
     "cut_hierarchy": Operation(
         "segments",
         "7. Hierarchy, matching and drift",
         "the group of each segment",
-        {"W_dec": _MODEL["W_dec"], "keys": "I32 (g, 2)", "n_groups": "int"},
-        {"groups": "I64 (g)"},
+        {"W_dec": _MODEL["W_dec"], "keys": "I32 (S, 2)", "n_groups": "int"},
+        {"groups": "I64 (S)"},
     ),
     "match_segments": Operation(
         "segments",
         "7. Hierarchy, matching and drift",
-        "matched segments of two builds with `sizes` (g and o) segments, ascending by the new one; `cosine` if there "
+        "matched segments of two builds with `sizes` (S and T) segments, ascending by the new one; `cosine` if there "
         "are signed unit atoms",
         {
             "segments": "I32 (n, k)",
             "earlier": "I32 (n, m)",
             "sizes": "I64 (2)",
-            "atoms": "F64 (g, d)?",
-            "earlier_atoms": "F64 (o, d)?",
+            "atoms": "F64 (S, d)?",
+            "earlier_atoms": "F64 (T, d)?",
         },
         {"new": "I64 (p)", "old": "I64 (p)", "confidence": "F64 (p)", "cosine": "F64 (p)?"},
     ),
@@ -400,7 +404,7 @@ OPERATIONS = {
         "7. Hierarchy, matching and drift",
         "the cosine of each row with its reconstruction, and the low one",
         {"x": f"{F} (n, d)", **_CODES, "W_dec": _MODEL["W_dec"]},
-        {"cosines": f"{F} (n)", "low": "F64 ()"},
+        {"explained": f"{F} (n)", "low": "F64 ()"},
     ),
     "words_of": Operation("segments", "1. Words", "the words of a text", {"text": "str"}, {"words": "[str] (w)"}),
     "name_segments": Operation(
@@ -410,18 +414,18 @@ OPERATIONS = {
         "the other, with their scores and items; how many items have no words. Rows of `segments` are padded with −1",
         {
             "texts": "[str?] (n)",
-            "keys": "I32 (g, 2)",
+            "keys": "I32 (S, 2)",
             "segments": "I32 (n, m)",
             "method": "c-tf-idf|log-odds",
             "most_words": "int",
         },
         {
-            "names": "[str] (g)",
-            "lengths": "I64 (g)",
+            "names": "[str] (S)",
+            "lengths": "I64 (S)",
             "terms": "[str] (i)",
             "scores": "F64 (i)",
             "items": "I64 (i)",
-            **dict.fromkeys(("recall", "precision", "f1"), "F64 (g)"),
+            **dict.fromkeys(("recall", "precision", "f1"), "F64 (S)"),
             "wordless": "int",
         },
     ),

@@ -26,6 +26,11 @@ from compressae_ref.verify.vectors import Values
 Integers = NDArray[np.int32]
 
 
+def _named(found: Any) -> Values:
+    """Return the fields of a named tuple; z has another name, because the notation has it for rows."""
+    return {"z_score" if name == "z" else name: value for name, value in found._asdict().items()}
+
+
 def _flags(found: Any) -> NDArray[np.uint8]:
     return np.asarray(found, np.uint8)
 
@@ -51,16 +56,16 @@ def _time_bins(backend: Backend, times: NDArray[np.int64], unit: str) -> Values:
     return {"bins": bin_numbers(read, unit), "unit_of_bins": unit}
 
 
-def _logarithm(backend: Backend, x: Doubles) -> Values:
-    return {"logarithm": logarithm(x)}
+def _logarithm(backend: Backend, numbers: Doubles) -> Values:
+    return {"logarithm": logarithm(numbers)}
 
 
 def _contrast(backend: Backend, **sides: Doubles) -> Values:
-    return contrast(**sides)._asdict()
+    return _named(contrast(**sides))
 
 
-def _tail(backend: Backend, z: Doubles) -> Values:
-    return {"p": tail(z)}
+def _tail(backend: Backend, z_score: Doubles) -> Values:
+    return {"p": tail(z_score)}
 
 
 def _discoveries(backend: Backend, p: Doubles, q: Doubles) -> Values:
@@ -90,7 +95,8 @@ def _counts(**arrays: NDArray[Any]) -> Counts:
 def _fields(found: Sequence[Any], fields: Sequence[str], whole: Sequence[str]) -> Values:
     """Return the fields of named tuples as arrays."""
     columns = {name: [getattr(each, name) for each in found] for name in fields}
-    return {name: np.array(column, np.int64 if name in whole else float) for name, column in columns.items()}
+    outputs = {name: np.array(column, np.int64 if name in whole else float) for name, column in columns.items()}
+    return {"z_score" if name == "z" else name: array for name, array in outputs.items()}
 
 
 def _trends(backend: Backend, q: Doubles, **arrays: NDArray[Any]) -> Values:
@@ -108,18 +114,18 @@ def _spikes(backend: Backend, q: Doubles, **arrays: NDArray[Any]) -> Values:
 
 def _site_contrast(backend: Backend, q: Doubles, **arrays: NDArray[Any]) -> Values:
     counts = _counts(**arrays)
-    outputs = comparisons.by_site(counts, float(q))._asdict()
+    outputs = _named(comparisons.by_site(counts, float(q)))
     return outputs | {"significant": _flags(outputs["significant"]), "shares": comparisons.site_shares(counts)}
 
 
 def _hidden_segments(backend: Backend, q: Doubles, **arrays: NDArray[Any]) -> Values:
-    outputs = comparisons.hidden(_counts(**arrays), float(q))._asdict()
+    outputs = _named(comparisons.hidden(_counts(**arrays), float(q)))
     return outputs | {"hidden": _flags(outputs["hidden"])}
 
 
 def _together(backend: Backend, indices: Integers, values: Floats, keys: NDArray[np.int32]) -> Values:
     n_latents = max(int(indices.max()), int(keys[:, 0].max())) + 1
-    return comparisons.together(Codes(indices, values, max(n_latents, indices.shape[1])), keys)._asdict()
+    return _named(comparisons.together(Codes(indices, values, max(n_latents, indices.shape[1])), keys))
 
 
 def _params(W_dec: Floats) -> Params:
@@ -147,7 +153,7 @@ def _match_segments(
 def _explained(backend: Backend, x: Floats, indices: Integers, values: Floats, W_dec: Floats) -> Values:
     codes = Codes(indices, values, len(W_dec))
     cosines = drift.explained(Model(_params(W_dec), codes.k), x, codes, backend)
-    return {"cosines": cosines, "low": np.array(drift.low_quantile(cosines))}
+    return {"explained": cosines, "low": np.array(drift.low_quantile(cosines))}
 
 
 ANSWERS: dict[str, Callable[..., Values]] = {

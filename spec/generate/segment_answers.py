@@ -48,18 +48,18 @@ def _time_bins(spec: Spec, times: Any, unit: str) -> Values:
     return {"bins": np.array([run.bin_of(t, unit) for t in seconds]), "unit_of_bins": unit}
 
 
-def _logarithm(spec: Spec, x: Any) -> Values:
-    return {"logarithm": np.array([spec.program(np.float64).logarithm(value) for value in x.tolist()])}
+def _logarithm(spec: Spec, numbers: Any) -> Values:
+    return {"logarithm": np.array([spec.program(np.float64).logarithm(x) for x in numbers.tolist()])}
 
 
 def _contrast(spec: Spec, y: Any, y_other: Any, n: Any, n_other: Any) -> Values:
     things = zip(*(side.tolist() for side in (y, y_other, n, n_other)), strict=True)
     found = [spec.program(np.float64).contrast(*thing) for thing in things]
-    return _fields(found, delta=float, variance=float, z=float)
+    return _fields(found, delta=float, variance=float, z_score=float)
 
 
-def _tail(spec: Spec, z: Any) -> Values:
-    return {"p": np.array([spec.program(np.float64).tail(value) for value in z.tolist()])}
+def _tail(spec: Spec, z_score: Any) -> Values:
+    return {"p": np.array([spec.program(np.float64).tail(value) for value in z_score.tolist()])}
 
 
 def _discoveries(spec: Spec, p: Any, q: Any) -> Values:
@@ -83,7 +83,7 @@ def _count_items(
 def _trends(spec: Spec, weights: Any, squares: Any, totals: Any, q: Any) -> Values:
     found = spec.program(np.float64).trends(weights.tolist(), squares.tolist(), totals.tolist(), float(q))
     whole = dict.fromkeys(("kind", "start", "stop"), np.int64)
-    real = dict.fromkeys(("z", "p", "ratio", "last_ratio", "last_z"), np.float64)
+    real = dict.fromkeys(("z_score", "p", "ratio", "last_ratio", "last_z"), np.float64)
     return _fields(found, **whole, **real, last_significant=np.uint8)
 
 
@@ -91,7 +91,17 @@ def _spikes(spec: Spec, weights: Any, squares: Any, totals: Any, largest: Any, l
     items = [list(zip(*row, strict=True)) for row in zip(largest.tolist(), largest_item.tolist(), strict=True)]
     run = spec.program(np.float64)
     found = run.spikes(weights.tolist(), squares.tolist(), totals.tolist(), items, float(q))
-    names = ("segment", "bin", "weight", "expected", "z", "largest_item", "largest_share", "z_without", "one_item")
+    names = (
+        "segment",
+        "bin",
+        "weight",
+        "expected",
+        "z_score",
+        "largest_item",
+        "largest_share",
+        "z_without",
+        "one_item",
+    )
     whole, flags = ("segment", "bin", "largest_item"), ("one_item",)
     dtypes = {name: np.int64 if name in whole else np.uint8 if name in flags else np.float64 for name in names}
     return _fields(found, **dtypes)
@@ -100,7 +110,7 @@ def _spikes(spec: Spec, weights: Any, squares: Any, totals: Any, largest: Any, l
 def _site_contrast(spec: Spec, weights: Any, squares: Any, totals: Any, q: Any) -> Values:
     run, given = spec.program(np.float64), (weights.tolist(), squares.tolist(), totals.tolist())
     shape = len(weights), weights.shape[2]
-    found = _fields(run.by_site(*given, float(q)), weight=float, ratio=float, z=float, significant=np.uint8)
+    found = _fields(run.by_site(*given, float(q)), weight=float, ratio=float, z_score=float, significant=np.uint8)
     shares = np.array(run.site_shares(given[0], given[2])).reshape(weights.shape)
     return {name: array.reshape(shape) for name, array in found.items()} | {"shares": shares}
 
@@ -109,12 +119,12 @@ def _hidden_segments(
     spec: Spec, weights: Any, squares: Any, items: Any, totals: Any, total_items: Any, q: Any
 ) -> Values:
     given = (array.tolist() for array in (weights, squares, items, totals, total_items))
-    return _fields(spec.program(np.float64).hidden(*given, float(q)), ratio=float, z=float, hidden=np.uint8)
+    return _fields(spec.program(np.float64).hidden(*given, float(q)), ratio=float, z_score=float, hidden=np.uint8)
 
 
 def _together(spec: Spec, indices: Any, values: Any, keys: Any) -> Values:
     found = spec.program(np.float64).together(_rows(indices, values), [tuple(key) for key in keys.tolist()])
-    return {name: array.reshape(len(keys), -1) for name, array in _fields(found, ratio=float, z=float).items()}
+    return {name: array.reshape(len(keys), -1) for name, array in _fields(found, ratio=float, z_score=float).items()}
 
 
 def _cut_hierarchy(spec: Spec, W_dec: Any, keys: Any, n_groups: int) -> Values:
@@ -134,7 +144,7 @@ def _match_segments(
 def _explained(spec: Spec, x: Any, indices: Any, values: Any, W_dec: Any) -> Values:
     run = spec.program(W_dec.dtype)
     cosines = run.explained(listed(x), _rows(indices, values), listed(W_dec))
-    return {"cosines": np.array(cosines, W_dec.dtype), "low": np.array(float(run.low(cosines)))}
+    return {"explained": np.array(cosines, W_dec.dtype), "low": np.array(float(run.low(cosines)))}
 
 
 ANSWERS: dict[str, Callable[..., Values]] = {

@@ -91,8 +91,8 @@ def logarithm() -> Group:
     x = np.exp(rng.normal(0, 3, 40))
     edges = np.array([1.0, 2.0**-0.5, np.nextafter(2.0**-0.5, 0), np.nextafter(1, 0), np.nextafter(1, 2), 2.0**-1022, 1e308, 0.5, 2.0])  # fmt: skip
     cases = [
-        Case("any numbers", ("Library", "Root", "Terms", "SecondPart", "Order"), {"x": x}),
-        Case("powers of two, their neighbours, and extreme numbers", ("SecondPart", "Root"), {"x": edges}),
+        Case("any numbers", ("Library", "Root", "Terms", "SecondPart", "Order"), {"numbers": x}),
+        Case("powers of two, their neighbours, and extreme numbers", ("SecondPart", "Root"), {"numbers": edges}),
     ]
     return Group("logarithm", "logarithm", [EXACT], flags, cases)
 
@@ -148,8 +148,8 @@ def tail() -> Group:
     z = np.concatenate([np.linspace(-5, 5, 21), np.random.default_rng(84).normal(0, 6, 20)])
     edges = np.array([3.0, np.nextafter(3, 0), -3.0, 0.0, -0.0, 37.0, 40.0, -40.0, np.nextafter(37, 38)])
     cases = [
-        Case("any z", ("Border", "Terms", "Levels", "Lower", "Library"), {"z": z}),
-        Case("at the borders", ("Clamp", "Levels", "Lower"), {"z": edges}),
+        Case("any z", ("Border", "Terms", "Levels", "Lower", "Library"), {"z_score": z}),
+        Case("at the borders", ("Clamp", "Levels", "Lower"), {"z_score": edges}),
     ]
     return Group("tail", "tail", [EXACT], flags, cases)
 
@@ -318,6 +318,7 @@ SERIES_FLAGS = {
     "Mean": Flag("the common dispersion is a mean, not a median", ("E46",), (("max(1.0, median(local))", "max(1.0, added(local) / len(local))"),)),
     "Successive": Flag("deviations are squared, not differences of successive ones", ("E46",), (("steps = [after - before for before, after in zip(deviations, deviations[1:])]", "steps = [2.0**0.5 * deviation for deviation in deviations[1:]]"),)),
     "ShortTail": Flag("z does not get the tail of a dispersed count", ("E47",), (("    if not dispersion > 1.0:\n        return z", "    if True:\n        return z"),)),
+    "Digits": Flag("ln(1 + x) loses digits of a small x", ("E47",), (("logarithm(u) * x / (u - 1.0)", "logarithm(u)"),)),
     "Nu": Flag("ν does not grow with the expected count", ("E47",), (("nu = DEGREES + 2.0 * expected / (dispersion - 1.0)", "nu = DEGREES"),)),
 }  # fmt: skip
 """Mistakes of series and dispersions, which trends and spikes share."""
@@ -349,7 +350,7 @@ def trends() -> Group:
     two = _counts(rng, _shares(2)[[0, 1, 5]], 900)
     one = {name: array[..., :1, :] if name in ("weights", "squares") else array[:1] for name, array in _only(two).items() if name != "q"}  # fmt: skip
     cases = [
-        Case("nine segments over 20 bins", ("Unit", "Independent", "Mean", "Successive", "ShortTail", "Nu", "OwnWindow", "Lengths", "EveryEnd", "FirstWindow", "ManyWindows", "Steady", "New", "Rising", "Falling", "Infinite", "LastWindow", "LastTail"), _only(many)),
+        Case("nine segments over 20 bins", ("Unit", "Independent", "Mean", "Successive", "ShortTail", "Digits", "Nu", "OwnWindow", "Lengths", "EveryEnd", "FirstWindow", "ManyWindows", "Steady", "New", "Rising", "Falling", "Infinite", "LastWindow", "LastTail"), _only(many)),
         Case("two of twelve bins are empty; weights are 1", ("EmptyBins", "Lengths", "Steady"), _only(holes)),
         Case("two bins", ("Unit", "ManyWindows"), _only(two, q=0.5)),
         Case("segments that changed in the last window, and less in any other", ("Lately", "LatelyFell"), _lately()),
@@ -394,7 +395,7 @@ def spikes() -> Group:
     one = _counts(np.random.default_rng(95), calm, 600)
     _add_one_item(one, 2, 9, 10.0)
     cases = [
-        Case("nine segments over 14 bins", ("Unit", "Independent", "Mean", "Successive", "ShortTail", "Nu", "Past", "Future", "Divisor", "Common", "Others", "Sorted", "Rate", "WithItem", "OneItem", "Share"), _only(many, "largest", "largest_item")),
+        Case("nine segments over 14 bins", ("Unit", "Independent", "Mean", "Successive", "ShortTail", "Digits", "Nu", "Past", "Future", "Divisor", "Common", "Others", "Sorted", "Rate", "WithItem", "OneItem", "Share"), _only(many, "largest", "largest_item")),
         Case("a spike that one item makes", ("NoSpike", "WithItem", "Share"), _only(one, "largest", "largest_item", q=0.2)),
     ]  # fmt: skip
     return Group("spikes", "spikes", [EXACT], flags, cases)
