@@ -87,7 +87,7 @@ COMMANDS = {
     "bound": ("bound.bound", {"items": [20_000]}),
     "segments": ("segments.segments", {"latents": [512], "k": [8]}),
     "naming": ("naming.naming", {"latents": [512], "k": [8]}),
-    "following": ("following.following", {"items": [100_000, 1_000_000]}),
+    "following": ("following.following", {"items": [1_000_000]}),
     "bursts": ("following.bursts", {}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),
