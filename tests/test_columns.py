@@ -37,7 +37,9 @@ LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0\t")
 TEXTS = st.text(st.sampled_from("ab,;\"'\r\n \\é{}\ufeff") | LETTERS, max_size=12)
 NAMES = st.text(LETTERS, min_size=1, max_size=5).filter(lambda name: name.strip())
 ROWS = st.lists(
-    st.tuples(TEXTS, NAMES, st.floats(0, 1e300), st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))),
+    st.tuples(
+        TEXTS, NAMES, st.just(0.0) | st.floats(1e-30, 1e30), st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))
+    ),
     min_size=1,
     max_size=5,
 )

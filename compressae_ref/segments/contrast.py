@@ -115,7 +115,7 @@ def tail(z: Any) -> Doubles:
 
 
 def discoveries(p: Any, q: float) -> Bools:
-    """Return which of the tests are discoveries at the false-discovery rate q (Benjamini and Hochberg 1995).
+    """Return which tests are discoveries at the false-discovery rate q (R31; Benjamini and Hochberg 1995).
 
     Those with the r smallest p, where r is the largest number of tests with p ≤ q · r / (their count).
     """
