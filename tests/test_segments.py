@@ -314,8 +314,8 @@ def partition(groups):
 def test_cuts_are_nested_and_have_as_many_groups(rng, n, ties):
     atoms = rng.integers(-1, 2, (n, 3)) + 0.0 if ties else rng.standard_normal((n, 6))
     atoms = atoms / reference.clamped_norm(atoms)[:, None]
-    tree = hierarchy.linkage(atoms)
-    np.testing.assert_array_equal(hierarchy.linkage(atoms.copy()), tree)
+    tree = hierarchy.linkage(hierarchy.cosines(atoms, atoms))
+    np.testing.assert_array_equal(hierarchy.linkage(hierarchy.cosines(atoms.copy(), atoms.copy())), tree)
     cuts = [hierarchy.cut(tree, count) for count in range(1, n + 1)]
     for count, groups in enumerate(cuts, 1):
         assert [groups.tolist().index(group) for group in range(count)] == sorted(
@@ -410,7 +410,7 @@ def test_latents_in_another_order_are_matched_and_keep_their_names(model, how):
 def test_evidence_is_that_of_sorted_lists(codes, rule, count):
     keys = keys_of(codes, rule)
     members = assign(codes, keys, rule)
-    ranked, opposite = Ranked(members), opposite_items(codes, keys, count)
+    ranked, opposite = Ranked.by_strength(members), opposite_items(codes, keys, count)
     inactive = inactive_items(codes, keys, count)
     entries = list(plain_entries(codes))
     hashes = sorted(range(len(codes)), key=lambda row: row * 2_654_435_761 % 2**32)

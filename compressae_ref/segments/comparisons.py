@@ -11,7 +11,7 @@ from compressae_ref.arrays import Bools
 from compressae_ref.codes import Codes
 from compressae_ref.segments.contrast import Doubles, contrast, discoveries, tail
 from compressae_ref.segments.counts import Counts
-from compressae_ref.segments.dispersion import effective_unit, over
+from compressae_ref.segments.dispersion import effective_unit, over, within
 from compressae_ref.segments.membership import ROWS_PER_BLOCK, numbers_of, numbers_of_keys
 from compressae_ref.segments.trends import RATE
 
@@ -51,7 +51,7 @@ def by_site(counts: Counts, q: float = RATE) -> BySite:
     unit = effective_unit(counts)[:, None]
     y, n = over(counts.weights, 1) / unit, over(counts.totals, 0) / unit
     y_other, n_other = over(y, 1)[:, None] - y, over(n, 1)[:, None] - n
-    y_other = np.minimum(np.maximum(y_other, 0.0), n_other)
+    y_other = within(y_other, n_other)
     z = contrast(y, y_other, n, n_other).z
     ratio = _shrunk_ratio(y, n, y_other, n_other)
     return BySite(y * unit, ratio, z, discoveries(2.0 * tail(np.abs(z)), q))
@@ -86,9 +86,9 @@ def hidden(counts: Counts, q: float = RATE) -> Hidden:
 
 def together(codes: Codes, keys: NDArray[np.int32]) -> Together:
     """Contrast the items that store the entry of one segment with those that do not, for all others (E52)."""
-    both = np.zeros((len(keys), len(keys)), np.int64)
+    both, of_key = np.zeros((len(keys), len(keys)), np.int64), numbers_of_keys(keys, codes.n_latents)
     for start in range(0, len(codes), ROWS_PER_BLOCK):
-        both += _stored_together(codes[start : start + ROWS_PER_BLOCK], keys)
+        both += _stored_together(of_key[numbers_of(codes[start : start + ROWS_PER_BLOCK])], len(keys))
     items = np.diag(both).astype(np.float64)
     y, n = both.astype(np.float64), np.broadcast_to(items[:, None], both.shape)
     y_other, n_other = items - y, len(codes) - n
@@ -99,12 +99,12 @@ def together(codes: Codes, keys: NDArray[np.int32]) -> Together:
     return Together(ratio, z)
 
 
-def _stored_together(codes: Codes, keys: NDArray[np.int32]) -> NDArray[np.int64]:
+def _stored_together(segments: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Return how many items store each two segments: (n, k) segments of entries, −1 for none → (S, S)."""
     from scipy.sparse import csr_array
 
-    segments = numbers_of_keys(keys, codes.n_latents)[numbers_of(codes)]
     rows, places = np.nonzero(segments >= 0)
-    stored = csr_array((np.ones(len(rows), np.int64), (rows, segments[rows, places])), shape=(len(codes), len(keys)))
+    stored = csr_array((np.ones(len(rows), np.int64), (rows, segments[rows, places])), shape=(len(segments), count))
     counted: NDArray[np.int64] = (stored.T @ stored).toarray()
     return counted
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.segments.composing import key_name, made_distinct
-from compressae_ref.segments.fidelity import MULTIPLIER
+from compressae_ref.segments.contrast import Doubles
+from compressae_ref.segments.fidelity import hashes
 from compressae_ref.segments.membership import ROWS_PER_BLOCK, Members, numbers_of, numbers_of_keys, strengths_of
 from compressae_ref.segments.namer import Evidence, Namer, named_by
-from compressae_ref.segments.names import Method, Names, again, name_segments, pick_texts
+from compressae_ref.segments.names import Names, again, name_segments, pick_texts
+from compressae_ref.segments.settings import Method
 
 SHOWN = 10
 """Items of each kind that a namer is shown."""
@@ -23,34 +25,48 @@ SAMPLE = 2000
 
 
 class Ranked:
-    """The items of each segment, the strongest first; equally strong ones in the order of the items."""
+    """The items of groups by a value, the largest first; those of equal values in the order of the items."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, groups: NDArray[np.integer], rows: NDArray[np.int64], values: NDArray[np.floating]) -> None:
+        order = np.lexsort((rows, -values, groups))
+        self._groups, self._rows, self._values = groups[order], rows[order], values[order]
+
+    @classmethod
+    def by_strength(cls, members: Members) -> Ranked:
+        """Return the items of each segment by their strength."""
         rows, places = np.nonzero(members.segments >= 0)
-        of, strengths = members.segments[rows, places], members.strengths[rows, places]
-        order = np.lexsort((rows, -strengths, of))
-        self._rows, self._strengths = rows[order], strengths[order]
-        self._start = np.searchsorted(of[order], np.arange(len(members.keys) + 1))
+        return cls(members.segments[rows, places], rows, members.strengths[rows, places])
 
-    def strongest(self, segment: int, count: int) -> list[tuple[int, float]]:
-        """Return items and strengths of the strongest ones."""
-        first, last = self._start[segment : segment + 2]
+    @classmethod
+    def by_weight(cls, members: Members, bins: NDArray[np.int64], weights: Doubles, n_bins: int) -> Ranked:
+        """Return the items of each segment s and bin b, as group s · n_bins + b, by their weight."""
+        rows, places = np.nonzero(members.segments >= 0)
+        cells = members.segments[rows, places].astype(np.int64) * n_bins + bins[rows]
+        return cls(cells, rows, weights[rows])
+
+    def strongest(self, group: int, count: int) -> list[tuple[int, float]]:
+        """Return items and values of those with the largest values."""
+        first, last = self._ends(group)
         return self._items(first, min(first + count, last))
 
-    def borderline(self, segment: int, count: int) -> list[tuple[int, float]]:
-        """Return those of the weakest ones, the weakest first."""
-        first, last = self._start[segment : segment + 2]
+    def borderline(self, group: int, count: int) -> list[tuple[int, float]]:
+        """Return those of the smallest values, the smallest first."""
+        first, last = self._ends(group)
         return self._items(max(last - count, first), last)[::-1]
 
-    def median(self, segment: int, count: int) -> list[tuple[int, float]]:
+    def median(self, group: int, count: int) -> list[tuple[int, float]]:
         """Return those in the middle."""
-        first, last = self._start[segment : segment + 2]
+        first, last = self._ends(group)
         start = max(first, (first + last - count) // 2)
         return self._items(start, min(start + count, last))
 
+    def _ends(self, group: int) -> tuple[int, int]:
+        first, last = np.searchsorted(self._groups, [group, group + 1]).tolist()
+        return first, last
+
     def _items(self, first: int, last: int) -> list[tuple[int, float]]:
         part = slice(first, last)
-        return list(zip(self._rows[part].tolist(), self._strengths[part].tolist(), strict=True))
+        return list(zip(self._rows[part].tolist(), self._values[part].tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ def carried(naming: Naming, names: dict[int, str], keys: NDArray[np.int32]) -> N
 
 
 def _evidence(texts: Iterable[str | None], members: Members, codes: Codes, found: Names) -> list[Evidence]:
-    ranked, inactive = Ranked(members), inactive_items(codes, members.keys)
+    ranked, inactive = Ranked.by_strength(members), inactive_items(codes, members.keys)
     kinds = [
         ([row for row, _ in ranked.strongest(s, SHOWN)], [row for row, _ in ranked.borderline(s, SHOWN)], inactive[s])
         for s in range(len(members.keys))
@@ -114,8 +130,7 @@ def _evidence(texts: Iterable[str | None], members: Members, codes: Codes, found
 
 def inactive_items(codes: Codes, keys: NDArray[np.int32], count: int = SHOWN) -> list[list[int]]:
     """Return, for each segment, items whose codes do not store its latent: the first in the order of their hashes."""
-    hashes = np.arange(len(codes), dtype=np.uint64) * np.uint64(MULTIPLIER) & np.uint64(0xFFFF_FFFF)
-    rows = np.argsort(hashes, kind="stable")[:SAMPLE]
+    rows = np.argsort(hashes(len(codes)), kind="stable")[:SAMPLE]
     latents = np.where(codes.values[rows] == 0, -1, codes.indices[rows])
     return [rows[~(latents == latent).any(axis=1)][:count].tolist() for latent in keys[:, 0]]
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.segments import hierarchy
-from compressae_ref.segments.contrast import discoveries, tail
+from compressae_ref.segments.composing import key_name
+from compressae_ref.segments.dispersion import over
 from compressae_ref.segments.evidence import Ranked, opposite_items
 from compressae_ref.segments.names import pick_texts
-from compressae_ref.segments.trends import RATE, Spike, Trend
+from compressae_ref.segments.trends import Spike, Trend
 
 if TYPE_CHECKING:
     from compressae_ref.segments.segments import Segments
@@ -27,8 +27,9 @@ def facts(segments: Segments, title: str, n_groups: int | None = None) -> Fact:
 
     Numbers are finite, or None. ``n_groups`` is the number of groups of the hierarchy (default: √S, rounded up).
     """
-    parts = _basic(segments)
-    for add in (_add_names, _add_times, _add_sites, _add_hidden, _add_atoms, _add_items):
+    parts, trends = _basic(segments), [] if segments.timeline is None else segments.trends()
+    _add_times(segments, parts, trends)
+    for add in (_add_names, _add_sites, _add_hidden, _add_atoms, _add_items):
         add(segments, parts)
     groups = _groups(segments, parts, n_groups)
     _add_texts(segments, parts)
@@ -44,7 +45,7 @@ def facts(segments: Segments, title: str, n_groups: int | None = None) -> Fact:
         "weighted": timeline is not None and timeline.weighted,
         "bins": None if timeline is None else _bins(segments),
         "sites": [] if timeline is None else timeline.sites,
-        **_lists(segments, parts),
+        **_lists(trends, parts),
         "segments": parts,
         "groups": groups,
     }
@@ -52,14 +53,14 @@ def facts(segments: Segments, title: str, n_groups: int | None = None) -> Fact:
 
 def _basic(segments: Segments) -> list[Fact]:
     sizes, timeline = segments.sizes(), segments.timeline
-    weights = sizes.astype(np.float64) if timeline is None else timeline.counts.weights.sum(axis=(1, 2))
-    total = segments.n if timeline is None else float(timeline.counts.totals.sum())
+    weights = sizes.astype(np.float64) if timeline is None else over(over(timeline.counts.weights, 2), 1)
+    total = segments.n if timeline is None else float(over(over(timeline.counts.totals, 1), 0))
     return [
         {
             "id": s,
             "latent": latent,
             "sign": sign,
-            "name": f"latent {latent} {'+' if sign > 0 else '−'}",
+            "name": key_name(latent, sign),
             "named_by": None,
             "terms": [],
             "fidelity": None,
@@ -87,18 +88,20 @@ def _add_names(segments: Segments, parts: list[Fact]) -> None:
             )
 
 
-def _add_times(segments: Segments, parts: list[Fact]) -> None:
+def _add_times(segments: Segments, parts: list[Fact], trends: list[Trend]) -> None:
     if (timeline := segments.timeline) is None:
         return
-    series = timeline.counts.weights.sum(axis=2)
+    series = over(timeline.counts.weights, 2)
     for s, part in enumerate(parts):
         part["series"] = series[s].tolist()
     labels = timeline.labels()
-    for part, trend in zip(parts, segments.trends(), strict=True):
+    for part, trend in zip(parts, trends, strict=True):
         part["trend"] = _trend(trend, labels)
+    ranked = Ranked.by_weight(segments.members, *timeline.items(), len(labels))
     for spike in segments.spikes():
         if len(parts[spike.segment]["spikes"]) < SPIKES:
-            parts[spike.segment]["spikes"].append(_spike(segments, spike, labels))
+            items = ranked.strongest(spike.segment * len(labels) + spike.bin, ITEMS)
+            parts[spike.segment]["spikes"].append(_spike(spike, labels[spike.bin], [row for row, _ in items]))
 
 
 def _trend(trend: Trend, labels: list[str]) -> Fact:
@@ -113,21 +116,17 @@ def _trend(trend: Trend, labels: list[str]) -> Fact:
     }
 
 
-def _spike(segments: Segments, spike: Spike, labels: list[str]) -> Fact:
-    bins, weights = segments.require_timeline().items()
-    in_segment = (segments.members.segments == spike.segment).any(axis=1)
-    rows = np.flatnonzero((bins == spike.bin) & in_segment)
-    rows = rows[np.argsort(-weights[rows], kind="stable")][:ITEMS]
+def _spike(spike: Spike, label: str, rows: list[int]) -> Fact:
     largest = {"row": spike.largest_item, "share": spike.largest_share, "z_without": spike.z_without, "text": None}
     return {
         "bin": spike.bin,
-        "label": labels[spike.bin],
+        "label": label,
         "weight": spike.weight,
         "expected": spike.expected,
         "z": spike.z,
         "largest": largest,
         "one_item": spike.one_item,
-        "items": [{"row": row, "text": None} for row in rows.tolist()],
+        "items": [{"row": row, "text": None} for row in rows],
     }
 
 
@@ -159,8 +158,7 @@ def _add_atoms(segments: Segments, parts: list[Fact]) -> None:
         part["with"] = [{"id": t, "z": float(found.z[s, t]), "ratio": float(found.ratio[s, t])} for t in kept]
     if segments.model is None:
         return
-    atoms = segments.atoms()
-    cosines = hierarchy.cosines(atoms, atoms)
+    cosines = segments.cosines.copy()
     np.fill_diagonal(cosines, -np.inf)
     for s, part in enumerate(parts):
         part["neighbours"] = [
@@ -169,7 +167,7 @@ def _add_atoms(segments: Segments, parts: list[Fact]) -> None:
 
 
 def _add_items(segments: Segments, parts: list[Fact]) -> None:
-    ranked, opposite = Ranked(segments.members), opposite_items(segments.codes, segments.keys, OTHERS)
+    ranked, opposite = Ranked.by_strength(segments.members), opposite_items(segments.codes, segments.keys, OTHERS)
     for s, part in enumerate(parts):
         kinds = {
             "strongest": ranked.strongest(s, STRONGEST),
@@ -214,18 +212,14 @@ def _groups(segments: Segments, parts: list[Fact], n_groups: int | None) -> list
 
 def _bins(segments: Segments) -> Fact:
     timeline = segments.require_timeline()
-    return {"unit": timeline.unit, "labels": timeline.labels(), "totals": timeline.counts.totals.sum(axis=1).tolist()}
+    return {"unit": timeline.unit, "labels": timeline.labels(), "totals": over(timeline.counts.totals, 1).tolist()}
 
 
-def _lists(segments: Segments, parts: list[Fact]) -> Fact:
+def _lists(trends: list[Trend], parts: list[Fact]) -> Fact:
     """Return the segments that rose and fell in the last window, and those that are strong but overlooked."""
-    trends = [part["trend"] for part in parts]
-    if any(trend is None for trend in trends):
-        rising, falling = [], []
-    else:
-        z = np.array([trend["last_z"] for trend in trends])
-        changed = discoveries(2.0 * tail(np.abs(z)), RATE)
-        rising, falling = (_ordered(-sign * z, changed & (sign * z > 0)) for sign in (1, -1))
+    z = np.array([trend.last_z for trend in trends])
+    changed = np.array([trend.last_significant for trend in trends], bool)
+    rising, falling = (_ordered(-sign * z, changed & (sign * z > 0)) for sign in (1, -1))
     hidden = [part["hidden"] is not None for part in parts]
     strength = np.array([-part["hidden"]["z"] if part["hidden"] else 0.0 for part in parts])
     return {"rising": rising, "falling": falling, "hidden": _ordered(strength, np.array(hidden))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools
 from compressae_ref.segments.contrast import Doubles
@@ -26,10 +27,14 @@ class Fidelity(NamedTuple):
     """(S,): balanced F1, as if as many items were in the segment as not (E44)"""
 
 
+def hashes(n: int) -> NDArray[np.uint64]:
+    """Return i · `MULTIPLIER` mod 2³² of n items: numbers that look random, and always the same."""
+    return np.arange(n, dtype=np.uint64) * np.uint64(MULTIPLIER) & np.uint64(0xFFFF_FFFF)
+
+
 def held_out(n: int) -> Bools:
-    """Return which of n items are not used to find names: item i if (i · `MULTIPLIER` mod 2³²) · 5 < 2³² (R35)."""
-    hashes = np.arange(n, dtype=np.uint64) * np.uint64(MULTIPLIER) & np.uint64(0xFFFF_FFFF)
-    held: Bools = hashes * np.uint64(PARTS) < np.uint64(1 << 32)
+    """Return which of n items are not used to find names: those whose hash times 5 is below 2³² (R35)."""
+    held: Bools = hashes(n) * np.uint64(PARTS) < np.uint64(1 << 32)
     return held
 
 

@@ -29,14 +29,13 @@ def cosines(atoms: Doubles, others: Doubles) -> Doubles:
     return np.concatenate(blocks) if blocks else np.zeros((0, len(others)))
 
 
-def linkage(atoms: Doubles) -> Doubles:
-    """Return the average linkage of the distances 1 − cosine as SciPy's matrix (S − 1, 4)."""
+def linkage(similarities: Doubles) -> Doubles:
+    """Return the average linkage of the distances 1 − cosine, (S, S), as SciPy's matrix (S − 1, 4)."""
     from scipy.cluster.hierarchy import linkage as average_linkage
 
-    if len(atoms) < 2:
+    if len(similarities) < 2:
         return np.zeros((0, 4))
-    above = np.triu_indices(len(atoms), 1)
-    distances = np.maximum(1.0 - cosines(atoms, atoms)[above], 0.0)
+    distances = np.maximum(1.0 - similarities[np.triu_indices(len(similarities), 1)], 0.0)
     tree: Doubles = average_linkage(distances, "average")
     return tree
 

@@ -20,7 +20,7 @@ def as_weights(weights: Any, n: int) -> Doubles:
     if weights is None:
         return np.ones(n)
     array = item_values.as_weights(weights)
-    _require_rows(len(array), n, "weights")
+    require_rows(len(array), n, "weights")
     return array
 
 
@@ -38,7 +38,7 @@ def as_sites(sites: Any, n: int, known: list[str]) -> tuple[NDArray[np.int64], l
     if sites is None:
         return np.zeros(n, np.int64), known
     items = item_values.as_sites(sites)
-    _require_rows(len(items), n, "sites")
+    require_rows(len(items), n, "sites")
     names = known + sorted(set(items) - set(known))
     numbers = {name: number for number, name in enumerate(names)}
     of_item = np.fromiter(map(numbers.__getitem__, items), np.int64, n)
@@ -65,6 +65,7 @@ def require_several_items(of_item: NDArray[np.int64], names: list[str]) -> None:
         )
 
 
-def _require_rows(count: int, n: int, name: str) -> None:
+def require_rows(count: int, n: int, name: str) -> None:
+    """Refuse another number of values than of items. ShapeError."""
     if count != n:
         raise ShapeError(f"expected {n:,} {name}, one for each item, got {count:,}", argument=name)

@@ -13,10 +13,7 @@ from compressae_ref.backends.numpy.blocks import map_blocks
 from compressae_ref.checks import as_integer, as_real
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
-from compressae_ref.segments.settings import MIN_ITEMS as MIN_ITEMS
-from compressae_ref.segments.settings import THRESHOLD as THRESHOLD
-from compressae_ref.segments.settings import TOP as TOP
-from compressae_ref.segments.settings import Assign as Assign
+from compressae_ref.segments.settings import MIN_ITEMS, THRESHOLD, TOP, Assign
 
 ROWS_PER_BLOCK = 16_384
 MOST_LATENTS = 1 << 24

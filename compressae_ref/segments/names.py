@@ -14,7 +14,7 @@ from compressae_ref.segments.composing import Candidate, compose, key_name, made
 from compressae_ref.segments.contrast import Doubles, contrast, logarithm
 from compressae_ref.segments.fidelity import fidelity, held_out
 from compressae_ref.segments.membership import Members
-from compressae_ref.segments.settings import Method as Method
+from compressae_ref.segments.settings import Method
 from compressae_ref.segments.terms import (
     MOST_WORDS,
     Corpus,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,10 @@ from compressae_ref.segments import comparisons, hierarchy, identity, trends
 from compressae_ref.segments.contrast import Doubles
 from compressae_ref.segments.drift import explained, low_quantile
 from compressae_ref.segments.evidence import Naming, carried, named
-from compressae_ref.segments.membership import (
-    MIN_ITEMS,
-    THRESHOLD,
-    TOP,
-    Assign,
-    Members,
-    Rule,
-    as_rule,
-    concatenate,
-    keys_of,
-)
-from compressae_ref.segments.membership import (
-    assign as assign_items,
-)
+from compressae_ref.segments.membership import Members, Rule, as_rule, concatenate, keys_of
+from compressae_ref.segments.membership import assign as assign_items
 from compressae_ref.segments.namer import TIMEOUT, Namer
-from compressae_ref.segments.names import Method
+from compressae_ref.segments.settings import AUTO, MIN_ITEMS, THRESHOLD, TOP, Assign, Method
 from compressae_ref.segments.timeline import Timeline
 from compressae_ref.segments.trends import RATE, Spike, Trend
 
@@ -139,14 +128,18 @@ class Segments:
     @property
     def names(self) -> list[str]:
         """The names of the segments; DomainError before `name`."""
-        if self.naming is None:
-            raise DomainError("expected segments with names, got none", argument="names", hint="call name(texts) first")
-        return self.naming.names
+        return self.require_naming().names
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the number of items of each segment; an item counts in each of its segments."""
         own = self.members.segments
         return np.bincount(own[own >= 0], minlength=len(self))
+
+    def require_naming(self) -> Naming:
+        """Return names, terms and fidelity; DomainError before `name`."""
+        if self.naming is None:
+            raise DomainError("expected segments with names, got none", argument="names", hint="call name(texts) first")
+        return self.naming
 
     def require_model(self, what: str) -> Model:
         """Return the model; DomainError if there is none."""
@@ -174,7 +167,7 @@ class Segments:
         self.naming = named(texts, self.members, self.codes, method=method, namer=namer, timeout=timeout)
         return self.naming.names
 
-    def over_time(self, times: Any, *, bin: str = "auto", weights: Any = None, sites: Any = None) -> Timeline:
+    def over_time(self, times: Any, *, bin: str = AUTO, weights: Any = None, sites: Any = None) -> Timeline:
         """Count the items by bin of time, and by site (E45).
 
         Parameters
@@ -265,9 +258,15 @@ class Segments:
         """Return the signed unit atoms of the segments: (S, d)."""
         return hierarchy.signed_atoms(self.require_model("atoms").params, self.keys)
 
+    @cached_property
+    def cosines(self) -> Doubles:
+        """The cosines of all atoms with each other, (S, S): the keys and the model of segments stay the same."""
+        atoms = self.atoms()
+        return hierarchy.cosines(atoms, atoms)
+
     def groups(self, n_groups: int) -> NDArray[np.int64]:
         """Return the group of each segment in a cut of the hierarchy (E53, R38)."""
-        return hierarchy.cut(hierarchy.linkage(self.atoms()), n_groups)
+        return hierarchy.cut(hierarchy.linkage(self.cosines), n_groups)
 
     def match(self, earlier: Segments) -> identity.Match:
         """Match these segments with those of an earlier model, built from the same items in the same order (E54)."""
@@ -282,13 +281,10 @@ class Segments:
 
         Call `name` first. ``confidence`` is the least Jaccard index of the items of two segments.
         """
-        found, names = self.match(earlier), earlier.names
-        if self.naming is None:
-            raise DomainError("expected segments with names, got none", argument="names", hint="call name(texts) first")
+        found, names, naming = self.match(earlier), earlier.names, self.require_naming()
         kept = found.confidence >= as_real(confidence, "confidence", 1, zero_too=True)
-        self.naming = carried(
-            self.naming, {int(s): names[t] for s, t in zip(found.new[kept], found.old[kept], strict=True)}, self.keys
-        )
+        pairs = zip(found.new[kept].tolist(), found.old[kept].tolist(), strict=True)
+        self.naming = carried(naming, {new: names[old] for new, old in pairs}, self.keys)
         return found
 
     def facts(self, title: str = "Segments", n_groups: int | None = None) -> dict[str, Any]:

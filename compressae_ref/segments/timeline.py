@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.errors import DomainError, ShapeError
+from compressae_ref.errors import DomainError
 from compressae_ref.segments.contrast import Doubles
 from compressae_ref.segments.counts import Counts, Events, require_cells
-from compressae_ref.segments.labels import as_sites, as_weights, require_several_items, require_weight
+from compressae_ref.segments.labels import as_sites, as_weights, require_rows, require_several_items, require_weight
 from compressae_ref.segments.membership import Members
 from compressae_ref.segments.settings import AUTO
 from compressae_ref.segments.times import as_times, as_unit, bin_numbers, choose_unit, labels
@@ -61,7 +61,8 @@ class Timeline:
 
     def items(self) -> tuple[NDArray[np.int64], Doubles]:
         """Return the bin of each item, from 0, and its weight."""
-        self._bins, self._weights = [np.concatenate(self._bins)], [np.concatenate(self._weights)]
+        if len(self._bins) > 1:
+            self._bins, self._weights = [np.concatenate(self._bins)], [np.concatenate(self._weights)]
         return self._bins[0] - self.first_bin, self._weights[0]
 
     def labels(self) -> list[str]:
@@ -81,6 +82,5 @@ class Timeline:
 
 def _times(times: Any, n: int) -> Any:
     read = as_times(times)
-    if len(read) != n:
-        raise ShapeError(f"expected {n:,} times, one for each item, got {len(read):,}", argument="times")
+    require_rows(len(read), n, "times")
     return read

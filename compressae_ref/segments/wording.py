@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compressae_ref.segments.composing import key_name
+
 REMOVED = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff9-\ufffb"
     "\ufffe\uffff\U000e0000-\U000e007f]"
@@ -96,7 +98,7 @@ def count(n: int, what: str) -> str:
 
 def name_of(segment: Facts, limit: int = 80) -> str:
     """Return the name of a segment, or its latent and sign if it has none."""
-    return safe(segment["name"] or "", limit) or f"latent {segment['latent']} {'+' if segment['sign'] > 0 else '−'}"
+    return safe(segment["name"] or "", limit) or key_name(segment["latent"], segment["sign"])
 
 
 def window(trend: Facts) -> str:

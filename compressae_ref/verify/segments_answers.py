@@ -17,8 +17,8 @@ from compressae_ref.params import Params
 from compressae_ref.segments import comparisons, drift, hierarchy, identity, trends
 from compressae_ref.segments.contrast import Doubles, contrast, discoveries, logarithm, tail
 from compressae_ref.segments.counts import Counts, Events
-from compressae_ref.segments.membership import Assign
 from compressae_ref.segments.segments import Segments
+from compressae_ref.segments.settings import Assign
 from compressae_ref.segments.times import as_times, bin_numbers, choose_unit
 from compressae_ref.verify.operations import TREND_KINDS
 from compressae_ref.verify.vectors import Values
@@ -133,8 +133,8 @@ def _params(W_dec: Floats) -> Params:
 
 
 def _cut_hierarchy(backend: Backend, W_dec: Floats, keys: NDArray[np.int32], n_groups: int) -> Values:
-    tree = hierarchy.linkage(hierarchy.signed_atoms(_params(W_dec), keys))
-    return {"groups": hierarchy.cut(tree, n_groups)}
+    atoms = hierarchy.signed_atoms(_params(W_dec), keys)
+    return {"groups": hierarchy.cut(hierarchy.linkage(hierarchy.cosines(atoms, atoms)), n_groups)}
 
 
 def _match_segments(
