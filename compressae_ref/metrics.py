@@ -15,7 +15,12 @@ from compressae_ref.reference import cosine
 
 
 def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
-    """Return the mean share of true neighbours among the results. (n_q, m), (n_q, top) → from 0 to 1.
+    """Return the mean of `recall_of_each`, from 0 to 1."""
+    return float(np.mean(recall_of_each(found, true)))
+
+
+def recall_of_each(found: NDArray[np.int64], true: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each query the share of true neighbours among the results. (n_q, m), (n_q, top) → (n_q,).
 
     If m = top, this is recall@top. The order within a row does not matter.
 
@@ -31,7 +36,17 @@ def recall_at(found: NDArray[np.int64], true: NDArray[np.int64]) -> float:
             argument="recall_at",
         )
     hits = [len(np.intersect1d(*pair)) for pair in zip(found, true, strict=True)]
-    return float(np.mean(hits) / true.shape[1])
+    shares: NDArray[np.float64] = np.array(hits) / true.shape[1]
+    return shares
+
+
+def half_width(values: NDArray[np.float64]) -> float:
+    """Return half the width of the 95 % interval of a mean over queries, 1.96 s / √n; 0 for a single query.
+
+    s is the sample's standard deviation. The interval is about the drawing of the queries, and not about the seed of
+    the training.
+    """
+    return 0.0 if len(values) < 2 else float(1.96 * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def ndcg_at(found: NDArray[np.int64], relevance: Mapping[int, Mapping[int, int]]) -> float:

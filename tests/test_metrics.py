@@ -16,7 +16,7 @@ from compressae_ref import (
     mean_cosine,
     recall_at,
 )
-from compressae_ref.metrics import latent_usage
+from compressae_ref.metrics import half_width, latent_usage
 from compressae_ref.reference import unit_rows
 from tests import strategies as draw
 
@@ -33,6 +33,13 @@ def test_recall_counts_the_true_neighbours_that_are_found_in_any_order():
 def test_recall_needs_a_truth_for_every_query(found, true):
     with pytest.raises(ShapeError, match="n_q, top ≥ 1, got"):
         recall_at(np.zeros(found, np.int64), np.zeros(true, np.int64))
+
+
+def test_about_19_of_20_intervals_contain_the_true_mean():
+    values = np.random.default_rng(0).uniform(size=(2000, 200)) < 0.3
+    inside = [abs(each.mean() - 0.3) <= half_width(each.astype(float)) for each in values]
+    assert 0.93 < np.mean(inside) < 0.97
+    assert half_width(np.array([0.5])) == 0
 
 
 @given(draw.codes())

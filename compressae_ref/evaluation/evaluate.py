@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from compressae_ref.extensions.fitted_codes import encode_fitted
 from compressae_ref.extensions.packed_codes import as_bits, pack
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.files.relevance import Relevance, as_relevance, renumbered
-from compressae_ref.metrics import bytes_per_row, ndcg_at, recall_at
+from compressae_ref.metrics import bytes_per_row, half_width, ndcg_of_each, recall_of_each
 from compressae_ref.model import Model, aux_k
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import best_products, nearest_dense, unit_or_zero
@@ -66,10 +66,17 @@ class Row:
     """of one call with all queries, if it is measured"""
     fitted: bool = False
     """whether the codes are fitted to the items as anchors"""
+    recall_error: dict[int, float] = field(default_factory=dict)
+    """half the width of the 95 % interval of each recall over the queries (`metrics.half_width`)"""
+    ndcg_error: float | None = None
+    """half the width of that of nDCG"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as plain numbers and strings."""
-        return asdict(self) | {"recall": {str(top): value for top, value in self.recall.items()}}
+        by_top = {
+            name: {str(top): value for top, value in getattr(self, name).items()} for name in ("recall", "recall_error")
+        }
+        return asdict(self) | by_top
 
 
 class Way(NamedTuple):
@@ -103,12 +110,19 @@ class Judge(NamedTuple):
     ) -> Row:
         """Return a row of the table: one search gives its quality, a second one its time."""
         found = find()
-        recall = {top: recall_at(found[:, :top], self.truth[:, :top]) for top in self.tops}
-        ndcg = None if self.relevance is None else ndcg_at(found[:, :NDCG_TOP], self.relevance)
+        recalls = {top: recall_of_each(found[:, :top], self.truth[:, :top]) for top in self.tops}
+        recall = {top: float(np.mean(each)) for top, each in recalls.items()}
+        error = {top: half_width(each) for top, each in recalls.items()}
+        ndcg, ndcg_error = None, None
+        if self.relevance is not None:
+            gains = ndcg_of_each(found[:, :NDCG_TOP], self.relevance)
+            ndcg, ndcg_error = float(np.mean(gains)), half_width(gains)
         speed = len(self.queries) / _seconds(find) if self.timed else None
         k, bits, refined, fitted = way or (None, None, False, False)
         smaller = self.dense_bytes / stored_bytes
-        return Row(method, k, query_k, stored_bytes, smaller, recall, refined, bits, ndcg, speed, fitted)
+        return Row(
+            method, k, query_k, stored_bytes, smaller, recall, refined, bits, ndcg, speed, fitted, error, ndcg_error
+        )
 
 
 def _seconds(find: Find) -> float:
