@@ -13,6 +13,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import signal
 import stat
 import struct
@@ -45,6 +46,7 @@ from compressae_ref import (
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.cli import demo_segments, demo_steps, evaluate_steps, given, train_steps
+from compressae_ref.cli.given import parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import heed_signals
 from compressae_ref.cli.main import COMMANDS as MODULES
 from compressae_ref.cli.main import command_line, main
@@ -1040,6 +1042,48 @@ def test_without_a_gpu_the_backend_is_refused_in_one_line(command, capsys, tmp_p
     assert err.splitlines()[-1].startswith("compressae-ref: backend 'cuda' needs ")
     assert "Traceback" not in err
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_the_help_of_each_command_ends_with_two_examples_that_can_be_copied(module, capsys, monkeypatch):
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    monkeypatch.setenv("COLUMNS", "40")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    copied = [line.strip() for line in capsys.readouterr().out.partition("\nexamples:\n")[2].splitlines()]
+    assert len(copied) == 2
+    for line in copied:
+        program, *arguments = shlex.split(line)
+        options = parse(command_line(), arguments)
+        require_applicable(options)
+        require_kept_inputs(options)
+        assert (program, options.command) == ("compressae-ref", name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("tr", {"train"}),
+        ("train --ser", {"--serve"}),
+        ("train x.npy --serve d", {"dense"}),
+        ("encode mod", {"model.npz"}),
+        ("push model.npz ed", set()),
+    ],
+)
+def test_bash_completes_what_was_typed(capsys, tmp_path, monkeypatch, typed, completions):
+    pytest.importorskip("shtab")
+    if (bash := shutil.which("bash")) is None:
+        pytest.skip("bash is not installed")
+    with pytest.raises(SystemExit) as caught:
+        main(["--print-completion", "bash"])
+    assert caught.value.code == 0
+    (tmp_path / "model.npz").touch()
+    script = f"""{capsys.readouterr().out}
+        COMP_WORDS=(compressae-ref {typed}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+        _shtab_compressae_ref; printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    run = subprocess.run([bash, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()) == completions
 
 
 def test_the_version(capsys):

@@ -34,6 +34,7 @@ from compressae_ref.cli import (
     unpack,
     verify,
 )
+from compressae_ref.cli.completion import add_completion
 from compressae_ref.cli.given import own_text, parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import forget_written, heed_signals, report_interrupt
 from compressae_ref.cli.terminal import (
@@ -136,6 +137,7 @@ def command_line() -> argparse.ArgumentParser:
         "Exit codes: 0 success, 1 wrong input or a failed check, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.",
     )
     parser.add_argument("--version", action="version", version=f"compressae-ref {__version__}")
+    add_completion(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in COMMANDS:
         module.add_arguments(commands)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from compressae_ref.backends import BACKENDS
+from compressae_ref.cli.examples import epilog
 from compressae_ref.training.settings import CHOICES, DEFAULT_SERVE, PRESETS, SERVE, TrainConfig
 
 EMBEDDINGS = (
@@ -45,6 +46,13 @@ SETTINGS = {
 """Settings of `TrainConfig` that are options, and their types. A bool is an option without a value."""
 
 
+class _Help(argparse.HelpFormatter):
+    """Does not wrap the examples at the end, so that they can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
 def add_command(
     commands: Any,
     name: str,
@@ -54,7 +62,7 @@ def add_command(
     backend: bool = True,
     more_backends: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """Add a command, and its option ``--backend`` unless it runs no kernels.
+    """Add a command with its `examples`, and its option ``--backend`` unless it runs no kernels.
 
     Parameters
     ----------
@@ -62,7 +70,9 @@ def add_command(
     details : further sentences, which only the help of the command itself shows
     more_backends : values of ``--backend`` that only this command takes
     """
-    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=f"{summary} {details}")
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary} {details}", epilog=epilog(name), formatter_class=_Help
+    )
     command.set_defaults(command=name, parser=command)
     if backend:
         text = "which kernels to run; the results are bit-identical (default: numba if it is installed, else numpy)"

@@ -1,0 +1,48 @@
+"""Two command lines for each command: its ``--help`` ends with them."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "demo --segments"),
+    "train": ("train items.parquet -o model.npz", "train items.npy -o model.npz --serve dense --k 64"),
+    "encode": (
+        "encode model.npz items.parquet -o codes.npz",
+        "encode --refine model.npz items.parquet -o refined.npz",
+    ),
+    "pack": ("pack refined.npz -o packed.npz", "pack codes.npz -o packed.npz --bits 4"),
+    "unpack": ("unpack packed.npz -o codes.npz", "unpack packed.npz -o codes.parquet"),
+    "split-signs": ("split-signs codes.npz -o unsigned.npz", "split-signs codes.npz -o unsigned.csr"),
+    "search": (
+        "search model.npz codes.npz queries.npy --top 10",
+        "search model.npz packed.npz queries.npy --space asymmetric --json",
+    ),
+    "convert": ("convert model.npz -o model.safetensors", "convert items.parquet -o items.npy --dtype float16"),
+    "pull": (
+        "pull 'postgresql://localhost/shop?table=items' -o model.npz",
+        "pull edge:shard -o model.npz --keep items.npz",
+    ),
+    "push": (
+        "push model.npz 'postgresql://localhost/shop?table=items'",
+        "push model.npz qdrant://localhost:6333/items --space expanded --refine",
+    ),
+    "evaluate": (
+        "evaluate model.npz items.npy queries.npy",
+        "evaluate model.npz items.npy queries.npy --bits 5 --baselines --picture frontier.png",
+    ),
+    "segments": (
+        "segments model.npz items.npy -o report.html --texts items.csv --text title",
+        "segments model.npz items.npy --texts items.csv --time date --bin month --json",
+    ),
+    "inspect": ("inspect model.npz", "inspect items.parquet --json"),
+    "verify": (
+        "verify model.npz items.npy codes.npz",
+        "verify --program ./my_encoder --level L2",
+    ),
+}
+"""By command: arguments after ``compressae-ref``."""
+
+
+def epilog(command: str) -> str | None:
+    """Return the end of the help of a command."""
+    lines = [f"  compressae-ref {arguments}" for arguments in EXAMPLES.get(command, ())]
+    return "\n".join(["examples:", *lines]) if lines else None
