@@ -359,8 +359,8 @@ FAULTS = [
     Fault("others may know the key", "backends/numba/jit.py", "stat.S_IMODE(facts.st_mode) & 0o077", "stat.S_IMODE(facts.st_mode) & 0", "test_kernel_cache.py -k others_could_know"),
     Fault("a password is shown if its name is encoded", "redaction.py", "return SECRETS.search(unquote_plus(name))", "return SECRETS.search(name)", "test_stores.py -k no_password"),
     # segments
-    Fault("texts in the report are not escaped", "segments/page/markup.py", "escape(clean(str(part)[:LONGEST]), quote=False)", "clean(str(part)[:LONGEST])", "test_report.py -k never_become"),
-    Fault("controls stay in texts", "segments/wording.py", "REMOVED.sub(\"\", text)", "text", "test_report.py -k is_obeyed"),
+    Fault("texts in the report are not escaped", "page/markup.py", "escape(clean(str(part)[:LONGEST]), quote=False)", "clean(str(part)[:LONGEST])", "test_report.py -k never_become"),
+    Fault("controls stay in texts", "page/text.py", "REMOVED.sub(\"\", text)", "text", "test_report.py -k is_obeyed"),
     Fault("what faded long ago is in no list", "segments/wording.py", ", *_others(facts, \"falling\", \"gone\")]", "]", "test_report.py -k in_one_list"),
     Fault("rows that were skipped do not count", "cli/segments_steps.py", 'item["row"] = int(items.rows[item["row"]])', "pass", "test_segments_command.py -k skipped"),
     Fault("texts of skipped rows are those of the next ones", "cli/segments_steps.py", "compress(self._texts, self._kept)", "iter(self._texts)", "test_segments_command.py -k skipped"),

@@ -74,7 +74,7 @@ class Opened:
         """The ids of the segments whose rows are shown, in their order; their parts are in the same one."""
         rows = self.tab.locator(".overview tbody tr:visible a").evaluate_all("all => all.map((a) => a.hash.slice(2))")
         shown = "all => all.map((part) => part.querySelector(':scope > div').id.slice(1))"
-        assert rows == self.tab.locator(".segment:visible").evaluate_all(shown)
+        assert rows == self.tab.locator(".part:visible").evaluate_all(shown)
         return [int(i) for i in rows]
 
 
@@ -278,11 +278,11 @@ def test_print_shows_all_parts_and_no_controls(opened):
         report.tab.emulate_media(media="print")
         assert not report.tab.locator("form").is_visible()
         assert len(report.tab.pdf()) > 50_000
-        opened_parts = "document.querySelectorAll('.segment[open]').length"
+        opened_parts = "document.querySelectorAll('.part[open]').length"
         assert report.tab.evaluate(opened_parts) == 0
         report.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert report.tab.evaluate(opened_parts) == 24
-        assert report.tab.locator(".segment figure svg").count() == 24
+        assert report.tab.locator(".part figure svg").count() == 24
         report.tab.evaluate("dispatchEvent(new Event('afterprint'))")
         assert report.tab.evaluate(opened_parts) == 0
 

@@ -30,6 +30,7 @@ from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import reading
 from compressae_ref.item_values import shown
 from compressae_ref.model import Model
+from compressae_ref.page.text import count
 from compressae_ref.row_source import RowSource, row_numbers
 from compressae_ref.segments.dispersion import series_of
 from compressae_ref.segments.facts import items_of
@@ -37,7 +38,6 @@ from compressae_ref.segments.page.html import write_page
 from compressae_ref.segments.segments import Segments
 from compressae_ref.segments.terminal import lines
 from compressae_ref.segments.times import as_times
-from compressae_ref.segments.wording import count
 
 Facts = dict[str, Any]
 

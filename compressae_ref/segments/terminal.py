@@ -7,20 +7,18 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from compressae_ref.page.text import count, percent, safe
 from compressae_ref.segments.wording import (
     Facts,
     by_size,
     came_and_went,
-    count,
     excess,
     fallen,
     fell,
     name_of,
     neighbours,
-    percent,
     risen,
     rose,
-    safe,
     shares,
     summary,
     times,

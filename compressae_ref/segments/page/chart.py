@@ -6,20 +6,9 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 
-from compressae_ref.segments.page.markup import Markup, tag
-from compressae_ref.segments.wording import (
-    Facts,
-    count,
-    neighbours,
-    number,
-    percent,
-    safe,
-    score,
-    shares,
-    summed,
-    times,
-    window,
-)
+from compressae_ref.page.markup import Markup, tag
+from compressae_ref.page.text import count, number, percent, safe
+from compressae_ref.segments.wording import Facts, neighbours, score, shares, summed, times, window
 
 HEIGHT = 60
 """Steps of the vertical axis."""

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 
-from compressae_ref.files.atomic_write import PathLike, replacing
+from compressae_ref.files.atomic_write import PathLike
+from compressae_ref.page.document import document, fitting, write_document
+from compressae_ref.page.markup import Markup, foreign, tag
+from compressae_ref.page.text import count, safe
 from compressae_ref.segments.page.chart import again, axis_of, drawing
-from compressae_ref.segments.page.markup import Markup, foreign, join, tag
 from compressae_ref.segments.page.overview import overview
 from compressae_ref.segments.page.part import Limits, link, part
 from compressae_ref.segments.wording import (
     Facts,
     by_size,
     came_and_went,
-    count,
     ends,
     excess,
     fallen,
     fell,
     risen,
     rose,
-    safe,
     summary,
     times,
     trend_words,
@@ -47,9 +45,6 @@ LIMITS = [
 ]
 """How much is shown: the first that makes the page small enough, or the last."""
 
-POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
-"""What the browser may load: nothing. Our style and our script are allowed by their digests."""
-
 LISTED = 10
 """Segments in each of the lists at the top."""
 
@@ -68,42 +63,16 @@ def page(facts: Facts) -> str:
     110, 80 or fewer, and charts have fewer bars.
     """
     room = BYTES * max(1, len(facts["segments"]) / SEGMENTS)
-    document = _document(facts, LIMITS[0])
-    found, first, last = None, 1, len(LIMITS) - 1
-    if len(document.encode()) <= room:
-        return document
-    while first < last:  # sizes fall with the limits
-        middle = (first + last) // 2
-        document = _document(facts, LIMITS[middle])
-        if len(document.encode()) <= room:
-            found, last = document, middle
-        else:
-            first = middle + 1
-    return found or _document(facts, LIMITS[-1])
+    return fitting(lambda limits: _document(facts, limits), LIMITS, room)
 
 
 def write_page(path: PathLike, facts: Facts) -> None:
     """Write the page to a file: all of it, or nothing."""
-    content = page(facts).encode()
-    with replacing(path) as file:
-        file.write(content)
+    write_document(path, page(facts))
 
 
 def _document(facts: Facts, limits: Limits) -> str:
-    style, script = (
-        Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
-        for name in ("report.css", "report.js")
-    )
-    policy = f"{POLICY}; style-src {_digest(style)}; script-src {_digest(script)}"
     title = safe(facts["title"], 120) or "Segments"
-    head = join(
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", style),
-    )
     ordered = by_size(facts)
     main = tag(
         "main",
@@ -112,12 +81,8 @@ def _document(facts: Facts, limits: Limits) -> str:
         tag("section", tag("h2", "Each segment"), *(part(segment, facts, limits) for segment in ordered), id="parts"),
     )
     axis = facts["bins"] and axis_of(facts["bins"], limits.points)
-    body = tag("body", _header(facts, title, limits), main, axis, tag("script", script))
-    return f"<!DOCTYPE html>\n{tag('html', tag('head', head), body, lang='en')}\n"
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    charts = resources.files(__package__).joinpath("charts.js").read_text(encoding="utf-8")
+    return document(title, _header(facts, title, limits), main, axis, script=charts)
 
 
 # -- the top -----------------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from compressae_ref.page.markup import Markup, tag
+from compressae_ref.page.text import percent, safe
 from compressae_ref.segments.page.chart import drawing, histogram, peak_of
-from compressae_ref.segments.page.markup import Markup, tag
 from compressae_ref.segments.page.part import Limits, fidelity_words, link
-from compressae_ref.segments.wording import CLASSES, Facts, ends, percent, safe, trend_words, weight
+from compressae_ref.segments.wording import CLASSES, Facts, ends, trend_words, weight
 
 
 def overview(facts: Facts, ordered: Sequence[Facts], limits: Limits) -> Markup:
@@ -78,12 +79,13 @@ def _controls(facts: Facts) -> Markup:
     return tag(
         "form",
         tag("label", "Search ", tag("input", type="search", name="text", placeholder="name, word or text")),
-        _choice("Trend", "class", classes),
-        _choice("Group", "group", groups),
+        _choice("Trend", "c", classes),
+        _choice("Group", "g", groups),
         tag("button", "Reset", type="reset"),
         tag("p", role="status", aria_live="polite", class_="quiet"),
         hidden=True,
-        id="controls",
+        data_parts="parts",
+        data_what="segments",
     )
 
 

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from compressae_ref.page.markup import Markup, foreign, join, tag
+from compressae_ref.page.text import count, number, percent, safe
 from compressae_ref.segments.page.chart import chart
-from compressae_ref.segments.page.markup import Markup, foreign, join, tag
-from compressae_ref.segments.wording import (
-    Facts,
-    count,
-    name_of,
-    number,
-    percent,
-    safe,
-    score,
-    times,
-    trend_words,
-    weight,
-)
+from compressae_ref.segments.wording import Facts, name_of, score, times, trend_words, weight
 
 SPIKES = 3
 """Spikes that are shown of a segment."""
@@ -53,7 +43,7 @@ def part(segment: Facts, facts: Facts, limits: Limits) -> Markup:
         _relations(segment, facts, limits),
         id=f"s{segment['id']}",
     )
-    return tag("details", head, body, class_="segment")
+    return tag("details", head, body, class_="part")
 
 
 def _about(segment: Facts, facts: Facts, length: int) -> Iterable[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from compressae_ref.segments.wording import clean, safe
+from compressae_ref.page.text import clean, safe
 
 UNCLOSED = {"li", "tr", "th", "td", "input", "meta", "option"}
 """Elements whose end tag HTML does not need, or forbids: the next tag ends them."""
