@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -121,3 +122,38 @@ def ends() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+# -- pages in a browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def tabs(browser):
+    """Tabs by whether scripts run: a tab is quick to use again, and slow to make."""
+    return functools.cache(lambda scripts: browser.new_context(java_script_enabled=scripts).new_page())
+
+
+@pytest.fixture
+def opened_page(tabs, tmp_path):
+    """Open a document; at the end nothing was said on the console, and nothing but the file was asked for."""
+
+    def show(document, *, at="", scripts=True, scheme="light", kind=None):
+        path = tmp_path / "report.html"
+        path.write_text(document, encoding="utf-8", newline="\n")
+        tab = tabs(scripts)
+        tab.emulate_media(color_scheme=scheme, media="screen")
+        from tests.browser import Opened
+
+        return (kind or Opened)(tab, path, at)
+
+    return show

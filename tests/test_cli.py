@@ -74,6 +74,7 @@ COMMANDS = (
     "inspect",
     "verify",
     "segments",
+    "report",
 )
 
 
@@ -775,6 +776,8 @@ FORMS = {
     "evaluate queries": "evaluate {model} {x} {bad} --backend numpy",
     "verify": "verify {model} {bad} {codes} --backend numpy",
     "inspect": "inspect {bad}",
+    "report items": "report {model} {bad} {queries} -o {out} --backend numpy",
+    "report queries": "report {model} {x} {bad} -o {out} --backend numpy",
 }
 
 
@@ -1106,6 +1109,7 @@ WRITERS = {
     "demo": "demo --picture {bad} --backend numpy",
     "demo --segments": "demo --segments -o {bad} --backend numpy",
     "segments": "segments {model} {x} -o {bad} --backend numpy",
+    "report": "report {model} {x} -o {bad} --backend numpy",
 }
 
 
@@ -1320,6 +1324,7 @@ def test_help(name):
             *("MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"),
             *("--baselines", "--bits", "--relevance", "--zero-rows", "--picture"),
         ],
+        "report": ["MODEL", "EMBEDDINGS", "QUERIES", "--output", "--texts", "--relevance", "--json"],
         "segments": [
             *("MODEL", "EMBEDDINGS", "--output", "--json", "--title", "--zero-rows", "--backend", "--method"),
             *("--texts", "--text", "--time", "--site", "--weight", "--bin", "--assign", "--top", "--threshold"),
@@ -1685,7 +1690,8 @@ def test_no_output_is_another_file_of_the_command(command, tmp_path, assert_refu
         if output == other or apart or (output, other) in (("checkpoint", "resume"), ("resume", "checkpoint")):
             continue
         values = {output: f"{path}", other: f"milvus:{path}?collection=c" if other == "store" else f"{path}"}
-        values |= {"queries": "absent"} if other == "relevance" else {}
+        needed = given.NEEDS.get(command, {}).get(other)
+        values |= {needed: "absent"} if needed in strings and needed not in values else {}
         assert_refused(line_of(command, **values), ["got the same file"])
 
 

@@ -5,70 +5,23 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-import shutil
 
 import pytest
 
 from compressae_ref.segments.page.html import page
 from compressae_ref.segments.wording import by_size
-from tests.conftest import HAS
+from tests.browser import Opened, needs_browser
 from tests.report_facts import facts
 from tests.test_report import HOSTILE, state, with_texts
 
-pytestmark = pytest.mark.skipif(
-    not (HAS["playwright"] and HAS["chromium"]), reason="needs Chromium and playwright: pip install '.[browser]'"
-)
+pytestmark = needs_browser
 
 MADE = functools.cache(lambda: facts(24, weighted=True))
 """Facts that no test changes."""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-class Opened:
-    """A report in a tab, with all that the browser said and asked for."""
-
-    def __init__(self, tab, path, at):
-        self.tab, self.path, self.said, self.asked = tab, path, [], []
-        self.heard = {
-            "console": lambda message: self.said.append(message.text),
-            "pageerror": lambda error: self.said.append(str(error)),
-            "request": lambda request: self.asked.append(request.url),
-        }
-        for event, hear in self.heard.items():
-            tab.on(event, hear)
-        tab.set_viewport_size({"width": 1280, "height": 900})
-        tab.goto(f"file://{path}{at}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        for event, hear in self.heard.items():
-            self.tab.remove_listener(event, hear)
-        self.tab.goto("about:blank")
-        if kind is None:
-            assert not self.said
-            assert self.asked == [f"file://{self.path}"]
-
-    def open_all(self):
-        self.tab.locator("details").evaluate_all("all => all.forEach((each) => { each.open = true; })")
-
-    def width(self):
-        return self.tab.evaluate("document.documentElement.scrollWidth")
-
-    def column(self, at):
-        return self.tab.locator(".overview tbody tr:visible").evaluate_all(
-            "(rows, at) => rows.map((row) => row.cells[at].textContent)", at
-        )
+class Report(Opened):
+    """A report about segments."""
 
     def ids(self):
         """The ids of the segments whose rows are shown, in their order; their parts are in the same one."""
@@ -78,22 +31,9 @@ class Opened:
         return [int(i) for i in rows]
 
 
-@pytest.fixture(scope="module")
-def tabs(browser):
-    """Tabs by whether scripts run: a tab is quick to use again, and slow to make."""
-    return functools.cache(lambda scripts: browser.new_context(java_script_enabled=scripts).new_page())
-
-
 @pytest.fixture
-def opened(tabs, tmp_path):
-    def show(made, *, at="", scripts=True, scheme="light"):
-        path = tmp_path / "report.html"
-        path.write_text(page(made), encoding="utf-8", newline="\n")
-        tab = tabs(scripts)
-        tab.emulate_media(color_scheme=scheme, media="screen")
-        return Opened(tab, path, at)
-
-    return show
+def opened(opened_page):
+    return lambda made, **how: opened_page(page(made), kind=Report, **how)
 
 
 @pytest.mark.parametrize("name", ["many bins", "one bin", "no times", "nothing but codes", "no segment"])

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.checks import ZeroRows, as_integer
@@ -67,12 +68,17 @@ def _report(row: Row) -> None:
 
 def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:
     """Draw query rows from the items, and return the other items and these queries."""
-    if len(items) < 2:
+    drawn = draw_rows(len(items), seed)
+    return np.delete(items, drawn, axis=0), items[drawn]
+
+
+def draw_rows(n: int, seed: Any) -> NDArray[np.int64]:
+    """Draw the numbers of up to 500 of n rows, at most half of them, as queries. DomainError for fewer than 2 rows."""
+    if n < 2:
         raise DomainError(
-            f"expected at least 2 items from which to draw queries, got {len(items)}",
+            f"expected at least 2 items from which to draw queries, got {n}",
             argument="evaluate",
             hint="give a file of queries",
         )
     rng = np.random.default_rng(as_integer(seed, "seed", 0, MOST_SEED))
-    drawn = held_out_rows(len(items), min(500, len(items) // 2), rng)
-    return np.delete(items, drawn, axis=0), items[drawn]
+    return held_out_rows(n, min(500, n // 2), rng)

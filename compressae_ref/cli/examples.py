@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "evaluate model.npz items.npy queries.npy",
         "evaluate model.npz items.npy queries.npy --bits 5 --baselines --picture frontier.png",
     ),
+    "report": (
+        "report model.npz items.npy queries.npy -o report.html",
+        "report model.npz items.parquet -o report.html --texts items.parquet --text title",
+    ),
     "segments": (
         "segments model.npz items.npy -o report.html --texts items.csv --text title",
         "segments model.npz items.npy --texts items.csv --time date --bin month --json",

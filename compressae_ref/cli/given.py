@@ -19,6 +19,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "search": {"k": "store", "refine": "store", "fitted": "store", "field": "store"},
     "train": {"relevance_weight": "relevance"},
     "evaluate": {"relevance": "queries"},
+    "report": {"relevance": "queries", "query_texts": "queries", "text": "texts"},
     "segments": {
         **dict.fromkeys(("text", "time", "method"), "texts"),
         **dict.fromkeys(("site", "weight", "bin"), "time"),
@@ -37,6 +38,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "pull": {"start": ("init",), "preset": ("serve",)},
     "search": {"store": ("rescore",)},
     "evaluate": {"queries": ("seed",)},
+    "report": {"queries": ("seed",)},
     "verify": {
         "model": _WITH_VECTORS,
         "program": ("backend",),
@@ -48,7 +50,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 INPUTS = (
     *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
-    *("anchors", "ids", "relevance", "texts", "answers", "vectors", "start", "resume", "store"),
+    *("anchors", "ids", "relevance", "texts", "query_texts", "answers", "vectors", "start", "resume", "store"),
 )
 """Arguments that name files, folders or patterns to read."""
 

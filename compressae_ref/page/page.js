@@ -2,7 +2,7 @@
 /* Of all pages: sorting, filtering, links that open parts, printing. Without it a page can be read, but is fixed. */
 
 const parts = [...document.querySelectorAll("details.part")];
-const rows = new Map([...document.querySelectorAll("table.overview tbody tr")].map((row) => [partOf(row), row]));
+const rows = new Map([...document.querySelectorAll("table.sortable tbody tr")].map((row) => [partOf(row), row]));
 
 /* The part that the first link of a row leads to. */
 function partOf(row) {
@@ -130,7 +130,7 @@ function afterPrint() {
   opened = [];
 }
 
-for (const heading of document.querySelectorAll("table.overview thead th")) makeSortable(heading);
+for (const heading of document.querySelectorAll("table.sortable thead th")) makeSortable(heading);
 for (const part of parts) part.addEventListener("toggle", () => part.open && part.dispatchEvent(new Event("shown")));
 for (const form of document.querySelectorAll("form[data-parts]")) {
   form.hidden = false;

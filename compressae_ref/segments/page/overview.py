@@ -20,7 +20,7 @@ def overview(facts: Facts, ordered: Sequence[Facts], limits: Limits) -> Markup:
         tag("h2", "Overview"),
         tag("noscript", tag("p", "Sorting, filters and large charts need JavaScript.", class_="quiet")),
         _controls(facts),
-        tag("table", tag("thead", heads), tag("tbody", *rows), class_="overview"),
+        tag("table", tag("thead", heads), tag("tbody", *rows), class_="overview sortable"),
         id="overview",
     )
 

@@ -1,0 +1,1 @@
+"""The report about a model on the user's data: what it costs, what its latents mean, and how searches change."""
