@@ -494,11 +494,14 @@ def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkey
     pairs.write_text("0 1\n1 299\n")
     more = ["--baselines", "--bits", 5, 8, "--k", 4, "--relevance", pairs, "--picture", picture]
     out, err = run("evaluate", files.model, files.x, files.queries, *more, *NUMPY)
-    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines())
+    in_table, said = out.split("\n\n")
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in in_table.splitlines())
     assert head[-2:] == ["nDCG@10", "queries/s"]
+    assert "than codes of as few bytes" in said
     assert {"int8", "binary", "first dimensions", "codes, two stages"} <= {line[0].removesuffix(" •") for line in lines}
-    assert len(err.splitlines()) == len(lines)
+    assert len(err.splitlines()) == len(lines) + 1
     assert "float16, 32 bytes: recall@100 " in err
+    assert "left out: PQ, OPQ, RQ, LSQ and RaBitQ, because faiss is not installed" in err
     assert picture.read_bytes()[:4] == b"\x89PNG"
     out, _ = run("evaluate", files.model, files.x, files.queries, *more, "--json", *NUMPY)
     packed = [row for row in read_json(out) if row["bits"] == 8 and row["refined"]]

@@ -22,10 +22,13 @@ from compressae_ref import (
     init_params,
     pack,
 )
-from compressae_ref.evaluation.baselines import baselines, principal_components
+from compressae_ref.evaluation import baselines as baselines_module
+from compressae_ref.evaluation.baselines import baselines, left_out, principal_components
 from compressae_ref.evaluation.evaluate import Row, evaluate
 from compressae_ref.evaluation.frontier import draw as draw_picture
-from compressae_ref.evaluation.frontier import draw_figure, label, on_frontier, series, table
+from compressae_ref.evaluation.frontier import draw_figure, label, leaders, leaders_sentence, on_frontier, series, table
+from compressae_ref.evaluation.levels import MOST_BITS, allocated_bits, normal_error, normal_levels
+from compressae_ref.evaluation.quantisers import Quantiser, rotated, transform_coded
 from compressae_ref.files.relevance import as_relevance, load_relevance
 from compressae_ref.metrics import ndcg_at, recall_at
 from compressae_ref.reference import unit_rows
@@ -187,6 +190,8 @@ def test_what_keeps_less_finds_less(found):
     for size in (40, 24):
         assert 1 > found["PCA", size] > found["truncation", size]
     assert found["float16", 48] > found["binary, rescored", 3] > found["binary", 3] > 20 / N
+    assert found["int8, float32", 24 + 4 * D] == 1
+    assert found["binary, float32", 3 + 4 * D] > found["binary, rescored", 3]
 
 
 def test_binary_codes_are_compared_by_the_bits_that_differ(problem):
@@ -210,13 +215,101 @@ def test_quantisers_of_faiss_have_the_sizes_that_are_asked_for(problem):
     _, x, x_q = problem
     x_unit, x_q = (unit_rows(each, np.float32) for each in (x, x_q))
     truth = nearest_dense(x_q, x_unit, 20).ids
-    ways = [way for way in baselines(x_unit, [], [7, 12]) if way.method in ("PQ", "OPQ", "RaBitQ")]
-    assert [(way.method, way.bytes_per_item) for way in ways] == [
-        ("PQ", 12), ("OPQ", 12), ("PQ", 6), ("OPQ", 7), ("RaBitQ", 11)
-    ]  # fmt: skip
+    ways = [way for way in baselines(x_unit, [], [3]) if "Q" in way.method]
+    rabitq = [("RaBitQ", 11), ("RaBitQ, 2 bits", 26), ("RaBitQ, 3 bits", 29), ("RaBitQ, 4 bits", 32)]
+    rabitq = rabitq if left_out(N) is None else rabitq[:1]
+    expected = [("PQ", 3), ("OPQ", 3), ("RQ", 3), ("LSQ", 3), *rabitq]
+    assert [(way.method, way.bytes_per_item) for way in ways] == expected
     shares = [recall_at(way.search(x_q, 20), truth) for way in ways]
     assert min(shares) > 0.5
+    assert shares[-len(rabitq) :] == sorted(shares[-len(rabitq) :])
     assert not [way for way in baselines(x_unit[:200], [], [7]) if "PQ" in way.method]
+
+
+def test_codebooks_of_a_residual_quantiser_fill_the_bytes():
+    for d, size in ((384, 30), (384, 56), (384, 98), (384, 128), (768, 98), (24, 5), (7, 100), (1, 3), (5, 1)):
+        parts, books = baselines_module._codebooks(d, size)
+        assert d % parts == 0
+        assert 1 <= books <= 8
+        assert parts * books <= size
+    assert [baselines_module._codebooks(384, size) for size in (5, 56, 98)] == [(1, 5), (8, 7), (12, 8)]
+
+
+def test_what_is_left_out_is_said(monkeypatch):
+    monkeypatch.setattr(baselines_module, "has_faiss", lambda: True)
+    monkeypatch.setattr(baselines_module, "_has_multi_bit_rabitq", lambda: True)
+    assert left_out(256) is None
+    assert "they need 256 items, and there are 255" in left_out(255)
+    monkeypatch.setattr(baselines_module, "has_faiss", lambda: False)
+    assert "faiss is not installed" in left_out(256)
+
+
+# -- quantised components ---------------------------------------------------------------------------------------------
+
+
+def quantised(problem, size: int):
+    """Bytes and recall@20 of both quantisers of components."""
+    x_unit, x_q = (unit_rows(each, np.float32) for each in problem[1:])
+    mean, truth = x_unit.mean(axis=0), nearest_dense(x_q, x_unit, 20).ids
+    ways = (
+        transform_coded(x_unit, principal_components(x_unit), size),
+        rotated(x_unit, mean, principal_components(x_unit - mean), size),
+    )
+    return [(stored, recall_at(search(x_q, 20), truth)) for stored, search in ways]
+
+
+def test_quantised_components_find_more_the_more_bytes_they_have_and_in_the_end_all(problem):
+    found = {size: quantised(problem, size) for size in (3, 6, 12, D, D + 1)}
+    assert all(stored <= size for size, ways in found.items() for stored, _ in ways)
+    assert [stored for stored, _ in found[12]] == [12, 12]
+    for method in (0, 1):
+        shares = [ways[method][1] for ways in found.values()]
+        assert shares == sorted(shares)
+        assert shares[0] > 2 * 20 / N
+        assert shares[-1] > 0.99
+    assert quantised(problem, 6) == found[6]
+
+
+@given(draw.generators(), st.integers(1, 12), st.integers(0, 8 * 12 + 5))
+def test_bits_are_within_the_budget_and_go_to_the_largest_variances(rng, m, budget):
+    variances = rng.exponential(size=m)
+    bits, more = allocated_bits(variances, budget), allocated_bits(variances, budget + 1)
+    assert bits.sum() == min(budget, MOST_BITS * m)
+    assert (np.diff(bits[np.argsort(-variances)]) <= 0).all()
+    assert (more >= bits).all()
+    errors = np.array([normal_error(b) for b in range(MOST_BITS + 1)])
+    lost = variances[bits > 0] * (errors[bits - 1] - errors[bits])[bits > 0]
+    won = variances[bits < MOST_BITS] * (errors[bits] - errors[np.minimum(bits + 1, MOST_BITS)])[bits < MOST_BITS]
+    assert max(won, default=0.0) <= min(lost, default=np.inf)  # no bit helps more elsewhere
+
+
+def test_levels_of_a_normal_variable_are_those_of_the_literature():
+    np.testing.assert_allclose(normal_levels(1), [-0.7979, 0.7979], atol=1e-3)  # Max 1960, tables I and II
+    np.testing.assert_allclose(normal_levels(2), [-1.510, -0.4528, 0.4528, 1.510], atol=1e-3)
+    np.testing.assert_allclose([normal_error(b) for b in (1, 2, 3)], [0.3634, 0.1175, 0.03454], rtol=1e-3)
+
+
+@given(draw.generators(), st.lists(st.integers(0, MOST_BITS), min_size=1, max_size=6), st.integers(1, 5))
+def test_stored_bits_are_the_indices_of_the_nearest_levels(rng, bits, n):
+    m = len(bits)
+    levels = [np.sort(rng.standard_normal(2**b)) for b in bits]
+    padded = np.stack([np.pad(each, (0, 256 - len(each)), mode="edge") for each in levels])
+    quantiser = Quantiser(np.linalg.qr(rng.standard_normal((m + 2, m)))[0].T, np.array(bits), padded)
+    x = rng.standard_normal((n, m + 2))
+    indices = quantiser.indices(x)
+    y = x @ quantiser.directions.T
+    nearest = [[np.abs(each - value).argmin() for each, value in zip(levels, row, strict=True)] for row in y]
+    assert indices.tolist() == nearest
+    stored = quantiser.packed(indices)
+    assert stored.shape == (n, quantiser.row_bytes) == (n, -(-sum(bits) // 8))
+    assert (quantiser.unpacked(stored) == indices).all()
+    adjusted = quantiser.adjusted(x, indices)
+    assert (adjusted < 2**quantiser.bits).all()
+    before, after = (
+        np.einsum("ij,ij->i", y, values) / np.maximum(np.linalg.norm(values, axis=1), 1e-300)
+        for values in map(quantiser.values, (indices, adjusted))
+    )
+    assert (after >= before - 1e-9).all()
 
 
 # -- relevance --------------------------------------------------------------------------------------------------------
@@ -301,6 +394,38 @@ def test_the_frontier_has_what_nothing_beats(points):
         assert on_frontier(row, rows) == (not beaten)
 
 
+def some_row(drawn: tuple[bool, int, float, float]) -> Row:
+    ours, size, recall, error = drawn
+    method, k = ("asymmetric", 4) if ours else ("PCA", None)
+    return Row(method, k, None, size, 6 / size, {10: 0.0, 100: recall}, recall_error={10: 0.0, 100: error})
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.integers(1, 7), st.sampled_from([0.2, 0.4, 0.6]), st.sampled_from([0.0, 0.05, 0.3])
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_another_method_leads_where_codes_of_as_few_bytes_are_below_its_interval(drawn):
+    rows = list(map(some_row, drawn))
+    ahead = [
+        (size, recall, error)
+        for ours, size, recall, error in drawn
+        if not ours and size < 6 and not any(
+            code and stored <= size and recall - error <= high + width for code, stored, high, width in drawn
+        )
+    ]  # fmt: skip
+    found = leaders(rows)
+    assert [row.bytes_per_item for row in found] == sorted({size for size, *_ in ahead})
+    assert all((row.bytes_per_item, row.recall[100], row.recall_error[100]) in ahead for row in found)
+    sentence = leaders_sentence(rows)
+    assert sentence.startswith("Methods with higher recall@100" if found else "At no size")
+    assert all(f"PCA at {row.bytes_per_item} bytes ({row.recall[100]:.3f})" in sentence for row in found)
+
+
 def test_the_table_is_ordered_by_bytes_and_marks_the_frontier(rows):
     head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows).splitlines())
     assert head == [
@@ -335,7 +460,12 @@ def test_the_picture_has_few_lines_of_which_each_holds_its_rows(rows):
     )
     longer = [row for row in rows if row.method == "sparse" and row.query_k == 4 * row.k and row.bits is None]
     assert ours["codes; sparse queries"] == sorted((row.bytes_per_item, row.recall[20]) for row in longer)
-    assert {line.label for line in lines if not line.ours} == {"int8", "PCA", "binary, re-ranked"}
+    assert {line.label for line in lines if not line.ours} == {
+        "int8",
+        "PCA, bits by variance",
+        "PCA",
+        "binary, re-ranked",
+    }
     other_bits = series([row for row in rows if row.bits != 5])
     assert len(next(line for line in other_bits if "refined" in line.label).points) == 2
 

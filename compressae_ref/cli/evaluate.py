@@ -25,7 +25,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--top", type=int, nargs="+", help=text)
     text = (
         "compare with other compression methods for dense vectors, search in all spaces, and measure the time of each; "
-        "if faiss is installed, its methods are included and train for minutes"
+        "if faiss is installed, its methods are included and train for many minutes"
     )
     command.add_argument("--baselines", action="store_true", help=text)
     text = "add packed codes, plain and refined, with this many bits per value (default: none; with --baselines: 5)"

@@ -14,8 +14,9 @@ from compressae_ref.checks import ZeroRows, as_integer
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.evaluation.baselines import left_out
 from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
-from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
+from compressae_ref.evaluation.frontier import draw, label, leaders_sentence, require_matplotlib, table
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
@@ -51,6 +52,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
     if options.queries is None:
         tell(f"no QUERIES given: {len(queries)} rows drawn from EMBEDDINGS are used as queries and are not searched")
     say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
+    if options.baselines:
+        if not options.json:
+            say(f"\n{leaders_sentence(rows)}")
+        if missing := left_out(n_items):
+            tell(missing)
     if options.picture is not None:
         draw(rows, options.picture)
 

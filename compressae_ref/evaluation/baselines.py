@@ -10,16 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.evaluation.quantisers import Search, blocks, rotated, some_rows, transform_coded
 from compressae_ref.retrieval.brute_force import best_products, unit_or_zero
 
-Search = Callable[[Floats, int], NDArray[np.int64]]
-"""Unit queries (n_q, d), top → ids (n_q, top)."""
-
 RESCORED = 4
-"""Binary codes: candidates to re-rank by the dense query, for each item to be returned."""
+"""Binary and int8 codes: candidates to re-rank, for each item to be returned."""
 
 CENTROIDS = 256
 """Centroids for each part of a row in product quantisation: one byte. Training needs at least as many rows."""
+
+TRAINED = 10_000
+"""Rows on which residual and additive quantisers are trained, at most: their training is slow."""
+
+MOST_CODEBOOKS = 8
+"""Codebooks of a residual or additive quantiser that are searched together; with more bytes a row is split."""
 
 
 class Baseline(NamedTuple):
@@ -36,11 +40,11 @@ def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[in
     Parameters
     ----------
     sizes : of PCA and of the first dimensions (as for Matryoshka embeddings); both keep float32
-    quantised_sizes : of product quantisation: PQ, and OPQ, which rotates first
+    quantised_sizes : of quantised components, and of PQ, OPQ, RQ and LSQ
 
     Notes
     -----
-    PQ, OPQ and RaBitQ are those of faiss. They are left out if faiss is not installed or if there are too few items.
+    PQ, OPQ, RQ, LSQ and RaBitQ are those of faiss. `left_out` says which are left out.
     """
     yield from _scalar(x_unit)
     components = principal_components(x_unit)
@@ -50,6 +54,7 @@ def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[in
         if m:
             yield by_components("PCA", x_unit, components[:m])
             yield by_components("truncation", x_unit, axes[:m])
+    yield from _quantised_components(x_unit, components, sorted(set(quantised_sizes), reverse=True))
     if has_faiss() and len(x_unit) >= CENTROIDS:
         yield from _quantised(x_unit, sorted(set(quantised_sizes), reverse=True))
 
@@ -57,6 +62,20 @@ def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[in
 def has_faiss() -> bool:
     """Tell whether faiss, and with it product quantisation, is installed."""
     return importlib.util.find_spec("faiss") is not None
+
+
+def left_out(n: int) -> str | None:
+    """Say which baselines are left out for n items, and why; None if all of them are measured."""
+    every = "left out: PQ, OPQ, RQ, LSQ and RaBitQ, because"
+    if not has_faiss():
+        return f"{every} faiss is not installed (pip install 'compressae-ref[faiss]')"
+    if n < CENTROIDS:
+        return f"{every} they need {CENTROIDS} items, and there are {n}"
+    if not _has_multi_bit_rabitq():
+        import faiss
+
+        return f"left out: RaBitQ with 2 to 4 bits, because faiss {faiss.__version__} lacks it (1.13.2 has it)"
+    return None
 
 
 def principal_components(x_unit: Floats) -> Floats:
@@ -78,10 +97,32 @@ def _scalar(x_unit: Floats) -> Iterator[Baseline]:
     yield Baseline("float16", 2 * d, _decoded(half, lambda rows: rows.astype(np.float32)))
     scale = np.maximum(np.abs(x_unit).max(axis=0), np.finfo(np.float32).tiny) / 127
     integers = np.rint(x_unit / scale).astype(np.int8)
-    yield Baseline("int8", d, _decoded(integers, lambda rows: rows * scale))
+    int8 = Baseline("int8", d, _decoded(integers, lambda rows: rows * scale))
+    yield int8
+    yield _with_floats(int8, x_unit)
     bits = np.packbits(x_unit > 0, axis=1)
-    yield Baseline("binary", bits.shape[1], lambda x_q, top: _nearest_signs(x_q, bits, top))
-    yield Baseline("binary, rescored", bits.shape[1], lambda x_q, top: _rescored(x_q, bits, top))
+    binary = Baseline("binary", bits.shape[1], lambda x_q, top: _nearest_signs(x_q, bits, top))
+    yield binary
+    rescored = _reranked(binary.search, lambda rows: _signs(bits[rows], d))
+    yield Baseline("binary, rescored", binary.bytes_per_item, rescored)
+    yield _with_floats(binary, x_unit)
+
+
+def _with_floats(small: Baseline, x_unit: Floats) -> Baseline:
+    """Find candidates by small codes, and re-rank them by the dense vectors, which are stored, too."""
+    stored_bytes = small.bytes_per_item + x_unit.shape[1] * x_unit.itemsize
+    return Baseline(f"{small.method}, float32", stored_bytes, _reranked(small.search, lambda rows: x_unit[rows]))
+
+
+def _reranked(search: Search, read: Callable[[NDArray[np.int64]], Floats]) -> Search:
+    """Re-rank the results of a search by the dot products of the query and the rows that ``read`` returns for ids."""
+
+    def both(x_q: Floats, top: int) -> NDArray[np.int64]:
+        near = search(x_q, RESCORED * top)
+        scores = np.stack([read(rows) @ query for rows, query in zip(near, x_q, strict=True)])
+        return np.take_along_axis(near, np.argsort(-scores, axis=1, kind="stable")[:, :top], axis=1)
+
+    return both
 
 
 def _decoded(stored: NDArray[Any], decode: Callable[[NDArray[Any]], Floats]) -> Search:
@@ -100,11 +141,13 @@ def _nearest_signs(x_q: Floats, bits: NDArray[np.uint8], top: int) -> NDArray[np
     return best_products(signs_q, bits, top, lambda rows, first: _signs(rows, x_q.shape[1])).ids
 
 
-def _rescored(x_q: Floats, bits: NDArray[np.uint8], top: int) -> NDArray[np.int64]:
-    """Take the nearest items by their bits, then re-rank them by the dense query."""
-    near = _nearest_signs(x_q, bits, RESCORED * top)
-    scores = np.stack([_signs(bits[rows], x_q.shape[1]) @ query for rows, query in zip(near, x_q, strict=True)])
-    return np.take_along_axis(near, np.argsort(-scores, axis=1, kind="stable")[:, :top], axis=1)
+def _quantised_components(x_unit: Floats, components: Floats, sizes: Sequence[int]) -> Iterator[Baseline]:
+    mean = x_unit.mean(axis=0)
+    of_rest = principal_components(x_unit - mean)
+    for size in sizes:
+        if size > 1:  # one byte is the scale
+            yield Baseline("transform coding", *transform_coded(x_unit, components, size))
+        yield Baseline("PCA, rotated", *rotated(x_unit, mean, of_rest, size))
 
 
 def _quantised(x_unit: Floats, sizes: Sequence[int]) -> Iterator[Baseline]:
@@ -115,19 +158,64 @@ def _quantised(x_unit: Floats, sizes: Sequence[int]) -> Iterator[Baseline]:
         yield _of_faiss("PQ", f"PQ{parts}", x_unit)
         parts = min(size, d)
         yield _of_faiss("OPQ", f"OPQ{parts}_{d // parts * parts},PQ{parts}", x_unit)
-    yield _of_faiss("RaBitQ", "RaBitQ", x_unit)
+        yield _additive("RQ", x_unit, size)
+        yield _additive("LSQ", x_unit, size)
+    for bits in range(1, 5 if _has_multi_bit_rabitq() else 2):
+        method, factory = (f"RaBitQ, {bits} bits", f"RR,RaBitQ{bits}") if bits > 1 else ("RaBitQ", "RR,RaBitQ")
+        yield _of_faiss(method, factory, x_unit)
+
+
+def _has_multi_bit_rabitq() -> bool:
+    import faiss
+
+    try:
+        faiss.index_factory(8, "RaBitQ2", faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _of_faiss(method: str, factory: str, x_unit: Floats) -> Baseline:
     import faiss
 
     index = faiss.index_factory(x_unit.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    quantiser = faiss.downcast_index(getattr(index, "index", index))  # for OPQ it follows the rotation
+    quantiser = faiss.downcast_index(getattr(index, "index", index))  # behind the rotation, if there is one
     if hasattr(quantiser, "do_polysemous_training"):
         quantiser.do_polysemous_training = False  # takes most of the time, and is not used here
     index.train(x_unit)
     index.add(x_unit)
     return Baseline(method, int(index.sa_code_size()), lambda x_q, top: _found(index, x_q, top))
+
+
+def _additive(method: str, x_unit: Floats, size: int) -> Baseline:
+    """Train RQ or LSQ with one byte per codebook. Items are ranked by the cosine of their reconstructions.
+
+    Training is shortened to take minutes: at most `TRAINED` rows, k-means without progressive dimensions (RQ), and a
+    fifth of the default iterations (LSQ).
+    """
+    import faiss
+
+    parts, books = _codebooks(x_unit.shape[1], size)
+    index: Any = faiss.index_factory(x_unit.shape[1], f"P{method}{parts}x{books}x8", faiss.METRIC_INNER_PRODUCT)
+    split = index.prq if method == "RQ" else index.plsq
+    for number in range(parts):
+        part = faiss.downcast_AdditiveQuantizer(split.subquantizer(number))  # type: ignore[attr-defined]
+        if method == "RQ":
+            part.train_type = faiss.ResidualQuantizer.Train_default
+        else:
+            part.train_iters, part.train_ils_iters, part.encode_ils_iters = 5, 2, 4
+    index.train(some_rows(x_unit, TRAINED))
+    stored = np.vstack([index.sa_encode(block) for block in blocks(x_unit)])
+    return Baseline(method, stored.shape[1], _decoded(stored, lambda rows: unit_or_zero(index.sa_decode(rows))))
+
+
+def _codebooks(d: int, size: int) -> tuple[int, int]:
+    """Return the equal parts of a row and the codebooks of each, which take most of the bytes: parts · books ≤ size.
+
+    Of splits that take equally many bytes, the one with the fewest parts is taken.
+    """
+    splits = [(parts, min(size // parts, MOST_CODEBOOKS)) for parts in range(1, min(size, d) + 1) if d % parts == 0]
+    return max(splits, key=lambda split: (split[0] * split[1], -split[0]))
 
 
 def _found(index: Any, x_q: Floats, top: int) -> NDArray[np.int64]:
