@@ -1,6 +1,8 @@
 """How good, how fast, how large: this package compared with PyTorch and other tools, on your embeddings.
 
     python examples/bench.py quality embeddings.npy --queries queries.npy --relevance pairs.npy --models model.npz
+    python examples/bench.py quality embeddings.npy --queries queries.npy --models a.npz b.npz --sizes 30 56 --baselines
+                                                       at equal bytes, beside other quantisers; relevance is optional
     python examples/bench.py noise embeddings.npy --queries queries.npy --relevance pairs.npy --model model.npz
     python examples/bench.py step embeddings.npy       a training step beside PyTorch
     python examples/bench.py distill embeddings.npy    a training step with the similarity loss
@@ -150,6 +152,12 @@ def main() -> None:
         "fitted": "fit codes to the items, too; slower",
     }.items():
         parser.add_argument(f"--{name}", action="store_true", help=f"of `quality`: {text}")
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        help="of `quality`: bytes per item for which k and bits are chosen, instead of --k",
+    )
     parser.add_argument("--keep", metavar="NAME", help="store the table as examples/pages/measured/NAME.json")
     parser.add_argument("--steps", type=int, help="of training, for `paper`, `center` and `segments`")
     parser.add_argument(
@@ -187,7 +195,7 @@ def main() -> None:
         parser.error(f"{options.what}: expected --model")
     if options.what in WITH_MODELS and options.models is None:
         parser.error(f"{options.what}: expected --models")
-    if options.what in (*WITH_MODELS, "noise") and options.relevance is None:
+    if options.what in ("models", "noise") and options.relevance is None:
         parser.error(f"{options.what}: expected --relevance")
     if options.backend == "cuda" and options.what not in ON_A_GPU:
         parser.error(f"{options.what}: expected --backend cuda for one of {', '.join(ON_A_GPU)}")

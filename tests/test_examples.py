@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib
 import re
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from compressae_ref import Model, fit, init_params, save_model, search
+from compressae_ref import Model, fit, init_params, pack, save_model, search
 from compressae_ref.demo_data import Addresses, load_addresses
 from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import ndcg_at
@@ -22,7 +25,7 @@ from compressae_ref.stores.contract import Found
 from tests.engines import NEEDS, needs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from benchmarks import measure, models, pages, relevance, segments
+from benchmarks import measure, models, pages, quality, relevance, segments
 
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 RELEVANCE = Path(relevance.__file__)
@@ -161,6 +164,40 @@ def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
     assert "Measured with `python examples/bench.py step x.npy --k 4` on 2 threads" in shown
     assert shown.endswith(" took <!--=speed/step/ms-->12.3<!--/-->")
     assert pages.rendered(shown) == shown
+
+
+@given(st.integers(1, 40), st.integers(4, 32))
+def test_codes_that_fit_into_bytes_have_as_many_entries_as_fit(size, h):
+    model = Model(init_params(4, h, np.random.default_rng(0)), 1)
+    found = {bits: k for k, bits in quality.fitting(model, size)}
+    codes = model.encode(np.ones((1, 4), np.float32), h)
+    for bits in quality.EVERY_BITS:
+        sizes = [pack(codes.truncate(k), bits).bytes_per_item for k in range(1, h + 1)]
+        expected = max((k for k, stored in enumerate(sizes, 1) if stored <= size), default=None)
+        assert found.get(bits) == expected
+
+
+def test_quality_at_equal_bytes_needs_no_relevance(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.standard_normal((140, 8), np.float32))
+    np.save(tmp_path / "q.npy", rng.standard_normal((9, 8), np.float32))
+    save_model(tmp_path / "m.npz", Model(init_params(8, 32, rng, init="tied"), 4))
+    monkeypatch.setattr(measure, "_tables", [])
+    monkeypatch.setattr(pages, "MEASURED", tmp_path)
+    monkeypatch.setattr(measure, "MEASURED", tmp_path)
+    x, q, model = (str(tmp_path / name) for name in ("x.npy", "q.npy", "m.npz"))
+    files = {"embeddings": x, "queries": q, "models": [model, model]}
+    quality.quality(argparse.Namespace(**files, relevance=None, baselines=True, sizes=[4, 6]))
+    assert "than codes of as few bytes" in capsys.readouterr().out
+    measure.keep("sizes", "python sizes", 1)
+    shown = pages.VIEWS["at-sizes"](
+        [dict(zip(quality.COLUMNS, row, strict=True)) for row in pages.load_measured("sizes")["rows"]]
+    )
+    assert shown.columns == ["items stored as", "k", "bits", "bytes", "recall@10", "recall@100"]
+    labels = [row[0] for row in shown.rows]
+    assert {"refined codes, dense queries", "PCA, bits by variance (as SAQ)", "int8"} <= set(labels)
+    assert all(int(row[3]) <= 6 for row in shown.rows if row[1])
+    assert all("±" in row[-1] for row in shown.rows)
 
 
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"

@@ -132,6 +132,12 @@ LABELS = {
     ("asymmetric", "fitted"): "fitted codes, dense queries",
     ("binary, rescored", ""): "binary, re-ranked by dense queries",
     ("truncation", ""): "first dimensions",
+    ("binary, float32", ""): "binary, re-ranked by stored float32 vectors",
+    ("int8, float32", ""): "int8, re-ranked by stored float32 vectors",
+    ("transform coding", ""): "PCA, bits by variance (as SAQ)",
+    ("PCA, rotated", ""): "PCA, random rotation (as ASH)",
+    ("RQ", ""): "residual quantiser (RQ)",
+    ("LSQ", ""): "local search quantiser (LSQ)",
 }
 
 
@@ -181,6 +187,38 @@ def chosen(records: Sequence[Record]) -> Table:
         or (top.get(row["method"]) == row["refined"] and row["bits"] is not None)
     ]
     return full(shown)
+
+
+def at_sizes(records: Sequence[Record]) -> Table:
+    """Rows of `bench.py quality --sizes`, the largest items first: means, ± of queries, and the range over the models.
+
+    Of codes those are shown that no other codes of as few bytes beat. nDCG@10 is left out if it was not measured.
+    """
+    judged = records[0]["nDCG@10"] is not None
+    codes = [row for row in records if row["k"] is not None]
+    rows = []
+    for row in sorted(records, key=lambda row: (-row["bytes"], -np.mean(row["recall@100"]))):
+        if row["method"] == "truncation" or (row in codes and _beaten(row, codes)):
+            continue
+        label = LABELS.get((row["method"], row["refined"]), row["method"])
+        settings = ["" if row[name] is None else str(row[name]) for name in ("k", "bits")]
+        measures = [_within(row, name) for name in ("recall@100", *(["nDCG@10"] if judged else []))]
+        share = [f"{100 * np.mean(row['nDCG@10']) / _dense(records):.1f}"] if judged else []
+        rows.append([label, *settings, f"{row['bytes']:,}", f"{np.mean(row['recall@10']):.3f}", *measures, *share])
+    columns = ["items stored as", "k", "bits", "bytes", "recall@10", "recall@100"]
+    return Table([*columns, *(["nDCG@10", "% of dense"] if judged else [])], rows, 1)
+
+
+def _beaten(row: Record, codes: Sequence[Record]) -> bool:
+    """Tell whether other codes have higher recall at as few bytes."""
+    here = np.mean(row["recall@100"])
+    return any(other["bytes"] <= row["bytes"] and np.mean(other["recall@100"]) > here for other in codes)
+
+
+def _within(row: Record, name: str) -> str:
+    """A mean over models, half the width of its interval over queries, and the range over the models."""
+    mean, *spread = _range(row[name]).split(" ", 1)
+    return " ".join([mean, f"± {np.mean(row[f'{name} ±']):.3f}", *spread])
 
 
 def fitted(records: Sequence[Record]) -> Table:
@@ -236,6 +274,7 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "result": result,
     "full": full,
     "chosen": chosen,
+    "at-sizes": at_sizes,
     "fitted": fitted,
     "seeds": _pairs("seeds"),
     "halves": _pairs("halves"),

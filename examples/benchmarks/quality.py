@@ -3,41 +3,108 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import head, line, load
-from compressae_ref import Codes, encode_refined, load_model, pack, search
-from compressae_ref.evaluation.evaluate import NDCG_TOP, Row, evaluate
+from compressae_ref import Codes, Index, Model, encode_refined, load_model, pack, search
+from compressae_ref.arrays import Floats
+from compressae_ref.backends.numpy.bit_packing import BITS as EVERY_BITS
+from compressae_ref.evaluation.baselines import baselines
+from compressae_ref.evaluation.evaluate import NDCG_TOP, Judge, Row, Way, evaluate
+from compressae_ref.evaluation.frontier import label, leaders_sentence
 from compressae_ref.files.relevance import as_relevance, load_relevance
-from compressae_ref.metrics import ndcg_of_each
-from compressae_ref.retrieval.brute_force import nearest_dense
+from compressae_ref.metrics import bytes_per_row, ndcg_of_each
+from compressae_ref.reference import unit_rows
+from compressae_ref.retrieval.brute_force import best_products, nearest_dense, unit_or_zero
 
 BITS = 5
 TOPS = (10, 100)
-COLUMNS = ("method", "refined", "k", "query k", "bits", "bytes", *(f"recall@{top}" for top in TOPS), "nDCG@10")
+MEASURES = (*(f"recall@{top}" for top in TOPS), "nDCG@10")
+COLUMNS = ("method", "refined", "k", "query k", "bits", "bytes", *MEASURES, *(f"{name} ±" for name in MEASURES))
 
 
 def quality(options: argparse.Namespace) -> None:
     """Evaluate each model; with --baselines other ways of storing dense vectors, once, since they use no model.
 
-    Models that differ only in their seed show how much of a figure is chance. The last three columns list one value for
-    each model.
+    With --sizes the rows are those of `at_sizes`. Models that differ only in their seed show how much of a figure is
+    chance. The last six columns list one value for each model; ± is half the width of the 95 % interval over queries.
     """
-    items, queries, pairs = load(options.embeddings), load(options.queries), load_relevance(options.relevance)
+    items, queries = load(options.embeddings), load(options.queries)
+    pairs = None if options.relevance is None else load_relevance(options.relevance)
     found: dict[tuple[object, ...], list[Row]] = {}
     for number, path in enumerate(options.models):
-        rows = evaluate(
-            load_model(path), items, queries, ks=options.k, tops=TOPS, bits=[BITS], relevance=pairs, fitted=options.fitted,
-            baselines=options.baselines and number == 0,
-        )  # fmt: skip
+        model, compared = load_model(path), options.baselines and number == 0
+        if options.sizes:
+            rows = [_told(row) for row in at_sizes(model, items, queries, pairs, options.sizes, compared)]
+        else:
+            rows = evaluate(
+                model, items, queries, ks=options.k, tops=TOPS, bits=[BITS], relevance=pairs, fitted=options.fitted,
+                baselines=compared,
+            )  # fmt: skip
+        if compared:
+            first = rows
         for row in rows:
             found.setdefault(_key(row), []).append(row)
     head(*COLUMNS, text=2)
     for key, rows in found.items():
-        recalls = [[round(row.recall[top], 4) for row in rows] for top in TOPS]
-        line(*key, *recalls, [round(row.ndcg or 0, 4) for row in rows])
+        line(*key, *_values(rows, "recall", "ndcg"), *_values(rows, "recall_error", "ndcg_error"))
+    if options.baselines:
+        print(f"\n{leaders_sentence(first)}")
+
+
+def _told(row: Row) -> Row:
+    """Print a row to stderr as soon as it is measured, because all of them take long."""
+    print(f"{time.strftime('%X')} {label(row)}, {row.bytes_per_item} bytes: {row.recall}", file=sys.stderr, flush=True)
+    return row
+
+
+def _values(rows: Sequence[Row], recall: str, ndcg: str) -> Iterator[list[float] | None]:
+    """Yield a list for each measure, with a value for each model; None instead of nDCG without relevance."""
+    for top in TOPS:
+        yield [round(getattr(row, recall)[top], 4) for row in rows]
+    gains = [getattr(row, ndcg) for row in rows]
+    yield None if None in gains else [round(gain, 4) for gain in gains]
+
+
+def at_sizes(
+    model: Model, items: Floats, queries: Floats, pairs: Any, sizes: Sequence[int], compared: bool
+) -> Iterator[Row]:
+    """Evaluate refined and packed codes with dense queries at every `fitting` k and bits, and other methods."""
+    dense, x_q = unit_or_zero(items), unit_rows(queries, np.float32)
+    relevance = None if pairs is None else as_relevance(pairs, len(queries), len(items))
+    truth = nearest_dense(queries, dense, max(TOPS)).ids
+    judge = Judge(queries, TOPS, truth, bytes_per_row(dense), relevance, timed=False)
+    yield judge.row("dense", judge.dense_bytes, lambda: best_products(x_q, dense, judge.most).ids)
+    for k, bits in dict.fromkeys(pair for size in sizes for pair in fitting(model, size)):
+        packed = pack(encode_refined(dense, model, k), bits)
+        index = Index.build(packed, space="asymmetric", model=model)
+        find = _searching(index, queries, judge.most)
+        yield judge.row("asymmetric", packed.bytes_per_item, find, Way(k, bits, refined=True))
+    for one in baselines(dense, [], sizes) if compared else ():
+        yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, judge.most))  # type: ignore[misc]
+
+
+def _searching(index: Index, queries: Floats, top: int) -> Any:
+    return lambda: index.search(queries, top).ids
+
+
+def fitting(model: Model, size: int) -> list[tuple[int, int]]:
+    """Return (k, bits) for each number of bits: the largest k whose packed codes take at most ``size`` bytes."""
+    h, found = model.params.n_latents, []
+    for bits in EVERY_BITS:
+        smaller = [k for k in range(1, min(h, 4 * size) + 1) if _packed_bytes(k, h, bits) <= size]
+        found += [(smaller[-1], bits)] if smaller else []
+    return found
+
+
+def _packed_bytes(k: int, h: int, bits: int) -> int:
+    nothing = Codes(np.empty((0, k), np.int32), np.empty((0, k), np.float32), h)
+    return pack(nothing, bits).bytes_per_item
 
 
 def noise(options: argparse.Namespace) -> None:
