@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from compressae_ref.files.model_file import save_model as save_model
     from compressae_ref.files.packed_file import load_packed as load_packed
     from compressae_ref.files.packed_file import save_packed as save_packed
+    from compressae_ref.files.relevance import relevance_by_ids as relevance_by_ids
     from compressae_ref.metrics import bytes_per_row as bytes_per_row
     from compressae_ref.metrics import dead_latents as dead_latents
     from compressae_ref.metrics import effective_latents as effective_latents
@@ -78,6 +79,7 @@ _NAMES = {
     "segments.segments": "Segments",
     "row_source": "nonzero_rows",
     "metrics": "recall_at mean_cosine dead_latents effective_latents bytes_per_row",
+    "files.relevance": "relevance_by_ids",
     "files.model_file": "save_model load_model",
     "files.codes_file": "save_codes save_code_blocks load_codes",
     "files.packed_file": "save_packed load_packed",

@@ -499,7 +499,8 @@ def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkey
     assert head[-2:] == ["nDCG@10", "queries/s"]
     assert "than codes of as few bytes" in said
     assert {"int8", "binary", "first dimensions", "codes, two stages"} <= {line[0].removesuffix(" •") for line in lines}
-    assert len(err.splitlines()) == len(lines) + 1
+    assert err.splitlines()[0] == "relevance: 2 pairs by row number"
+    assert len(err.splitlines()) == 2 + len(lines)
     assert "float16, 32 bytes: recall@100 " in err
     assert "left out: PQ, OPQ, RQ, LSQ and RaBitQ, because faiss is not installed" in err
     assert picture.read_bytes()[:4] == b"\x89PNG"
@@ -532,9 +533,11 @@ def test_train_takes_related_pairs_from_a_file(files, run, assert_refused, tmp_p
     assert load_model(model).digest == expected.digest
     assert_refused(resume, [checkpoint, "relevance: expected pairs", "got no pairs"])
     text.write_text("0 1\n5 5\n")
-    assert_refused([*start, "--relevance", text], [text, "expected two different rows, got one row twice in row 1"])
+    assert_refused([*start, "--relevance", text], [text, "expected two different rows, got one row twice in line 2"])
     text.write_text("0 one\n")
-    assert_refused([*start, "--relevance", text], [text, "expected two or three integers", "line 1"])
+    assert_refused(
+        [*start, "--relevance", text], [text, "expected row numbers of queries and items, got 'one' in line 1"]
+    )
     assert_refused([*start, "--relevance", tmp_path / "absent"], [tmp_path / "absent"])
     assert_refused([*start, "--relevance", array, "--serve", "dense"], [array, "expected objective='distill' with"])
 
@@ -545,9 +548,9 @@ def test_evaluate_refuses_what_it_cannot_relate_or_draw(files, assert_refused, t
     start = ["evaluate", files.model, files.x]
     assert_refused([*start, "--relevance", pairs, *NUMPY], ["expected QUERIES with --relevance"])
     start += [files.queries, *NUMPY]
-    assert_refused([*start, "--relevance", pairs], ["expected the item from 0 to 299, got 300 in row 1"])
+    assert_refused([*start, "--relevance", pairs], [pairs, "expected the item from 0 to 299, got 300 in line 2"])
     assert_refused([*start, "--relevance", tmp_path / "absent"], [tmp_path / "absent"])
-    assert_refused([*start, "--relevance", files.model], ["expected two or three integers", "line 1"])
+    assert_refused([*start, "--relevance", files.model], [files.model, "got a file of format zip"])
     assert_refused([*start, "--picture", tmp_path / "no folder" / "a.png"], [tmp_path / "no folder"])
     assert_refused([*start, "--picture", files.x], ["an output that is not an input"])
 
@@ -1306,7 +1309,8 @@ def test_help(name):
             f"(default: {SERVE[DEFAULT_SERVE]['batch_size']}, {SERVE['dense']['batch_size']} with --serve dense,",
             "--serve",
             *(f"--{name.replace('_', '-')}" for name in SETTINGS),
-            *("--checkpoint", "--every", "--resume", "--start", "--relevance", "--relevance-weight"),
+            *("--checkpoint", "--every", "--resume", "--start"),
+            *("--relevance", "--relevance-by", "--relevance-weight"),
         ],
         "encode": [
             "MODEL",
@@ -1325,7 +1329,7 @@ def test_help(name):
         "search": ["MODEL", "CODES", "QUERIES", "--top", "--space", "--rescore", "--zero-rows", "--json"],
         "evaluate": [
             *("MODEL", "EMBEDDINGS", "QUERIES", "--k", "--top", "--seed", "--json"),
-            *("--baselines", "--bits", "--relevance", "--zero-rows", "--picture"),
+            *("--baselines", "--bits", "--relevance", "--relevance-by", "--zero-rows", "--picture"),
         ],
         "report": ["MODEL", "EMBEDDINGS", "QUERIES", "--output", "--texts", "--relevance", "--json"],
         "segments": [

@@ -7,6 +7,7 @@ from typing import Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links
+from compressae_ref.cli.relevance_option import FORM, add_relevance
 from compressae_ref.cli.zero_rows import add_zero_rows
 
 
@@ -33,10 +34,10 @@ def add_arguments(commands: Any) -> None:
     text = "add codes that are fitted to EMBEDDINGS as anchors, as encode --anchors makes them; slower"
     command.add_argument("--fitted", action="store_true", help=text)
     text = (
-        "text file or .npy of relevant pairs, for nDCG@10: each line has the row numbers of a query and an "
-        "item, and optionally a grade; rows of zeros count, and pairs of rows that are left out are ignored"
+        "file of relevant pairs, for nDCG@10: in each line a query, an item and optionally an integer grade, "
+        f"{FORM}; pairs of unknown ids and of rows of zeros that are left out are ignored"
     )
-    command.add_argument("--relevance", metavar="FILE", help=text)
+    add_relevance(command, text)
     empty = "give items codes of zeros, and leave queries out, because they have no neighbours"
     add_zero_rows(command, "rows", empty)
     command.add_argument("--picture", metavar="PNG", help="plot of recall against bytes to write (needs matplotlib)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.checks import ZeroRows, as_integer
+from compressae_ref.cli.relevance_option import ids_for_relevance, read_relevance
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
@@ -20,8 +22,7 @@ from compressae_ref.evaluation.frontier import draw, label, leaders_sentence, re
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
-from compressae_ref.files.relevance import load_relevance
-from compressae_ref.row_source import read_all
+from compressae_ref.row_source import RowSource, read_all
 from compressae_ref.training.batches import held_out_rows
 from compressae_ref.training.settings import MOST_SEED
 
@@ -31,9 +32,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
     if options.picture is not None:
         require_matplotlib()
         require_writable(options.picture)
-    relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
-    items = _read(options.embeddings, model.params.d, options.zero_rows, options.follow_links)
+    item_rows = _open(options.embeddings, options)
+    query_rows = item_rows if options.queries is None else _open(options.queries, options)
+    related = read_relevance(options, QUERIES=query_rows, EMBEDDINGS=item_rows)
+    items = _read(item_rows, options.embeddings, model.params.d, options.zero_rows)
     n_items = len(items) if options.zero_rows != "skip" else int(items.any(axis=1).sum())
     tell_skipped(options.embeddings, len(items) - n_items)
     if options.queries is None:
@@ -41,14 +44,16 @@ def run_evaluation(options: argparse.Namespace) -> None:
         items, queries = _drawn_queries(items, options.seed)
         n_items = len(items)
     else:
-        queries = _read(options.queries, model.params.d, options.zero_rows, options.follow_links)
+        queries = _read(query_rows, options.queries, model.params.d, options.zero_rows)
     tell_skipped(options.queries or "queries drawn from EMBEDDINGS", int((~queries.any(axis=1)).sum()))
     settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
     settings["tops"] = options.top or [top for top in TOPS if top <= n_items] or [n_items]
     settings |= {"zero_rows": options.zero_rows, "fitted": options.fitted}
-    rows = evaluate(
-        model, items, queries, relevance=relevance, progress=_report if options.baselines else None, **settings
-    )
+    for note in () if related is None else related.notes:
+        tell(note)
+    settings["relevance"] = None if related is None else related.pairs
+    with nullcontext() if related is None else related.naming():
+        rows = evaluate(model, items, queries, progress=_report if options.baselines else None, **settings)
     if options.queries is None:
         tell(f"no QUERIES given: {len(queries)} rows drawn from EMBEDDINGS are used as queries and are not searched")
     say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
@@ -61,8 +66,11 @@ def run_evaluation(options: argparse.Namespace) -> None:
         draw(rows, options.picture)
 
 
-def _read(path: str, d: int, zero_rows: ZeroRows, follow_links: bool) -> Floats:
-    source = open_embeddings(path, ids=False, follow_links=follow_links)
+def _open(path: str, options: argparse.Namespace) -> Any:
+    return open_embeddings(path, ids=ids_for_relevance(options), follow_links=options.follow_links)
+
+
+def _read(source: RowSource, path: str, d: int, zero_rows: ZeroRows) -> Floats:
     with naming_file(path):
         return read_all(source, d=d, zeros=zero_rows != "error")
 

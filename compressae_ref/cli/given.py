@@ -17,9 +17,9 @@ NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
     "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
     "search": {"k": "store", "refine": "store", "fitted": "store", "field": "store"},
-    "train": {"relevance_weight": "relevance"},
-    "evaluate": {"relevance": "queries"},
     "report": {"relevance": "queries", "query_texts": "queries", "text": "texts"},
+    "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
+    "evaluate": {"relevance": "queries", "relevance_by": "relevance"},
     "segments": {
         **dict.fromkeys(("text", "time", "method"), "texts"),
         **dict.fromkeys(("site", "weight", "bin"), "time"),

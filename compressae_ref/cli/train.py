@@ -6,7 +6,6 @@ The help of each training setting is its text in `training.settings.TrainConfig`
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +17,7 @@ from compressae_ref.cli.parser import (
     add_follow_links,
     add_settings,
 )
+from compressae_ref.cli.relevance_option import FORM, add_relevance, ids_for_relevance, read_relevance
 from compressae_ref.cli.zero_rows import TRAINING, add_zero_rows
 from compressae_ref.training.settings import TrainConfig
 
@@ -31,11 +31,11 @@ def add_arguments(commands: Any) -> None:
     add_zero_rows(command, "rows", TRAINING)
     add_settings(command)
     text = (
-        "text file or .npy of related pairs of rows, whose codes are trained to be near each other: each line has two "
-        "row numbers of EMBEDDINGS, from 0, and optionally a grade, of which all above 0 count alike; rows of zeros "
-        "count, and pairs of rows that are left out or held out are ignored"
+        "file of related pairs of rows, whose codes are trained to be near each other: in each line two rows of "
+        f"EMBEDDINGS and optionally an integer grade, of which all above 0 count alike, {FORM}; pairs of unknown ids, "
+        "of rows of zeros that are left out, and of rows that are held out are ignored"
     )
-    command.add_argument("--relevance", metavar="FILE", help=text)
+    add_relevance(command, text)
     weight = next(each for each in fields(TrainConfig) if each.name == "relevance_weight")
     command.add_argument("--relevance-weight", type=float, help=weight.metadata["help"])
     add_checkpoints(command)
@@ -45,14 +45,16 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train a model and save it."""
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
-    from compressae_ref.errors import naming_file
     from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.embeddings import input_files, open_embeddings
-    from compressae_ref.files.relevance import load_relevance
 
     require_writable(options.output)
-    relevance = None if options.relevance is None else load_relevance(options.relevance)
     checkpoints = checkpoints_of(options, input_files(options.embeddings)[0], options.relevance)
-    embeddings = open_embeddings(options.embeddings, ids=False, follow_links=options.follow_links)
-    with nullcontext() if relevance is None else naming_file(options.relevance, "relevance"):
-        train_and_save(embeddings, options.embeddings, options, checkpoints, relevance)
+    ids = ids_for_relevance(options)
+    embeddings = open_embeddings(options.embeddings, ids=ids, follow_links=options.follow_links)
+    related = read_relevance(options, EMBEDDINGS=embeddings)
+    if related is None:
+        train_and_save(embeddings, options.embeddings, options, checkpoints)
+        return
+    with related.naming():
+        train_and_save(embeddings, options.embeddings, options, checkpoints, related.pairs, related.notes)

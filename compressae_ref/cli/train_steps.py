@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from compressae_ref.files.atomic_write import PathLike
 from compressae_ref.files.model_file import save_model
 from compressae_ref.row_source import RowSource
 from compressae_ref.training.checkpoint_schedule import Checkpoints
-from compressae_ref.training.fit import fit
+from compressae_ref.training.fit import Progress, fit
 
 
 def train_and_save(
@@ -31,6 +32,7 @@ def train_and_save(
     options: argparse.Namespace,
     checkpoints: Checkpoints | None = None,
     relevance: NDArray[np.int64] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Train on the rows of a source and write the model to ``options.output``.
 
@@ -41,6 +43,7 @@ def train_and_save(
     options : the output, the settings of `parser.SETTINGS`, and the options of `parser.add_checkpoints`
     checkpoints : where the training is saved, as `checkpoints_of` returns it
     relevance : related pairs of rows
+    notes : lines to print when the first step is done, because until then the data and settings may be refused
     """
     names = (*SETTINGS, *(() if relevance is None else ("relevance_weight",)))
     settings = {name: value for name in names if (value := getattr(options, name)) is not None}
@@ -53,7 +56,7 @@ def train_and_save(
                 preset=options.preset,
                 serve=options.serve,
                 backend=options.backend,
-                callback=bar,
+                callback=_with_notes(bar, notes),
                 checkpoint=checkpoints,
                 resume=options.resume,
                 start=start,
@@ -73,6 +76,17 @@ def train_and_save(
     tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
     if result.model.params.mean is None:
         tell_of_mean(name, result.mean_cosine)
+
+
+def _with_notes(bar: TrainingBar, notes: Sequence[str]) -> Callable[[Progress], None]:
+    left = list(notes)
+
+    def callback(progress: Progress) -> None:
+        while left:
+            tell(left.pop(0))
+        bar(progress)
+
+    return callback
 
 
 def checkpoints_of(options: argparse.Namespace, *others: str | None) -> Checkpoints:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import host_array
-from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
-from compressae_ref.files.foreign.embeddings import npy_in_file
-from compressae_ref.files.input_file import InputFile, PathLike
-from compressae_ref.files.npz import reading
+from compressae_ref.checks import as_integer, short_repr
+from compressae_ref.errors import DomainError, DTypeError, ShapeError, naming_file
+from compressae_ref.files.input_file import PathLike
+from compressae_ref.files.written_pairs import read_pairs
+from compressae_ref.item_ids import as_ids
 from compressae_ref.row_source import NonzeroRows, RowSource
 
 Relevance = dict[int, dict[int, int]]
@@ -94,28 +94,65 @@ def _new_numbers(source: RowSource) -> Mapping[int, int] | range:
 
 
 def load_relevance(path: PathLike) -> NDArray[np.int64]:
-    """Read pairs from a .npy file of integers, or from a text file with query, item and optional grade in each line.
+    """Read pairs of row numbers (m, 3), with grades, from a file of any form that `written_pairs` knows.
 
     Raises
     ------
-    FormatError
+    CompressaeError
         Naming the file and the line.
     """
-    if Path(path).suffix == ".npy":
-        with reading(path, "an array of integers (.npy)"):
-            return np.asarray(npy_in_file(InputFile(path)))
-    rows: list[list[int]] = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
-        row = line.split()
-        if row and (len(row) not in (2, 3) or len(row) != len(rows[0] if rows else row) or not _are_integers(row)):
-            shown = line[:40].decode("utf-8", "replace")
-            raise FormatError(
-                f"expected two or three integers as in the first line, got {shown!r} in line {number}", path=path
+    written = read_pairs(path)
+    with naming_file(path, "relevance"):
+        return np.column_stack([written.required_rows(), np.array(written.counted, np.int64)])
+
+
+def relevance_by_ids(pairs: Any, query_ids: Any, item_ids: Any, *, unknown: str = "error") -> NDArray[np.int64]:
+    """Return pairs of ids as pairs of row numbers (m, 3) with grades, for `evaluate` and `fit`.
+
+    Parameters
+    ----------
+    pairs : tuples of the id of a query, the id of an item, and optionally a grade (default 1)
+    query_ids, item_ids : the ids of all rows, integers or strings; for `fit` both are the ids of its rows
+    unknown : "error", or "ignore" to leave out pairs with ids that are not among these
+
+    Raises
+    ------
+    CompressaeError
+        If ids are refused by `item_ids.as_ids`, and if a pair is not one, has an unknown id or occurs twice, with its
+        row. Also if no pair is left.
+    """
+    if unknown not in ("error", "ignore"):
+        raise DomainError(f"expected 'error' or 'ignore', got {short_repr(unknown)}", argument="unknown")
+    tables = [
+        {item: row for row, item in enumerate(as_ids(ids, len(ids), name).tolist())}
+        for ids, name in ((query_ids, "query_ids"), (item_ids, "item_ids"))
+    ]
+    found, seen = [], set()
+    for row, pair in enumerate(pairs):
+        ids, grade = _id_pair(pair, row)
+        if ids in seen:
+            raise DomainError(
+                f"expected each pair once, got {ids[0]!r} and {ids[1]!r} again", argument="relevance", row=row
             )
-        if row:
-            rows.append([int(word) for word in row])
-    return np.array(rows, np.int64).reshape(len(rows), -1 if rows else 2)
+        seen.add(ids)
+        missing = [each for each, table in zip(ids, tables, strict=True) if each not in table]
+        if not missing:
+            found.append((tables[0][ids[0]], tables[1][ids[1]], grade))
+        elif unknown == "error":
+            hint = 'unknown="ignore" leaves such pairs out'
+            got = f"got {short_repr(missing[0])}"
+            raise DomainError(f"expected ids of the rows, {got}", argument="relevance", row=row, hint=hint)
+    if not found:
+        raise DomainError("expected at least one pair of known ids, got none", argument="relevance")
+    return as_pairs(np.array(found, np.int64), len(tables[0]), len(tables[1]))
 
 
-def _are_integers(words: list[bytes]) -> bool:
-    return all(word.isdigit() and len(word) < 19 for word in words)
+def _id_pair(pair: Any, row: int) -> tuple[tuple[Any, Any], int]:
+    """Return the two ids and the grade of a pair."""
+    values = () if isinstance(pair, (str, bytes)) or not hasattr(pair, "__iter__") else tuple(pair)
+    if len(values) not in (2, 3):
+        expected = "expected the id of a query, the id of an item and perhaps a grade"
+        raise ShapeError(f"{expected}, got {short_repr(pair)}", argument="relevance", row=row)
+    grade = as_integer(values[2], "grade", 0) if len(values) == 3 else 1
+    query, item = (as_ids([value], name="relevance").item() for value in values[:2])
+    return (query, item), grade

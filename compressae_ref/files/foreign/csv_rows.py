@@ -44,10 +44,10 @@ def open_csv(lines: Lines, delimiter: str = ",", *, quoted: bool = True) -> Text
 
 def open_tsv(lines: Lines) -> TextRows:
     """Open a TSV file, as `open_csv`. It is read once to see whether it quotes fields."""
-    return open_csv(lines, "\t", quoted=_quotes_fields(lines()))
+    return open_csv(lines, "\t", quoted=quotes_fields(lines()))
 
 
-def _quotes_fields(lines: Iterator[str]) -> bool:
+def quotes_fields(lines: Iterator[str]) -> bool:
     """Return whether a TSV file encloses fields in quotes, as CSV does. In many files a quote is a letter as any other.
 
     It does not if each line is a row and some field begins with a quote that does not enclose the whole field.
