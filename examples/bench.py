@@ -34,6 +34,7 @@
     python examples/bench.py naming embeddings.npy --texts texts.tsv --text text              names of segments
     python examples/bench.py following embeddings.npy --model model.npz --texts texts.tsv     segments of many items
     python examples/bench.py bursts      bursts that are planted in random counts of segments
+    python examples/bench.py recommendations ml-100k.inter    items for users, from interactions
     python examples/bench.py pages       write the tables of README.md and examples/pages/*.md from their JSON
     python examples/bench.py pictures    draw the pictures of the pages
 
@@ -93,6 +94,7 @@ COMMANDS = {
     "bursts": ("following.bursts", {}),
     "quality": ("quality.quality", {"k": [32, 16]}),
     "noise": ("quality.noise", {}),
+    "recommendations": ("recommendations.recommendations", {"latents": [512], "k": [32, 16, 8]}),
     "pages": ("pages.pages", {}),
     "pictures": ("pictures.pictures", {}),
 }
@@ -139,7 +141,7 @@ BUDGETS = (10, 30, 60, 120, 300)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
-    parser.add_argument("embeddings", nargs="?", help="(n, d) array in a .npy file")
+    parser.add_argument("embeddings", nargs="?", help="(n, d) array in a .npy file; of `recommendations`: a table")
     for name, text in FILES.items():
         parser.add_argument(f"--{name}", help=text)
     parser.add_argument(
@@ -163,7 +165,9 @@ def main() -> None:
     parser.add_argument(
         "--shifts", type=float, nargs="+", default=[0.0], help="of `center`: lengths of a direction to add"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center`, `segments` and `naming`")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `center`, `segments`, `naming`, `recommendations`"
+    )
     parser.add_argument("--starts", type=int, default=5, help="of k-means in `segments` and `naming`; 0 leaves it out")
     parser.add_argument(
         "--asked",

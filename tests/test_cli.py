@@ -501,6 +501,9 @@ def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkey
     assert {"int8", "binary", "first dimensions", "codes, two stages"} <= {line[0].removesuffix(" •") for line in lines}
     assert err.splitlines()[0] == "relevance: 2 pairs by row number"
     assert len(err.splitlines()) == 2 + len(lines)
+    measured = [line for line in err.splitlines() if " bytes: " in line]
+    assert len(measured) == len(lines)
+    assert all(re.search(r" bytes: recall@100 [01]\.\d+, nDCG@10 [01]\.\d+$", line) for line in measured)
     assert "float16, 32 bytes: recall@100 " in err
     assert "left out: PQ, OPQ, RQ, LSQ and RaBitQ, because faiss is not installed" in err
     assert picture.read_bytes()[:4] == b"\x89PNG"

@@ -17,7 +17,7 @@ from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.baselines import left_out
-from compressae_ref.evaluation.evaluate import TOPS, Row, evaluate
+from compressae_ref.evaluation.evaluate import NDCG_TOP, TOPS, Row, evaluate
 from compressae_ref.evaluation.frontier import draw, label, leaders_sentence, require_matplotlib, table
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -76,8 +76,8 @@ def _read(source: RowSource, path: str, d: int, zero_rows: ZeroRows) -> Floats:
 
 
 def _report(row: Row) -> None:
-    top = max(row.recall)
-    tell(f"{label(row)}, {row.bytes_per_item} bytes: recall@{top} {row.recall[top]:.3f}")
+    top, ndcg = max(row.recall), "" if row.ndcg is None else f", nDCG@{NDCG_TOP} {row.ndcg:.3f}"
+    tell(f"{label(row)}, {row.bytes_per_item} bytes: recall@{top} {row.recall[top]:.3f}{ndcg}")
 
 
 def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:

@@ -85,8 +85,12 @@ def _shown(name: str, view: str) -> Table:
     measured = load_measured(name)
     if view:
         return VIEWS[view]([dict(zip(measured["columns"], row, strict=True)) for row in measured["rows"]])
-    rows = [[_rounded(str("" if cell is None else cell)) for cell in row] for row in measured["rows"]]
+    rows = [[_cell(cell) for cell in row] for row in measured["rows"]]
     return Table(measured["columns"], rows, measured["text"])
+
+
+def _cell(cell: Any) -> str:
+    return _range(cell) if isinstance(cell, list) else _rounded(str("" if cell is None else cell))
 
 
 def _rounded(cell: str) -> str:
