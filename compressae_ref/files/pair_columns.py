@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
-QUERY_NAMES = {"query", "queryid", "qid", "q", "topic", "topicid"}
+QUERY_NAMES = {"query", "queryid", "qid", "q", "topic", "topicid", "user", "userid"}
 ITEM_NAMES = {"item", "itemid", "corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "did", "pid"}
 GRADE_NAMES = {"grade", "score", "rel", "relevance", "relevant", "label", "rating"}
 """Names of columns, in lower case and without "-", "_" and spaces."""
@@ -83,4 +83,7 @@ def _is_number(text: str) -> bool:
 
 def is_grade(text: str) -> bool:
     """Return whether a text is an integer, which may be written as "2.0"."""
-    return re.fullmatch(r"\s*[+-]?\d{1,18}(\.0*)?\s*", text, re.ASCII) is not None
+    return _GRADE.fullmatch(text) is not None
+
+
+_GRADE = re.compile(r"\s*[+-]?\d{1,18}(\.0*)?\s*", re.ASCII)

@@ -136,14 +136,24 @@ def _required(
                 f"expected {without} with ids for pairs by id, got a file without ids", argument="relevance"
             )
         if not (by_id >= 0).all(axis=1).any() and written.queries:
-            first = f"{short_repr(written.queries[0])} and {short_repr(written.items[0])} in {written.place(0)}"
-            expected = f"expected pairs of ids of {queries.called} and {items.called}"
-            raise DomainError(
-                f"{expected}, got none in {len(by_id):,} pairs: the first is {first}", argument="relevance"
-            )
+            raise _none_known(written, by_id, queries, items)
         return by_id
     hint = None if without is None else f"pairs by id need ids of both files, and {without} has none"
     return written.required_rows(hint)
+
+
+def _none_known(written: Written, by_id: NDArray[np.int64], queries: Side, items: Side) -> DomainError:
+    """Return the error about pairs of which none names known ids, and whether one of the columns does."""
+    known: NDArray[np.bool_] = np.max(by_id, axis=0) >= 0
+    first = f"{short_repr(written.queries[0])} and {short_repr(written.items[0])} in {written.place(0)}"
+    got = f"got none in {len(by_id):,}: the first is {first}"
+    hint = None
+    if known.any():
+        column, side = ("queries", items) if known[0] else ("items", queries)
+        hint = f"ids of {column} are known, but none of the others is in {side.called}"
+        hint = "ids of both are known, but never in one pair" if known.all() else hint
+    expected = f"expected pairs of ids of {queries.called} and {items.called}"
+    return DomainError(f"{expected}, {got}", argument="relevance", hint=hint)
 
 
 def _refuse_repeated(written: Written) -> None:

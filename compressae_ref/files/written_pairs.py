@@ -109,7 +109,9 @@ def _of_text(path: Path, lines: Any) -> Written:
     columns = columns_of(first if header else None, width)
     if columns is None:
         expected = "expected a query, an item and optionally a grade, or the four columns of qrels"
-        raise _wrong_line(expected, first, records[0][0])
+        raise _wrong_line(expected, first, records[0][0], "separate columns by tabs, commas or spaces")
+    if header and not rest:
+        raise _wrong_line("expected pairs below the names of the columns", first, records[0][0])
     queries, items, grades, places = [], [], [], []
     for number, fields in rest if header else records:
         if columns.qrels and fields[1].strip() not in ITERATIONS:
@@ -124,8 +126,8 @@ def _of_text(path: Path, lines: Any) -> Written:
     return Written(queries, items, grades, places, names_of(first, columns) if header else None, columns.qrels)
 
 
-def _wrong_line(expected: str, fields: Sequence[str], number: int) -> FormatError:
-    return FormatError(f"{expected}, got {short_repr(' '.join(fields))} in line {number}")
+def _wrong_line(expected: str, fields: Sequence[str], number: int, hint: str | None = None) -> FormatError:
+    return FormatError(f"{expected}, got {short_repr(' '.join(fields))} in line {number}", hint=hint)
 
 
 def _separator(path: Path, lines: Any) -> str | None:
@@ -136,7 +138,8 @@ def _separator(path: Path, lines: Any) -> str | None:
     named = TABLE_NAMES.get(kind_by_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path))
     first = next((line for line in lines() if line.strip()), "")
     if "\t" in first:
-        return None if not _width(lines, "\t") and _width(lines, None) else "\t"
+        mixed = any("\t" not in line for line in lines() if line.strip())
+        return None if mixed and not _width(lines, "\t") and _width(lines, None) else "\t"
     if "," not in first:
         return None
     if named == "csv" or not re.search("[^ ,] +[^ ,]", first):
@@ -175,7 +178,7 @@ def _records(lines: Any, separator: str | None) -> Iterator[Record]:
     reader, number = csv.reader(lines(), delimiter=separator, quoting=quoting, strict=True), 1  # type: ignore[arg-type]
     try:
         for fields in reader:
-            if any(map(str.strip, fields)):
+            if "".join(fields).strip():
                 yield number, fields
             number = reader.line_num + 1
     except csv.Error as error:
