@@ -1301,6 +1301,7 @@ def test_help(name):
     done = process([*name.split(), "--help"], text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: compressae-ref {name}".rstrip())
+    assert name == "" or "-q, --quiet" in done.stdout
     expected = {
         "": COMMANDS,
         "demo": ["--picture", "--backend", "--store", "--segments", "--output"],
@@ -1517,7 +1518,7 @@ def test_ctrl_c_in_training_on_a_terminal(files, tmp_path):
     arguments = [*AS_MODULE, "train", files.x, "-o", tmp_path / "m.npz", *LONG]
     with running(arguments, stdout=subprocess.PIPE, stderr=theirs) as training:
         os.close(theirs)
-        shown = read_until(ours, b"validation cosine")
+        shown = read_until(ours, b"loss")
         training.send_signal(signal.SIGINT)
         shown += read_until(ours, None)
         assert training.wait(timeout=60) == 130
@@ -1563,26 +1564,23 @@ def test_demo(tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out, err = run("demo")
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
-    head, _, dense, *others = lines
-    assert head[-2:] == ["recall@10", "recall@100"]
-    assert dense == ["dense vectors", "", "", "1536", "1.0×", "1.000", "1.000"]
-    assert [line[1:4] for line in others if line[0] == "codes, sparse space"] == [
-        ["32", "32", "256"],
-        ["32", "128", "256"],
-        ["16", "16", "128"],
-        ["16", "64", "128"],
-        ["8", "8", "64"],
-        ["8", "32", "64"],
+    head, _, dense, int8, *others = lines
+    assert head[-3:] == ["recall@10", "recall@100", "nDCG@10"]
+    assert dense[:-1] == ["dense vectors •", "", "", "", "1536", "1.0×", "1.000", "1.000"]
+    assert (int8[0], int8[4], float(int8[7]) > 0.99) == ("int8 •", "384", True)
+    assert [line[1:5] for line in others if line[0] == "codes, sparse space"] == [
+        ["32", "", "128", "256"],
+        ["16", "", "64", "128"],
+        ["8", "", "32", "64"],
     ]
-    assert len(others) == 5 * 3
-    ks = ("32", "16", "8")
-    recalls = {(label, query_k not in ("", k), k): float(recall) for label, k, query_k, *_, recall in others if k}
-    assert all(recalls["codes, sparse space", True, k] > recalls["codes, sparse space", False, k] for k in ks)
-    for label, longer in {case[:2] for case in recalls}:
-        falling = [recalls[label, longer, k] for k in ks]
-        assert falling == sorted(falling, reverse=True)
-        assert falling[0] > 0.5
-    assert "The 4,010 codes with k = 32 take 1,026,560 bytes. The dense float32 vectors take 6,159,360 bytes." in out
+    assert len(others) == 4 * 3
+    best = [line for line in lines if "(best)" in line[0]]
+    assert [line[:5] for line in best] == [["refined codes, dense queries • (best)", "32", "5", "", "44"]]
+    assert float(best[0][7]) > max(float(line[7]) for line in others if line[1] and line not in best)
+    assert float(best[0][8]) > 0.95 * float(dense[8])
+    assert "int8 is the better choice if 384 bytes per item" in out
+    for said in ("k = 32 take 1,026,560 bytes.", "packed, they take 176,440 bytes.", "vectors take 6,159,360 bytes."):
+        assert said in out
     assert err == ""
     assert (tmp_path / "compressae_demo.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert list(listing(tmp_path)) == ["compressae_demo.png"]

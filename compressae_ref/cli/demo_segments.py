@@ -11,6 +11,7 @@ from compressae_ref.cli.demo_steps import Say
 from compressae_ref.cli.progress import TrainingBar, stage
 from compressae_ref.demo_data import Addresses, load_addresses
 from compressae_ref.files.atomic_write import require_writable
+from compressae_ref.layout import width_of
 from compressae_ref.model import Model
 from compressae_ref.segments.page.html import write_page
 from compressae_ref.segments.segments import Segments
@@ -38,19 +39,20 @@ def run_segments_demo(say: Say, *, page: str | None = None, backend: str | Backe
     require_writable(page)
     kernels, data = get_backend(backend), load_addresses()
     n, d = data.vectors.shape
-    say(f"The data: {n:,} paragraphs of the annual messages of US presidents, 1790 to 2026, with their dates and the")
-    say(f"parties of the presidents. Each paragraph has an embedding of {d} dimensions.")
+    say(f"The data: {n:,} paragraphs of the annual messages of US presidents, 1790 to 2026.")
+    say(f"Each has a date, the party of the president, and an embedding of {d} dimensions.")
     say(f"\n1. Train a sparse autoencoder with {LATENTS} latents, with the {kernels.name} kernels ...")
     model = _trained(data, say, kernels)
     segments = _named(data, model, say, kernels)
     facts = segments.facts(TITLE)
-    say("\n3. Count the paragraphs of each segment by decade. Each bar is a share of all paragraphs of one decade; the")
-    say("   tallest bar is the segment's largest share.\n")
-    say("\n".join(lines(facts, sys.stdout.encoding)))
+    say("\n3. Count the paragraphs of each segment by decade.")
+    say("   Each bar is a share of all paragraphs of one decade; the tallest bar is the segment's largest share.\n")
+    say("\n".join(lines(facts, sys.stdout.encoding, width_of(sys.stdout))))
     write_page(page, facts)
     command = shlex.join([OPENERS.get(sys.platform, "xdg-open"), page])
     say(f"\n4. The page {page} shows all {len(segments)} segments, with their words, paragraphs and parties.")
-    say(f"   It needs no network. Open it in a browser, for example by: {command}")
+    say("   It needs no network. Open it in a browser, for example by:")
+    say(f"   {command}")
     say("\nOn your data:")
     say("   compressae-ref train --serve segments embeddings.npy -o model.npz")
     say("   compressae-ref segments model.npz embeddings.npy --texts items.csv --time date -o report.html")

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
         run_dask(options)
         return
     from compressae_ref.cli.ids_option import open_with_ids
+    from compressae_ref.cli.progress import counted, shown_progress
     from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
     from compressae_ref.files.model_file import load_model
@@ -73,8 +74,8 @@ def run(options: argparse.Namespace) -> None:
     require_code_format(options.output)
     model = load_model(options.model)
     embeddings, ids = open_with_ids(options.embeddings, options, d=model.params.d)
-    with naming_file(options.embeddings):
-        blocks = _code_blocks(model, embeddings, options)
+    with naming_file(options.embeddings), shown_progress("row") as progress:
+        blocks = counted(_code_blocks(model, embeddings, options), len(embeddings), progress)
         write_codes(options.output, blocks, len(embeddings), ids=ids)
     k = options.k or model.k
     dropped = without_ids(options.output, ids)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.checks import ZeroRows, as_integer
+from compressae_ref.cli.progress import stage
 from compressae_ref.cli.relevance_option import ids_for_relevance, read_relevance
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
@@ -52,8 +54,9 @@ def run_evaluation(options: argparse.Namespace) -> None:
     for note in () if related is None else related.notes:
         tell(note)
     settings["relevance"] = None if related is None else related.pairs
-    with nullcontext() if related is None else related.naming():
-        rows = evaluate(model, items, queries, progress=_report if options.baselines else None, **settings)
+    naming = nullcontext() if related is None else related.naming()
+    with naming, _reporting(lines=options.baselines) as report:
+        rows = evaluate(model, items, queries, progress=report, **settings)
     if options.queries is None:
         tell(f"no QUERIES given: {len(queries)} rows drawn from EMBEDDINGS are used as queries and are not searched")
     say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
@@ -73,6 +76,16 @@ def _open(path: str, options: argparse.Namespace) -> Any:
 def _read(source: RowSource, path: str, d: int, zero_rows: ZeroRows) -> Floats:
     with naming_file(path):
         return read_all(source, d=d, zeros=zero_rows != "error")
+
+
+@contextmanager
+def _reporting(*, lines: bool) -> Iterator[Callable[[Row], None]]:
+    """Yield a function that reports each row: in lines, or on a terminal in one line that changes."""
+    if lines:
+        yield _report
+        return
+    with stage("measuring the dense vectors") as show:
+        yield lambda row: show(f"measured: {label(row)}, {row.bytes_per_item} bytes")
 
 
 def _report(row: Row) -> None:

@@ -138,7 +138,7 @@ def _files(options: argparse.Namespace, name: str) -> Iterator[str | Path]:
 
     path = value.partition(":")[2].partition("?")[0] if name == "store" else value
     yield from input_files(path) if path else ()
-    if name in ("store", "vectors") and Path(path).is_dir():
+    if name in ("store", "vectors") and path and Path(path).is_dir():
         yield from Path(path).rglob("*")
 
 

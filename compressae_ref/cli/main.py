@@ -39,12 +39,12 @@ from compressae_ref.cli.completion import add_completion
 from compressae_ref.cli.given import own_text, parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import forget_written, heed_signals, report_interrupt
 from compressae_ref.cli.terminal import (
+    be_quiet,
     flush_results,
     hide_secrets_of,
     naming_standard_output,
     one_line_warnings,
     shown,
-    tell,
     tell_error,
     tell_of_compiling,
     without_secrets,
@@ -80,6 +80,7 @@ _BY_NAME = {module.__name__.rpartition(".")[2].replace("_", "-"): module for mod
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; report an error in one line on standard error and return 1."""
     hide_secrets_of(sys.argv[1:] if arguments is None else arguments)
+    be_quiet(False)
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # print "?" on terminals that cannot encode "×"
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with heed_signals(), one_line_warnings():
             options = _parsed(arguments)
+            be_quiet(options.quiet)
             forget_written()
             require_applicable(options)
             require_kept_inputs(options)
@@ -169,7 +171,7 @@ def _unexpected(error: Exception) -> int:
         import traceback
 
         for line in "".join(traceback.format_exception(error)).splitlines():
-            tell(line)
+            print(shown(line), file=sys.stderr)
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return _failed(

@@ -9,6 +9,9 @@ from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.cli.parser import CODES, add_command
 from compressae_ref.cli.terminal import tell
 
+ROWS = 65_536
+"""Codes that are packed or unpacked at once while progress is shown."""
+
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``pack``."""
@@ -25,7 +28,8 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Pack codes and save them with their ids."""
-    from compressae_ref.extensions.packed_codes import pack
+    from compressae_ref.cli.progress import in_parts, shown_progress
+    from compressae_ref.extensions.packed_codes import PackedCodes, pack
     from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.packed_file import save_packed
@@ -34,7 +38,9 @@ def run(options: argparse.Namespace) -> None:
     require_writable(options.output)
     rows = open_codes(options.codes)
     codes = rows.load()
-    packed = pack(codes, options.bits, backend=options.backend)
+    with shown_progress("code") as progress:
+        parts = in_parts(lambda part: pack(part, options.bits, backend=options.backend), codes, progress, ROWS)
+    packed = PackedCodes.concatenate(parts)
     save_packed(options.output, packed, rows.ids)
     size = f"{packed.bytes_per_item} bytes each, {bytes_per_row(codes)} before"
     tell(f"{options.output}: {len(packed)} packed codes, {size}")

@@ -62,7 +62,7 @@ def add_command(
     backend: bool = True,
     more_backends: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """Add a command with its `examples`, and its option ``--backend`` unless it runs no kernels.
+    """Add a command with its `examples` and ``--quiet``, and with ``--backend`` unless it runs no kernels.
 
     Parameters
     ----------
@@ -74,6 +74,8 @@ def add_command(
         name, help=summary, description=f"{summary} {details}", epilog=epilog(name), formatter_class=_Help
     )
     command.set_defaults(command=name, parser=command)
+    text = "print no messages and no progress to standard error; errors, warnings and results remain"
+    command.add_argument("-q", "--quiet", action="store_true", help=text)
     if backend:
         text = "which kernels to run; the results are bit-identical (default: numba if it is installed, else numpy)"
         command.add_argument("--backend", choices=(*BACKENDS, *more_backends), help=text)

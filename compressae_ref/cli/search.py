@@ -12,6 +12,9 @@ from compressae_ref.cli.zero_rows import add_zero_rows, left_of
 from compressae_ref.errors import naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
+QUERIES = 256
+"""Queries that are searched with at once while progress is shown."""
+
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``search``."""
@@ -57,7 +60,10 @@ def run(options: argparse.Namespace) -> None:
 
         search_and_compare(options)
         return
+    import numpy as np
+
     from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
+    from compressae_ref.cli.progress import in_parts, shown_progress
     from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.model_file import load_model
@@ -73,9 +79,10 @@ def run(options: argparse.Namespace) -> None:
         index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d, empty=True)
     settings = {name: getattr(options, name) for name in ("query_k", "rescore", "zero_rows")}
-    with naming_file(options.queries):
-        hits = index.search(queries, options.top, **settings)
-    for query, ids, scores in zip(row_numbers(queries), hits.ids.tolist(), hits.scores.tolist(), strict=True):
+    with naming_file(options.queries), shown_progress("query") as progress:
+        parts = in_parts(lambda part: index.search(part, options.top, **settings), queries, progress, QUERIES)
+    found_ids, found_scores = (np.concatenate(each).tolist() for each in zip(*parts, strict=True))
+    for query, ids, scores in zip(row_numbers(queries), found_ids, found_scores, strict=True):
         if options.json:
             say(json.dumps({"query": query, "ids": ids, "scores": scores}))
         else:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools
 from compressae_ref.checks import ZeroRows
-from compressae_ref.cli.progress import shown_progress, stage
+from compressae_ref.cli.progress import counted, shown_progress, stage
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import left_of
 from compressae_ref.codes import Codes
@@ -29,6 +29,7 @@ from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import reading
 from compressae_ref.item_values import shown
+from compressae_ref.layout import width_of
 from compressae_ref.model import Model
 from compressae_ref.page.text import count
 from compressae_ref.row_source import RowSource, row_numbers
@@ -88,7 +89,8 @@ def run_segments(options: argparse.Namespace) -> None:
     if options.output is not None:
         write_page(options.output, facts)
     _tell_of_items(segments, table, options)
-    say(json.dumps(facts, allow_nan=False) if options.json else "\n".join(lines(facts, sys.stdout.encoding)))
+    width = width_of(sys.stdout)
+    say(json.dumps(facts, allow_nan=False) if options.json else "\n".join(lines(facts, sys.stdout.encoding, width)))
     if options.output is not None:
         tell(f"{options.output}: {count(len(segments), 'segment')} of {count(segments.n, 'item')}")
 
@@ -127,15 +129,10 @@ def _opened_codes(model: Model, options: argparse.Namespace) -> _Items:
 
 def _encoded(model: Model, source: RowSource, options: argparse.Namespace) -> Codes:
     """Encode in blocks, and show the progress."""
-    blocks, done = list[Codes](), 0
     zero_rows: ZeroRows = "empty" if options.zero_rows == "empty" else "error"  # with skip, none are left
     with shown_progress("row") as progress:
-        for codes in model.encode_blocks(source, zero_rows=zero_rows, backend=options.backend):
-            blocks.append(codes)
-            done += len(codes)
-            if progress is not None:
-                progress(done, len(source))
-    return Codes.concatenate(blocks)
+        blocks = model.encode_blocks(source, zero_rows=zero_rows, backend=options.backend)
+        return Codes.concatenate([*counted(blocks, len(source), progress)])
 
 
 def _read(table: Table, items: _Items, options: argparse.Namespace) -> _Columns:

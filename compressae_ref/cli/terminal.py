@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from compressae_ref.layout import fitted, width_of
 from compressae_ref.redaction import scrubbed, secrets_in
 
 CONTROLS = "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
@@ -39,10 +40,29 @@ def shown(text: object) -> str:
     return printable(without_secrets(text))
 
 
+_QUIET = False
+"""Whether messages and progress are left out."""
+
+
+def be_quiet(quiet: bool) -> None:
+    """Leave out messages and progress from now on, or no longer. Errors, warnings and results remain."""
+    global _QUIET
+    _QUIET = quiet
+
+
+def watched() -> bool:
+    """Return whether somebody may look at progress: standard error is a terminal, and ``--quiet`` was not given."""
+    return not _QUIET and sys.stderr.isatty()
+
+
 def say(text: str) -> None:
-    """Print lines of the result to standard output. OSError, which names it, if it cannot be written."""
+    """Print lines of the result to standard output; on a terminal they fit its width (`layout.fitted`).
+
+    OSError, which names standard output, if it cannot be written.
+    """
+    text = "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
     with naming_standard_output():
-        print("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), flush=True)
+        print(fitted(text, width_of(sys.stdout)), flush=True)
 
 
 def flush_results() -> None:
@@ -68,14 +88,15 @@ def hits_text(ids: Iterable[Any], scores: Iterable[float]) -> str:
 
 
 def tell(line: str) -> None:
-    """Print a message to standard error."""
-    print(shown(line), file=sys.stderr)
+    """Print a message to standard error unless ``--quiet`` was given; on a terminal it fits its width."""
+    if not _QUIET:
+        print(fitted(shown(line), width_of(sys.stderr)), file=sys.stderr)
 
 
 def tell_error(message: object) -> None:
-    """Print an error or a warning in one line to standard error."""
+    """Print an error or a warning to standard error, in one line on terminals too: people search and copy it."""
     with suppress(OSError):  # there is no other place to report it
-        tell(f"compressae-ref: {' '.join(without_secrets(message).split())}")
+        print(shown(f"compressae-ref: {' '.join(without_secrets(message).split())}"), file=sys.stderr)
 
 
 @contextmanager
@@ -96,7 +117,7 @@ def tell_of_mean(name: str, mean_cosine: float | None) -> None:
 
 def tell_of_compiling() -> None:
     """On a terminal, print once that kernels are being compiled, which may take many seconds."""
-    if not sys.stderr.isatty():
+    if not watched():
         return
     import logging
 

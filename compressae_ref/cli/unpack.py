@@ -23,12 +23,17 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Unpack codes and save them with their ids."""
+    from compressae_ref.cli.pack import ROWS
+    from compressae_ref.cli.progress import in_parts, shown_progress
+    from compressae_ref.codes import Codes
     from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.codes_file import save_codes
     from compressae_ref.files.packed_file import load_packed_and_ids
 
     require_writable(options.output)
     packed, ids = load_packed_and_ids(options.packed)
-    codes = packed.unpack(backend=options.backend)
+    with shown_progress("code") as progress:
+        parts = in_parts(lambda part: part.unpack(backend=options.backend), packed, progress, ROWS)
+    codes = Codes.concatenate(parts)
     save_codes(options.output, codes, ids)
     tell(f"{options.output}: {len(codes)} codes, k {codes.k} of {codes.n_latents} latents")

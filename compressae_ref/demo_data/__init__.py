@@ -20,6 +20,8 @@ class DemoData(NamedTuple):
     """(500, 384) float16"""
     item_names: list[str]
     query_names: list[str]
+    relevance: NDArray[np.int64]
+    """(m, 2) queries and items that WordNet relates, as row numbers"""
 
 
 class Addresses(NamedTuple):
@@ -43,7 +45,20 @@ def load_demo_data() -> DemoData:
     names = _lines(archive["names"]), _lines(archive["gloss"])
     labels = [f"{name} ({gloss})" for name, gloss in zip(*names, strict=True)]
     items = np.setdiff1d(np.arange(len(vectors)), queries)
-    return DemoData(vectors[items], vectors[queries], [labels[i] for i in items], [labels[q] for q in queries])
+    relevance = _between(queries, items, archive["rel_src"], archive["rel_dst"])
+    return DemoData(
+        vectors[items], vectors[queries], [labels[i] for i in items], [labels[q] for q in queries], relevance
+    )
+
+
+def _between(
+    queries: NDArray[np.int64], items: NDArray[np.int64], a: NDArray[Any], b: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Return the related pairs of a query and an item, in either direction, as ascending row numbers of both."""
+    related = np.concatenate([np.stack([a, b], axis=1), np.stack([b, a], axis=1)]).astype(np.int64)
+    between = related[np.isin(related[:, 0], queries) & np.isin(related[:, 1], items)]
+    rows = np.stack([np.searchsorted(queries, between[:, 0]), np.searchsorted(items, between[:, 1])], axis=1)
+    return np.unique(rows, axis=0)
 
 
 def load_addresses() -> Addresses:

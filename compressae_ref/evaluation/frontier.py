@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row
 from compressae_ref.files.atomic_write import PathLike, replacing
+from compressae_ref.layout import markdown
 
 LABELS = {
     "dense": "dense vectors",
@@ -78,16 +79,17 @@ def _interval(row: Row) -> tuple[float, float]:
     return row.recall[top] - error, row.recall[top] + error
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], best: Row | None = None) -> str:
     """The rows as a Markdown table.
 
     With times the rows are those of `evaluate(..., baselines=True)`: they are ordered by bytes, and a • marks each row
-    that no other row beats.
+    that no other row beats. So they are with ``best``, a row that is marked as the best choice.
     """
-    compared = any(row.queries_per_second is not None for row in rows)
+    timed = any(row.queries_per_second is not None for row in rows)
+    compared = timed or best is not None
     shown = sorted(rows, key=lambda row: (-row.bytes_per_item, -row.recall[max(row.recall)])) if compared else rows
     tops = list(rows[0].recall)
-    columns = {"items stored as": [label(row) + " •" * (compared and on_frontier(row, rows)) for row in shown]}
+    columns = {"items stored as": [label(row) + _mark(row, rows, best) * compared for row in shown]}
     columns["k"] = [_number(row.k) for row in shown]
     if any(row.bits is not None for row in rows):
         columns["bits"] = [_number(row.bits) for row in shown]
@@ -97,25 +99,17 @@ def table(rows: Sequence[Row]) -> str:
     columns |= {f"recall@{top}": [f"{row.recall[top]:.3f}" for row in shown] for top in tops}
     if any(row.ndcg is not None for row in rows):
         columns["nDCG@10"] = [f"{row.ndcg:.3f}" for row in shown]
-    if compared:
+    if timed:
         columns["queries/s"] = [f"{row.queries_per_second:,.0f}" for row in shown]
-    return _markdown(columns)
+    return markdown(columns)
+
+
+def _mark(row: Row, rows: Sequence[Row], best: Row | None) -> str:
+    return " •" * on_frontier(row, rows) + " (best)" * (row is best)
 
 
 def _number(number: int | None) -> str:
     return "" if number is None else str(number)
-
-
-def _markdown(columns: dict[str, list[str]]) -> str:
-    """Format a table from its columns, the first one aligned left and the others right."""
-    widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [list(columns), rule, *zip(*columns.values(), strict=True)]
-    aligned = (
-        [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        for line in lines
-    )
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in aligned)
 
 
 def require_matplotlib() -> None:

@@ -5,7 +5,8 @@ No cosine depends on the scale of an item's code, so the scale is not stored (R1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,13 @@ class PackedCodes:
 
     def __repr__(self) -> str:
         return f"PackedCodes({len(self)} rows of {self.bytes_per_item} bytes, k {self.k} of {self.n_latents} latents)"
+
+    @staticmethod
+    def concatenate(parts: Sequence[PackedCodes]) -> PackedCodes:
+        """Return the rows of all parts, at least one, which must be packed alike."""
+        if len({(part.n_latents, part.k, part.bits, part.model) for part in parts}) != 1:
+            raise ShapeError(f"expected parts that are packed alike, got {parts!r}", argument="packed")
+        return replace(parts[0], data=np.concatenate([part.data for part in parts]))
 
     def unpack(self, *, backend: str | Backend | None = None) -> Codes:
         """Return the codes, with float32 values relative to the largest of each row.
