@@ -97,7 +97,7 @@ def files(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         np.save("x.npy", np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32))
-        np.savetxt("texts.csv", np.arange(300), fmt="word%d", header="text", comments="")
+        Path("texts.csv").write_text("text,date\n" + "".join(f"word {i},{2000 + i // 30}\n" for i in range(300)))
         for name, line in LINES.items():
             if "{out}" in line:
                 assert main(line.format(out=name).split()) == 0
@@ -113,7 +113,7 @@ LINES = {
     "unpack": "unpack pack.npz -o {out}.npz --backend numpy",
     "search": "search train.npz pack.npz x.npy --top 3 --backend numpy",
     "evaluate": "evaluate train.npz x.npy x.npy --k 4 --bits 5 --backend numpy",
-    "segments": "segments train.npz x.npy --texts texts.csv --min-items 2 --backend numpy",
+    "segments": "segments train.npz x.npy --texts texts.csv --time date --min-items 2 --backend numpy",
     "inspect": "inspect train.npz",
     "audit": "verify train.npz x.npy encode.npz --backend numpy",
     "verify": "verify --only encode-1 --backend numpy",

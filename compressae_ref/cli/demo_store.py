@@ -139,9 +139,9 @@ def _sizes(store: EdgeStore, model: Model, say: Say) -> None:
     say("\n5. Bytes of each field on disk:\n")
     fields = {space: store.sizes(serving(model, None, space, False, None).field) for space in SPACES_SHOWN}
     dense = fields[SPACES_SHOWN[0]]["dense"]
-    say(f"     dense field       {dense:>12,}")
+    say(f"     dense field       {dense:>12,} bytes")
     for space, sizes in fields.items():
-        say(f"     codes, {space:<10} {sizes['codes']:>12,}   {dense / sizes['codes']:.1f} times smaller")
+        say(f"     codes, {space:<10} {sizes['codes']:>12,} bytes, {dense / sizes['codes']:.1f} times smaller")
     each = fields[SPACES_SHOWN[0]]["codes"] / store.count()
-    say(f"   The stored vectors are counted, {each:.0f} bytes per code. Engines build no index of so few items.")
+    say(f"   The stored vectors are counted, {each:.0f} bytes per code. The engine builds no index of so few items.")
     say(f"   With the index of a larger database, a code takes {INDEXED} bytes (examples/pages/stores.md).")
