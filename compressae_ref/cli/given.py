@@ -24,7 +24,10 @@ NEEDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("text", "time", "method"), "texts"),
         **dict.fromkeys(("site", "weight", "bin"), "time"),
     },
-    "verify": {"k": "model", "strict": "model", "follow_links": "model"},
+    "verify": {
+        **dict.fromkeys(("k", "candidates", "anchors", "all", "strict", "follow_links"), "model"),
+        "fit_steps": "anchors",
+    },
 }
 """By command: options that have no effect without another argument."""
 
@@ -41,6 +44,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "report": {"queries": ("seed",)},
     "verify": {
         "model": _WITH_VECTORS,
+        "anchors": ("candidates",),
         "program": ("backend",),
         "requests": ("backend", "bits", "json", "timeout"),
         "answers": ("backend", "timeout"),

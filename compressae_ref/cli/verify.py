@@ -15,7 +15,8 @@ def add_arguments(commands: Any) -> None:
     summary = "Test an implementation against the specification's test vectors, or audit codes that a system stored."
     details = (
         "Without files it tests this installation, the program of --program, or the answers of --answers. "
-        "With MODEL EMBEDDINGS CODES it checks that each row of CODES is the code of that embedding. "
+        "With MODEL EMBEDDINGS CODES it checks that each row of CODES is the code of that embedding, and says which "
+        "kind of codes they are: of the encoder, refined or fitted, packed, or with split signs. "
         "The exit code is 0 if everything passes, else 1."
     )
     command = add_command(commands, "verify", summary, details=details, more_backends=[REFERENCE])
@@ -28,6 +29,16 @@ def add_arguments(commands: Any) -> None:
         help=f"what the system stored: {CODES}, or a dense matrix (.npy)",
     )
     command.add_argument("--k", type=int, help="audit: entries stored per code (default: as in the longest row)")
+    text = (
+        "audit: number of latents from which the atoms of refined codes were chosen (default: what explains most rows)"
+    )
+    command.add_argument("--candidates", metavar="M", type=int, help=text)
+    text = "audit: file of embeddings that the codes were fitted to, as for encode"
+    command.add_argument("--anchors", metavar="FILE", help=text)
+    text = "audit: with --anchors, steps for each code (default: 40)"
+    command.add_argument("--fit-steps", metavar="N", type=int, help=text)
+    text = "audit: compare all rows, also if most of them are wrong"
+    command.add_argument("--all", action="store_true", help=text)
     command.add_argument("--strict", action="store_true", help="audit: require identical bits, with ties as in rule R1")
     source = command.add_mutually_exclusive_group()
     source.add_argument(

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import as_real
+from compressae_ref.cli.anchors import read_anchors
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.extensions.fitted_codes import STEPS
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.verify import audit, report
@@ -85,8 +87,19 @@ def audit_codes(options: argparse.Namespace) -> bool:
     model = load_model(options.model)
     embeddings = open_embeddings(options.embeddings, ids=False, follow_links=options.follow_links)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)
+    options.k = codes.k
+    anchors = None if options.anchors is None else read_anchors(options, model)
     with naming_file(options.embeddings, "x"), naming_file(options.codes, "codes"):
-        result = audit.audit(model, embeddings, codes, options.backend)
+        result = audit.audit(
+            model,
+            embeddings,
+            codes,
+            options.backend,
+            candidates=options.candidates,
+            anchors=anchors,
+            steps=STEPS if options.fit_steps is None else options.fit_steps,
+            whole=options.all,
+        )
     strict = options.strict
     say(json.dumps(audit.as_json(result, strict=strict)) if options.json else audit.as_text(result, strict=strict))
     return not result.passed(strict=strict)

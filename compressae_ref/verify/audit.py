@@ -10,7 +10,6 @@ Each row is one of four kinds:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,19 +19,23 @@ from numpy.typing import NDArray
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.rounding import gamma
-from compressae_ref.center import encoded_rows
-from compressae_ref.checks import reject
+from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
+from compressae_ref.extensions.fitted_codes import STEPS, Anchors
+from compressae_ref.files.spool import spool_to_disk
 from compressae_ref.model import Model
-from compressae_ref.row_source import RowSource, as_source, read_block
-from compressae_ref.unit_blocks import ROWS_PER_BLOCK
-from compressae_ref.verify.diagnose import broken_rule
-from compressae_ref.verify.mistakes import cause, exact_pre
+from compressae_ref.row_source import RowSource, as_source, read_block, read_rows
+from compressae_ref.verify.audit_rows import ROWS_AT_ONCE, Judged, judge_rows, reasons, rounding_bounds
+from compressae_ref.verify.code_forms import Form, Maker, as_stored_by, bits_of, recognise
+from compressae_ref.verify.mistakes import cause, of_other_rows
 from compressae_ref.verify.report import json_fields
 
 ROWS_KEPT = 1000
-"""Number of differing rows that a report lists one by one."""
+"""Number of wrong rows, and of other differing rows, that a report lists one by one."""
+
+WRONG_TO_STOP = 1000
+"""Number of wrong rows after which an audit stops, if more than half of the rows so far are wrong."""
 
 
 @dataclass
@@ -55,7 +58,16 @@ class Audit:
     """The result of an audit: number of rows of each kind, and the first rows that differ."""
 
     k: int
+    form: Form = field(default_factory=Form)
+    """the form that the rows are compared with"""
+    recognised: bool = True
+    """whether most rows of a sample are near to codes of this form"""
+    total: int = 0
+    """number of stored codes"""
     rows: int = 0
+    """number of rows that were compared"""
+    stopped: bool = False
+    """whether rows are left, because most of those compared are wrong"""
     equal: int = 0
     rounding: int = 0
     tie: int = 0
@@ -64,32 +76,46 @@ class Audit:
     selection_error: float = 0.0
     differing: list[Row] = field(default_factory=list)
     cause: str = ""
-    """the known mistake that explains the wrong rows, or an empty string"""
+    """what explains the wrong rows, or an empty string"""
 
     def passed(self, *, strict: bool) -> bool:
         """Return True if no row is wrong; with ``strict``, if every row is equal."""
         return self.rows == self.equal if strict else self.wrong == 0
 
-    def add(self, row: Row) -> None:
-        """Count a row that differs from the reference."""
-        setattr(self, row.kind, getattr(self, row.kind) + 1)
-        self.value_error = max(self.value_error, row.value_error)
-        self.selection_error = max(self.selection_error, row.selection_error)
-        if len(self.differing) < ROWS_KEPT:
-            self.differing.append(row)
+    def add(self, judged: Judged) -> None:
+        """Count rows that differ from the reference."""
+        self.wrong += int(judged.wrong.sum())
+        self.tie += int(judged.tie.sum())
+        self.rounding += int((~judged.wrong & ~judged.tie).sum())
+        self.value_error = max(self.value_error, float(judged.value_error.max()))
+        self.selection_error = max(self.selection_error, float(judged.selection_error.max()))
 
 
-def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | None = None) -> Audit:
+def audit(
+    model: Model,
+    x: RowSource,
+    codes: Codes,
+    backend: str | Backend | None = None,
+    *,
+    candidates: int | None = None,
+    anchors: RowSource | Anchors | None = None,
+    steps: int = STEPS,
+    whole: bool = False,
+) -> Audit:
     """Compare stored codes with the codes that the model makes of the embeddings.
 
-    A zero row must have a code of zeros.
+    A sample of the rows decides in which form they are stored (`code_forms.Form`). A zero row must have a code of
+    zeros.
 
     Parameters
     ----------
     model : the model of the audited system
     x : (n, d) embeddings, as an array or any other source of rows
-    codes : the n stored codes
+    codes : the n stored codes; those with split signs have 2h dimensions
     backend : name of the backend that encodes, or the backend itself; None: the default
+    candidates : number of candidates of refined codes; None: the default, or another usual number that explains them
+    anchors, steps : of fitted codes, which nothing else can explain; as in `extensions.fitted_codes.fitted_blocks`
+    whole : if False, stop when at least `WRONG_TO_STOP` rows and more than half of the rows so far are wrong
 
     Raises
     ------
@@ -97,97 +123,80 @@ def audit(model: Model, x: RowSource, codes: Codes, backend: str | Backend | Non
         If codes and embeddings differ in their number of rows, if codes and model differ in their number of latents or
         in their digest, or if the embeddings cannot be encoded.
     """
-    source, kernels = as_source(x), get_backend(backend)
-    model.check_codes(codes)
-    if len(source) != len(codes):
-        raise ShapeError(f"expected {len(source)} rows as in the embeddings, got {len(codes)}", argument="codes")
-    result, bounds = Audit(codes.k), rounding_bounds(model)
-    wrong: list[tuple[Floats, Codes]] = []
-    codes = codes.astype(model.params.dtype)
-    for start in range(0, len(source), ROWS_PER_BLOCK):
-        block, _ = read_block(source, start, ROWS_PER_BLOCK, d=model.params.d, zeros=True)
-        stored = codes[start : start + len(block)]
-        right = model.encode(block, codes.k, zero_rows="empty", backend=kernels)
-        result.rows += len(block)
-        different = ~_same_rows(right, stored)
-        result.equal += int(len(block) - different.sum())
-        places = np.flatnonzero(different)
-        for place, row in zip(places, _rows(model, block[places], right[places], stored[places], bounds), strict=True):
-            if row.kind == "wrong" and len(wrong) < ROWS_KEPT:
-                wrong.append((block[place].copy(), stored[int(place)]))
-            result.add(replace(row, row=start + int(place)))
-    result.cause = cause(model, wrong)
+    kernels = get_backend(backend)
+    codes, split = as_stored_by(model, codes)
+    if candidates is not None:
+        candidates = as_k(candidates, model.params.n_latents, name="candidates")
+    with spool_to_disk(as_source(x)) as source:
+        if len(source) != len(codes):
+            raise ShapeError(f"expected {len(source)} rows as in the embeddings, got {len(codes)}", argument="codes")
+        if anchors is not None and not isinstance(anchors, Anchors):
+            anchors = Anchors.read(anchors, model, codes.k, backend=kernels)
+        codes = codes.astype(model.params.dtype)
+        form = recognise(model, source, codes, kernels, anchors, candidates, steps)
+        result = Audit(codes.k, total=len(codes), recognised=form is not None)
+        result.form = replace(form or Form(bits=bits_of(codes)), split_signs=split)
+        maker = Maker(model, codes.k, result.form, kernels, anchors)
+        _compare(maker, source, codes, result, whole)
+        result.cause = _cause(maker, source, codes, result)
     return result
 
 
-def rounding_bounds(model: Model) -> Floats:
-    """Return (h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): a bound on the rounding error of a pre-activation, in any order of sums.
+def _compare(maker: Maker, source: RowSource, codes: Codes, result: Audit, whole: bool) -> None:
+    """Compare the blocks of rows, until the end or until most rows are wrong."""
+    bounds = rounding_bounds(maker.model)
+    for right in maker.blocks(source):
+        start, stored = result.rows, codes[result.rows : result.rows + len(right)]
+        places = np.flatnonzero(~_same_rows(right, stored))
+        result.rows += len(right)
+        result.equal += len(right) - len(places)
+        if len(places):
+            block, _ = read_block(source, start, len(right), d=maker.model.params.d, zeros=True)
+            differing = block[places], right[places], stored[places]
+            result.add(judged := judge_rows(maker, bounds, *differing))
+            _list(maker, start + places, judged, differing, result)
+        if not whole and result.wrong >= WRONG_TO_STOP and 2 * result.wrong > result.rows:
+            result.stopped = result.rows < result.total
+            return
 
-    With a mean it is larger by the factor 1 + 2 / (1 − ‖μ‖), since errors are divided by the length of x̄ − μ. That
-    length is at least 1 − ‖μ‖.
-    """
-    W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
-    relative = gamma(2 * len(W_enc) + 16, model.params.dtype)
-    if (mean := model.params.mean) is not None:
-        relative *= 1 + 2 / (1 - float(np.linalg.norm(mean.astype(np.float64))))
-    with np.errstate(over="ignore"):
-        bounds: Floats = relative * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
-    reject(~np.isfinite(bounds), "expected weights whose squares have a finite sum, got an infinite sum", "model")
-    return bounds
+
+def _list(
+    maker: Maker, numbers: NDArray[np.int64], judged: Judged, differing: tuple[Floats, Codes, Codes], result: Audit
+) -> None:
+    """List up to `ROWS_KEPT` wrong rows, and as many others, with those that were listed before."""
+    n_wrong = sum(row.kind == "wrong" for row in result.differing)
+    wrong = np.flatnonzero(judged.wrong)[: ROWS_KEPT - n_wrong]
+    others = np.flatnonzero(~judged.wrong)[: ROWS_KEPT - len(result.differing) + n_wrong]
+    words = reasons(maker, *differing, wrong)
+    for i in np.sort(np.concatenate([wrong, others])).tolist():
+        measured = float(judged.value_error[i]), float(judged.selection_error[i])
+        result.differing.append(Row(int(numbers[i]), judged.kind(i), *measured, words.get(i, "")))
+
+
+def _cause(maker: Maker, source: RowSource, codes: Codes, result: Audit) -> str:
+    """Return what explains the wrong rows, if that is known."""
+    numbers = np.array([row.row for row in result.differing if row.kind == "wrong"])
+    if not len(numbers):
+        return ""
+    x, stored = read_rows(source, numbers, d=maker.model.params.d, zeros=True), codes[numbers]
+    found = cause(maker, x, stored) or of_other_rows(maker, source, numbers, stored)
+    if found or result.recognised:
+        return found
+    norms = np.linalg.norm(stored.values.astype(np.float64), axis=1)
+    unit = np.abs(norms - 1) <= gamma(stored.k + 8, stored.values.dtype)
+    if maker.anchors is None and (maker.form.bits is not None or unit.all()):
+        return "they are neither codes of the encoder nor refined codes of this model; fitted codes need their anchors"
+    return "they are no codes of this model for these embeddings in any known form"
 
 
 def _same_rows(a: Codes, b: Codes) -> NDArray[np.bool_]:
     """Return for each row whether both codes have the same nonzero values at the same latents."""
-    if len(a) == 0:
-        return np.zeros(0, np.bool_)
-    same: NDArray[np.bool_] = (a.to_dense() == b.to_dense()).all(axis=1)
+    same: NDArray[np.bool_] = ((a.indices == b.indices) & (a.values == b.values)).all(axis=1)
+    rest = np.flatnonzero(~same)
+    for start in range(0, len(rest), ROWS_AT_ONCE):
+        rows = rest[start : start + ROWS_AT_ONCE]
+        same[rows] = (a[rows].to_dense() == b[rows].to_dense()).all(axis=1)
     return same
-
-
-def _rows(model: Model, x: Floats, right: Codes, stored: Codes, bounds: Floats) -> Iterator[Row]:
-    """Yield a `Row` for each of these differing rows, numbered from 0."""
-    if len(x) == 0:
-        return
-    zero = ~x.any(axis=1, keepdims=True)
-    x = np.where(zero, 1, x)
-    exact = np.where(zero, 0, exact_pre(model, x.astype(np.float64)))
-    params = model.params
-    rows = encoded_rows(x, params.mean, params.dtype)
-    pre = np.where(zero, 0, get_backend("numpy").pair_dots(rows, params.W_enc.T) + params.b_enc)
-    for i in range(len(x)):
-        yield _row(i, exact[i], pre[i], right[i], stored[i], bounds)
-
-
-def _row(number: int, exact: Floats, pre: Floats, right: Codes, stored: Codes, bounds: Floats) -> Row:
-    """Classify one row: ``exact`` are its pre-activations in float64, ``pre`` those of the reference."""
-    indices, values = stored.indices[0], stored.values[0]
-    kept, magnitude = indices[values != 0], np.abs(exact)
-    errors = np.abs(values - exact[indices])[values != 0]
-    left_out = np.delete(np.arange(len(exact)), kept)
-    full = len(kept) == stored.k
-    selection_error = max(
-        magnitude[left_out].max(initial=0) - (magnitude[kept].min(initial=np.inf) if full else 0), 0.0
-    )
-    least = (magnitude + bounds)[kept].min(initial=np.inf) if full else 0.0
-    measured = float(errors.max(initial=0)), float(selection_error)
-    if (errors > bounds[kept]).any() or ((magnitude - bounds)[left_out] > least).any():
-        return Row(number, "wrong", *measured, _reason(pre, right, stored, len(kept)))
-    return Row(number, "tie" if _is_tie(pre, kept, right, values[values != 0]) else "rounding", *measured)
-
-
-def _reason(pre: Floats, right: Codes, stored: Codes, n_nonzero: int) -> str:
-    """Return what is wrong with a row; its zeros may be padding that was added when the codes were read."""
-    if not pre.any():
-        return "is not zero, but belongs to a zero row (R4)"
-    if n_nonzero < stored.k and (right.values != 0).sum() > n_nonzero:
-        return f"stores {n_nonzero} nonzero entries instead of k = {stored.k} (R2)"
-    return broken_rule(pre, right.indices[0], right.values[0], stored.indices[0], stored.values[0])
-
-
-def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) -> bool:
-    """Return True if the rows differ only in latents to which the reference gives one and the same magnitude."""
-    exchanged = np.setxor1d(kept, right.indices[0][right.values[0] != 0])
-    return len(exchanged) > 0 and bool(np.ptp(np.abs(pre[exchanged])) == 0) and bool((values == pre[kept]).all())
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -196,6 +205,7 @@ def _is_tie(pre: Floats, kept: NDArray[np.int32], right: Codes, values: Floats) 
 def as_json(result: Audit, *, strict: bool) -> dict[str, Any]:
     """Return the whole result as a JSON object."""
     fields = asdict(result)
+    fields["form_text"] = str(result.form)
     fields["differing"] = [json_fields(row) for row in fields["differing"]]
     return {"passed": result.passed(strict=strict), "strict": strict, **fields}
 
@@ -203,7 +213,8 @@ def as_json(result: Audit, *, strict: bool) -> dict[str, Any]:
 def as_text(result: Audit, *, strict: bool) -> str:
     """Return the result as text for people."""
     lines = [
-        f"{result.rows} rows, k {result.k}",
+        f"{result.rows} rows, k {result.k}: {result.form}",
+        *([_stopped_text(result)] if result.stopped else []),
         f"  {result.equal:10} equal, to the bit",
         f"  {result.rounding:10} rounding: sums in another order can differ by as much",
         f"  {result.tie:10} ties: among equal magnitudes the lower index was not kept (R1)",
@@ -219,3 +230,9 @@ def as_text(result: Audit, *, strict: bool) -> str:
         lines.append(f"largest error of a value {result.value_error:.2e}, of a selection {result.selection_error:.2e}")
     lines.append(f"{'passes' if result.passed(strict=strict) else 'does not pass'}{', strictly' if strict else ''}")
     return "\n".join(lines)
+
+
+def _stopped_text(result: Audit) -> str:
+    return (
+        f"stopped after {result.rows} of {result.total} rows, because most of them are wrong; --all compares all rows"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from compressae_ref.checks import as_k
 from compressae_ref.codes import Codes
-from compressae_ref.errors import FormatError, ShapeError
+from compressae_ref.errors import CompressaeError, DomainError, FormatError, ShapeError
 from compressae_ref.files.codes_file import load_codes
 from compressae_ref.files.foreign.codes import load_sparse, open_codes
 from compressae_ref.files.foreign.partitioned import is_parts
@@ -29,7 +30,7 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
     ----------
     path : the file or folder
     k : number of entries per row of the result; None: the longest row decides
-    n_latents : h, for formats that do not store it
+    n_latents : h, for formats that do not store it; codes with split signs may have 2h
 
     Raises
     ------
@@ -43,10 +44,21 @@ def load_any_codes(path: str, k: int | None = None, n_latents: int | None = None
             codes = load_codes(path)
             return codes if k is None or k == codes.k else codes.truncate(k)
         if _is_listed(path):
-            codes = open_codes(path, n_latents).load()
+            codes = _listed(path, n_latents)
             return codes if k is None or k == codes.k else Codes.from_csr(codes.to_csr(), as_k(k, codes.n_latents))
         matrix = _matrix(Path(path))
         return Codes.from_csr(matrix, k if k is None else as_k(k, matrix.shape[1]))
+
+
+def _listed(path: str, n_latents: int | None) -> Codes:
+    """Load codes over h latents, or over 2h dimensions, if their signs were split."""
+    try:
+        return open_codes(path, n_latents).load()
+    except (DomainError, FormatError):
+        if n_latents is not None:
+            with suppress(CompressaeError):
+                return open_codes(path, 2 * n_latents).load()
+        raise
 
 
 def _is_listed(path: str) -> bool:

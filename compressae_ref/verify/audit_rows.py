@@ -1,0 +1,201 @@
+"""Classify rows that differ from the right codes, by bounds on rounding errors: rounding, tie or wrong.
+
+All rows of a block are classified at once. Another order of sums changes a sum by at most γ times the sum
+of its magnitudes (Higham, Accuracy and Stability, section 3.1).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref import reference
+from compressae_ref.arrays import Bools, Floats
+from compressae_ref.backends.rounding import gamma
+from compressae_ref.center import encoded_rows
+from compressae_ref.checks import reject
+from compressae_ref.codes import Codes
+from compressae_ref.model import Model
+from compressae_ref.verify.code_forms import Maker
+from compressae_ref.verify.diagnose import broken_rule, shortened
+from compressae_ref.verify.mistakes import exact_pre
+
+ROWS_AT_ONCE = 256
+"""Rows whose (rows, h) pre-activations in float64 are in memory at once."""
+
+
+class Judged(NamedTuple):
+    """What is known about n rows that differ."""
+
+    wrong: Bools
+    tie: Bools
+    value_error: Floats
+    """largest absolute difference between a stored value and the exact one"""
+    selection_error: Floats
+    """how much the largest magnitude that is not stored exceeds the smallest that is; 0 for refined and fitted codes"""
+
+    def kind(self, i: int) -> str:
+        """Return the kind of a row."""
+        return "wrong" if self.wrong[i] else "tie" if self.tie[i] else "rounding"
+
+
+class Exact(NamedTuple):
+    """Values (n, h) in float64 that codes are made of, and bounds on what another order of sums changes in them."""
+
+    values: Floats
+    bounds: Floats
+    zero: Bools
+
+
+def relative_bound(model: Model, n: int) -> float:
+    """Return γ_n, larger by 1 + 2 / (1 − ‖μ‖) with a mean: errors are divided by ‖x̄ − μ‖, at least 1 − ‖μ‖."""
+    relative = gamma(n, model.params.dtype)
+    if (mean := model.params.mean) is not None:
+        relative *= 1 + 2 / (1 - float(np.linalg.norm(mean.astype(np.float64))))
+    return relative
+
+
+def rounding_bounds(model: Model) -> Floats:
+    """Return (h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): a bound on the rounding error of a pre-activation, in any order of sums."""
+    W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
+    relative = relative_bound(model, 2 * len(W_enc) + 16)
+    with np.errstate(over="ignore"):
+        bounds: Floats = relative * (np.linalg.norm(W_enc, axis=0) + np.abs(b_enc))
+    reject(~np.isfinite(bounds), "expected weights whose squares have a finite sum, got an infinite sum", "model")
+    return bounds
+
+
+def judge_rows(maker: Maker, bounds: Floats, x: Floats, right: Codes, stored: Codes) -> Judged:
+    """Classify rows (n, d) whose stored codes differ from the right ones."""
+    parts = [
+        _judge(maker, bounds, x[rows], right[rows], stored[rows])
+        for start in range(0, len(x), ROWS_AT_ONCE)
+        for rows in [slice(start, start + ROWS_AT_ONCE)]
+    ]
+    return Judged(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _judge(maker: Maker, bounds: Floats, x: Floats, right: Codes, stored: Codes) -> Judged:
+    zero: Bools = np.logical_not(x.any(axis=1))
+    x = np.where(zero[:, None], x.dtype.type(1), x)
+    if maker.form.method == "fitted":
+        return _differences(right, stored)
+    if maker.form.method == "refined":
+        from compressae_ref.verify.audit_refined import judge_refined
+
+        return judge_refined(maker, bounds, x, zero, right, stored)
+    values = np.where(zero[:, None], 0, exact_pre(maker.model, x.astype(np.float64)))
+    return _judge_encoded(maker, Exact(values, bounds, zero), x, right, stored)
+
+
+def _differences(right: Codes, stored: Codes) -> Judged:
+    """All of these rows are wrong: the steps of fitting amplify rounding, so no bound excuses other bits (R27)."""
+    errors = np.abs(right.to_dense().astype(np.float64) - stored.to_dense()).max(axis=1)
+    return Judged(np.ones(len(right), bool), np.zeros(len(right), bool), errors, np.zeros(len(right)))
+
+
+def _judge_encoded(maker: Maker, exact: Exact, x: Floats, right: Codes, stored: Codes) -> Judged:
+    dense, magnitude, bounds = stored.to_dense().astype(np.float64), np.abs(exact.values), exact.bounds
+    kept = dense != 0
+    full = kept.sum(axis=1) == stored.k
+    smallest = np.where(full, np.where(kept, magnitude, np.inf).min(axis=1), 0)
+    least = np.where(full, np.where(kept, magnitude + bounds, np.inf).min(axis=1), 0)
+    selection = np.maximum(np.where(kept, 0, magnitude).max(axis=1) - smallest, 0)
+    others = np.where(kept, -np.inf, magnitude - bounds).max(axis=1)
+    if maker.form.bits is None:
+        errors = np.where(kept, np.abs(dense - exact.values), 0)
+        wrong = (errors > bounds).any(axis=1)
+    else:
+        errors, bad = packed_errors(dense, kept, exact.values, bounds, maker.form.bits, maker.model.params.dtype)
+        wrong = bad.any(axis=1)
+    wrong |= others > least
+    wrong |= exact.zero
+    return Judged(wrong, ~wrong & _ties(maker, x, right, stored, ~wrong), errors.max(axis=1), selection)
+
+
+def packed_errors(
+    dense: Floats, kept: Bools, values: Floats, bounds: Floats, bits: int, dtype: np.dtype[np.floating]
+) -> tuple[Floats, Bools]:
+    """Return the errors of packed values, and which of them are at none of the levels that rounding can reach (E25).
+
+    Parameters
+    ----------
+    dense, kept : (n, m) stored values, and which are stored
+    values, bounds : the exact values, and bounds on their rounding errors
+    """
+    levels, slack = 2 ** (bits - 1), gamma(4, dtype)
+    magnitude = np.abs(values)
+    largest = [np.where(kept, magnitude + sign * bounds, 0).max(axis=1, keepdims=True) for sign in (1, -1)]
+    tiny = np.finfo(np.float64).tiny
+    lowest = np.maximum(magnitude - bounds, 0) / np.maximum(largest[0], tiny) * levels * (1 - slack)
+    highest = (magnitude + bounds) / np.maximum(largest[1], tiny) * levels * (1 + slack)
+    q = np.abs(dense) * levels - 0.5
+    bad = (q < np.minimum(np.floor(lowest), levels - 1)) | (q > np.minimum(np.floor(highest), levels - 1))
+    bad |= (np.sign(dense) != np.where(values < 0, -1, 1)) & (magnitude > bounds)
+    scaled = values / np.maximum(np.where(kept, magnitude, 0).max(axis=1, keepdims=True), tiny)
+    return np.where(kept, np.abs(dense - scaled), 0), bad & kept
+
+
+def _ties(maker: Maker, x: Floats, right: Codes, stored: Codes, among: Bools) -> Bools:
+    """Return which rows differ only in latents to which the reference gives one and the same magnitude."""
+    ties, params = np.zeros(len(x), bool), maker.model.params
+    if maker.form.bits is not None:
+        return ties
+    for i in np.flatnonzero(among):
+        kept = stored.values[i] != 0
+        latents, values = stored.indices[i, kept], stored.values[i, kept]
+        exchanged = np.setxor1d(latents, right.indices[i, right.values[i] != 0])
+        if not len(exchanged):
+            continue
+        row = encoded_rows(x[i : i + 1], params.mean, params.dtype)
+        of = reference_pre(maker.model, row, np.concatenate([exchanged, latents]))
+        same = np.ptp(np.abs(of[: len(exchanged)])) == 0
+        ties[i] = same and bool((values == of[len(exchanged) :]).all())
+    return ties
+
+
+def reference_pre(model: Model, row: Floats, latents: NDArray[np.integer]) -> Floats:
+    """Return the pre-activations of a unit row (1, d) at some latents, in the stated order of sums (E4)."""
+    pre: Floats = reference.dot(model.params.W_enc.T[latents], row[0]) + model.params.b_enc[latents]
+    return pre
+
+
+# -- reasons, in words ------------------------------------------------------------------------------------------------
+
+
+def reasons(maker: Maker, x: Floats, right: Codes, stored: Codes, rows: NDArray[np.intp]) -> dict[int, str]:
+    """Return what is wrong with each of these ``rows``; zeros may be padding that was added when codes were read."""
+    plain = maker.form.method == "encoded" and maker.form.bits is None
+    pre, params = np.zeros((len(rows), 0)), maker.model.params
+    if plain and len(rows):
+        some = x[rows]
+        units = encoded_rows(np.where(some.any(axis=1, keepdims=True), some, 1), params.mean, params.dtype)
+        pre = maker.backend.fetch(
+            maker.backend.pair_dots(maker.backend.place(units), maker.backend.place(params.W_enc.T))
+        )
+        pre = pre + params.b_enc
+    return {int(i): _reason(maker, pre[at], x[i], right[i], stored[i]) for at, i in enumerate(rows)}
+
+
+def _reason(maker: Maker, pre: Floats, x: Floats, right: Codes, stored: Codes) -> str:
+    kept = [each.values[0] != 0 for each in (right, stored)]
+    if not x.any():
+        return "is not zero, but belongs to a zero row (R4)"
+    if kept[1].sum() < min(stored.k, kept[0].sum()):
+        return f"stores {kept[1].sum()} nonzero entries instead of k = {stored.k} (R2)"
+    if len(pre):
+        return broken_rule(pre, right.indices[0], right.values[0], stored.indices[0], stored.values[0])
+    choice, value = RULES[maker.form.method]
+    latents = [set(each.indices[0, some].tolist()) for each, some in zip((right, stored), kept, strict=True)]
+    if missing := sorted(latents[0] - latents[1]):
+        return f"keeps latents {shortened(sorted(latents[1] - latents[0]))} instead of {shortened(missing)} ({choice})"
+    a, b = (each.to_dense()[0] for each in (right, stored))
+    j = int(np.argmax(np.abs(a.astype(np.float64) - b)))
+    text = f"stores {b[j]!s} for latent {j}, not {a[j]!s}"
+    return f"{text}: a value keeps its sign (E5)" if b[j] == -a[j] else f"{text} ({value})"
+
+
+RULES = {"encoded": ("R1", "E25"), "refined": ("R14", "E22"), "fitted": ("E38", "E38")}
+"""The rules of the selection and of the values, by method."""
