@@ -97,20 +97,22 @@ def _differences(right: Codes, stored: Codes) -> Judged:
 
 
 def _judge_encoded(maker: Maker, exact: Exact, x: Floats, right: Codes, stored: Codes) -> Judged:
-    dense, magnitude, bounds = stored.to_dense().astype(np.float64), np.abs(exact.values), exact.bounds
-    kept = dense != 0
-    full = kept.sum(axis=1) == stored.k
-    smallest = np.where(full, np.where(kept, magnitude, np.inf).min(axis=1), 0)
-    least = np.where(full, np.where(kept, magnitude + bounds, np.inf).min(axis=1), 0)
-    selection = np.maximum(np.where(kept, 0, magnitude).max(axis=1) - smallest, 0)
-    others = np.where(kept, -np.inf, magnitude - bounds).max(axis=1)
+    given, kept, left = stored.values.astype(np.float64), stored.values != 0, np.abs(exact.values)
+    values, bounds = np.take_along_axis(exact.values, stored.indices, axis=1), exact.bounds[stored.indices]
+    magnitude, full = np.abs(values), kept.all(axis=1)
+    np.put_along_axis(left, stored.indices, np.where(kept, -np.inf, magnitude), axis=1)
+    smallest, least = (
+        np.where(full, np.where(kept, some, np.inf).min(axis=1), 0) for some in (magnitude, magnitude + bounds)
+    )
+    selection = np.maximum(left.max(axis=1) - smallest, 0)
     if maker.form.bits is None:
-        errors = np.where(kept, np.abs(dense - exact.values), 0)
+        errors = np.where(kept, np.abs(given - values), 0)
         wrong = (errors > bounds).any(axis=1)
     else:
-        errors, bad = packed_errors(dense, kept, exact.values, bounds, maker.form.bits, maker.model.params.dtype)
+        errors, bad = packed_errors(given, kept, values, bounds, maker.form.bits, maker.model.params.dtype)
         wrong = bad.any(axis=1)
-    wrong |= others > least
+    left -= exact.bounds
+    wrong |= left.max(axis=1) > least
     wrong |= exact.zero
     return Judged(wrong, ~wrong & _ties(maker, x, right, stored, ~wrong), errors.max(axis=1), selection)
 
