@@ -303,6 +303,10 @@ FAULTS = [
     Fault("NaN is taken for JSON", "files/model_file.py", ", parse_constant=refuse)", ")", "test_vectors.py -k to_the_bit"),
     Fault("codes of two models are compared", "retrieval/spaces.py", "if None not in (queries.model, codes.model) and", "if False and", "test_vectors.py -k to_the_bit"),
     Fault("an atom may have any norm", "checks.py", "UNIT_TOLERANCE = 1e-3", "UNIT_TOLERANCE = 1.0", "test_vectors.py -k to_the_bit"),
+    # the history of a training
+    Fault("the best record is not in the model file", "training/history.py", "{*places.tolist(), best}", "{*places.tolist()}", "test_train.py -k the_best_is_in"),
+    Fault("losses are stored with three decimals", "training/history.py", "round(loss, DECIMALS)", "round(loss, 3)", "test_train.py -k has_the_history"),
+    Fault("the cosine of others is that of the next row", "training/history.py", "len(x_unit) // 2 if of_others", "1 if of_others", "test_train.py -k another_row"),
     # the judge
     Fault("a bound excuses everything", "verify/judge.py", "<= bound)", "<= bound + 1)", "test_verify.py -k excuses"),
     Fault("an error need not name its row", "verify/judge.py", ' and (test.row is None or test.row == answer.get("row"))', "", "test_verify.py -k errors"),

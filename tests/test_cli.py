@@ -160,7 +160,9 @@ def read_json(text: str):
 def test_train_writes_a_model_and_says_so(files, tmp_path, run):
     out, err = run("train", files.x, "-o", tmp_path / "m.npz", *TRAIN)
     assert out == ""
-    assert re.fullmatch(rf"{tmp_path}/m\.npz: validation cosine 0\.\d{{4}}, \d+ dead latents\n", err)
+    first, *meaning = err.splitlines()
+    assert re.fullmatch(rf"{tmp_path}/m\.npz: validation cosine 0\.\d{{4}}, \d+ dead latents", first)
+    assert 3 <= len(meaning) <= 6
     assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
     model = load_model(tmp_path / "m.npz")
     assert (model.params.d, model.params.n_latents, model.k, model.params.dtype) == (D, H, K, np.float32)
@@ -200,6 +202,69 @@ def test_every_setting_arrives(files, tmp_path, run):
     run("train", files.x, "-o", tmp_path / "m.npz", *NUMPY, *flags)
     training = load_model(tmp_path / "m.npz").training
     assert {name: training[name] for name in SETTINGS} == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], ["with another row's", "usually 0% to 41%", "serves sparse and dense", "next: ", "then: "]),
+        (["--serve", "dense"], ["with another row's", "usually 0% to 23%", "serves dense queries", "next: ", "then: "]),
+        (["--serve", "segments"], ["with another row's", "usually", "serves segments of items", "next: "]),
+        (["--validation-rows", 0], ["no rows were held out", "usually", "serves sparse", "next: ", "then: "]),
+        (["--validation-rows", 1], ["cosine of", "usually", "serves sparse", "next: ", "then: "]),
+        (["--zero-rows", "skip"], ["mean cosine", "usually", "serves sparse", "next: ", "then: "]),
+        (["--n-latents", 4096, "--steps", 1], ["mean cosine", "is enough", "serves sparse", "next: ", "then: "]),
+    ],
+)
+def test_train_ends_with_its_meaning_and_with_commands_that_run(options, says, files, tmp_path, run):
+    data, model = tmp_path / "my x.npy", tmp_path / "it's.npz"
+    x = np.load(files.x)
+    np.save(data, np.vstack([x, np.zeros_like(x[:1])]) if "--zero-rows" in options else x)
+    _, err = run("train", data, "-o", model, *TRAIN, *options)
+    lines = [line for line in err.splitlines() if not line.startswith(str(tmp_path))]
+    assert len(lines) == len(says)
+    for line, words in zip(lines, says, strict=True):
+        assert words in line
+        assert len(line.replace(str(tmp_path), "")) <= 110
+        assert "nan" not in line
+        if words in ("next: ", "then: "):
+            program, *command = shlex.split(line.removeprefix(words))
+            assert program == "compressae-ref"
+            few = ["--min-items", 1] if command[0] == "segments" else []  # for 300 random rows
+            run(*command, *few, *NUMPY)
+
+
+def test_inspect_tells_and_draws_the_history(files, tmp_path, run, assert_refused):
+    pytest.importorskip("matplotlib")
+    from matplotlib.image import imread
+
+    from compressae_ref.cli.inspect_picture import history_figure
+
+    pictures = []
+    for name in (files.model, files.other_model):
+        out, _ = run("inspect", name, "--picture", tmp_path / "picture.png")
+        history = load_model(name).training["history"]
+        for words, row in (("first", history[0]), ("last", history[-1])):
+            assert re.search(rf"\n  {words} +step {row[0]}: loss {row[1]:.4f}, validation cosine {row[2]:.4f}", out)
+        facts = read_json(run("inspect", name, "--json")[0])
+        assert facts["training"]["history"] == history
+        assert facts["history"]["best"]["validation_cosine"] == max(row[2] for row in history)
+        figure = history_figure(load_model(name))
+        assert [axes.get_ylabel().split()[0] for axes in figure.axes] == ["loss", "cosine", "latents"]
+        assert figure.axes[-1].get_xlabel() == "steps"
+        for axes, column in zip(figure.axes, (1, 2, 3), strict=True):
+            assert axes.lines[0].get_xydata().tolist() == [[row[0], row[column]] for row in history]
+        pictures.append(imread(tmp_path / "picture.png"))
+    assert pictures[0].shape == pictures[1].shape
+    assert 0.001 < (pictures[0] != pictures[1]).any(axis=2).mean() < 0.5
+    (tmp_path / "picture.png").unlink()
+    model = load_model(files.model)
+    without = {name: value for name, value in model.training.items() if name != "history"}
+    save_model(tmp_path / "old.npz", Model(model.params, model.k, without))
+    assert re.search("\nhistory +not stored", run("inspect", tmp_path / "old.npz")[0])
+    for name, words in ((tmp_path / "old.npz", "the history of its training"), (files.x, "expected a model")):
+        assert_refused(["inspect", name, "--picture", tmp_path / "no.png"], [words, Path(name)])
+    assert_refused(["inspect", files.model, "--picture", files.model], ["an output that is not an input"])
 
 
 @pytest.fixture(scope="module")

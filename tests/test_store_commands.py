@@ -51,6 +51,8 @@ def test_pull_trains_on_what_is_there(address, capsys):
     assert out == ""
     assert f"training on {N} of {N} items, d {D}" in err
     assert f"kept.npz: {N} embeddings with their ids" in err
+    assert main(shlex.split(err.splitlines()[-1].removeprefix("next: compressae-ref "))) == 0
+    assert f"push m.npz {address}" in err
     kept = open_embeddings("kept.npz")
     assert ids_of(kept).tolist() == [7 * row + 1 for row in range(N)]
     np.testing.assert_allclose(np.asarray(kept), X / np.linalg.norm(X, axis=1, keepdims=True), atol=1e-6)

@@ -6,17 +6,20 @@ import dataclasses
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import DomainError, DTypeError, Params, ShapeError, TrainConfig, fit, init_params
+from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, TrainConfig, fit, init_params, load_model
+from compressae_ref.center import encoded_rows
 from compressae_ref.checks import as_params
 from compressae_ref.files.model_file import save_model
 from compressae_ref.training import centering
 from compressae_ref.training.batches import ShuffledBatches, held_out_rows
+from compressae_ref.training.history import Record, read_history, stored_history
 from compressae_ref.training.settings import (
     DEFAULT_SERVE,
     PRESETS,
@@ -179,6 +182,70 @@ def test_the_half_cosine_is_one_and_needs_no_library():
     config = TrainConfig(lr=1.0, decay="cosine")
     for step in range(101):
         assert learning_rate(config, step, 100) == pytest.approx((1 + math.cos(math.pi * step / 100)) / 2, abs=1e-14)
+
+
+@pytest.mark.parametrize("objective", ["reconstruct", "distill"])
+@pytest.mark.parametrize(("records", "steps"), [(1, 5), (5, 5), (20, 30), (300, 90)])
+@pytest.mark.parametrize("validation_rows", [0, 50])
+def test_a_model_has_the_history_of_its_training(x, tmp_path, objective, records, steps, validation_rows, backend):
+    """It has at most 40 records, rounded; the first, the best and the last are among them. All backends agree."""
+    settings = {**SMALL, "objective": objective, "steps": steps, "records": records, "validation_rows": validation_rows}
+    result = fit(x, backend="numpy", **settings)
+    stored, by_step = result.model.training["history"], {record.step: record for record in result.history}
+    assert len(stored) == min(len(result.history), 40) or (len(result.history) > 40 > len(stored) - 1 >= 38)
+    assert [row[0] for row in stored] == sorted({row[0] for row in stored})
+    cosines = [record.validation_cosine for record in result.history]
+    best = result.history[int(np.nanargmax(cosines))] if validation_rows else result.history[-1]
+    assert {result.history[0].step, best.step, result.history[-1].step} <= {row[0] for row in stored}
+    for row, named in zip(stored, read_history(result.model.training), strict=True):
+        record = by_step[row[0]]
+        similarity = record.loss_similarity * (result.model.training.get("similarity_weight", 0))
+        loss = record.loss_k + record.loss_aux / 8 + similarity
+        assert (named["loss"], named["dead_latents"]) == (pytest.approx(loss, abs=1e-6), record.dead_latents)
+        assert named["top_latent_share"] == pytest.approx(record.top_latent_share, abs=1e-6)
+        assert named["lr"] == pytest.approx(record.lr, rel=1e-5)
+        if validation_rows:
+            assert named["validation_cosine"] == pytest.approx(record.validation_cosine, abs=1e-6)
+        else:
+            assert named["validation_cosine"] is None
+    save_model(tmp_path / "m.npz", result.model)
+    save_model(tmp_path / "bare.npz", Model(result.model.params, 4, {**result.model.training, "history": []}))
+    assert (tmp_path / "m.npz").stat().st_size - (tmp_path / "bare.npz").stat().st_size < 10_000
+    assert load_model(tmp_path / "m.npz").training == result.model.training
+    save_model(tmp_path / "other.npz", fit(x, backend=backend, **settings).model)
+    assert (tmp_path / "m.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+
+
+@given(st.integers(1, 300), st.data())
+def test_of_many_records_the_best_is_in_the_history(n, data):
+    best = data.draw(st.integers(0, n - 1))
+    records = [Record(i + 1, 0.5, 0.5, 0.9 if i == best else 0.1, 3, 0.2, 1.0, 0.01) for i in range(n)]
+    stored = stored_history(records, TrainConfig())
+    assert len(stored) <= 40
+    assert {1, best + 1, n} <= {row[0] for row in stored}
+
+
+@pytest.mark.parametrize(
+    "stored", [None, [], {}, "x", [1], [[1, 2]], [[1, "a", 0.5, 3, 0.1, 0.2]], [[1, None, 0.5, 3, 0.1, 0.2]]]
+)
+def test_a_history_of_another_form_is_none(stored):
+    assert read_history({"history": stored}) == read_history({}) == []
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_the_cosine_with_the_reconstruction_of_another_row(x, center, backend):
+    """It is that of rows half of the held-out rows apart; without two of them it is not known."""
+    settings = {**SMALL, "validation_rows": 80, "center": center, "objective": "reconstruct"}
+    result = fit(x, seed=0, backend=backend, **settings)
+    held_out = held_out_rows(len(x), 80, np.random.default_rng(0))
+    rows = encoded_rows(x[held_out], result.model.params.mean, np.float32)
+    codes = Model(replace(result.model.params, mean=None), 4).encode(rows)
+    x_hat = codes.to_dense() @ result.model.params.W_dec
+    x_hat /= np.linalg.norm(x_hat, axis=1, keepdims=True)
+    assert result.other_cosine == pytest.approx((rows * np.roll(x_hat, 40, axis=0)).sum(axis=1).mean(), abs=1e-5)
+    assert result.other_cosine < result.record.validation_cosine
+    for few in (0, 1):
+        assert math.isnan(fit(x, backend=backend, **{**settings, "validation_rows": few}).other_cosine)
 
 
 def test_the_history(x):

@@ -20,6 +20,8 @@ def add_arguments(commands: Any) -> None:
         backend=False,
     )
     command.add_argument("file", metavar="FILE", help="any file or folder that this package can read")
+    text = "for a model: plot of its training, loss, validation cosine and dead latents, to write (needs matplotlib)"
+    command.add_argument("--picture", metavar="PNG", help=text)
     add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print the facts as JSON")
 
@@ -28,6 +30,18 @@ def run(options: argparse.Namespace) -> None:
     """Print the facts about a file."""
     from compressae_ref.cli.inspect_facts import explain, inspect_file
 
+    if options.picture is not None:
+        draw(options.file, options.picture)
     facts = inspect_file(options.file, options.follow_links)
     say(json.dumps(facts) if options.json else explain(facts))
     tell_of_mean(options.file, facts.get("mean_cosine_of_pairs"))
+
+
+def draw(file: str, picture: str) -> None:
+    """Draw the history of a model, before anything is printed."""
+    from compressae_ref.cli.any_model import load_any_model
+    from compressae_ref.cli.inspect_picture import draw_history
+    from compressae_ref.files.atomic_write import require_writable
+
+    require_writable(picture)
+    draw_history(file, load_any_model(file), picture)

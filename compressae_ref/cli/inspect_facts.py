@@ -34,6 +34,7 @@ from compressae_ref.retrieval.index_file import FORMAT as INDEX_FORMAT
 from compressae_ref.retrieval.index_file import codes_of, read_index, reading_index
 from compressae_ref.retrieval.index_file import ids_of as ids_of_index
 from compressae_ref.training.checkpoint import FORMAT as CHECKPOINT_FORMAT
+from compressae_ref.training.history import read_history
 from compressae_ref.training.resume import load_checkpoint
 
 
@@ -76,8 +77,24 @@ def _foreign_facts(path: str, follow_links: bool) -> dict[str, Any]:
 
 
 def explain(facts: dict[str, Any]) -> str:
-    """Format the facts as lines with a name and a value; nested facts are indented."""
+    """Format the facts as lines with a name and a value; nested facts are indented, and records are one line each."""
+    if "history" in facts:
+        training = {name: value for name, value in facts["training"].items() if name != "history"}
+        facts = {**facts, "training": training, "history": _history_lines(facts["history"])}
     return "\n".join(_lines(facts, ""))
+
+
+def _history_lines(history: dict[str, Any] | None) -> Any:
+    if history is None:
+        return "not stored: the model was made elsewhere, or by an earlier version"
+    lines = {name: _record_text(history[name]) for name in ("first", "best", "last") if history[name] is not None}
+    return {"records": history["records"], **lines}
+
+
+def _record_text(record: dict[str, Any]) -> str:
+    cosine = record["validation_cosine"]
+    measured = "" if cosine is None else f"validation cosine {cosine:.4f}, "
+    return f"step {record['step']}: loss {record['loss']:.4f}, {measured}{record['dead_latents']} dead latents"
 
 
 def _lines(facts: dict[str, Any], indent: str) -> list[str]:
@@ -105,7 +122,18 @@ def _model_facts(model: Model) -> dict[str, Any]:
         "bytes_per_code": model.k * (4 + params.dtype.itemsize),
         "mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean()),
         "training": dict(model.training),
+        "history": history_facts(model),
     }
+
+
+def history_facts(model: Model) -> dict[str, Any] | None:
+    """Return the number of stored records, the first, the best by validation cosine, and the last; None for none."""
+    records = read_history(model.training)
+    if not records:
+        return None
+    measured = [record for record in records if record["validation_cosine"] is not None]
+    best = max(measured, key=lambda record: record["validation_cosine"], default=None)
+    return {"records": len(records), "first": records[0], "best": best, "last": records[-1]}
 
 
 def _index_facts(path: str) -> dict[str, Any]:

@@ -24,7 +24,10 @@ from compressae_ref.training.settings import TrainConfig
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``train``."""
-    details = "It writes a model file, and reports the validation cosine and the number of dead latents."
+    details = (
+        "It writes a model file, and reports the validation cosine and the number of dead latents, what they mean, and "
+        "the next commands. The file also holds the history of the training: inspect --picture draws it."
+    )
     command = add_command(commands, "train", "Train a model on embeddings.", details=details)
     command.add_argument("embeddings", metavar="EMBEDDINGS", help=EMBEDDINGS)
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)

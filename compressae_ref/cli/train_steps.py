@@ -17,6 +17,7 @@ from compressae_ref.cli.given import again
 from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell, tell_of_mean
+from compressae_ref.cli.train_report import meaning
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import PathLike
@@ -76,6 +77,8 @@ def train_and_save(
     tell(f"{options.output}: {cosine}{record.dead_latents} dead latents")
     if result.model.params.mean is None:
         tell_of_mean(name, result.mean_cosine)
+    for line in meaning(result, str(options.output), None if name == "-" else name, options):
+        tell(line)
 
 
 def _with_notes(bar: TrainingBar, notes: Sequence[str]) -> Callable[[Progress], None]:

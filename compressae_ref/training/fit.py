@@ -26,7 +26,7 @@ from compressae_ref.training.centering import centred_rows, mean_direction
 from compressae_ref.training.checkpoint import Run, data_facts
 from compressae_ref.training.checkpoint_schedule import Checkpoints
 from compressae_ref.training.generator_state import generator_state
-from compressae_ref.training.history import History, Record, record_steps
+from compressae_ref.training.history import History, Record, record_steps, stored_history
 from compressae_ref.training.kept_latents import most_used
 from compressae_ref.training.relations import Relations, batches_of, digest_of, related_pairs, with_relevance
 from compressae_ref.training.resume import Checkpoint, load_checkpoint
@@ -80,6 +80,8 @@ class FitResult:
     """mean cosine of two different rows, of a sample of the rows; of all training rows with ``center``"""
     skipped: int = 0
     """number of zero rows that were left out"""
+    other_cosine: float = math.nan
+    """mean cosine of held-out rows with the reconstruction of another one; NaN if there are fewer than two"""
 
 
 def fit(
@@ -168,7 +170,8 @@ def fit(
             config = make_config(config, preset, settings, serve)
             run = _begin(rows, config, given, rng, kernels, start, pairs, can_save)
         params, record = _run(run, callback, checkpoints)
-        return FitResult(_model(run, params), run.history.records, record, run.mean_cosine, rows.skipped)
+        other = run.history.other_cosine(params)
+        return FitResult(_model(run, params), run.history.records, record, run.mean_cosine, rows.skipped, other)
 
 
 def to_train_on(zero_rows: Any) -> ZeroRows:
@@ -296,6 +299,7 @@ def _model(run: Run, params: Params) -> Model:
     training = described(run.config) | ({} if run.start is None else {"start": run.start})
     if run.relations is not None:
         training["relevance"] = run.relations.n_pairs
+    training["history"] = stored_history(run.history.records, run.config)
     return Model(as_params(replace(params, mean=run.mean)), run.config.k, training)
 
 

@@ -1,0 +1,87 @@
+"""What the numbers at the end of a training mean, and the commands that come next."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compressae_ref.training.fit import FitResult
+
+USUAL_DEAD = {"distill": 0.41, "reconstruct": 0.23}
+"""Largest share of dead latents in trainings with default batches and learning rates, by objective: of 0 to 1,661 of
+4,096 on five data sets (distill), and of the tables in ``spec/evidence.md`` (reconstruct)."""
+
+
+def meaning(result: FitResult, output: str, source: str | None, options: argparse.Namespace) -> Iterator[str]:
+    """Yield short lines about the numbers of a training, and the next commands.
+
+    Parameters
+    ----------
+    output : the model file
+    source : the embeddings, or the address of the store that they came from; None if they cannot be read again
+    """
+    yield from _cosines(result)
+    yield _dead(result)
+    yield _served(result, options)
+    yield from _next(output, source, options)
+
+
+def _cosines(result: FitResult) -> Iterator[str]:
+    cosine, others = result.record.validation_cosine, [(result.other_cosine, "with another row's")]
+    if math.isnan(cosine):
+        yield "no rows were held out, so the quality of reconstructions is not known: see --validation-rows"
+        return
+    if result.model.params.mean is None:  # the mean cosine of pairs is that of rows before the mean is subtracted
+        others.append((result.mean_cosine, "with another row"))
+    known = [f"{value:.2f} {what}" for value, what in others if not math.isnan(value)]
+    yield ", ".join([f"rows have a mean cosine of {cosine:.2f} with their reconstruction", *known])
+
+
+def _dead(result: FitResult) -> str:
+    h, dead = result.model.params.n_latents, result.record.dead_latents
+    usual = USUAL_DEAD[_objective(result)]
+    text = f"dead latents, which no row used lately: {dead / h:.0%} of {h:,}, usually 0% to {usual:.0%}"
+    return text if dead <= usual * h else f"{text}; --n-latents {_power_of_two(h - dead)} is enough"
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _served(result: FitResult, options: argparse.Namespace) -> str:
+    better = "more --k or --steps reconstruct better"
+    if options.serve == "segments":
+        return f"serves segments of items (search: --serve both); {better}"
+    if _objective(result) == "distill":
+        return f"serves sparse and dense queries (only dense: --serve dense); {better}"
+    return f"serves dense queries (sparse ones, too: --serve both); {better}"
+
+
+def _objective(result: FitResult) -> str:
+    return str(result.model.training.get("objective", "reconstruct"))
+
+
+def _next(output: str, source: str | None, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the commands, quoted for a shell, with the options that reading the same data needs."""
+    also = [] if options.zero_rows == "error" else ["--zero-rows", options.zero_rows]
+    if getattr(options, "follow_links", False):
+        also.append("--follow-links")
+    if options.command == "pull":
+        yield _command("next", ["push", output, options.store, *also])
+        return
+    if source is None:
+        return
+    if options.serve == "segments":
+        yield _command("next", ["segments", output, source, *also])
+        return
+    codes = str(Path(output).with_suffix("")) + ".codes.npz"
+    yield _command("next", ["evaluate", output, source, *also])
+    yield _command("then", ["encode", output, source, "-o", codes, *also])
+
+
+def _command(when: str, words: list[Any]) -> str:
+    return f"{when}: {shlex.join(['compressae-ref', *map(str, words)])}"
