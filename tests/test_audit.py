@@ -98,6 +98,19 @@ def test_every_kind_of_codes_is_recognised_and_judged(make, store, form):
     assert "no codes of this model" in result.cause or "neither codes of the encoder nor" in result.cause
 
 
+@pytest.mark.parametrize("stored", ["as they are", "packed and split"])
+@pytest.mark.parametrize("encode", [Model.encode, lambda model, x, **how: encode_refined(x, model, **how)])
+def test_a_zero_row_has_a_code_of_zeros_in_every_kind(encode, stored):
+    x = X.copy()
+    x[[0, 100, 299]] = 0
+    codes, (store, _) = encode(MODEL, x, zero_rows="empty"), STORED[stored]
+    assert audit(MODEL, x, store(codes)).equal == N
+    values = codes.values.copy()
+    values[100, 2] = 0.5
+    result = audit(MODEL, x, store(Codes(codes.indices, values, H)))
+    assert [(row.row, row.reason) for row in result.differing] == [(100, "is not zero, but belongs to a zero row (R4)")]
+
+
 @pytest.mark.parametrize("bits", [None, 5])
 def test_fitted_codes_without_their_anchors_are_told_to_need_them(bits):
     codes = encode_fitted(X, MODEL, ANCHORS)
@@ -266,6 +279,9 @@ def test_the_command_says_which_codes_a_file_has(folder, capsys):
         assert f"{N} rows, k {K}: {words}\n" in capsys.readouterr().out
     assert verify(folder, "fitted.npz", "--json") == 1
     report = json.loads(capsys.readouterr().out)
+    assert not report["recognised"]
+    assert verify(folder, "fitted.npz") == 1
+    assert f"{N} rows, k {K}, compared with codes of the encoder\n" in capsys.readouterr().out
     assert report["form"] == {
         "method": "encoded",
         "candidates": None,

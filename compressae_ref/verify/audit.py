@@ -213,7 +213,7 @@ def as_json(result: Audit, *, strict: bool) -> dict[str, Any]:
 def as_text(result: Audit, *, strict: bool) -> str:
     """Return the result as text for people."""
     lines = [
-        f"{result.rows} rows, k {result.k}: {result.form}",
+        f"{result.rows} rows, k {result.k}{':' if result.recognised else ', compared with'} {result.form}",
         *([_stopped_text(result)] if result.stopped else []),
         f"  {result.equal:10} equal, to the bit",
         f"  {result.rounding:10} rounding: sums in another order can differ by as much",
