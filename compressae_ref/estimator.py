@@ -15,6 +15,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError, DomainError, reason
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.model import Model
+from compressae_ref.optional import install_command
 from compressae_ref.params import init_params
 from compressae_ref.reference import unit_rows
 from compressae_ref.row_source import NonzeroRows
@@ -32,7 +33,7 @@ except ImportError as missing:
     raise BackendError(
         f"expected scikit-learn 1.6 or newer, got an import error: {reason(missing)}",
         argument="CompresSAE",
-        hint="pip install 'compressae-ref[sklearn]'",
+        hint=install_command("sklearn"),
     ) from missing
 
 SETTINGS = (

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from compressae_ref.errors import BackendError
+
+NAME = "compressae-ref"
 
 
 def require_package(module: str, extra: str, purpose: str) -> Any:
@@ -27,7 +32,41 @@ def require_package(module: str, extra: str, purpose: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise BackendError(
-            f"expected the package {package}, which is not installed",
-            argument=purpose,
-            hint=f"pip install 'compressae-ref[{extra}]'",
+            f"expected the package {package}, which is not installed", argument=purpose, hint=install_command(extra)
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs what an extra of this package requires.
+
+    It names the required packages themselves. So it works however this package was installed: from an index, from a
+    clone, even one that is gone, or without its dependencies. Without metadata of an installation, as in a clone that
+    is only on the path, it names the folder of the clone.
+    """
+    packages = _required_by(extra)
+    if not packages:
+        clone = Path(__file__).resolve().parent.parent
+        packages = [f"{clone if (clone / 'pyproject.toml').exists() else NAME}[{extra}]"]
+    return f"pip install {shlex.join(packages)}"
+
+
+def _required_by(extra: str) -> list[str]:
+    """Return the requirements of an extra, and of other extras that it includes; [] if they are not known."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires(NAME) or []
+    except PackageNotFoundError:
+        return []
+    found: dict[str, None] = {}
+    left = [extra]
+    for name in left:  # which grows
+        for line in lines:
+            requirement, _, marker = line.partition(";")
+            if not re.search(rf"extra\s*==\s*['\"]{re.escape(name)}['\"]", marker):
+                continue
+            if own := re.fullmatch(rf"{NAME}\[(.*)\]", requirement.strip()):
+                left += [each for each in re.split(r"\s*,\s*", own[1]) if each not in left]
+            else:
+                found[requirement.strip()] = None
+    return [*found]

@@ -627,7 +627,7 @@ def test_evaluate_says_at_once_that_it_cannot_draw(files, assert_refused, tmp_pa
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(evaluate_steps, "load_model", None)
     picture = tmp_path / "a.png"
-    assert_refused(["evaluate", files.model, files.x, "--picture", picture, *NUMPY], ["matplotlib is not installed"])
+    assert_refused(["evaluate", files.model, files.x, "--picture", picture, *NUMPY], ["matplotlib, which is not installed; pip install 'matplotlib>="])
 
 
 def test_drawn_queries_are_not_searched(files, run, monkeypatch):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import pickle
 import re
+import shlex
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 import compressae_ref
+from compressae_ref import optional
 from compressae_ref.errors import CompressaeError, DomainError, FormatError, format_error, naming_file, reason
+from compressae_ref.optional import install_command
 
 PACKAGE = Path(compressae_ref.__file__).parent
 SOURCES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
@@ -29,6 +33,30 @@ def literals(tree: ast.AST) -> list[tuple[int, str]]:
             texts.append((node.lineno, "".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)))
     constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return texts + [(node.lineno, node.value) for node in constants if id(node) not in parts]
+
+
+EXTRAS = {
+    "numba": {"numba"}, "cuda": {"numba", "numba-cuda"}, "edge": {"qdrant-edge-py"}, "pgvector": {"psycopg"},
+    "milvus": {"pymilvus", "milvus-lite"}, "formats": {"h5py", "pyarrow"}, "oracle": {"torch"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_command_for_a_missing_package_installs_its_extra_from_anywhere(extra, monkeypatch, tmp_path):
+    """It names packages of the index, never this package, which a clone or a folder that is gone may have brought."""
+    words = shlex.split(install_command(extra))
+    assert words[:2] == ["pip", "install"]
+    assert {re.split(r"[<>=\[]", word)[0] for word in words[2:]} == EXTRAS[extra]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ['a b<2,>=1; extra == "x"', "c; extra == 'y'"])
+    assert install_command("x") == "pip install 'a b<2,>=1'"
+    monkeypatch.setattr("importlib.metadata.requires", missing)
+    assert install_command(extra) == f"pip install {shlex.quote(f'{PACKAGE.parent}[{extra}]')}"
+    monkeypatch.setattr(optional, "__file__", str(tmp_path / "site packages" / "compressae_ref" / "optional.py"))
+    assert install_command(extra) == f"pip install 'compressae-ref[{extra}]'"
+
+
+def missing(name):
+    raise PackageNotFoundError(name)
 
 
 def test_each_field_has_its_place_in_the_text():

@@ -422,7 +422,7 @@ def test_what_is_missing_is_named_with_what_to_install(tmp_path, kind, monkeypat
     for name in [name for name in sys.modules if name.partition(".")[0] == NEEDS[kind]]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, NEEDS[kind], None)
-    extra = "hdf5" if kind == "hdf5" else "parquet"
+    package = "h5py" if kind == "hdf5" else "pyarrow"
     for act in (lambda: open_embeddings(str(path)), lambda: written(tmp_path, kind)):
-        with pytest.raises(BackendError, match=rf"pip install 'compressae-ref\[{extra}\]'"):
+        with pytest.raises(BackendError, match=rf"; pip install '{package}>="):
             act()

@@ -225,7 +225,7 @@ def test_without_the_engine_it_says_what_to_install(address, capsys, monkeypatch
 
     monkeypatch.setitem(sys.modules, "qdrant_edge", None)
     assert run(f"push model.npz {address}") == 1
-    assert "pip install 'compressae-ref[edge]'" in capsys.readouterr().err
+    assert "; pip install 'qdrant-edge-py" in capsys.readouterr().err
 
 
 def test_lines_of_json_are_points_that_qdrant_takes(address, tmp_path):

@@ -18,6 +18,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
 from compressae_ref.codes import Codes
 from compressae_ref.errors import BackendError
+from compressae_ref.optional import install_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +154,7 @@ def get_backend(backend: str | Backend | None = None, *, numpy_seconds: float = 
     if backend not in BACKENDS:
         raise BackendError(f"expected one of {', '.join(BACKENDS)}, got {backend!r}", argument="backend")
     if backend == "numba" and not _numba_is_installed():
-        raise BackendError("backend 'numba' needs the package numba", hint="pip install 'compressae-ref[numba]'")
+        raise BackendError("backend 'numba' needs the package numba", hint=install_command("numba"))
     if backend == "cuda" and (missing := what_cuda_lacks()):
         raise BackendError(f"backend 'cuda' needs {missing}")
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
-INSTALL = "pip install 'compressae-ref[cuda]'"
+from compressae_ref.optional import install_command
 
 
 def what_cuda_lacks() -> str | None:
     """Return which package, driver, device or compiler is missing, with its remedy; None if nothing is missing."""
     for module, package in (("numba", "numba"), ("numba_cuda", "numba-cuda")):
         if importlib.util.find_spec(module) is None:
-            return f"the package {package}: {INSTALL}"
+            return f"the package {package}: {install_command('cuda')}"
     from numba import cuda
     from numba.cuda import config
 
@@ -27,5 +27,5 @@ def what_cuda_lacks() -> str | None:
     if not cuda.list_devices():
         return "an NVIDIA GPU, and the driver finds none"
     if not nvvm.is_available():
-        return f"NVIDIA's compiler (libnvvm): {INSTALL}"
+        return f"NVIDIA's compiler (libnvvm): {install_command('cuda')}"
     return None

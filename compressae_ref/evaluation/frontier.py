@@ -9,6 +9,7 @@ from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.evaluate import Row
 from compressae_ref.files.atomic_write import PathLike, replacing
 from compressae_ref.layout import markdown
+from compressae_ref.optional import install_command
 
 LABELS = {
     "dense": "dense vectors",
@@ -118,7 +119,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise DomainError(
-            "matplotlib is not installed (pip install 'compressae-ref[plot]')", argument="picture"
+            "expected the package matplotlib, which is not installed", argument="picture", hint=install_command("plot")
         ) from error
 
 
