@@ -45,16 +45,18 @@ from compressae_ref import (
     search,
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
-from compressae_ref.cli import demo_segments, demo_steps, evaluate_steps, given, train_steps
+from compressae_ref.cli import demo_segments, demo_steps, evaluate_steps, given, output_names, train_steps
 from compressae_ref.cli.given import parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import heed_signals
 from compressae_ref.cli.main import COMMANDS as MODULES
 from compressae_ref.cli.main import command_line, main
 from compressae_ref.cli.terminal import hits_text
+from compressae_ref.errors import FormatError
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
 from compressae_ref.extensions.fitted_codes import encode_fitted
 from compressae_ref.extensions.packed_codes import pack
+from compressae_ref.files.foreign.sniff import kind_by_name
 from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.training.settings import DEFAULT_SERVE, SERVE, TrainConfig
 from tests.bounds import assert_same_bits, assert_same_codes
@@ -1766,6 +1768,33 @@ def test_no_output_is_another_file_of_the_command(command, tmp_path, assert_refu
         needed = given.NEEDS.get(command, {}).get(other)
         values |= {needed: "absent"} if needed in strings and needed not in values else {}
         assert_refused(line_of(command, **values), ["got the same file"])
+
+
+SUFFIXES = ["", ".5", ".foo", *sorted(f".{suffix}" for suffix in output_names.KNOWN), ".NPZ", ".PT"]
+
+
+@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES])
+def test_the_name_of_an_output_never_lies(command):
+    """Each command × each output × each suffix: refused if and only if the suffix stands for another format."""
+    for output, suffix in product({*strings_of(command)} & {*given.OUTPUTS}, SUFFIXES):
+        options = given.parse(command_line(), line_of(command, **{output: f"x{suffix}"}))
+        formats = output_names.OUTPUT[command] if output == "output" else output_names.FORMATS[output]
+        kind = kind_by_name(f"x{suffix}")
+        if kind in formats or suffix.lower()[1:] not in output_names.KNOWN:
+            output_names.require_honest_names(options)
+        else:
+            with pytest.raises(
+                FormatError, match=rf"^x\{suffix}: expected a name that ends in \..*got {suffix.lower()}"
+            ):
+                output_names.require_honest_names(options)
+
+
+def test_a_model_of_another_format_is_refused_with_what_to_do(command, assert_refused):
+    for suffix in (".pt", ".pth", ".safetensors"):
+        assert_refused(
+            command(f"train {{x}} -o new{suffix}"), [f"new{suffix}: expected", "new.npz", "compressae-ref convert"]
+        )
+    assert_refused(command("convert {model} --to saelens -o new.npz"), ["expected a name of a folder"])
 
 
 RULES = [(command, name, (needed,)) for command, rule in given.NEEDS.items() for name, needed in rule.items()]

@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             forget_written()
             require_applicable(options)
             require_kept_inputs(options)
+            _require_honest_names(options)
             tell_of_compiling()
             failed = _BY_NAME[options.command].run(options)
             flush_results()
@@ -109,6 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # an error of another package that no module expects, or a bug
         return _unexpected(error)
     return int(failed or False)
+
+
+def _require_honest_names(options: argparse.Namespace) -> None:
+    from compressae_ref.cli.output_names import require_honest_names  # imported here: --help does not need it
+
+    require_honest_names(options)
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
