@@ -155,16 +155,39 @@ def _bytes_as_text(items: list[bytes]) -> list[str]:
         raise DomainError(f"expected bytes of UTF-8, got {short_repr(error.object)}", row=row) from None
 
 
+def written_ids(texts: list[str]) -> list[Any]:
+    """Return ids that a text file writes: integers if all are written as this package writes them, otherwise strings.
+
+    So "007" and "1_000" are strings.
+    """
+    return [int(text) for text in texts] if all(map(_is_integer, texts)) else texts
+
+
+def _is_integer(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return (
+        digits.isascii()
+        and digits.isdigit()
+        and len(digits) < 20
+        and MIN_ID <= int(text) <= MAX_ID
+        and str(int(text)) == text
+    )
+
+
 def reject_repeated(ids: NDArray[Any] | Sequence[Any]) -> None:
-    """Raise DomainError for the first id that repeats an earlier one."""
+    """Raise DomainError for the first id that repeats an earlier one. It names both rows."""
     if isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
         ascending = np.sort(ids)  # a set of Python integers would take ten times the memory
         if not (ascending[1:] == ascending[:-1]).any():
             return
     elif len(set(ids)) == len(ids):
         return
-    seen: set[Any] = set()
+    first: dict[Any, int] = {}
     for row, item in enumerate(ids.tolist() if isinstance(ids, np.ndarray) else ids):
-        if item in seen:
-            raise DomainError(f"expected unique ids, got {short_repr(item)} twice", argument="ids", row=row)
-        seen.add(item)
+        if (before := first.setdefault(item, row)) != row:
+            raise DomainError(
+                f"expected unique ids, got {short_repr(item)} of row {before} again",
+                argument="ids",
+                row=row,
+                hint="remove one of the two rows, or correct its id",
+            )

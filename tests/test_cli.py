@@ -401,7 +401,10 @@ def test_pack_and_unpack_write_what_the_library_does(files, tmp_path, run, bits)
     codes, packed, back = load_codes(files.codes), tmp_path / "packed.npz", tmp_path / "back.npz"
     out, err = run("pack", files.codes, "-o", packed, "--bits", bits, *NUMPY)
     size = pack(codes, bits).bytes_per_item
-    assert (out, err) == ("", f"{packed}: {N} packed codes, {size} bytes each, {8 * K} before\n")
+    first, second = err.splitlines()
+    assert (out, first) == ("", f"{packed}: {N} packed codes, {size} bytes each, {8 * K} before")
+    file = packed.stat().st_size
+    assert second == f"{packed}: no ids; file: {file:,} bytes, {file / N:.1f} a row"
     out, err = run("unpack", packed, "-o", back, *NUMPY)
     assert (out, err) == ("", f"{back}: {N} codes, k {K} of {H} latents\n")
     read, expected = load_codes(back), pack(codes, bits).unpack()
@@ -629,7 +632,10 @@ def test_evaluate_says_at_once_that_it_cannot_draw(files, assert_refused, tmp_pa
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(evaluate_steps, "load_model", None)
     picture = tmp_path / "a.png"
-    assert_refused(["evaluate", files.model, files.x, "--picture", picture, *NUMPY], ["matplotlib, which is not installed; pip install 'matplotlib>="])
+    assert_refused(
+        ["evaluate", files.model, files.x, "--picture", picture, *NUMPY],
+        ["matplotlib, which is not installed; pip install 'matplotlib>="],
+    )
 
 
 def test_drawn_queries_are_not_searched(files, run, monkeypatch):
@@ -1724,7 +1730,7 @@ def test_train_reports_the_model_that_it_saves(files, tmp_path, capsys):
 # -- outputs that are inputs ------------------------------------------------------------------------------------------
 
 
-NO_PATHS = {"field", "dask", "only", "program", "text", "time", "site", "weight", "title"}
+NO_PATHS = {"field", "id_column", "show", "dask", "only", "program", "text", "time", "site", "weight", "title"}
 """Arguments that are strings, but name no file."""
 
 
@@ -1822,8 +1828,8 @@ def test_an_option_that_would_be_ignored_is_refused(command, name, other, capsys
 
 
 APPLY = {
-    "x": {"ids", "dtype", "zero_rows", "follow_links"},
-    "codes": {"ids", "n_latents"},
+    "x": {"ids", "id_column", "dtype", "zero_rows", "follow_links"},
+    "codes": {"ids", "id_column", "n_latents"},
     "model": {"k", "to"},
 }
 """Options of convert, by the kind of the input."""

@@ -156,7 +156,7 @@ def test_a_split_code_has_no_model(here):
         ("convert x.npy -o y.npz --ids short.txt", "short.txt: ids: expected 60 ids, one for each row, got 1"),
         (
             "convert x.npy -o y.npz --ids twice.txt",
-            "twice.txt: ids: expected unique ids, got 'a' twice in row 1",
+            "twice.txt: ids: expected unique ids, got 'a' of row 0 again in row 1",
         ),
         (
             "convert x.npy -o y.npz --ids x.npy",

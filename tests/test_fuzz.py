@@ -137,7 +137,28 @@ def lists(path):
     pq.write_table(pa.table({"id": [f"n{row}" for row in range(N)], "embeddings": X.tolist()}), path, row_group_size=9)
 
 
+def text(path):
+    names = {"product_id": NAMES, "title": NAMES[::-1]}
+    if "jsonl" in path:
+        names["embedding"] = X.tolist()
+    else:
+        names |= {f"v{column}": X[:, column].tolist() for column in range(D)}
+    test_columns.write_table(Path(path), path.removesuffix(".gz").rpartition(".")[2], names)
+
+
+def lists_in_text(path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"key": IDS, "embedding": [json.dumps(row) for row in X.tolist()]}), path)
+
+
 READERS = {
+    "csv": (text, read_embeddings),
+    "csv.gz": (text, read_embeddings),
+    "tsv": (text, read_embeddings),
+    "rows.jsonl": (text, read_embeddings),
+    "text.parquet": (lists_in_text, read_embeddings),
     "npy": (embeddings("npy"), read_embeddings),
     "npz": (embeddings("npz", ids=IDS), read_embeddings),
     "named.npz": (embeddings("npz", ids=NAMES), read_embeddings),

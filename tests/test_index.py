@@ -265,7 +265,7 @@ def put(name, value, at=...):
         (put("indices", H, (3, 2)), "indices below n_latents"),
         (put("values", np.inf, (3, 2)), "finite values"),
         (put("norms", 0, 3), "finite norms above 0"),
-        (put("ids", ord("4"), 6 * 3 + 5), "unique ids, got 'item 4' twice in row 4"),
+        (put("ids", ord("4"), 6 * 3 + 5), "unique ids, got 'item 4' of row 3 again in row 4"),
         (lambda arrays: {name: arrays[name] for name in arrays if name != "norms"}, "no entry 'norms'"),
         (lambda arrays: {**arrays, "norms": arrays["norms"][1:]}, "40 norms of float32, one for each item"),
         (lambda arrays: {**arrays, "ids": arrays["ids"][1:]}, "ids: expected lengths of at least 0 with the sum 269"),
@@ -457,7 +457,7 @@ def other(codes):
         (
             lambda: build(CODES[:3], ids=[1, 2, 1]),
             DomainError,
-            "ids: expected unique ids, got 1 twice",
+            "ids: expected unique ids, got 1 of row 0 again",
         ),
         (lambda: build(CODES[:2], ids=["a", 1]), DTypeError, "ids: expected 64-bit integers or strings"),
         (lambda: build(CODES[:2], ids=[0.5, 1]), DTypeError, "ids: expected 64-bit integers or strings"),
@@ -488,7 +488,7 @@ def other(codes):
         (
             lambda: build(CODES).remove([3, 3]),
             DomainError,
-            "unique ids, got 3 twice",
+            "unique ids, got 3 of row 0 again",
         ),
         (lambda: build(CODES).remove(["a"]), DomainError, "ids: expected ids of the index, got 'a'"),
         (lambda: build(POOL), DTypeError, "codes: expected Codes or PackedCodes, got ndarray"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
-from compressae_ref.cli.ids_option import id_entry_of, ids_by, open_with_ids
+from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, open_with_ids
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
@@ -25,6 +25,7 @@ def convert_file(options: argparse.Namespace) -> str:
 
 _ONLY_FOR = {
     "ids": ("embeddings", "codes"),
+    "id_column": ("embeddings", "codes"),
     "dtype": ("embeddings",),
     "zero_rows": ("embeddings",),
     "follow_links": ("embeddings",),
@@ -51,8 +52,9 @@ def _model(options: argparse.Namespace) -> str:
 
 
 def _codes(options: argparse.Namespace) -> str:
-    rows = open_codes(options.input, options.n_latents, id_entry_of(options.ids))
-    ids = ids_by(options.ids, rows.n, lambda: rows.ids)
+    option = ids_option(options)
+    rows = open_codes(options.input, options.n_latents, id_entry_of(option))
+    ids = ids_by(option, rows.n, lambda: rows.ids)
     with naming_file(options.input, "codes"):
         write_codes(options.output, rows.blocks(), rows.n, ids=ids)
     return f"{rows.n} codes, k {rows.k} of {rows.n_latents} latents{without_ids(options.output, ids)}"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from compressae_ref.cli.ids_option import NONE, id_entry_of
+from compressae_ref.cli.ids_option import NONE, id_entry_of, ids_option, tell_id_column
 from compressae_ref.cli.progress import shown_progress
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cluster.on_dask import PART_ROWS, encode_on_dask
 from compressae_ref.errors import DomainError
+from compressae_ref.files.foreign.choose_array import ID_ENTRIES
+from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.partitioned import parts_written
 from compressae_ref.files.model_file import load_model
 
 
 def run_dask(options: argparse.Namespace) -> None:
     """Encode on a Dask cluster and write a folder of parts."""
-    if id_entry_of(options.ids) is False and options.ids != NONE:
+    entry = id_entry_of(ids_option(options))
+    if entry is False and options.ids != NONE:
         raise DomainError(f"expected --ids ::NAME or none with --dask, got {options.ids!r}", argument="encode")
     if options.zero_rows == "skip":
         raise DomainError(
@@ -23,6 +26,10 @@ def run_dask(options: argparse.Namespace) -> None:
             argument="encode",
             hint="convert --zero-rows skip writes the embeddings without zero rows",
         )
+    if entry:
+        source = open_embeddings(options.embeddings, entry, follow_links=options.follow_links)
+        tell_id_column(options.embeddings, source)
+        entry = entry if source.id_name in (None, *ID_ENTRIES) else source.id_name
     names = ("k", "refine", "candidates", "zero_rows", "backend", "follow_links")
     settings = {name: getattr(options, name) for name in names}
     try:
@@ -33,7 +40,7 @@ def run_dask(options: argparse.Namespace) -> None:
                 options.output,
                 options.dask,
                 **settings,
-                ids=id_entry_of(options.ids),
+                ids=entry,
                 part_rows=PART_ROWS if options.part_rows is None else options.part_rows,
                 progress=progress,
             )

@@ -16,10 +16,14 @@ from compressae_ref.errors import CompressaeError, DomainError
 NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
     "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
-    "search": {"k": "store", "refine": "store", "fitted": "store", "field": "store"},
     "report": {"relevance": "queries", "query_texts": "queries", "text": "texts"},
     "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
     "evaluate": {"relevance": "queries", "relevance_by": "relevance"},
+    "search": {
+        **dict.fromkeys(("k", "refine", "fitted", "field"), "store"),
+        **dict.fromkeys(("show", "id_column"), "items"),
+        "items": "show",
+    },
     "segments": {
         **dict.fromkeys(("text", "time", "method"), "texts"),
         **dict.fromkeys(("site", "weight", "bin"), "time"),
@@ -35,11 +39,12 @@ _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture", "segments"), "segments": ("picture",)},
-    "encode": {"anchors": ("refine", "dask")},
+    "encode": {"anchors": ("refine", "dask"), "ids": ("id_column",)},
+    "convert": {"ids": ("id_column",)},
     "push": {"anchors": ("refine",)},
     "train": {"start": ("init",), "preset": ("serve",)},
     "pull": {"start": ("init",), "preset": ("serve",)},
-    "search": {"store": ("rescore",)},
+    "search": {"store": ("rescore", "items", "show", "id_column")},
     "evaluate": {"queries": ("seed",)},
     "report": {"queries": ("seed",)},
     "verify": {
@@ -54,7 +59,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 INPUTS = (
     *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
-    *("anchors", "ids", "relevance", "texts", "query_texts", "answers", "vectors", "start", "resume", "store"),
+    *("anchors", "ids", "items", "relevance", "texts", "query_texts", "answers", "vectors", "start", "resume", "store"),
 )
 """Arguments that name files, folders or patterns to read."""
 
@@ -84,16 +89,16 @@ def called(options: argparse.Namespace, name: str) -> str:
 
 def require_applicable(options: argparse.Namespace) -> None:
     """Refuse an option that would have no effect. DomainError."""
-    for name, needed in NEEDS.get(options.command, {}).items():
-        if name in options.given and needed not in options.given:
-            option = called(options, name)
-            message = f"expected {called(options, needed)} with {option}, got {option} alone"
-            raise DomainError(message, argument=options.command)
     for name, excluded in CONFLICTS.get(options.command, {}).items():
         for other in excluded:
             if name in options.given and other in options.given:
                 message = f"expected no {called(options, other)} with {called(options, name)}, got both"
                 raise DomainError(message, argument=options.command)
+    for name, needed in NEEDS.get(options.command, {}).items():
+        if name in options.given and needed not in options.given:
+            option = called(options, name)
+            message = f"expected {called(options, needed)} with {option}, got {option} alone"
+            raise DomainError(message, argument=options.command)
 
 
 def require_kept_inputs(options: argparse.Namespace) -> None:

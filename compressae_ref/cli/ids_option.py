@@ -1,4 +1,4 @@
-"""The option ``--ids``: where the ids of INPUT come from."""
+"""The options ``--ids`` and ``--id-column``: where the ids of INPUT come from."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.cli.terminal import printable, tell
 from compressae_ref.cli.zero_rows import left_of
 from compressae_ref.errors import FormatError, reason
+from compressae_ref.files.foreign.choose_array import listed
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import IdEntry, ids_of
 from compressae_ref.files.npz import reading
-from compressae_ref.item_ids import MAX_ID, MIN_ID, as_ids
+from compressae_ref.item_ids import as_ids, written_ids
 from compressae_ref.row_source import row_numbers
 
 NONE = "none"
 
 
 def id_entry_of(option: str | None) -> IdEntry:
-    """Return where a reader of INPUT has to look for ids: in its usual place, in a named entry, or nowhere."""
+    """Return where a reader of INPUT has to look for ids: where they are found, in a named entry, or nowhere."""
     if option is None:
         return True
     return option.removeprefix("::") if option.startswith("::") else False
+
+
+def ids_option(options: argparse.Namespace) -> str | None:
+    """Return the value of ``--ids``, for which ``--id-column NAME`` is short."""
+    return options.ids if options.id_column is None else f"::{options.id_column}"
 
 
 def ids_by(option: str | None, n: int, of_input: Callable[[], NDArray[Any] | None]) -> NDArray[Any] | None:
@@ -34,15 +41,27 @@ def ids_by(option: str | None, n: int, of_input: Callable[[], NDArray[Any] | Non
     return None if option == NONE else read_id_file(option, n)
 
 
+def tell_id_column(path: str, source: Any) -> None:
+    """Report the column that the ids of a source come from, or which columns there are."""
+    if source.id_name is not None:
+        tell(f"{path}: ids: column {source.id_name}")
+    elif source.columns:
+        columns = listed(dict.fromkeys(map(printable, source.columns), ""))
+        tell(f"{path}: no ids; columns: {columns}; --id-column NAME chooses one")
+
+
 def open_with_ids(path: str, options: argparse.Namespace, **checks: Any) -> tuple[Any, NDArray[Any] | None]:
-    """Open embeddings as the options ``--ids``, ``--zero-rows`` and ``--follow-links`` say.
+    """Open embeddings as the options ``--ids``, ``--id-column``, ``--zero-rows`` and ``--follow-links`` say.
 
     Returns
     -------
     The rows, without those that are skipped, and their ids, which are checked against all rows first, or None.
     """
-    source = open_embeddings(path, id_entry_of(options.ids), follow_links=options.follow_links)
-    ids = ids_by(options.ids, len(source), lambda: ids_of(source))
+    option = ids_option(options)
+    source = open_embeddings(path, id_entry_of(option), follow_links=options.follow_links)
+    ids = ids_by(option, len(source), lambda: ids_of(source))
+    if option is None or option.startswith("::"):
+        tell_id_column(path, source)
     rows = left_of(source, options.zero_rows, path, **checks)
     return rows, ids if ids is None or rows is source else ids[row_numbers(rows)]
 
@@ -63,16 +82,4 @@ def read_id_file(path: str, n: int) -> NDArray[Any]:
     except UnicodeDecodeError as error:
         raise FormatError(f"expected a UTF-8 text file with one id per line, got {reason(error)}", path=path) from error
     lines = lines if content else []
-    return as_ids([int(line) for line in lines] if all(map(_is_integer, lines)) else lines, n, path=path)
-
-
-def _is_integer(line: str) -> bool:
-    """Return whether a line is an integer id that is printed as it is written: "007" and "1_000" are strings."""
-    digits = line.removeprefix("-")
-    return (
-        digits.isascii()
-        and digits.isdigit()
-        and len(digits) < 20
-        and MIN_ID <= int(line) <= MAX_ID
-        and str(int(line)) == line
-    )
+    return as_ids(written_ids(lines), n, path=path)

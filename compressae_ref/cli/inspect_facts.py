@@ -188,6 +188,7 @@ def _embeddings_facts(path: str, follow_links: bool) -> dict[str, Any]:
         "dtype": array.dtype.name,
         "bytes_per_row": int(array.shape[1]) * array.dtype.itemsize,
         "ids": ids is not None,
+        **({} if array.id_name is None else {"id_column": array.id_name}),
         "rows_looked_at": len(sample),
         "smallest_norm": float(norms.min()),
         "largest_norm": float(norms.max()),

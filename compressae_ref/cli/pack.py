@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.cli.parser import CODES, add_command
 from compressae_ref.cli.terminal import tell
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ROWS = 65_536
 """Codes that are packed or unpacked at once while progress is shown."""
@@ -44,3 +47,15 @@ def run(options: argparse.Namespace) -> None:
     save_packed(options.output, packed, rows.ids)
     size = f"{packed.bytes_per_item} bytes each, {bytes_per_row(codes)} before"
     tell(f"{options.output}: {len(packed)} packed codes, {size}")
+    tell(f"{options.output}: {_of_the_file(options.output, len(packed), rows.ids)}")
+
+
+def _of_the_file(path: str, n: int, ids: NDArray[Any] | None) -> str:
+    """Describe what the ids and the whole file take for each of the n rows."""
+    from pathlib import Path
+
+    from compressae_ref.files.id_members import id_bytes
+
+    size = Path(path).stat().st_size
+    own = "no ids" if ids is None else f"ids: {id_bytes(ids) / max(n, 1):.1f} bytes each"
+    return f"{own}; file: {size:,} bytes, {size / max(n, 1):.1f} a row"

@@ -12,9 +12,9 @@ from compressae_ref.cli.examples import epilog
 from compressae_ref.training.settings import CHOICES, DEFAULT_SERVE, PRESETS, SERVE, TrainConfig
 
 EMBEDDINGS = (
-    "file with one embedding per row (.npy, .npz, .fbin, .u8bin, .i8bin, .fvecs, .bvecs, .safetensors, .hdf5, .parquet "
-    "or .arrow), or a folder or a pattern such as 'part-*.parquet' of such files; FILE::NAME selects one array of "
-    "several; - reads a .npy or .npz file from standard input"
+    "file with one embedding per row (.npy, .npz, .fbin, .u8bin, .i8bin, .fvecs, .bvecs, .safetensors, .hdf5, "
+    ".parquet, .arrow, .csv, .tsv or .jsonl), or a folder or a pattern such as 'part-*.parquet' of such files; "
+    "FILE::NAME selects one array or column of several; - reads a .npy or .npz file from standard input"
 )
 CODES = "codes file (.npz, also packed or a CSR matrix of SciPy; .csr, .parquet or .arrow)"
 MODEL = "model file (.npz), as train writes it"
@@ -170,9 +170,11 @@ def add_follow_links(command: argparse.ArgumentParser) -> None:
 
 
 def add_ids(command: argparse.ArgumentParser) -> None:
-    """Add ``--ids``."""
+    """Add ``--ids`` and ``--id-column``."""
     text = (
         "where the ids are: ::NAME for an array or column of the input; none to leave ids out; or a file with one id "
-        "per row, a text file with one per line or a .npy (default: what the input calls id, ids or _id, if it exists)"
+        "per row, a text file with one per line or a .npy (default: the column id, ids or _id; else, in tables, one of "
+        "different integers or strings, and in other files one with a name such as product_id; it is reported)"
     )
     command.add_argument("--ids", metavar="IDS", help=text)
+    command.add_argument("--id-column", metavar="NAME", help="the column or array of the ids: short for --ids ::NAME")

@@ -25,6 +25,7 @@ from compressae_ref.errors import BackendError, DomainError, naming_file, reason
 from compressae_ref.extensions.refine import refined_blocks
 from compressae_ref.files.atomic_write import RUN, forget_run
 from compressae_ref.files.codes_file import save_code_blocks
+from compressae_ref.files.foreign.choose_array import ID_ENTRIES
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
 from compressae_ref.files.foreign.partitioned import Plan, begin, finish, part_name, require_folder
 from compressae_ref.files.foreign.rows import IdEntry, Place, ids_of
@@ -92,6 +93,8 @@ def encode_on_dask(
     at = _for_workers(embeddings)
     source, part_rows = open_embeddings(at, ids, follow_links=follow_links), as_integer(part_rows, "part_rows")
     ids_of(source)  # wrong ids are an error before any part is written
+    if source.id_name is not None and source.id_name not in ID_ENTRIES:
+        ids = source.id_name  # so that no worker searches for it
     h, k = model.params.n_latents, as_k(model.k if k is None else k, model.params.n_latents)
     plan = Plan(at, len(source), part_rows, model.digest, h, k, refine, candidates, zero_rows, ids, follow_links)
     place = require_folder(Path(folder).resolve(), plan)

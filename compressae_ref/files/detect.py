@@ -10,7 +10,8 @@ from compressae_ref.files.foreign.embeddings import place_of
 from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.shards import shard_paths
-from compressae_ref.files.foreign.sniff import kind_of
+from compressae_ref.files.foreign.sniff import HEAD_BYTES, kind_of
+from compressae_ref.files.foreign.text_rows import byte_stream
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.npz import member_names, reading
 from compressae_ref.files.weights import original, saelens, sentence_transformers
@@ -45,7 +46,17 @@ def _content(file: InputFile) -> Content:
         return "state" if original.NAMES.keys() <= open_tensors(file)[0].keys() else "embeddings"
     if kind in ("parquet", "arrow", "arrow-stream"):
         return _table(file, kind)
-    return "pt" if kind == "pickle" else "codes" if kind in ("csr", "jsonl") else "embeddings"
+    if kind == "jsonl":
+        return "codes" if b'"indices"' in _first_line(file) else "embeddings"
+    return "pt" if kind == "pickle" else "codes" if kind == "csr" else "embeddings"
+
+
+def _first_line(file: InputFile) -> bytes:
+    """Return the start of the first line of a text file that is not blank."""
+    stream = byte_stream(file)
+    while (line := stream.readline(HEAD_BYTES)) and not line.strip():
+        pass
+    return line
 
 
 def _folder(path: Path) -> Content:

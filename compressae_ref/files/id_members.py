@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,11 @@ def id_members(ids: NDArray[Any] | None) -> dict[str, NDArray[Any] | Pieces]:
     starts = range(0, len(ids), STREAM_ROWS)
     blocks = (np.frombuffer("".join(ids[start : start + STREAM_ROWS]).encode(), np.uint8) for start in starts)
     return {IDS: Pieces((int(lengths.sum(dtype=np.int64)),), np.dtype(np.uint8), blocks), LENGTHS: lengths}
+
+
+def id_bytes(ids: NDArray[Any]) -> int:
+    """Return the bytes that ids from `as_ids` take in an archive, without its headers."""
+    return sum(math.prod(member.shape) * member.dtype.itemsize for member in id_members(ids).values())
 
 
 def ids_from(

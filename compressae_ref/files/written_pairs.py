@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError, reason
-from compressae_ref.files.foreign.columns import HEAD_BYTES, Table, open_table
+from compressae_ref.files.foreign.columns import Table, open_table
 from compressae_ref.files.foreign.csv_rows import quotes_fields
 from compressae_ref.files.foreign.embeddings import npy_in_file
 from compressae_ref.files.foreign.sniff import TABLE_NAMES, kind_by_name, table_kind_of

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.errors import FormatError
-from compressae_ref.files.foreign.arrow_ids import item_bytes
-from compressae_ref.files.foreign.arrow_table import arrow, open_table, storage, storage_type
+from compressae_ref.files.foreign.arrow_ids import UUID_BYTES, id_items, item_bytes, text_of
+from compressae_ref.files.foreign.arrow_table import ArrowTable, arrow, storage, storage_type
 from compressae_ref.files.foreign.choose_array import require_distinct
-from compressae_ref.files.input_file import InputFile
 
 STRINGS = {"string", "large_string", "string_view"}
 """Arrow's names of the types of strings."""
@@ -22,17 +21,23 @@ BYTES_PER_BLOCK = 1 << 20
 
 
 class ArrowColumns:
-    """The columns of a Parquet or Arrow file. Call it, and read it, in `npz.reading`."""
+    """The columns of a Parquet or Arrow file. Call it, and read it, in `npz.reading`.
+
+    ``likely`` are those that may hold ids: integers, strings and UUIDs.
+    """
 
     written = False
 
-    def __init__(self, file: InputFile, kind: str) -> None:
-        self._table = open_table(file, kind)
-        schema = self._table.schema
+    def __init__(self, table: ArrowTable) -> None:
+        self._table = table
+        schema = table.schema
         require_distinct(schema.names)
         self.n, self.names = self._table.n, list(schema.names)
         self._kinds = {field.name: storage_type(field.type) for field in schema}
         self.textual = [name for name, kind in self._kinds.items() if str(_value_type(kind)) in STRINGS]
+        integers = arrow("pyarrow.types").is_integer
+        whole = {name for name, kind in self._kinds.items() if integers(kind) or _is_uuid(kind)}
+        self.likely = [name for name in self.names if name in whole or name in self.textual]
 
     def blocks(self, name: str) -> Iterator[list[Any] | NDArray[Any]]:
         """Yield the values of a column: arrays, or lists if there are strings or nulls among them."""
@@ -52,7 +57,11 @@ def _value_type(kind: Any) -> Any:
 def _is_read(kind: Any) -> bool:
     types, kind = arrow("pyarrow.types"), _value_type(kind)
     number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)
-    return bool(number or types.is_timestamp(kind) or types.is_date(kind) or str(kind) in STRINGS)
+    return bool(number or types.is_timestamp(kind) or types.is_date(kind) or str(kind) in STRINGS or _is_uuid(kind))
+
+
+def _is_uuid(kind: Any) -> bool:
+    return bool(arrow("pyarrow.types").is_fixed_size_binary(kind) and kind.byte_width == UUID_BYTES)
 
 
 def _parts(column: Any) -> Iterator[Any]:
@@ -81,6 +90,8 @@ def _items(column: Any) -> list[Any] | NDArray[Any]:
     if types.is_timestamp(column.type) or types.is_date(column.type):  # a null becomes NaT
         times: NDArray[Any] = column.to_numpy(zero_copy_only=False)
         return times.astype("datetime64[s]") if times.dtype.kind == "O" else times
+    if _is_uuid(column.type):
+        return [None if item is None else text_of(item) for item in id_items(column)]
     if column.null_count or str(column.type) in STRINGS or types.is_decimal(column.type):
         items: list[Any] = column.to_pylist()
         return items

@@ -11,6 +11,8 @@ from compressae_ref.checks import require_unfolding
 from compressae_ref.files.foreign.arrow_table import TEXTS, VIEWS, ArrowTable, arrow, reading_arrow, storage
 from compressae_ref.item_ids import as_ids
 
+UUID_BYTES = 16
+
 
 def read_ids(path: str, table: ArrowTable, name: str) -> NDArray[Any]:
     """Read a column with the ids of all rows. Errors as in `as_ids`.
@@ -24,7 +26,7 @@ def read_ids(path: str, table: ArrowTable, name: str) -> NDArray[Any]:
             column = storage(batch.column(0))
             unfolded += int(item_bytes(column).sum())
             require_unfolding(table.size, unfolded, f"column {name}")
-            parts.append(_id_items(column))
+            parts.append(id_items(column))
         return as_ids(np.concatenate(parts) if parts else [], table.n, name, path)
 
 
@@ -47,7 +49,7 @@ def item_bytes(column: Any) -> NDArray[np.int64]:
     return np.full(len(column), 8)
 
 
-def _id_items(column: Any) -> NDArray[Any]:
+def id_items(column: Any) -> NDArray[Any]:
     """Return the values of a stored column as an array of integers or of Python objects."""
     types = arrow("pyarrow.types")
     if types.is_dictionary(column.type):
@@ -56,11 +58,16 @@ def _id_items(column: Any) -> NDArray[Any]:
         ids: NDArray[Any] = column.to_numpy(zero_copy_only=False)
         return ids
     items = column.to_pylist()
-    if types.is_fixed_size_binary(column.type) and column.type.byte_width == 16:
+    if types.is_fixed_size_binary(column.type) and column.type.byte_width == UUID_BYTES:
         from uuid import UUID
 
         items = [item if item is None or _is_ascii_text(item) else UUID(bytes=item) for item in items]
     return np.fromiter(items, object, len(items))
+
+
+def text_of(item: Any) -> str:
+    """Return a UUID, or bytes of ASCII, as text."""
+    return item.decode() if isinstance(item, bytes) else str(item)
 
 
 def _is_ascii_text(item: bytes) -> bool:

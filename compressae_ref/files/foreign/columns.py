@@ -5,7 +5,7 @@ Texts are read in blocks, again in each pass. The first bytes and the name of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from compressae_ref.checks import require_unfolding, short_repr
 from compressae_ref.errors import DTypeError, FormatError, ShapeError
+from compressae_ref.files.foreign import arrow_table
 from compressae_ref.files.foreign.arrow_columns import ArrowColumns
 from compressae_ref.files.foreign.choose_array import listed
 from compressae_ref.files.foreign.csv_rows import open_csv, open_tsv
 from compressae_ref.files.foreign.json_rows import open_json
-from compressae_ref.files.foreign.sniff import table_kind_of
-from compressae_ref.files.foreign.text_rows import GZIP, byte_stream, open_lines, read_lines
+from compressae_ref.files.foreign.sniff import HEAD_BYTES, table_kind_of
+from compressae_ref.files.foreign.text_rows import GZIP, Lines, TextRows, byte_stream, open_lines, read_lines
 from compressae_ref.files.input_file import InputFile, PathLike
 from compressae_ref.files.npz import reading
 from compressae_ref.files.spool import naming_tmpdir
@@ -29,9 +30,6 @@ from compressae_ref.item_values import as_sites, as_weights, number_in
 EXPECTED = "a table: Parquet, Arrow, CSV, TSV, JSON lines, or a text in each line"
 TEXT_COLUMNS = ("text", "title", "body", "description", "name")
 """Default names of the column of texts, in order of preference."""
-
-HEAD_BYTES = 1 << 16
-"""Bytes from which the format is recognised."""
 
 COPIED_BYTES = 1 << 20
 
@@ -44,6 +42,8 @@ class Source(Protocol):
     names: list[str]
     textual: list[str]
     """columns that hold strings, as far as is known"""
+    likely: list[str]
+    """columns that may hold ids, as far as is known"""
     written: bool
     """whether the first line names the columns, and numbers are written as strings"""
 
@@ -85,10 +85,12 @@ class Table:
     ----------
     path : the file
     names : of its columns
+    likely : columns that may hold ids, as far as is known
+    written : whether numbers are strings, as in CSV
     """
 
     def __init__(self, path: str, file: InputFile, source: Source) -> None:
-        self.path, self.names = path, source.names
+        self.path, self.names, self.likely, self.written = path, source.names, source.likely, source.written
         self._file, self._source, self._n = file, source, source.n
 
     @property
@@ -117,7 +119,7 @@ class Table:
         FormatError
             If there is no such column.
         """
-        return Texts(self, self._text_column() if column is None else self._known(column))
+        return Texts(self, self._text_column() if column is None else self.known(column))
 
     def values(self, column: str) -> Block:
         """Return the n values of a column, null as None: an array of numbers or datetime64, or a list.
@@ -127,7 +129,7 @@ class Table:
         FormatError
             If there is no such column, or if the file is damaged or changes between passes.
         """
-        blocks = [*self._shared(self._known(column))]
+        blocks = [*self._shared(self.known(column))]
         if blocks and all(isinstance(block, np.ndarray) for block in blocks):
             return np.concatenate(blocks)
         return [value for block in blocks for value in (block if isinstance(block, list) else block.tolist())]
@@ -162,7 +164,8 @@ class Table:
                 require_unfolding(self._file.size, held, f"column {column}")
             yield block
 
-    def _known(self, column: str) -> str:
+    def known(self, column: str) -> str:
+        """Return the name of a column that the table has. FormatError if it has none of this name."""
         if column in self.names:
             return column
         only = self.names[0] if len(self.names) == 1 else ""
@@ -214,11 +217,16 @@ def open_table(path: PathLike) -> Table:
         if kind in OPEN:
             source: Source = OPEN[kind](lambda: read_lines(file))
         else:
-            source = ArrowColumns(_unpacked(file) if file.read(0, 2) == GZIP else file, kind)
+            source = ArrowColumns(arrow_table.open_table(_unpacked(file) if file.read(0, 2) == GZIP else file, kind))
         return Table(file.path, file, source)
 
 
-OPEN = {"csv": open_csv, "tsv": open_tsv, "jsonl": open_json, "lines": open_lines}
+OPEN: dict[str, Callable[[Lines], TextRows]] = {
+    "csv": open_csv,
+    "tsv": open_tsv,
+    "jsonl": open_json,
+    "lines": open_lines,
+}
 
 
 def _unpacked(file: InputFile) -> InputFile:

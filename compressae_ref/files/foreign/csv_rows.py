@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from compressae_ref.errors import FormatError, reason
 from compressae_ref.files.foreign.choose_array import require_distinct
-from compressae_ref.files.foreign.text_rows import ROWS_PER_BLOCK, Lines, TextRows
+from compressae_ref.files.foreign.text_rows import ROWS_PER_BLOCK, Lines, Row, TextRows
 
 MAX_FIELD_CHARACTERS = 1 << 23
 """The longest field that is read."""
@@ -19,32 +19,44 @@ MAX_FIELD_CHARACTERS = 1 << 23
 _FIELD_LIMIT = threading.Lock()
 
 
-def open_csv(lines: Lines, delimiter: str = ",", *, quoted: bool = True) -> TextRows:
-    """Open a CSV file. FormatError, also on reading, names the first line that is damaged."""
+def open_csv(
+    lines: Lines, delimiter: str = ",", *, quoted: bool = True, is_header: Callable[[list[str]], bool] | None = None
+) -> TextRows:
+    """Open a CSV file. FormatError, also on reading, names the first line that is damaged.
 
-    def read() -> Iterator[list[list[str]]]:
+    ``is_header`` says whether the fields of the first line name the columns. Otherwise they are called 0, 1, …
+    """
+
+    def read() -> Iterator[list[Row]]:
         reader = csv.reader(
             lines(), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
         )
         return _records(reader)
 
-    header = next(read(), [[]])[0]
+    header: list[str] = next(read(), [(1, [])])[0][1]
     if not header:
         raise FormatError("expected the names of the columns in the first line, got an empty line")
+    named = is_header is None or is_header(header)
+    if not named:
+        header = [*map(str, range(len(header)))]
     require_distinct(header)
 
-    def blocks(name: str) -> Iterator[list[str]]:
-        column, skipped = header.index(name), 1
+    def rows() -> Iterator[list[Row]]:
+        skipped = int(named)
         for records in read():
-            yield [record[column] for record in records[skipped:]]
+            yield records[skipped:]
             skipped = 0
 
-    return TextRows(header, header, blocks, written=True)
+    def blocks(name: str) -> Iterator[list[str]]:
+        column = header.index(name)
+        return ([fields[column] for _, fields in records] for records in rows())
+
+    return TextRows(header, header, blocks, rows=rows, likely=header, written=True)
 
 
-def open_tsv(lines: Lines) -> TextRows:
+def open_tsv(lines: Lines, *, is_header: Callable[[list[str]], bool] | None = None) -> TextRows:
     """Open a TSV file, as `open_csv`. It is read once to see whether it quotes fields."""
-    return open_csv(lines, "\t", quoted=quotes_fields(lines()))
+    return open_csv(lines, "\t", quoted=quotes_fields(lines()), is_header=is_header)
 
 
 def quotes_fields(lines: Iterator[str]) -> bool:
@@ -70,11 +82,11 @@ def _is_whole(line: str, fields: int) -> bool:
         return False
 
 
-def _records(reader: Any) -> Iterator[list[list[str]]]:
+def _records(reader: Any) -> Iterator[list[Row]]:
     """Yield a few records at a time, which all have as many fields as the first one."""
     width, blank, taken = None, None, 1
     while taken:
-        records, taken, line = [], 0, reader.line_num + 1
+        records, taken, line = list[Row](), 0, reader.line_num + 1
         try:
             with _long_fields():
                 for fields in islice(reader, ROWS_PER_BLOCK):
@@ -82,7 +94,7 @@ def _records(reader: Any) -> Iterator[list[list[str]]]:
                     width = len(fields) if width is None else width
                     if fields or not width:
                         _require_width(fields, width, line, blank)
-                        records.append(fields)
+                        records.append((line, fields))
                     elif blank is None:
                         blank = line  # which may be at the end
                     line = reader.line_num + 1

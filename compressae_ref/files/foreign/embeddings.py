@@ -7,6 +7,7 @@
 .safetensors                  needs NumPy only
 .hdf5                         extra ``hdf5``; datasets "train" and "test" of ann-benchmarks, or ``GROUP/NAME``
 .parquet, .arrow              extra ``parquet``; a column of lists and an optional column of ids; also Arrow streams
+.csv, .tsv, .jsonl            `text_embeddings`; also packed by gzip
 a folder or a pattern         its files in natural order (`shards`)
 ============================  ====================================================================================
 
@@ -20,7 +21,7 @@ import io
 import math
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ from compressae_ref.errors import CompressaeError, FormatError, naming_file
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, open_big_ann, open_vecs
 from compressae_ref.files.foreign.choose_array import chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5 import open_hdf5
+from compressae_ref.files.foreign.id_columns import IdColumns, may_be_ids, named_like_ids
 from compressae_ref.files.foreign.parquet import open_columns
 from compressae_ref.files.foreign.rows import EmbeddingRows, IdEntry, Place, rows_in_file
 from compressae_ref.files.foreign.safetensors import open_tensors
 from compressae_ref.files.foreign.shards import files_of, join_shards, shard_paths
-from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_of
+from compressae_ref.files.foreign.sniff import READ_NAMES, kind_of
+from compressae_ref.files.foreign.text_embeddings import open_text
 from compressae_ref.files.id_members import LENGTHS, ids_from
 from compressae_ref.files.input_file import FileArray, InputFile
 from compressae_ref.files.memory_map import stored_array
@@ -43,7 +46,7 @@ from compressae_ref.files.npz import members_of, read_header, read_member, readi
 from compressae_ref.item_ids import as_ids, file_hint
 from compressae_ref.row_source import as_source
 
-EXPECTED = f"a file of embeddings ({', '.join(EMBEDDING_NAMES)})"
+EXPECTED = f"a file of embeddings ({', '.join(READ_NAMES)})"
 
 
 def open_embeddings(path: str, ids: IdEntry = True, *, follow_links: bool = False) -> Any:
@@ -55,12 +58,14 @@ def open_embeddings(path: str, ids: IdEntry = True, *, follow_links: bool = Fals
     Parameters
     ----------
     path : the file, folder or pattern
-    ids : the array or column of ids; True: the one called id, ids or _id, if it exists; False: none
+    ids : the array or column of ids; True: the one that is found (`id_columns`); False: none
     follow_links : whether an HDF5 file may refer to data in other files
 
     Returns
     -------
     A source of rows (`row_source.RowSource`) with ``shape`` and ``dtype``. `rows.ids_of` returns its ids, if any.
+    ``id_name`` is the column that they come from, or None, and ``columns`` are the names of the columns beside the
+    embeddings.
 
     Raises
     ------
@@ -144,29 +149,51 @@ def _from_archive(
         info = members[chosen_entry(place, [*members], dict.fromkeys(members, ""))]
         array = stored(archive, info)
         rows = read_member(archive, info) if array is None else array
-    if (name := id_entry(place.file, place.ids, [*members])) is None:
-        return rows
+    return rows_in_file(place, rows, _ids_of_archive(stream, place, members, info, len(rows)))
 
-    def ids() -> NDArray[Any] | None:
+
+def _ids_of_archive(
+    stream: Callable[[], Any], place: Place, members: dict[str, zipfile.ZipInfo], rows: zipfile.ZipInfo, n: int
+) -> IdColumns:
+    def blocks(name: str) -> Iterator[NDArray[Any]]:
+        with zipfile.ZipFile(stream()) as archive:
+            with archive.open(members[name]) as member:
+                shape, _, dtype = read_header(member)
+            if may_be_ids(shape, dtype, n):
+                yield read_member(archive, members[name])
+
+    def read(name: str) -> NDArray[Any] | None:
         try:
             with zipfile.ZipFile(stream()) as archive:
                 found = {each: read_member(archive, members[each]) for each in (name, LENGTHS) if each in members}
         except CompressaeError as error:
             error.path, error.hint = place.file, file_hint(error.hint)
             raise
-        return ids_from(found, len(rows), place.file, name)
+        return ids_from(found, n, place.file, name)
 
-    return rows_in_file(place, rows, ids)
+    names = [name for name, info in members.items() if info is not rows and name != LENGTHS]
+    likely = named_like_ids(names) if place.ids is True else []
+    return IdColumns(names, n, id_entry(place.file, place.ids, [*members]), likely, blocks, read)
 
 
 def _open_tensors(place: Place, file: InputFile) -> Any:
     tensors, _ = open_tensors(file)
     floats = [name for name in tensors if tensors.has_rows(name)]
     rows = [name for name in floats if tensors.is_readable(name)] or floats
-    chosen = tensors[chosen_entry(place, rows, {name: tensors.kind(name) for name in tensors})]
-    if (name := id_entry(place.file, place.ids, [*tensors])) is None:
-        return chosen
-    return rows_in_file(place, chosen, lambda: as_ids(np.asarray(tensors[name]), len(chosen), name, place.file))
+    name = chosen_entry(place, rows, {name: tensors.kind(name) for name in tensors})
+    chosen = tensors[name]
+    names = [each for each in tensors if each != name]
+
+    def blocks(column: str) -> Iterator[NDArray[Any]]:
+        if tensors.is_readable(column) and may_be_ids(tensors[column].shape, tensors[column].dtype, len(chosen)):
+            yield np.asarray(tensors[column])
+
+    def read(column: str) -> NDArray[Any]:
+        return as_ids(np.asarray(tensors[column]), len(chosen), column, place.file)
+
+    likely = named_like_ids(names) if place.ids is True else []
+    fixed = id_entry(place.file, place.ids, [*tensors])
+    return rows_in_file(place, chosen, IdColumns(names, len(chosen), fixed, likely, blocks, read))
 
 
 _OF_SEVERAL: dict[str, Callable[[Place, InputFile], Any]] = {
@@ -176,10 +203,13 @@ _OF_SEVERAL: dict[str, Callable[[Place, InputFile], Any]] = {
     "parquet": lambda place, file: open_columns(place, file, "parquet"),
     "arrow": lambda place, file: open_columns(place, file, "arrow"),
     "arrow-stream": lambda place, file: open_columns(place, file, "arrow-stream"),
+    "csv": lambda place, file: open_text(place, file, "csv"),
+    "tsv": lambda place, file: open_text(place, file, "tsv"),
+    "jsonl": lambda place, file: open_text(place, file, "jsonl"),
 }
 """Functions that open formats with several named arrays."""
 
-_CALLED = {"csr": "a sparse matrix", "jsonl": "lines of JSON", "pickle": "pickled objects"}
+_CALLED = {"csr": "a sparse matrix", "pickle": "pickled objects"}
 
 
 def _read_standard_input(place: Place) -> Any:

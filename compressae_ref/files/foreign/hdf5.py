@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from compressae_ref.checks import FREE_BYTES, reject, require_unfolding, short_r
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, MAX_LISTED, chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5_heap import require_strings
+from compressae_ref.files.foreign.id_columns import IdColumns, may_be_ids, named_like_ids
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.npz import reading
 from compressae_ref.item_ids import as_ids, file_hint
@@ -50,7 +51,8 @@ def open_hdf5(place: Place, follow_links: bool = False) -> EmbeddingRows:
     h5py = _h5py()
     with reading(place.path, EXPECTED):
         file = _File(h5py.File(place.path, "r"), place, follow_links)
-        dataset, ids = file.rows_and_ids()
+        dataset, group = file.rows_and_group()
+        fixed = file.id_name(group)
         cache = _require_stored(dataset)
         if dataset.chunks is not None:
             parent, name = dataset.parent.id, dataset.name
@@ -67,7 +69,7 @@ def open_hdf5(place: Place, follow_links: bool = False) -> EmbeddingRows:
         dataset.shape,
         dataset.dtype,
         read,
-        ids=None if ids is None else lambda: file.ids(ids, len(dataset)),
+        ids=file.id_columns(dataset, group, fixed),
         sequential=packed,  # unpacking for single rows takes longer than a copy
         place=place,
     )
@@ -88,8 +90,8 @@ class _File:
         if (size := self._bytes()) < self._size:
             raise FormatError(f"expected a file of {self._size} bytes as at the start, got {size} bytes")
 
-    def rows_and_ids(self) -> tuple[Any, Any | None]:
-        """Return the dataset of embeddings, and the one of ids in the same group or None."""
+    def rows_and_group(self) -> tuple[Any, str]:
+        """Return the dataset of embeddings, and the path of its group."""
         name = self._place.entry
         if name is None:
             names = self._names_of(self._file)
@@ -101,14 +103,33 @@ class _File:
         dataset = self.at(name)
         if not self._is_rows(dataset):
             raise FormatError(f"expected floats of shape (n, d), got {_kind(dataset)}", path=self._place)
-        group = name.rpartition("/")[0]
-        beside = [*(self._file[group] if group else self._file)]  # a group called ids is an error, and not ignored
-        ids = id_entry(self._place.file, self._place.ids, beside)
-        return dataset, None if ids is None else self._ids_at(f"{group}/{ids}" if group else ids)
+        return dataset, name.rpartition("/")[0]
 
-    def _ids_at(self, name: str) -> Any:
+    def id_name(self, group: str) -> str | None:
+        """Return the name of the dataset of ids beside the embeddings by its usual or its given name, or None."""
+        beside = [*(self._file[group] if group else self._file)]  # a group called ids is an error, and not ignored
+        name = id_entry(self._place.file, self._place.ids, beside)
+        if name is not None:
+            self._ids_at(group, name)
+        return name
+
+    def id_columns(self, rows: Any, group: str, fixed: str | None) -> IdColumns:
+        """Return the datasets beside the embeddings."""
+        n, own = len(rows), rows.name.rpartition("/")[2]
+        names = [name for name in self._names_of(self._file[group] if group else self._file) if name != own]
+        likely = named_like_ids(names) if self._place.ids is True else []
+        return IdColumns(
+            names,
+            n,
+            fixed,
+            likely,
+            lambda name: self._id_blocks(group, name, n),
+            lambda name: self._ids(self._ids_at(group, name), n),
+        )
+
+    def _ids_at(self, group: str, name: str) -> Any:
         try:
-            dataset = self.at(name)
+            dataset = self.at(f"{group}/{name}" if group else name)
             if dataset.shape is None:
                 raise FormatError(f"expected a dataset {name!r} with a value for each row, got an empty one")
         except FormatError as error:
@@ -116,14 +137,26 @@ class _File:
             raise
         return dataset
 
-    def ids(self, dataset: Any, n: int) -> NDArray[Any]:
+    def _id_blocks(self, group: str, name: str, n: int) -> Iterator[NDArray[Any]]:
+        """Yield the values of a dataset that may hold ids. One in another file that is not followed does not."""
+        try:
+            dataset = self.at(f"{group}/{name}" if group else name)
+        except FormatError:
+            return
+        if may_be_ids(dataset.shape or (), dataset.dtype, n):
+            yield self._values(dataset)
+
+    def _ids(self, dataset: Any, n: int) -> NDArray[Any]:
         """Read the ids of n rows. Errors as in `as_ids`."""
+        return as_ids(self._values(dataset), n, dataset.name.rpartition("/")[2], self._place.file)
+
+    def _values(self, dataset: Any) -> Any:
         _require_stored(dataset)
         if dataset.dtype.hasobject:
             require_strings(self._h5py, dataset)
-        ids = dataset[()]
+        values = dataset[()]
         self.require_whole()
-        return as_ids(ids, n, dataset.name.rpartition("/")[2], self._place.file)
+        return values
 
     def at(self, name: str) -> Any:
         """Return a dataset by its path, in this file unless links are followed."""

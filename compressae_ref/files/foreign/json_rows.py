@@ -12,13 +12,14 @@ from compressae_ref.files.foreign.text_rows import Lines, TextRows, batches
 from compressae_ref.row_source import STREAM_ROWS
 
 
-def open_json(lines: Lines) -> TextRows:
+def open_json(lines: Lines, *, lists: str | None = None) -> TextRows:
     """Open a file of JSON lines. Its columns are the keys of the first `STREAM_ROWS` rows; a missing value is None.
 
-    FormatError, also on reading, names the first line that is damaged.
+    A line that is a list is a row with this list in the column ``lists``, unless that is None. FormatError, also on
+    reading, names the first line that is damaged.
     """
     kinds: dict[str, set[type]] = {}
-    for number, (_, row) in enumerate(_objects(lines())):
+    for number, (_, row) in enumerate(_objects(lines(), lists)):
         if number == STREAM_ROWS:
             break
         for name, value in row.items():
@@ -27,14 +28,17 @@ def open_json(lines: Lines) -> TextRows:
         raise FormatError("expected JSON objects with keys, got none")
     textual = [name for name, found in kinds.items() if str in found]
 
+    likely = [name for name, found in kinds.items() if found in ({int}, {str})]
+
     def blocks(name: str) -> Iterator[list[Any]]:
-        return batches(_value(line, row, name) for line, row in _objects(lines()))
+        return batches(_value(line, row, name) for line, row in _objects(lines(), lists))
 
-    return TextRows([*kinds], textual, blocks)
+    return TextRows([*kinds], textual, blocks, rows=lambda: batches(_objects(lines(), lists)), likely=likely)
 
 
-def _objects(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each line that is not blank, and its object."""
+def _objects(lines: Iterator[str], lists: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line that is not blank, and its object. A list becomes one with the key ``lists``."""
+    expected = "expected a JSON object in each line" if lists is None else "expected a JSON object or list in each line"
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -42,9 +46,11 @@ def _objects(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
             row = DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             got = f"{short_repr(line[:40])} in line {number} ({reason(error)})"
-            raise FormatError(f"expected a JSON object in each line, got {got}") from error
+            raise FormatError(f"{expected}, got {got}") from error
+        if lists is not None and isinstance(row, list):
+            row = {lists: row}
         if not isinstance(row, dict):
-            raise FormatError(f"expected a JSON object in each line, got {short_repr(line[:40])} in line {number}")
+            raise FormatError(f"{expected}, got {short_repr(line[:40])} in line {number}")
         yield number, row
 
 

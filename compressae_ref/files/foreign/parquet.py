@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.checks import no_rows, require_unfolding
-from compressae_ref.errors import DTypeError, ShapeError
+from compressae_ref.errors import DTypeError, FormatError, ShapeError
+from compressae_ref.files.foreign.arrow_columns import STRINGS, ArrowColumns
 from compressae_ref.files.foreign.arrow_ids import id_type, read_ids
 from compressae_ref.files.foreign.arrow_table import (
     ArrowTable,
@@ -23,7 +24,9 @@ from compressae_ref.files.foreign.arrow_table import (
     storage_type,
 )
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry, require_distinct
+from compressae_ref.files.foreign.id_columns import IdColumns
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
+from compressae_ref.files.foreign.text_embeddings import dtype_of, vector_in
 from compressae_ref.files.input_file import InputFile
 
 FLOATS = {"halffloat": np.float16, "float": np.float32, "double": np.float64}
@@ -48,18 +51,27 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
     with reading_arrow(place.path):
         table = open_table(file, kind)
         name, dtype = _chosen_column(place, table.schema)
-        d = _length_of_lists(place, table, name)
-        items = storage_type(table.schema.field(name).type).value_type
-        require_unfolding(table.size, table.n * d * items.bit_width // 8, f"column {name}")
-    ids = id_entry(place.file, place.ids, table.schema.names)
+        columns = ArrowColumns(table)
+        is_text = name in columns.textual
+        if is_text:
+            d, dtype = _vectors_in_text(place, columns, name)
+            bits = 8 * np.dtype(dtype).itemsize
+        else:
+            d = _length_of_lists(place, table, name)
+            bits = storage_type(table.schema.field(name).type).value_type.bit_width
+        require_unfolding(table.size, table.n * d * bits // 8, f"column {name}")
+    others = [each for each in columns.names if each != name]
+    fixed = id_entry(place.file, place.ids, columns.names)
+    likely = [each for each in columns.likely if place.ids is True and each != name]
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
-        first, columns = table.batches([name], row)
-        return first, blocks(first, columns)
+        first, batches = table.batches([name], row)
+        return first, blocks(first, batches)
 
-    def blocks(first: int, columns: Iterator[Any]) -> Iterator[Floats]:
-        for batch in columns:
-            yield _rows(place, storage(batch.column(0)), d, dtype, first)
+    def blocks(first: int, batches: Iterator[Any]) -> Iterator[Floats]:
+        for batch in batches:
+            column = storage(batch.column(0))
+            yield (_rows_in_text if is_text else _rows)(place, column, d, dtype, first)
             first += batch.num_rows
 
     return EmbeddingRows(
@@ -67,18 +79,27 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
         dtype,
         Forwards(begin),
         sequential=True,
-        ids=None if ids is None else lambda: read_ids(place.file, table, ids),
+        ids=IdColumns(
+            others, table.n, fixed, likely, columns.blocks, lambda column: read_ids(place.file, table, column)
+        ),
         place=place,
     )
 
 
 def _chosen_column(place: Place, schema: Any) -> tuple[str, Any]:
-    """Return the name of the column of embeddings, and the dtype of its rows. Lists of int8 are read as float32."""
+    """Return the name of the column of embeddings, and the dtype of its rows, None for lists in text.
+
+    Lists of int8 are read as float32. Text is taken for embeddings if its column is asked for, or has a usual name.
+    """
     require_distinct(schema.names)
     kinds = {field.name: _items_of_list(field.type) for field in schema}
     floats = [name for name, items in kinds.items() if items in FLOATS]
     candidates = floats or [name for name, items in kinds.items() if items in INTEGERS]
+    texts = [field.name for field in schema if str(storage_type(field.type)) in STRINGS]
+    candidates = candidates or [name for name in texts if name in EMBEDDING_ENTRIES]
     name = chosen_entry(place, candidates, {field.name: str(field.type) for field in schema})
+    if name in texts:
+        return name, None
     dtype = (FLOATS | INTEGERS).get(kinds[name] or "")
     if dtype is None:
         raise DTypeError(f"expected a column of lists of floats, got {schema.field(name).type}", path=place)
@@ -104,6 +125,31 @@ def _length_of_lists(place: Place, table: ArrowTable, name: str) -> int:
         if (lengths > 0).any():
             return int(lengths[np.argmax(lengths > 0)])
     raise ShapeError(f"expected lists of floats in column {name!r}, got only nulls and empty lists", path=place)
+
+
+def _vectors_in_text(place: Place, columns: ArrowColumns, name: str) -> tuple[int, Any]:
+    """Return the length and the dtype of the lists that a column of strings writes, by its first row."""
+    for block in columns.blocks(name):
+        if len(block):
+            numbers = _vector(place, block[0], 0)
+            return len(numbers), dtype_of(numbers)
+    raise no_rows(path=place)
+
+
+def _rows_in_text(place: Place, column: Any, d: int, dtype: Any, first_row: int) -> Floats:
+    rows = [_vector(place, text, row) for row, text in enumerate(column.to_pylist(), first_row)]
+    for row, numbers in enumerate(rows, first_row):
+        if len(numbers) != d:
+            raise ShapeError(f"expected {d} numbers as in the first row, got {len(numbers)}", path=place, row=row)
+    return np.array(rows, dtype)
+
+
+def _vector(place: Place, text: Any, row: int) -> list[float]:
+    try:
+        return vector_in(text or "")
+    except ValueError as error:
+        hint = "the column holds text: store lists of floats, or lists as text, such as [0.1, 0.2]"
+        raise FormatError(f"expected a list of numbers, {error}", path=place, row=row, hint=hint) from None
 
 
 def _lengths(column: Any) -> NDArray[np.int64]:

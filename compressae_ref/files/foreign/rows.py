@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.files.foreign.id_columns import IdColumns
 from compressae_ref.files.npz import reading
 from compressae_ref.row_source import STREAM_ROWS, NonzeroRows
 
@@ -19,7 +20,7 @@ MAX_ROWS_AHEAD = 16 * STREAM_ROWS
 
 
 IdEntry = str | bool
-"""The array or column of ids: its name, True for the usual names (`choose_array.ID_ENTRIES`), False for no ids."""
+"""The array or column of ids: its name, True for the one that is found (`id_columns`), False for no ids."""
 
 
 class Place(NamedTuple):
@@ -48,7 +49,7 @@ class EmbeddingRows:
     shape : (n, d)
     dtype : dtype of the rows
     read : ``read(start, stop)`` returns rows
-    ids : a function that returns the ids of all rows; None if the file has none
+    ids : the columns beside the embeddings, of which one may hold the ids; None if the format has none
     place : the file or array, which errors name
     sequential : True if reading blocks in any other order than the file's is slow
     """
@@ -61,7 +62,7 @@ class EmbeddingRows:
         dtype: Any,
         read: Callable[[int, int], Floats],
         *,
-        ids: Callable[[], NDArray[Any] | None] | None = None,
+        ids: IdColumns | None = None,
         sequential: bool = False,
         place: object = None,
     ) -> None:
@@ -70,7 +71,7 @@ class EmbeddingRows:
         self.sequential = sequential
         self._place = place
         self._read = read
-        self._ids = ids
+        self.id_columns = ids
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -90,23 +91,31 @@ class EmbeddingRows:
         return np.concatenate(blocks).astype(dtype or self.dtype)
 
     @property
-    def has_ids(self) -> bool:
-        """Whether the file has ids."""
-        return self._ids is not None
+    def columns(self) -> list[str]:
+        """The names of the columns or arrays beside the embeddings, [] if the format has none."""
+        return [] if self.id_columns is None else self.id_columns.names
+
+    @cached_property
+    def id_name(self) -> str | None:
+        """The column of the ids, or None if there are none. On first access columns are read until one qualifies."""
+        if self.id_columns is None:
+            return None
+        with self._reading():
+            return self.id_columns.chosen()
 
     @cached_property
     def ids(self) -> NDArray[Any] | None:
         """The ids of the rows, read on first access, or None if the file has none."""
-        if self._ids is None:
+        if self.id_columns is None or self.id_name is None:
             return None
         with self._reading():
-            return self._ids()
+            return self.id_columns.read(self.id_name)
 
     def _reading(self) -> AbstractContextManager[None]:
         return nullcontext() if self._place is None else reading(self._place, "rows of embeddings")
 
 
-def rows_in_file(place: Place, array: Any, ids: Callable[[], NDArray[Any] | None] | None = None) -> EmbeddingRows:
+def rows_in_file(place: Place, array: Any, ids: IdColumns | None = None) -> EmbeddingRows:
     """Return an array (n, d), in memory or in a file, as a source that names the file in errors."""
     return EmbeddingRows(array.shape, array.dtype, lambda start, stop: array[start:stop], ids=ids, place=place)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,14 @@ from compressae_ref.arrays import Floats
 from compressae_ref.checks import NoRowsError, no_rows
 from compressae_ref.errors import FormatError, ShapeError
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
-from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name, refuse_compressed
+from compressae_ref.files.foreign.sniff import (
+    EMBEDDING_NAMES,
+    READ_NAMES,
+    SYNONYMS,
+    TEXT_NAMES,
+    kind_by_name,
+    refuse_compressed,
+)
 from compressae_ref.item_ids import as_ids, file_hint
 
 MAX_OPEN = 64
@@ -35,7 +42,8 @@ _SUFFIXES = {name.removeprefix(".") for name in EMBEDDING_NAMES} | {*SYNONYMS.va
 def shard_paths(place: Place) -> list[str] | None:
     """Return the names of the shards of a folder or pattern, with the entry in each. None for a single file.
 
-    Files of a folder whose suffix is not one of embeddings are ignored, and so are hidden ones.
+    Files of a folder whose suffix is not one of embeddings are ignored, and so are hidden ones. Text is ignored, too,
+    if there are others: beside embeddings it usually holds what belongs to them.
 
     Raises
     ------
@@ -47,13 +55,13 @@ def shard_paths(place: Place) -> list[str] | None:
         return None
     if path.is_dir():
         _refuse_hard_to_see(path)
-        files = [file for file in files if _is_shard(file)]
+        files = [file for file in files if _is_shard(file)] or [file for file in files if _is_text_shard(file)]
     if not files:
         raise FormatError(
-            f"expected a directory or pattern of files of embeddings ({', '.join(EMBEDDING_NAMES)}), got none",
+            f"expected a directory or pattern of files of embeddings ({', '.join(READ_NAMES)}), got none",
             path=place.path,
         )
-    formats = sorted({kind_by_name(file) for file in files})
+    formats = sorted({kind_by_name(_unpacked_name(file)) for file in files})
     if len(formats) > 1:
         raise FormatError(
             f"expected shards of one format, got {' and '.join(f'.{name}' for name in formats)}",
@@ -66,6 +74,14 @@ def shard_paths(place: Place) -> list[str] | None:
 
 def _is_shard(file: Path) -> bool:
     return not file.name.startswith((".", "_")) and kind_by_name(file) in _SUFFIXES
+
+
+def _is_text_shard(file: Path) -> bool:
+    return not file.name.startswith((".", "_")) and f".{kind_by_name(_unpacked_name(file))}" in TEXT_NAMES
+
+
+def _unpacked_name(file: Path) -> Path:
+    return file.with_suffix("") if file.suffix.lower() == ".gz" else file
 
 
 def _refuse_hard_to_see(folder: Path) -> None:
@@ -112,12 +128,14 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
     shard = one_version(open_shard)
     names: list[str] = []
     lengths, kinds, sequential = [], set(), False
+    likely: list[str] = []
     for name in shards:
         rows = _opened_unless_empty(shard, name)
         if rows is None:
             continue
         if not names:
-            first = rows
+            first, likely = rows, rows.id_columns.likely if rows.id_columns else []
+        likely = [each for each in likely if rows.id_columns and each in rows.id_columns.likely]
         _require_like(first, names[0] if names else name, rows, name)
         names.append(name)
         lengths.append(len(rows))
@@ -140,8 +158,13 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
             start += len(part)
         return np.concatenate(parts) if parts else np.empty((0, first.shape[1]), dtype)
 
-    def ids() -> NDArray[Any]:
-        of_shards: list[Any] = [shard(name).ids for name in names]
+    def ids_of(name: str, column: str) -> Any:
+        columns = shard(name).id_columns
+        assert columns is not None
+        return columns.read(columns.fixed or column)
+
+    def ids(column: str) -> NDArray[Any]:
+        of_shards: list[Any] = [ids_of(name, column) for name in names]
         for name, some in zip(names, of_shards, strict=True):
             if some.dtype != of_shards[0].dtype:
                 raise FormatError(
@@ -149,10 +172,19 @@ def join_shards(path: str, shards: Sequence[str], open_shard: Callable[[str], Em
                     path=name,
                     hint=file_hint(None),
                 )
-        return as_ids(np.concatenate(of_shards), shape[0], path=path)
+        return as_ids(np.concatenate(of_shards), shape[0], column, path)
+
+    def blocks(column: str) -> Iterator[Any]:
+        for name in names:
+            columns = shard(name).id_columns
+            assert columns is not None
+            yield from columns.blocks(column)
 
     shape = (int(ends[-1]), first.shape[1])
-    return EmbeddingRows(shape, dtype, read, ids=ids if first.has_ids else None, sequential=sequential, place=path)
+    joined = None
+    if first.id_columns is not None:
+        joined = first.id_columns._replace(n=shape[0], likely=likely, blocks=blocks, read=ids)
+    return EmbeddingRows(shape, dtype, read, ids=joined, sequential=sequential, place=path)
 
 
 def _opened_unless_empty(shard: Callable[[str], EmbeddingRows], name: str) -> EmbeddingRows | None:
@@ -166,9 +198,13 @@ def _require_like(first: EmbeddingRows, first_name: str, rows: EmbeddingRows, na
     """Raise unless a shard has the dimension of the first one, and has ids if that has."""
     if rows.shape[1] != first.shape[1]:
         raise ShapeError(f"expected d = {first.shape[1]} dimensions as in {first_name}, got {rows.shape[1]}", path=name)
-    if rows.has_ids != first.has_ids:
-        having = "ids" if first.has_ids else "no ids"
-        raise FormatError(f"expected {having} as in {first_name}, got a shard {_with(rows.has_ids)}", path=name)
+    if _has_named_ids(rows) != _has_named_ids(first):
+        having = "ids" if _has_named_ids(first) else "no ids"
+        raise FormatError(f"expected {having} as in {first_name}, got a shard {_with(_has_named_ids(rows))}", path=name)
+
+
+def _has_named_ids(rows: EmbeddingRows) -> bool:
+    return rows.id_columns is not None and rows.id_columns.fixed is not None
 
 
 def one_version(open_file: Callable[[str], Opened]) -> Callable[[str], Opened]:

@@ -7,11 +7,14 @@ in the header must match the length of the file.
 from __future__ import annotations
 
 import codecs
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from compressae_ref.errors import FormatError
+from compressae_ref.files.foreign.text_rows import GZIP, byte_stream
 from compressae_ref.files.input_file import InputFile, PathLike, opened
 
 SIGNATURES = {
@@ -31,6 +34,10 @@ EMBEDDING_NAMES = (
     ".npy", ".npz", ".fbin", ".u8bin", ".i8bin", ".fvecs", ".bvecs", ".safetensors", ".hdf5", ".parquet", ".arrow",
 )  # fmt: skip
 
+TEXT_NAMES = (".csv", ".tsv", ".jsonl")
+READ_NAMES = EMBEDDING_NAMES + TEXT_NAMES
+"""Suffixes of files of embeddings that are read. Text is not written."""
+
 COMPRESSED = {
     b"\x1f\x8b": ("gzip", "unpack it with gunzip"),
     b"BZh": ("bzip2", "unpack it with bunzip2"),
@@ -40,7 +47,8 @@ COMPRESSED = {
 }
 """Compressed files by their first bytes: the program's name, and what to do."""
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+HEAD_BYTES = 1 << 16
+"""Bytes from which a format of text is recognised."""
 
 INTEGER_SUFFIXES = (".ivecs", ".ibin")
 """Suffixes of files of neighbour ids. Their bytes look like embeddings, so only the name tells them apart."""
@@ -52,7 +60,7 @@ SYNONYMS = {
 
 
 def kind_of(file: InputFile | PathLike) -> str:
-    """Return the format of a file: one of `SIGNATURES` or `_FITS`, or "pickle".
+    """Return the format of a file: one of `SIGNATURES`, `_FITS` or `TABLE_NAMES`, or "pickle".
 
     Raises
     ------
@@ -66,7 +74,17 @@ def kind_of(file: InputFile | PathLike) -> str:
             return kind
     fitting = [kind for kind, fits in _FITS.items() if fits(_Start(file, head, size))]
     if not fitting:
-        _refuse_relatives(path, head)
+        text = _text_kind(path, file)
+        if text is not None and text != "lines":
+            return text
+        refuse_compressed(path, head)
+        if text is not None:
+            raise FormatError(
+                f"expected embeddings, got text without columns ({path.suffix or 'no suffix'})",
+                path=path,
+                hint="name it .csv or .tsv if its first line names columns, or convert it once: "
+                "numpy.save('x.npy', numpy.loadtxt('x.txt', numpy.float32))",
+            )
     return _by_name(path, fitting, head, size)
 
 
@@ -77,15 +95,21 @@ def refuse_compressed(path: Path, head: bytes) -> None:
             raise FormatError(f"expected an uncompressed file, got one compressed by {name}", path=path, hint=hint)
 
 
-def _refuse_relatives(path: Path, head: bytes) -> None:
-    """Raise FormatError, with what to do, for files that another program has to convert first."""
-    refuse_compressed(path, head)
-    if path.suffix.lower() in TEXT_SUFFIXES:
-        raise FormatError(
-            f"expected embeddings in a binary format, got text ({path.suffix.lower()})",
-            path=path,
-            hint="convert it once: numpy.save('x.npy', numpy.loadtxt('x.csv', numpy.float32, delimiter=','))",
-        )
+def _text_kind(path: Path, file: InputFile) -> str | None:
+    """Return the format of a text file, which gzip may have packed: one of the values of `TABLE_NAMES`, or None."""
+    head = file.read(0, HEAD_BYTES)
+    if head.startswith(GZIP):
+        with suppress(OSError, EOFError, zlib.error):  # another reader says what is wrong with it
+            head = byte_stream(file).read(HEAD_BYTES)
+    return table_kind_of(path, head) if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and not any(letter < " " and letter not in "\t\n\r\f" for letter in text)
 
 
 def kind_by_name(path: PathLike) -> str:
@@ -119,7 +143,7 @@ def _by_name(path: Path, fitting: list[str], head: bytes, size: int) -> str:
         )
     if not fitting:
         raise FormatError(
-            f"expected a file of this package, or one of {', '.join(EMBEDDING_NAMES)}, "
+            f"expected a file of this package, or one of {', '.join(READ_NAMES)}, "
             f"got {size} bytes that start with {head[:8]!r}",
             path=path,
         )
@@ -178,7 +202,7 @@ _FITS: dict[str, Callable[[_Start], bool]] = {
     "i8bin": _big_ann(1),
     "fvecs": _vecs(4),
     "bvecs": _vecs(1),
-    "jsonl": lambda start: start.head.lstrip()[:1] == b"{",
+    "jsonl": lambda start: start.head.lstrip()[:1] in (b"{", b"["),
 }
 
 
@@ -210,7 +234,7 @@ def table_kind_of(path: Path, head: bytes) -> str:
 def _by_first_line(line: bytes, named: str | None) -> str:
     if named in ("jsonl", "lines", "tsv"):
         return named
-    if named is None and line.lstrip().startswith(b"{"):
+    if named is None and line.lstrip()[:1] in (b"{", b"["):
         return "jsonl"
     if b"\t" in line and not (named and b"," in line):
         return "tsv"

@@ -24,6 +24,9 @@ ROWS_PER_BLOCK = 64
 Lines = Callable[[], Iterator[str]]
 """Reads the lines of a file from its beginning, with their ends."""
 
+Row = tuple[int, Any]
+"""The number of a line, and what it holds."""
+
 
 class TextRows:
     """A text file with columns.
@@ -33,6 +36,8 @@ class TextRows:
     names : of the columns
     textual : those of the columns that hold strings, as far as the first rows tell
     read : called with the name of a column; yields the values of a few rows at a time
+    rows : yields a few rows at a time: the number of the line where each begins, and its fields or its object
+    likely : columns that may hold ids, as far as the first rows tell
     written : whether the first line names the columns, and numbers are written as strings
     """
 
@@ -40,9 +45,17 @@ class TextRows:
     """The number of rows is unknown before they are read."""
 
     def __init__(
-        self, names: list[str], textual: list[str], read: Callable[[str], Iterator[list[Any]]], *, written: bool = False
+        self,
+        names: list[str],
+        textual: list[str],
+        read: Callable[[str], Iterator[list[Any]]],
+        *,
+        rows: Callable[[], Iterator[list[Row]]],
+        likely: list[str],
+        written: bool = False,
     ) -> None:
-        self.names, self.textual, self.blocks, self.written = names, textual, read, written
+        self.names, self.textual, self.blocks, self.rows = names, textual, read, rows
+        self.likely, self.written = likely, written
 
 
 def byte_stream(file: InputFile) -> IO[bytes]:
@@ -91,7 +104,7 @@ def open_lines(lines: Lines) -> TextRows:
     def blocks(_: str) -> Iterator[list[str]]:
         return batches(line.removesuffix("\n").removesuffix("\r") for line in lines())
 
-    return TextRows(["text"], ["text"], blocks)
+    return TextRows(["text"], ["text"], blocks, rows=lambda: batches(enumerate(lines(), 1)), likely=["text"])
 
 
 def batches(items: Iterator[Any]) -> Iterator[list[Any]]:

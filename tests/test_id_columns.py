@@ -1,0 +1,210 @@
+"""The law of the column of ids: one rule in all formats with columns, and it says what it found."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import Model, init_params, save_model
+from compressae_ref.cli.main import main
+from compressae_ref.files.codes_file import load_ids
+from compressae_ref.files.foreign import id_columns
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.id_columns import LONGEST, are_ids, like_id
+from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.files.foreign.safetensors import write_tensors
+from compressae_ref.files.npz import Pieces
+
+N, D = 6, 4
+X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
+
+# -- columns: their values, and whether they qualify in a table and in an archive of arrays ----------------------------
+
+UNIQUE, TEXTS = [7, 3, -5, 2**40, 0, 1], ["b", "a", "007", "é", "x y", "C"]
+COLUMNS = {
+    "product_id": (TEXTS, True, True),
+    "ProductID": (UNIQUE, True, True),
+    "skus": (UNIQUE, True, True),
+    "image url": (TEXTS, True, True),
+    "name": (TEXTS, True, True),
+    "rows": (UNIQUE, True, False),
+    "title": (TEXTS, True, False),
+    "constant_id": ([5] * N, False, False),
+    "twice_id": ([1, 2, 3, 4, 1, 6], False, False),
+    "price": ([1.5, 2.0, 3.25, 4.0, 5.0, 6.0], False, False),
+    "whole_price_id": ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], False, False),
+    "null_id": (["a", None, "c", "d", "e", "f"], False, False),
+    "some_number_id": ([1, None, 3, 4, 5, 6], False, False),
+    "body": (["x" * LONGEST + f"{row}" for row in range(N)], False, False),
+}
+TABLES, TEXT, ARCHIVES = ("parquet", "arrow"), ("csv", "tsv", "jsonl"), ("npz", "hdf5", "safetensors")
+
+
+def written(path, columns):
+    """Write embeddings and columns in a format. Return False if the format has no such columns."""
+    kind = path.suffix[1:]
+    if kind in TABLES:
+        pa = pytest.importorskip("pyarrow")
+        table = pa.table({**{name: pa.array(values) for name, values in columns.items()}, "embedding": X.tolist()})
+        if kind == "parquet":
+            pytest.importorskip("pyarrow.parquet").write_table(table, path)
+        else:
+            with pa.ipc.new_file(path, table.schema) as writer:
+                writer.write_table(table, max_chunksize=4)
+        return True
+    if kind in TEXT:
+        return write_text(path, columns)
+    if any(value is None for values in columns.values() for value in values):
+        return False
+    arrays = {name: np.array(values) for name, values in columns.items()}
+    if kind == "npz":
+        np.savez(path, embeddings=X, **arrays)
+    elif kind == "hdf5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["embeddings"] = X
+            for name, array in arrays.items():
+                file[name] = array.tolist() if array.dtype.kind == "U" else array
+    elif any(array.dtype.kind == "U" for array in arrays.values()):
+        return False
+    else:
+        with path.open("wb") as file:
+            all_of_them = {**arrays, "embeddings": X}
+            write_tensors(
+                file, {name: Pieces(array.shape, array.dtype, [array]) for name, array in all_of_them.items()}, {}
+            )
+    return True
+
+
+def write_text(path, columns):
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)] or [{}] * N
+    if path.suffix == ".jsonl":
+        lines = [json.dumps({**row, "embedding": x.tolist()}) for row, x in zip(rows, X, strict=True)]
+    else:
+        separator = "," if path.suffix == ".csv" else "\t"
+        names = [*columns, *(f"v{j}" for j in range(D))]
+        cells = [
+            ["" if row[name] is None else f"{row[name]}" for name in columns] + [repr(float(v)) for v in x]
+            for row, x in zip(rows, X, strict=True)
+        ]
+        lines = [separator.join(names), *map(separator.join, cells)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return True
+
+
+@pytest.mark.parametrize("kind", [*TABLES, *TEXT, *ARCHIVES])
+def test_a_column_alone_is_the_ids_if_it_qualifies(tmp_path, kind):
+    for number, (name, (values, in_table, in_archive)) in enumerate(COLUMNS.items()):
+        path = tmp_path / f"{number}.{kind}"
+        if not written(path, {name: values}):
+            continue
+        source = open_embeddings(str(path))
+        qualifies = in_archive if kind in ARCHIVES else in_table
+        assert (source.id_name, source.columns) == (name if qualifies else None, [name]), (kind, name)
+        assert (ids_of(source) is None) == (not qualifies)
+        assert not qualifies or ids_of(source).tolist() == values
+        assert open_embeddings(str(path), ids=False).id_name is None
+
+
+@given(names=st.lists(st.sampled_from([*COLUMNS, "id"]), min_size=1, max_size=5, unique=True))
+def test_of_several_columns_the_usual_names_come_first_then_names_like_ids_then_the_first(tmp_path_factory, names):
+    pytest.importorskip("pyarrow")
+    path = tmp_path_factory.mktemp("x") / "x.parquet"
+    assert written(path, {name: UNIQUE if name == "id" else COLUMNS[name][0] for name in names})
+    qualifying = [name for name in names if name != "id" and COLUMNS[name][1]]
+    expected = "id" if "id" in names else min(qualifying, key=like_id, default=None)
+    assert open_embeddings(str(path)).id_name == expected
+
+
+def test_names_are_preferred_by_the_order_of_the_rule():
+    first = ["id", "_id", "key", "SKU", "itemUuid", "guid", "asin", "isbn", "url", "doi", "code", "handle", "slug"]
+    assert {like_id(name) for name in first} == {0}
+    assert [like_id(name) for name in ("name", "title", "identity", "code_of")] == [1, 2, 2, 2]
+
+
+values = st.one_of(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40), st.lists(st.text(max_size=3), max_size=40))
+
+
+@given(values, st.integers(1, 7))
+def test_a_column_qualifies_if_and_only_if_its_values_differ(items, size):
+    def blocks():
+        return (items[start : start + size] for start in range(0, len(items), size))
+
+    assert are_ids(blocks(), len(items)) == (len(set(items)) == len(items))
+    assert not are_ids(blocks(), len(items) + 1)
+
+
+def test_a_column_that_repeats_early_is_not_read_to_its_end():
+    assert not are_ids((pytest.fail("read on") if block else [1, 1] for block in range(2)), 4)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npz"])
+def test_shards_have_one_column_of_ids(tmp_path, kind):
+    columns = {"a_key": [1, 2, 3, 4, 5, 6], "product_id": UNIQUE}
+    assert written(tmp_path / f"0.{kind}", columns)
+    assert written(tmp_path / f"1.{kind}", {**columns, "product_id": [item + 100 for item in UNIQUE]})
+    source = open_embeddings(str(tmp_path))
+    assert source.id_name == "product_id"  # a_key repeats in the second shard
+    assert ids_of(source).tolist() == [*UNIQUE, *(item + 100 for item in UNIQUE)]
+    assert written(tmp_path / f"2.{kind}", {"a_key": [7, 8, 9, 10, 11, 12]})
+    assert open_embeddings(str(tmp_path)).id_name is None  # a_key repeats, and product_id is not in all shards
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model("m.npz", Model(init_params(D, 12, np.random.default_rng(1)), 3))
+    return tmp_path
+
+
+ENCODE = ("encode", "m.npz", "x.parquet", "-o", "c.npz", "--backend", "numpy")
+
+
+def run(capsys, *words, code=0):
+    assert main([*words]) == code
+    return capsys.readouterr().err.splitlines()
+
+
+def test_encode_names_the_column_or_says_which_there_are(here, capsys):
+    pytest.importorskip("pyarrow")
+    columns = {"price": COLUMNS["price"][0], "product_id": TEXTS, "twice": [1, 2, 3, 4, 1, 6]}
+    written(here / "x.parquet", columns)
+    assert run(capsys, *ENCODE)[0] == "x.parquet: ids: column product_id"
+    assert load_ids("c.npz", N).tolist() == TEXTS
+    assert run(capsys, *ENCODE, "--ids", "none") == ["c.npz: 6 codes, k 3 of 12 latents"]
+    for option in (("--id-column", "twice"), ("--ids", "::twice")):
+        (line,) = run(capsys, *ENCODE, *option, code=1)
+        assert "x.parquet: twice: expected unique ids, got 1 of row 0 again in row 4; remove one" in line
+    del columns["product_id"]
+    written(here / "x.parquet", columns)
+    assert run(capsys, *ENCODE)[0] == "x.parquet: no ids; columns: price, twice; --id-column NAME chooses one"
+    assert load_ids("c.npz", N) is None
+    (line,) = run(capsys, *ENCODE, "--ids", "none", "--id-column", "price", code=1)
+    assert "expected no --id-column with --ids, got both" in line
+    assert run(capsys, "convert", "x.parquet", "-o", "y.npz", "--id-column", "price", code=1)[0].startswith(
+        "compressae-ref: x.parquet: price: expected 64-bit integers or strings"
+    )
+
+
+def test_pack_tells_the_bytes_of_ids(here, capsys):
+    pytest.importorskip("pyarrow")
+    written(here / "x.parquet", {"product_id": TEXTS})
+    run(capsys, *ENCODE)
+    line = run(capsys, "pack", "c.npz", "-o", "p.npz", "--backend", "numpy")[-1]
+    size = sum(len(text.encode()) + 4 for text in TEXTS) / N  # UTF-8, and the length of each
+    file = (here / "p.npz").stat().st_size
+    assert line == f"p.npz: ids: {size:.1f} bytes each; file: {file:,} bytes, {file / N:.1f} a row"
+
+
+def test_training_does_not_look_for_ids(here, monkeypatch):
+    pytest.importorskip("pyarrow")
+    written(here / "x.parquet", {"product_id": TEXTS})
+    monkeypatch.setattr(id_columns, "are_ids", lambda *_, **__: pytest.fail("looked for ids"))
+    settings = ["--n-latents", "8", "--k", "2", "--steps", "2", "--backend", "numpy", "--validation-rows", "1"]
+    assert main(["train", "x.parquet", "-o", "n.npz", *settings]) == 0
