@@ -192,6 +192,25 @@ def test_encode_names_the_column_or_says_which_there_are(here, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    "command", ["encode m.npz x.parquet", "convert x.parquet", "pack c.parquet", "convert c.parquet"]
+)
+def test_repeated_ids_are_told_with_both_rows_and_what_to_do_before_any_work(here, capsys, command):
+    pa = pytest.importorskip("pyarrow")
+    ids = ["a", "b", "c", "b", "a", "f"]
+    written(here / "x.parquet", {"id": ids})
+    codes = pa.table({"id": ids, "indices": [[0, 1]] * N, "values": [[1.0, 2.0]] * N})
+    codes = codes.replace_schema_metadata({"compressae_ref": '{"n_latents": 12}'})
+    pytest.importorskip("pyarrow.parquet").write_table(codes, here / "c.parquet")
+    (line,) = run(capsys, *command.split(), "-o", "y.npz", code=1)
+    expected = (
+        ".parquet: id: expected unique ids, got 'b' of row 1 again in row 3; remove one of the two rows, or correct"
+    )
+    assert expected in line
+    assert line.endswith("or choose others or none with encode --ids or convert --ids")
+    assert not (here / "y.npz").exists()
+
+
 def test_pack_tells_the_bytes_of_ids(here, capsys):
     pytest.importorskip("pyarrow")
     written(here / "x.parquet", {"product_id": TEXTS})

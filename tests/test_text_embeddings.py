@@ -16,6 +16,7 @@ from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign import rows as rows_module
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.files.foreign.write import write_embeddings
 from tests.conftest import HAS
 
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -171,6 +172,15 @@ def test_lists_in_text_are_read_from_parquet(tmp_path):
     pq.write_table(pa.table({"embedding": [*texts, "a word"]}), path)
     with pytest.raises(CompressaeError, match=r"expected a list of numbers, got 'a' in row 4; the column holds text"):
         np.asarray(open_embeddings(path))
+
+
+def test_numbers_that_begin_as_a_list_does_are_no_text(tmp_path):
+    """91 rows or dimensions are "[" in the first byte of a binary file, whose name need not tell what it is."""
+    for kind in ("fbin", "fvecs"):
+        x = np.ones((ord("["), ord("[")), np.float32)
+        write_embeddings(tmp_path / f"x.{kind}", x)
+        (tmp_path / f"x.{kind}").rename(tmp_path / "x")
+        assert np.array_equal(open_embeddings(str(tmp_path / "x")), x)
 
 
 def test_memory_is_bounded_and_rows_may_be_read_again(tmp_path, monkeypatch):

@@ -61,11 +61,12 @@ def _codes(options: argparse.Namespace) -> str:
 
 
 def _embeddings(options: argparse.Namespace) -> str:
-    rows, ids = open_with_ids(options.input, options)
+    rows, ids, tell_ids = open_with_ids(options.input, options)
     with naming_file(options.input):
         if options.zero_rows == "error":
             check_rows(rows)
         write_embeddings(options.output, rows, ids=ids, dtype=options.dtype)
+    tell_ids()
     return f"{len(rows)} embeddings, d {rows.shape[1]}{without_ids(options.output, ids)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_anchors, add_command, add_follow_links, add_ids
@@ -73,13 +73,22 @@ def run(options: argparse.Namespace) -> None:
     require_writable(options.output)
     require_code_format(options.output)
     model = load_model(options.model)
-    embeddings, ids = open_with_ids(options.embeddings, options, d=model.params.d)
+    embeddings, ids, tell_ids = open_with_ids(options.embeddings, options, d=model.params.d)
     with naming_file(options.embeddings), shown_progress("row") as progress:
-        blocks = counted(_code_blocks(model, embeddings, options), len(embeddings), progress)
+        blocks = _telling(_code_blocks(model, embeddings, options), tell_ids)
+        blocks = counted(blocks, len(embeddings), progress)
         write_codes(options.output, blocks, len(embeddings), ids=ids)
     k = options.k or model.k
     dropped = without_ids(options.output, ids)
     tell(f"{options.output}: {len(embeddings)} codes, k {k} of {model.params.n_latents} latents{dropped}")
+
+
+def _telling(blocks: Iterator[Codes], tell_ids: Callable[[], None]) -> Iterator[Codes]:
+    """Yield blocks, and report where the ids come from as soon as the first one is encoded."""
+    for number, block in enumerate(blocks):
+        if number == 0:
+            tell_ids()
+        yield block
 
 
 def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespace) -> Iterator[Codes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,20 +50,26 @@ def tell_id_column(path: str, source: Any) -> None:
         tell(f"{path}: no ids; columns: {columns}; --id-column NAME chooses one")
 
 
-def open_with_ids(path: str, options: argparse.Namespace, **checks: Any) -> tuple[Any, NDArray[Any] | None]:
-    """Open embeddings as the options ``--ids``, ``--id-column``, ``--zero-rows`` and ``--follow-links`` say.
+class Opened(NamedTuple):
+    """Embeddings and their ids."""
 
-    Returns
-    -------
-    The rows, without those that are skipped, and their ids, which are checked against all rows first, or None.
-    """
+    rows: Any
+    """the rows, without those that are skipped"""
+    ids: NDArray[Any] | None
+    """their ids, which are checked against all rows first"""
+    tell: Callable[[], None]
+    """reports where the ids come from; called when all checks are done, so that an error is a single line"""
+
+
+def open_with_ids(path: str, options: argparse.Namespace, **checks: Any) -> Opened:
+    """Open embeddings as the options ``--ids``, ``--id-column``, ``--zero-rows`` and ``--follow-links`` say."""
     option = ids_option(options)
     source = open_embeddings(path, id_entry_of(option), follow_links=options.follow_links)
     ids = ids_by(option, len(source), lambda: ids_of(source))
-    if option is None or option.startswith("::"):
-        tell_id_column(path, source)
+    of_input = option is None or option.startswith("::")
     rows = left_of(source, options.zero_rows, path, **checks)
-    return rows, ids if ids is None or rows is source else ids[row_numbers(rows)]
+    ids = ids if ids is None or rows is source else ids[row_numbers(rows)]
+    return Opened(rows, ids, lambda: tell_id_column(path, source) if of_input else None)
 
 
 def read_id_file(path: str, n: int) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeErr
 from compressae_ref.files.foreign.columns import Table, open_table
 from compressae_ref.files.foreign.csv_rows import quotes_fields
 from compressae_ref.files.foreign.embeddings import npy_in_file
-from compressae_ref.files.foreign.sniff import TABLE_NAMES, kind_by_name, table_kind_of
+from compressae_ref.files.foreign.sniff import HEAD_BYTES, TABLE_NAMES, kind_by_name, table_kind_of
 from compressae_ref.files.foreign.text_rows import byte_stream, read_lines
 from compressae_ref.files.input_file import InputFile, PathLike
 from compressae_ref.files.npz import reading

@@ -202,7 +202,9 @@ _FITS: dict[str, Callable[[_Start], bool]] = {
     "i8bin": _big_ann(1),
     "fvecs": _vecs(4),
     "bvecs": _vecs(1),
-    "jsonl": lambda start: start.head.lstrip()[:1] in (b"{", b"["),
+    "jsonl": lambda start: (
+        start.head.lstrip()[:1] == b"{" or (start.head.lstrip()[:1] == b"[" and _is_text(start.head))
+    ),
 }
 
 
