@@ -269,6 +269,7 @@ FAULTS = [
     Fault("codes of any size count", "evaluation/frontier.py", "if one.bytes_per_item <= size", "if one.bytes_per_item <= size + 1", "test_evaluate.py -k codes_of_as_few"),
     Fault("bits go to the least variance", "evaluation/levels.py", "np.argsort(-gains.ravel()", "np.argsort(gains.ravel()", "test_evaluate.py -k largest_variances"),
     Fault("indices move where the cosine falls", "evaluation/quantisers.py", "square > dot * np.abs(dot)", "square < dot * np.abs(dot)", "test_evaluate.py -k nearest_levels"),
+    Fault("a large member has a short header", "files/npz.py", "20 * (content * 1.05 > limit) + size", "size", "test_dry_run.py -k large"),
     Fault("the frontier forgets bytes", "evaluation/frontier.py", "row.recall[top], -row.bytes_per_item\n", "row.recall[top], 0\n", "test_evaluate.py -k frontier"),
     Fault("altered bytes of an index are not looked at", "retrieval/index_file.py", "map_npz(InputFile(path), check=check)", "map_npz(InputFile(path))", "test_index.py -k every_bit"),
     Fault("members begin anywhere in a file", "files/npz.py", "length = 4 + -(start + 4) % CACHE_LINE_BYTES", "length = 8 + -(start + 4) % CACHE_LINE_BYTES", "test_index.py -k cache_line"),

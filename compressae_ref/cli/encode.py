@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from compressae_ref.cli.dry_run import add_dry_run, dry_encode
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_anchors, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import add_zero_rows
@@ -47,6 +48,7 @@ def add_arguments(commands: Any) -> None:
     add_ids(command)
     add_zero_rows(command, "rows", "write codes of zeros")
     add_follow_links(command)
+    add_dry_run(command)
     text = (
         "encode on a Dask cluster and write a folder CODES of parts; ADDRESS is the scheduler, or local:N for N "
         "processes on this machine; if the command is run again, it writes the missing parts only. "
@@ -76,6 +78,9 @@ def run(options: argparse.Namespace) -> None:
     embeddings, ids, tell_ids = open_with_ids(options.embeddings, options, d=model.params.d)
     with naming_file(options.embeddings), shown_progress("row") as progress:
         blocks = _telling(_code_blocks(model, embeddings, options), tell_ids)
+        if options.dry_run:
+            dry_encode(model, embeddings, ids, blocks, options)
+            return
         blocks = counted(blocks, len(embeddings), progress)
         write_codes(options.output, blocks, len(embeddings), ids=ids)
     k = options.k or model.k

@@ -39,11 +39,11 @@ _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture", "segments"), "segments": ("picture",)},
-    "encode": {"anchors": ("refine", "dask"), "ids": ("id_column",)},
+    "encode": {"anchors": ("refine", "dask"), "ids": ("id_column",), "dry_run": ("dask",)},
     "convert": {"ids": ("id_column",)},
-    "push": {"anchors": ("refine",)},
-    "train": {"start": ("init",), "preset": ("serve",)},
-    "pull": {"start": ("init",), "preset": ("serve",)},
+    "push": {"anchors": ("refine",), "dry_run": ("json",)},
+    "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
+    "pull": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "search": {"store": ("rescore", "items", "show", "id_column")},
     "evaluate": {"queries": ("seed",)},
     "report": {"queries": ("seed",)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from compressae_ref.cli.dry_run import add_dry_run, dry_train
 from compressae_ref.cli.parser import NEW_MODEL, STORE, add_checkpoints, add_command, add_settings
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import TRAINING, add_zero_rows
@@ -29,6 +30,7 @@ def add_arguments(commands: Any) -> None:
     add_zero_rows(command, "vectors", f"{TRAINING}, but --keep writes them")
     add_settings(command)
     add_checkpoints(command)
+    add_dry_run(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,6 +59,9 @@ def run(options: argparse.Namespace) -> None:
         read: ZeroRows = "error" if options.zero_rows == "error" else "empty"
         source = embeddings_of(store, limit, zero_rows=read)
         tell(f"{store.name}: training on {len(source)} of {store.count()} items, d {source.shape[1]}")
+        if options.dry_run:
+            dry_train(source, store.name, options)
+            return
         with shown_progress("row") as progress, spool_to_disk(source, progress) as rows:
             ids = None if options.keep is None else ids_in(store, limit, zero_rows=read)
             if options.zero_rows == "skip":

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from compressae_ref.cli.dry_run import add_dry_run, dry_push
 from compressae_ref.cli.parser import MODEL, STORE, add_anchors, add_command, add_pushed
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import add_zero_rows, tell_skipped
@@ -29,6 +30,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
     add_zero_rows(command, "vectors", "write codes of zeros, which no query finds")
     command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
+    add_dry_run(command)
     command.add_argument("--json", action="store_true", help="print the name of the field and the counts as JSON")
 
 
@@ -48,6 +50,9 @@ def run(options: argparse.Namespace) -> None:
 
         settings["anchors"] = read_anchors(options, model)
     with opened(options.store) as store, shown_progress("item") as progress:
+        if options.dry_run:
+            dry_push(store, model, settings, options)
+            return
         try:
             pushed = push(store, model, **settings, backend=options.backend, progress=progress)
         except KeyboardInterrupt as interrupt:

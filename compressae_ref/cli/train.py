@@ -9,6 +9,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
+from compressae_ref.cli.dry_run import add_dry_run, dry_train
 from compressae_ref.cli.parser import (
     EMBEDDINGS,
     NEW_MODEL,
@@ -43,6 +44,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--relevance-weight", type=float, help=weight.metadata["help"])
     add_checkpoints(command)
     add_follow_links(command)
+    add_dry_run(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,6 +58,9 @@ def run(options: argparse.Namespace) -> None:
     ids = ids_for_relevance(options)
     embeddings = open_embeddings(options.embeddings, ids=ids, follow_links=options.follow_links)
     related = read_relevance(options, EMBEDDINGS=embeddings)
+    if options.dry_run:
+        dry_train(embeddings, options.embeddings, options)
+        return
     if related is None:
         train_and_save(embeddings, options.embeddings, options, checkpoints)
         return

@@ -17,7 +17,7 @@ from compressae_ref.files.atomic_write import spool_beside
 from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
-from compressae_ref.files.npz import PathLike, Pieces, write_npz
+from compressae_ref.files.npz import PathLike, Pieces, archive_bytes, write_npz
 from compressae_ref.item_ids import as_ids
 from compressae_ref.row_source import BLOCK_ROWS
 
@@ -89,6 +89,17 @@ def _save_codes(
     ids: Any,
 ) -> None:
     """Write n rows of codes with the k, n_latents, model and dtype of ``like``."""
+    write_npz(path, _members(like, n, values, indices, ids))
+
+
+def codes_bytes(like: Codes, n: int, ids: Any = None) -> int:
+    """Return the size of the codes file of n rows with the k, n_latents, model and dtype of ``like``."""
+    return archive_bytes(_members(like, n, (), (), ids))
+
+
+def _members(
+    like: Codes, n: int, values: Iterable[NDArray[Any]], indices: Iterable[NDArray[np.int32]], ids: Any
+) -> dict[str, NDArray[Any] | Pieces]:
     meta = {
         "format": CODES_FORMAT,
         "version": VERSION,
@@ -99,7 +110,7 @@ def _save_codes(
     size, step = n * like.k, BLOCK_ROWS * like.k
     wide: np.dtype[Any] = np.dtype(np.int32 if size <= np.iinfo(np.int32).max else np.int64)
     starts = (np.arange(start, min(start + step, size + 1), like.k, dtype=wide) for start in range(0, size + 1, step))
-    arrays: dict[str, NDArray[Any] | Pieces] = {
+    return {
         "data": Pieces((size,), like.values.dtype, values),
         "indices": Pieces((size,), np.dtype(np.int32), indices),
         "indptr": Pieces((n + 1,), wide, starts),
@@ -109,7 +120,6 @@ def _save_codes(
         "meta": json_array(meta),
         **id_members(None if ids is None else as_ids(ids, n)),
     }
-    write_npz(path, arrays)
 
 
 def load_codes(path: PathLike | InputFile) -> Codes:

@@ -120,6 +120,21 @@ def _write_member(archive: zipfile.ZipFile, name: str, array: Pieces, start: int
             raise ValueError(f"{name}: expected {entry.file_size} bytes, got {written}")
 
 
+def archive_bytes(arrays: Mapping[str, NDArray[Any] | Pieces]) -> int:
+    """Return the size of the archive that `write_npz` makes of these arrays, of which only shape and dtype are used."""
+    limit, offset, directory = zipfile.ZIP64_LIMIT, 0, 0
+    for name, array in arrays.items():
+        dtype, header = array.dtype.newbyteorder("<"), io.BytesIO()
+        facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(header, facts)
+        content, title = math.prod(array.shape) * dtype.itemsize, len(f"{name}.npy".encode())
+        size = header.tell() + content
+        wide = 8 * (2 * (size > limit) + (offset > limit))  # sizes and offset of 8 bytes each
+        directory += 46 + title + (4 + wide if wide else 0)
+        offset += 30 + title + 20 * (content * 1.05 > limit) + size
+    return offset + directory + 22 + 76 * (offset > limit)
+
+
 def _padding(start: int) -> bytes:
     """Return a zip extra field that moves data from ``start`` to the next cache line. Zip readers ignore it."""
     length = 4 + -(start + 4) % CACHE_LINE_BYTES

@@ -83,6 +83,13 @@ def _first(store: Store) -> Rows:
     raise StoreError("expected items with dense vectors, got an empty store", path=store.name)
 
 
+def read_some(store: Store, rows: int) -> Rows:
+    """Return the first items of a store, at most so many. StoreError if it is empty."""
+    for block in store.scroll(as_integer(rows, "rows")):
+        return block
+    return _first(store)
+
+
 def push(
     store: Store,
     model: Model,

@@ -1,0 +1,207 @@
+"""The option ``--dry-run``: what a command would read and write, and about how long it would take."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compressae_ref.cli.terminal import say
+
+if TYPE_CHECKING:
+    from compressae_ref.codes import Codes
+    from compressae_ref.model import Model
+    from compressae_ref.row_source import RowSource
+    from compressae_ref.stores.contract import Store
+    from compressae_ref.training.settings import TrainConfig
+
+TIMED_STEPS = 6
+"""Steps of a training that are timed; the first one is not, because kernels may be compiled in it."""
+
+TIMED_ROWS = 1024
+"""Rows of a step that is timed, at most; the time of a larger step is in proportion to its rows."""
+
+
+def add_dry_run(command: argparse.ArgumentParser) -> None:
+    """Add ``--dry-run``."""
+    text = (
+        "write nothing: print the rows, the bytes to write, the memory and the time to expect, and the settings; a "
+        "small part of the work is done to measure the time, and other rows are not read"
+    )
+    command.add_argument("--dry-run", action="store_true", help=text)
+
+
+def _say(lines: list[str]) -> None:
+    say("\n".join(["dry run: nothing is written", *lines]))
+
+
+def _rows(name: str, rows: Any, read: int) -> str:
+    shape, dtype = rows.shape, getattr(rows, "dtype", "")
+    checked = "all of them" if read >= len(rows) else f"the first {read:,}"
+    return f"{name}: {shape[0]:,} rows, d {shape[1]}, {dtype}; {checked} were read"
+
+
+def _costs(size: float, seconds: float) -> str:
+    return f"memory: about {size / 2**20:,.0f} MB; time: about {duration(seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time with the unit that is read most easily."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+# -- encode -----------------------------------------------------------------------------------------------------------
+
+
+def dry_encode(model: Model, rows: RowSource, ids: Any, blocks: Iterator[Codes], options: argparse.Namespace) -> None:
+    """Encode two blocks, and print what encoding all rows takes. ``blocks`` yields the codes of the rows."""
+    first, read, seconds = _timed(blocks, len(rows))
+    size, exact = codes_size(options.output, first, len(rows), ids)
+    k, how = first.k, "refined" if options.refine else "fitted" if options.anchors is not None else "encoded"
+    kept = "" if ids is None else f", with {len(ids):,} ids"
+    _say(
+        [
+            _rows(options.embeddings, rows, read),
+            f"{options.output}: {'' if exact else 'about '}{size:,} bytes{kept}",
+            _costs(_encoding_memory(model, k, options.refine) + (0 if ids is None else 64 * len(ids)), seconds),
+            f"settings: {how}, k {k} of {model.params.n_latents} latents, zero rows: {options.zero_rows}",
+        ]
+    )
+
+
+def _timed(blocks: Iterator[Codes], n: int) -> tuple[Codes, int, float]:
+    """Return the first block, the rows of the first two, and the time of all n rows."""
+    started = time.perf_counter()
+    first = next(blocks)
+    begun = time.perf_counter() - started
+    second = next(blocks, None)
+    if second is None:
+        return first, len(first), begun
+    seconds = time.perf_counter() - started - begun
+    return first, len(first) + len(second), begun + seconds / len(second) * (n - len(first))
+
+
+def codes_size(path: str, like: Codes, n: int, ids: Any) -> tuple[int, bool]:
+    """Return the bytes of a codes file of n rows like these, and whether they are exact."""
+    from compressae_ref.files.codes_file import codes_bytes
+    from compressae_ref.files.foreign import codes_json, codes_parquet
+    from compressae_ref.files.foreign.write import require_code_format
+
+    kind = require_code_format(path)
+    if kind == "npz":
+        return codes_bytes(like, n, ids), True
+    if kind == "csr":
+        return 24 + 8 * (n + 1) + 8 * n * like.k, True
+    file, numbers = io.BytesIO(), np.arange(len(like)) if ids is None else ids[: len(like)]
+    if kind == "jsonl":
+        codes_json.write(file, iter([like]), numbers)
+    else:
+        codes_parquet.write(file, kind, like, iter([like]), numbers)
+    return file.tell() * n // len(like), False
+
+
+def _encoding_memory(model: Model, k: int, refined: bool) -> int:
+    from compressae_ref.extensions.refine import TABLE_BYTES
+    from compressae_ref.unit_blocks import ROWS_PER_BLOCK
+
+    params = model.params
+    d, h, itemsize = params.d, params.n_latents, params.dtype.itemsize
+    table = h * h * itemsize if refined and h * h * itemsize <= TABLE_BYTES else 0
+    return itemsize * (2 * d * h + ROWS_PER_BLOCK * (h + 3 * d)) + 8 * ROWS_PER_BLOCK * k + table
+
+
+# -- train and pull ---------------------------------------------------------------------------------------------------
+
+
+def dry_train(rows: RowSource, name: str, options: argparse.Namespace) -> None:
+    """Run a few steps on the first rows, and print what training on all rows takes."""
+    from compressae_ref.cli.any_model import load_any_model
+    from compressae_ref.cli.parser import SETTINGS
+    from compressae_ref.training.settings import given_settings, make_config, resolve, started_from
+    from compressae_ref.unit_blocks import HostRows
+
+    settings = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    config = make_config(None, options.preset, settings, options.serve)
+    if options.start is not None:
+        start = load_any_model(options.start)
+        given = given_settings(None, options.preset, settings, options.serve)
+        config = started_from(config, given, start.params.n_latents, start.k, start.params.dtype.name)
+    config = resolve(config, HostRows(rows))
+    read, seconds = _time_of_training(rows, name, config, options)
+    h, d, itemsize = config.n_latents or 0, rows.shape[1], np.dtype(config.dtype).itemsize  # type: ignore[attr-defined]
+    arrays = itemsize * (2 * d * h + h)
+    batch = config.batch_size * (h + 4 * d) * itemsize
+    buffer = min(len(rows), max(config.buffer_rows, config.batch_size)) * d * itemsize
+    shown = ("n_latents", "k", "objective", "batch_size", "steps", "lr", "validation_rows", "seed", "dtype", "center")
+    facts = asdict(config)
+    _say(
+        [
+            _rows(name, rows, read),
+            f"{options.output}: about {arrays + 4096:,} bytes",
+            _costs(4 * arrays + batch + buffer, seconds),
+            "settings: " + ", ".join(f"{name} {facts[name]}" for name in shown),
+        ]
+    )
+
+
+def _time_of_training(
+    rows: RowSource, name: str, config: TrainConfig, options: argparse.Namespace
+) -> tuple[int, float]:
+    """Return how many rows were used to measure, and the time of all steps."""
+    from compressae_ref.errors import naming_file
+    from compressae_ref.row_source import Head
+    from compressae_ref.training.fit import fit
+
+    batch = min(config.batch_size, TIMED_ROWS)
+    few = Head(rows, min(len(rows), 4 * batch))
+    times: list[float] = []
+    changed = {"steps": TIMED_STEPS, "validation_rows": 0, "records": 1, "patience": None, "batch_size": batch}
+    with naming_file(name):
+        fit(
+            few,
+            replace(config, **changed),  # type: ignore[arg-type]
+            zero_rows=options.zero_rows,
+            backend=options.backend,
+            callback=lambda progress: times.append(time.perf_counter()),
+        )
+    pauses = sorted(after - before for before, after in pairwise(times))
+    return len(few), pauses[len(pauses) // 2] * (config.batch_size / batch) * (config.steps or 0)
+
+
+# -- vector databases -------------------------------------------------------------------------------------------------
+
+
+def dry_push(store: Store, model: Model, settings: dict[str, Any], options: argparse.Namespace) -> None:
+    """Encode a block, and print what a push would write."""
+    from compressae_ref.evaluation.choose import ENGINES
+    from compressae_ref.stores.push import read_some
+    from compressae_ref.stores.stored_form import serving
+
+    k, space, refined = settings["k"], settings["space"], settings["refine"]
+    form = serving(model, k, space, refined, options.backend, anchors=settings.get("anchors"))
+    field, block = settings["field"] or form.field, read_some(store, settings["rows"])
+    form.items(block.x[:2], store.name, "empty")  # compiles
+    started = time.perf_counter()
+    form.items(block.x, store.name, settings["zero_rows"])
+    seconds = (time.perf_counter() - started) / len(block.ids)
+    n = store.count()
+    kept = 0 if settings["replace"] or not store.has_field(field) else store.count_written(field)
+    sizes = "; ".join(f"{engine.name} {(n - kept) * engine.bytes_of(form.k):,}" for engine in ENGINES)
+    _say(
+        [
+            f"{store.name}: {n:,} items, d {block.x.shape[1]}; the first {len(block.ids):,} were read",
+            f"field {field}: {n - kept:,} codes of {form.k} entries to write, {kept:,} already present",
+            f"bytes of these codes, about: {sizes}",
+            _costs(_encoding_memory(model, form.k, form.refine), seconds * (n - kept)) + ", and that of the database",
+            f"settings: k {form.k}, {form.space} space, refined: {form.refine}, fitted: {form.fitted}",
+        ]
+    )
