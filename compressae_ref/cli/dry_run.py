@@ -195,7 +195,9 @@ def dry_push(store: Store, model: Model, settings: dict[str, Any], options: argp
     seconds = (time.perf_counter() - started) / len(block.ids)
     n = store.count()
     kept = 0 if settings["replace"] or not store.has_field(field) else store.count_written(field)
-    sizes = "; ".join(f"{engine.name} {(n - kept) * engine.bytes_of(form.k):,}" for engine in ENGINES)
+    scheme = options.store.partition(":")[0].replace("edge", "qdrant")
+    engines = [engine for engine in ENGINES if engine.address.startswith(f"{scheme}:")] or ENGINES
+    sizes = "; ".join(f"{engine.name} {(n - kept) * engine.bytes_of(form.k):,}" for engine in engines)
     _say(
         [
             f"{store.name}: {n:,} items, d {block.x.shape[1]}; the first {len(block.ids):,} were read",
