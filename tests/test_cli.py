@@ -66,6 +66,7 @@ NUMPY = ("--backend", "numpy")
 TRAIN = (*NUMPY, "--n-latents", H, "--k", K, "--steps", 20)
 COMMANDS = (
     "demo",
+    "choose",
     "train",
     "encode",
     "pack",
@@ -855,6 +856,7 @@ FORMS = {
     "search": "search {model} {codes} {bad} --backend numpy",
     "evaluate items": "evaluate {model} {bad} {queries} --backend numpy",
     "evaluate items alone": "evaluate {model} {bad} --backend numpy",
+    "choose": "choose {model} {bad} {queries} --bytes 9 --backend numpy",
     "evaluate queries": "evaluate {model} {x} {bad} --backend numpy",
     "verify": "verify {model} {bad} {codes} --backend numpy",
     "inspect": "inspect {bad}",
@@ -1378,6 +1380,10 @@ def test_help(name):
     expected = {
         "": COMMANDS,
         "demo": ["--picture", "--backend", "--store", "--segments", "--output"],
+        "choose": [
+            *("MODEL", "EMBEDDINGS", "QUERIES", "--bytes", "--recall", "--ndcg", "--relevance", "--top", "--sample"),
+            *("--steps", "--keep-model", "--baselines", "--picture", "--seed", "--zero-rows", "--json"),
+        ],
         "train": [
             "EMBEDDINGS",
             "--output",

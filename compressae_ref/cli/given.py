@@ -15,6 +15,7 @@ from compressae_ref.errors import CompressaeError, DomainError
 
 NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
+    "choose": {"ndcg": "relevance"},
     "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
     "report": {"relevance": "queries", "query_texts": "queries", "text": "texts"},
     "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
@@ -63,7 +64,7 @@ INPUTS = (
 )
 """Arguments that name files, folders or patterns to read."""
 
-OUTPUTS = ("output", "keep", "picture", "requests", "checkpoint")
+OUTPUTS = ("output", "keep", "keep_model", "picture", "requests", "checkpoint")
 """Arguments that name files to write."""
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from compressae_ref import __version__
 from compressae_ref.cli import (
+    choose,
     convert,
     demo,
     encode,
@@ -53,6 +54,7 @@ from compressae_ref.errors import CompressaeError, reason
 
 COMMANDS: tuple[ModuleType, ...] = (
     demo,
+    choose,
     train,
     encode,
     pack,

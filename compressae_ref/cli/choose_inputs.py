@@ -1,0 +1,179 @@
+"""The inputs of ``choose``: which argument is a model, the goal, and a sample of the rows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressae_ref.checks import as_integer, as_real
+from compressae_ref.cli.zero_rows import tell_skipped
+from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.evaluation.choose import Goal
+from compressae_ref.evaluation.sample import Sample, drawn_rows, smaller_sample
+from compressae_ref.files.detect import content_of
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.relevance import Relevance, as_relevance, load_relevance
+from compressae_ref.row_source import NonzeroRows
+from compressae_ref.training.settings import MOST_SEED
+
+N_QUERIES = 500
+"""Queries to measure with, at most."""
+
+FEW_ITEMS = 1000
+"""Among fewer items, 100 neighbours would be too easy to find."""
+
+
+class Files(NamedTuple):
+    """The files that the positional arguments name."""
+
+    model: str | None
+    embeddings: str
+    queries: str | None
+
+
+def files_of(options: argparse.Namespace) -> Files:
+    """Return what each file is: the content of the first one tells whether it is a model. DomainError for too many."""
+    given = [name for name in (options.model, options.embeddings, options.queries) if name is not None]
+    if content_of(given[0]) != "embeddings":
+        if len(given) == 1:
+            raise DomainError(f"expected EMBEDDINGS after the model {given[0]}, got none", argument="choose")
+        return Files(*given, *[None] * (3 - len(given)))
+    if len(given) == 3:
+        raise DomainError("expected a model, or EMBEDDINGS and QUERIES alone, got embeddings", path=given[0])
+    return Files(None, *given, *[None] * (2 - len(given)))
+
+
+def goal_of(options: argparse.Namespace) -> Goal:
+    """Return the one goal that is given."""
+    kinds = ("bytes", "recall", "ndcg")
+    given = [kind for kind in kinds if getattr(options, kind) is not None]
+    if len(given) != 1:
+        got = " and ".join(f"--{kind}" for kind in given) or "none"
+        raise DomainError(f"expected exactly one of --bytes, --recall and --ndcg, got {got}", argument="choose")
+    (kind,) = given
+    value = getattr(options, kind)
+    if kind == "bytes":
+        return Goal("bytes", as_integer(value, "bytes"))
+    most = 1.0 if kind == "recall" else 2.0  # codes may have a higher nDCG than dense vectors
+    return Goal(kind, as_real(value, kind, float(np.nextafter(most, 2 * most))))  # type: ignore[arg-type]
+
+
+def sample_of(options: argparse.Namespace, files: Files, d: int | None) -> Sample:
+    """Read a sample of items and queries.
+
+    Parameters
+    ----------
+    d : the dimension of the model, if there is one
+    """
+    m = as_integer(options.sample, "sample", 2)
+    rng = np.random.default_rng(as_integer(options.seed, "seed", 0, MOST_SEED))
+    source = _opened(files.embeddings, options, d)
+    dense = source.shape[1]
+    if files.queries is None:
+        if options.relevance is not None:
+            raise DomainError("expected QUERIES with --relevance, got --relevance alone", argument="choose")
+        return _with_drawn_queries(source, files, options, m, rng)
+    query_source = _opened(files.queries, options, dense if d is None else d, of_queries=True)
+    relevance = _relevance(options, query_source, source)
+    candidates = np.arange(len(query_source)) if relevance is None else np.array(sorted(relevance))
+    rows = np.sort(rng.permutation(candidates)[:N_QUERIES])
+    queries = _read(query_source, rows, files.queries, options)
+    kept = np.zeros(0, np.int64)
+    if relevance is not None:
+        relevance = {new: relevance[old] for new, old in enumerate(rows.tolist())}
+        kept = np.array(sorted({item for grades in relevance.values() for item in grades}), np.int64)
+    nonzero = queries.any(axis=1)
+    tell_skipped(files.queries, int((~nonzero).sum()))
+    if relevance is not None:
+        new_rows = np.cumsum(nonzero) - 1
+        relevance = {int(new_rows[row]): grades for row, grades in relevance.items() if nonzero[row]}
+    others = rng.permutation(np.setdiff1d(np.arange(len(source)), kept))[: max(0, m - len(kept))]
+    numbers = np.sort(np.concatenate([kept, others]))
+    return _sample(source, queries[nonzero], numbers, len(source), relevance, files, options, rng)
+
+
+def _with_drawn_queries(
+    source: Any, files: Files, options: argparse.Namespace, m: int, rng: np.random.Generator
+) -> Sample:
+    """Use rows of the items as queries, which are then not among the items."""
+    if len(source) < 2:
+        raise DomainError(
+            f"expected at least 2 items from which to draw queries, got {len(source)}",
+            argument="choose",
+            hint="give a file of queries",
+        )
+    n_q = min(N_QUERIES, len(source) // 2)
+    drawn = rng.permutation(len(source))[: m + n_q]
+    queries = _read(source, np.sort(drawn[:n_q]), files.embeddings, options)
+    queries = queries[queries.any(axis=1)]
+    return _sample(source, queries, np.sort(drawn[n_q:]), len(source) - n_q, None, files, options, rng)
+
+
+def _sample(
+    source: Any,
+    queries: Any,
+    numbers: NDArray[np.int64],
+    n: int,
+    relevance: Relevance | None,
+    files: Files,
+    options: argparse.Namespace,
+    rng: np.random.Generator,
+) -> Sample:
+    """Return the sample with the items of these numbers, which relevance names by the numbers of all items."""
+    items = _read(source, numbers, files.embeddings, options)
+    top = as_integer(options.top or (100 if len(items) >= FEW_ITEMS else min(10, len(items))), "top", 1)
+    if top > len(items):
+        raise DomainError(f"expected at most as many neighbours as the {len(items)} items, got {top}", argument="top")
+    if not len(queries):
+        raise DomainError("expected at least one query that is not zero, got none", argument="choose")
+    kept = np.zeros(0, np.int64)
+    if relevance is not None:
+        rows = {number: row for row, number in enumerate(numbers.tolist())}
+        relevance = {
+            query: {rows[item]: grade for item, grade in grades.items()} for query, grades in relevance.items()
+        }
+        kept = np.array(sorted({item for grades in relevance.values() for item in grades}), np.int64)
+    return Sample(items, queries, n, top, smaller_sample(len(items), kept, rng), relevance)
+
+
+def _relevance(options: argparse.Namespace, queries: Any, items: Any) -> Relevance | None:
+    if options.relevance is None:
+        return None
+    pairs = load_relevance(options.relevance)
+    with naming_file(options.relevance, "relevance"):
+        if isinstance(items, NonzeroRows):
+            relevance = as_relevance(pairs, len(queries), len(items.source))
+            return _renumbered(relevance, items)
+        return as_relevance(pairs, len(queries), len(items))
+
+
+def _renumbered(relevance: Relevance, items: NonzeroRows) -> Relevance:
+    """Return relevance with the numbers of the items that are left."""
+    new = {number: row for row, number in enumerate(items.numbers().tolist())}
+    left = {
+        query: {new[item]: grade for item, grade in grades.items() if item in new}
+        for query, grades in relevance.items()
+    }
+    if not any(left.values()):
+        raise DomainError("expected a relevant pair of rows that are not zero, got none", argument="relevance")
+    return {query: grades for query, grades in left.items() if grades}
+
+
+def _opened(path: str, options: argparse.Namespace, d: int | None, of_queries: bool = False) -> Any:
+    source = open_embeddings(path, ids=False, follow_links=options.follow_links)
+    with naming_file(path):
+        if d is not None and source.shape[1] != d:
+            drawn_rows(source, np.zeros(1, np.int64), d=d)
+        if options.zero_rows != "skip" or of_queries:
+            return source
+        left = NonzeroRows(source, d=d)
+    tell_skipped(path, left.skipped)
+    return left
+
+
+def _read(source: Any, rows: NDArray[np.int64], path: str, options: argparse.Namespace) -> Any:
+    with naming_file(path):
+        return drawn_rows(source, rows, zeros=options.zero_rows != "error")

@@ -1,0 +1,332 @@
+"""``choose``: the best of what was measured, estimates from a sample, and commands that do what they promise."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressae_ref import Model, evaluate, init_params, load_model, save_model
+from compressae_ref.backends import get_backend
+from compressae_ref.cli.choose_steps import verdict
+from compressae_ref.cli.choose_text import WIDTH, Choice
+from compressae_ref.cli.main import command_line, main
+from compressae_ref.evaluation.choose import ENGINES, PACKAGE, Goal, Option, best, better_than_codes, nearest
+from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.measured_options import Measured, among, smallest
+from compressae_ref.evaluation.sample import Sample, smaller_sample
+from compressae_ref.files.packed_file import load_packed
+from compressae_ref.retrieval.brute_force import nearest_dense
+
+D, H, K, N, N_QUERIES = 16, 64, 8, 400, 30
+NUMPY = ("--backend", "numpy")
+MEASURED = Path(__file__).parent.parent / "examples" / "pages" / "measured"
+
+
+def option(size: int, recall: float, share: float = 0.0, k: int | None = 4, error: float = 0.0) -> Option:
+    row = Row("int8" if k is None else "asymmetric", k, None, size, 1.0, {100: recall}, recall_error={100: error})
+    return Option(PACKAGE, row, share)
+
+
+shares = st.integers(0, 20).map(lambda number: number / 20)
+some_options = st.lists(st.builds(option, st.integers(1, 40), shares, shares), max_size=12)
+goals = st.one_of(
+    st.builds(Goal, st.just("bytes"), st.integers(1, 40)), st.builds(Goal, st.sampled_from(["recall", "ndcg"]), shares)
+)
+
+
+@given(some_options, goals)
+def test_the_choice_is_the_best_of_what_was_measured(options, goal):
+    def reaches(each: Option) -> bool:
+        quality = each.row.recall[100] if goal.kind == "recall" else each.share
+        return each.row.bytes_per_item <= goal.value if goal.kind == "bytes" else quality >= goal.value
+
+    chosen, reaching = best(options, goal), [each for each in options if reaches(each)]
+    assert (chosen is None) == (not reaching)
+    if chosen is None:
+        closest = nearest(options, goal)
+        assert closest is None or not reaches(closest)
+        return
+    assert reaches(chosen)
+    for other in reaching:
+        if goal.kind == "bytes":
+            assert other.recall <= chosen.recall
+        else:
+            assert other.row.bytes_per_item >= chosen.row.bytes_per_item
+
+
+@given(some_options, shares, st.integers(1, 40))
+def test_another_method_is_named_only_if_it_beats_every_code_by_more_than_the_interval(options, error, size):
+    codes = [each.row for each in options]
+    other = option(20, 0.7, k=None, error=error / 10).row
+    within = [row.recall[100] for row in codes if row.bytes_per_item <= size]
+    better = size >= 20 and all(0.7 - recall > error / 10 for recall in within)
+    sentence = better_than_codes([*codes, other], size)
+    assert (sentence is not None) == better
+    if sentence is not None:
+        assert sentence.startswith("At 20 bytes use int8: recall@100 0.700 ±")
+
+
+@given(st.integers(1, 130), st.integers(1, 140))
+def test_the_search_for_the_smallest_k_finds_it_within_an_eighth(most, threshold):
+    asked = []
+
+    def reaches(k: int) -> bool:
+        asked.append(k)
+        return k >= threshold
+
+    found = smallest(reaches, most)
+    assert all(1 <= k <= most for k in asked)
+    if threshold > most:
+        assert found is None
+    else:
+        assert found is not None
+        assert threshold <= found <= max(threshold, threshold * 8 / 7 + 1)
+    assert len(asked) == len(set(asked)) <= 12
+
+
+def test_bytes_in_engines_are_those_that_were_measured():
+    measured = json.loads((MEASURED / "stores.json").read_text("utf-8"))
+    place = {name: column for column, name in enumerate(measured["columns"])}
+    found = {
+        (row[place["engine"]], float(row[place["bytes per item, code"]]))
+        for row in measured["rows"]
+        if row[place["codes"]]
+    }
+    of_32 = {engine.name: engine.bytes_of(32) for engine in ENGINES}
+    assert {size for engine, size in found if engine.startswith("pgvector")} == {of_32["PostgreSQL with pgvector"]}
+    assert {size for engine, size in found if engine.startswith("Qdrant")} == {of_32["Qdrant"]}
+
+
+@given(st.sampled_from(ENGINES), st.integers(0, 5000))
+def test_no_code_in_an_engine_takes_more_than_the_budget(engine, size):
+    k = engine.most_entries(size)
+    assert k == 0 or engine.bytes_of(k) <= size
+    assert engine.bytes_of(k + 1) > size
+
+
+# -- samples ----------------------------------------------------------------------------------------------------------
+
+
+def sample_of(rng, n, n_all=None, top=5, relevance=None) -> Sample:
+    items = rng.standard_normal((n, D)).astype(np.float32)
+    part = smaller_sample(n, np.zeros(0, np.int64), rng)
+    return Sample(items, rng.standard_normal((40, D)).astype(np.float32), n_all or n, top, part, relevance)
+
+
+def test_a_sample_of_all_items_estimates_nothing():
+    sample = sample_of(np.random.default_rng(0), 200)
+    assert sample.factor == 0
+    recall = sample.recall(sample.found(sample.dense))
+    assert (recall.mean, recall.error, recall.extrapolated) == (1, 0, False)
+
+
+def test_a_loss_that_grows_with_the_logarithm_of_the_items_is_extrapolated():
+    """A search that misses the nearest item among the sample, and finds all among its part."""
+    sample = sample_of(np.random.default_rng(0), 400, n_all=6400, top=40)
+
+    def find(top, allowed):
+        ids = sample.dense(top + 1, allowed)
+        return ids[:, 1:] if allowed is None else ids[:, :top]
+
+    recall = sample.recall(sample.found(find))
+    assert sample.factor == pytest.approx(2)  # 100, 400, 6,400
+    assert sample.shallow == 5  # of 100 and 400, as 40 of 400 and 6,400: the same depths but for a shift
+    assert recall.extrapolated
+    assert recall.mean == pytest.approx(39 / 40 - 2 / 5)
+
+
+def test_the_interval_holds_that_of_the_trend_and_of_the_queries():
+    rng = np.random.default_rng(0)
+    sample = sample_of(rng, 400, n_all=1600)
+    noisy = replace(sample, items=sample.items + 0.5 * rng.standard_normal(sample.items.shape).astype(np.float32))
+    recall = sample.recall(sample.found(noisy.dense))
+    alone = replace(sample, n=400).recall([noisy.dense(5, None)])
+    assert recall.error > alone.error > 0
+
+
+@given(st.integers(1, 60), st.integers(1, 10), st.randoms(use_true_random=False))
+def test_results_of_a_part_are_those_of_the_whole_that_are_in_it(n, top, random):
+    rng = np.random.default_rng(random.randrange(2**32))
+    ids = np.stack([rng.permutation(n) for _ in range(3)])
+    allowed = np.flatnonzero(rng.random(n) < 0.5)
+    found = among(ids, top, allowed)
+    for row, expected in zip(found, ids, strict=True):
+        inside = [item for item in expected.tolist() if item in allowed][:top]
+        assert row.tolist() == inside + [-1] * (min(top, n) - len(inside))
+
+
+def test_an_engine_that_refuses_signs_returns_what_signed_codes_find():
+    rng = np.random.default_rng(0)
+    model, sample = Model(init_params(D, H, rng, init="tied"), K), sample_of(rng, 300, top=10)
+    measured = Measured(model, sample, get_backend("numpy"))
+    for space, refined in (("sparse", False), ("expanded", True)):
+        codes, allowed = measured.codes(K, refined), np.arange(0, 300, 2)
+        for which in (None, allowed):
+            signed = measured._search(space, codes, 16)(10, which)
+            split = measured._split_search(space, codes, 16)(10, which)
+            shared = [len(np.intersect1d(*pair)) for pair in zip(signed, split, strict=True)]
+            assert np.mean(shared) > 9.5
+            assert which is None or np.isin(split, which).all()
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((40, D))
+    x = (centres[rng.integers(40, size=N + N_QUERIES)] + 0.5 * rng.standard_normal((N + N_QUERIES, D))).astype("f4")
+    pairs = np.stack([np.arange(N_QUERIES), rng.permutation(N)[:N_QUERIES]], axis=1)
+    return x[:N], x[N:], pairs, Model(init_params(D, H, rng, init="tied"), K)
+
+
+@pytest.fixture
+def folder(data, tmp_path, monkeypatch):
+    x, queries, pairs, model = data
+    monkeypatch.chdir(tmp_path)
+    np.save("my items.npy", x)
+    np.save("queries.npy", queries)
+    np.save("pairs.npy", pairs)
+    save_model("model.npz", model)
+    return tmp_path
+
+
+@pytest.fixture
+def chosen(folder, capsys):
+    def chosen(*arguments: object) -> dict:
+        assert main(["choose", *map(str, arguments), *NUMPY, "--json"]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return chosen
+
+
+def run_all(commands: list[str], capsys) -> str:
+    """Run commands one by one, as a user would type them; return what the last one printed."""
+    out = ""
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "compressae-ref"
+        assert main([*arguments, *([] if arguments[0] == "search" else NUMPY)]) == 0, capsys.readouterr().err
+        out = capsys.readouterr().out
+    return out
+
+
+def test_the_commands_give_the_bytes_and_the_recall_that_are_promised(folder, chosen, data, capsys):
+    x, queries, _, model = data
+    found = chosen("model.npz", "my items.npy", "queries.npy", "--bytes", 12)
+    choice = found["choices"][0]
+    row = choice["option"]["row"]
+    assert (choice["serving"], choice["met"], found["items"]) == (PACKAGE, True, N)
+    assert row["bytes_per_item"] <= 12
+    hits = run_all(choice["commands"], capsys)
+    packed = load_packed(shlex.split(choice["commands"][1])[4])
+    assert (packed.bytes_per_item, packed.k, packed.bits) == (row["bytes_per_item"], row["k"], row["bits"])
+    rows = evaluate(model, x, queries, ks=[row["k"]], tops=[10], bits=[row["bits"]], backend="numpy")
+    same = [each for each in rows if (each.method, each.bits, each.refined) == ("asymmetric", row["bits"], True)]
+    assert row["refined"]
+    assert same[0].recall[10] == pytest.approx(row["recall"]["10"])
+    assert same[0].recall_error[10] == pytest.approx(row["recall_error"]["10"])
+    ids = np.array([[int(hit.split(":")[0]) for hit in line.split("\t")[1].split()] for line in hits.splitlines()])
+    truth = nearest_dense(queries, x, 10).ids
+    recall = np.mean([len(np.intersect1d(*pair)) / 10 for pair in zip(ids, truth, strict=True)])
+    assert recall == pytest.approx(row["recall"]["10"])  # all items were measured
+    for each in found["measured"]:
+        if each["serving"] == PACKAGE:
+            assert each["row"]["recall"]["10"] <= row["recall"]["10"]
+            assert each["row"]["bytes_per_item"] <= 12
+
+
+def test_all_commands_are_of_this_package(folder, chosen):
+    parser, kinds = command_line(), set()
+    for goal in (("--bytes", 300), ("--recall", 0.5), ("--ndcg", 0.3, "--relevance", "pairs.npy")):
+        for choice in chosen("model.npz", "my items.npy", "queries.npy", *goal)["choices"]:
+            assert choice["met"], (goal, choice)
+            for command in choice["commands"]:
+                parsed = parser.parse_args(shlex.split(command)[1:])
+                kinds.add(parsed.command)
+    assert kinds == {"encode", "pack", "push", "search"}
+
+
+def test_a_sample_contains_the_judged_items_and_says_so(folder, chosen):
+    goal = ("--ndcg", 0.3, "--relevance", "pairs.npy", "--sample", 100)
+    found = chosen("model.npz", "my items.npy", "queries.npy", *goal)
+    assert found["sample"]["items"] == 100
+    assert any(f"all {N_QUERIES} items that are relevant" in note for note in found["notes"])
+    assert all(each["share"] is not None for each in found["measured"])
+
+
+def test_without_a_model_it_trains_and_says_how_to_train_the_real_one(folder, capsys):
+    arguments = ["choose", "my items.npy", "--bytes", "300", "--steps", "3", "--keep-model", "kept.npz"]
+    assert main([*arguments, *NUMPY]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"no MODEL given: training two models on the sample, 3 and 3 steps, about [\d.]+ s\n", err)
+    assert "models that were trained on the sample" in err
+    assert load_model("kept.npz").training["steps"] == 3
+    assert "compressae-ref train 'my items.npy' -o my_items.dense.model.npz --serve dense" in out
+    assert "compressae-ref train 'my items.npy' -o my_items.sparse.model.npz --serve sparse" in out
+    assert not [line for line in (out + err).splitlines() if len(line) > WIDTH]
+
+
+def test_what_cannot_be_had_is_said(folder, chosen, capsys):
+    found = chosen("model.npz", "my items.npy", "queries.npy", "--bytes", 1)
+    assert [choice["option"] for choice in found["choices"]] == [None] * (1 + len(ENGINES))
+    assert [choice["least"] for choice in found["choices"]] == [2, 24, 157, 8]
+    found = chosen("model.npz", "my items.npy", "queries.npy", "--ndcg", 2, "--relevance", "pairs.npy")
+    assert not any(choice["met"] for choice in found["choices"])
+    assert "do not reach the goal, and neither does another method" in found["better"]
+
+
+def test_the_verdict_for_a_quality_names_the_method_that_needs_fewer_bytes():
+    others = [option(1536, 1.0, k=None), option(384, 0.99, k=None)]
+    codes = option(400, 0.98)
+    goal = Goal("recall", 0.95)
+    choice = Choice(PACKAGE, codes, True, 2, None, [])
+    assert verdict(goal, choice, others, []) == "Use int8: it reaches the goal in 384 bytes."
+    assert verdict(goal, choice._replace(option=option(300, 0.96)), others, []) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "mention"),
+    [
+        ("choose model.npz queries.npy", "exactly one of --bytes, --recall and --ndcg, got none"),
+        ("choose model.npz queries.npy --bytes 9 --recall 0.5", "got --bytes and --recall"),
+        ("choose model.npz --bytes 9", "expected EMBEDDINGS after the model"),
+        ("choose queries.npy queries.npy queries.npy --bytes 9", "expected a model, or EMBEDDINGS and QUERIES alone"),
+        ("choose model.npz queries.npy --bytes 0", "at least 1"),
+        ("choose model.npz queries.npy --recall 1.5", "recall"),
+        ("choose model.npz queries.npy --bytes 9 --top 500", "500"),
+        ("choose model.npz queries.npy --bytes 9 --keep-model m.npz", "no --keep-model with a model"),
+        ("choose model.npz queries.npy --bytes 9 --sample 1", "sample"),
+        ("choose model.npz queries.npy --ndcg 0.9 --relevance pairs.npy", "expected QUERIES with --relevance"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(folder, capsys, line, mention):
+    assert main([*line.split(), *NUMPY]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert mention in err
+
+
+def test_zero_rows_are_left_out_and_the_commands_too(folder, chosen, data, capsys):
+    x, *_ = data
+    np.save("zeros.npy", np.where(np.arange(N)[:, None] % 50 == 7, 0, x))
+    assert main(["choose", "model.npz", "zeros.npy", "queries.npy", "--bytes", "9", *NUMPY]) == 1
+    assert "zeros.npy: expected nonzero rows, got a zero row in row 7" in capsys.readouterr().err
+    found = chosen("model.npz", "zeros.npy", "queries.npy", "--bytes", 9, "--zero-rows", "skip")
+    assert found["items"] == N - 8
+    run_all(found["choices"][0]["commands"], capsys)
+
+
+def test_the_picture_marks_the_choice(folder, chosen):
+    pytest.importorskip("matplotlib")
+    chosen("model.npz", "my items.npy", "queries.npy", "--bytes", 12, "--picture", "f.png")
+    assert (folder / "f.png").read_bytes().startswith(b"\x89PNG")
