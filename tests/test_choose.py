@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Model, evaluate, init_params, load_model, save_model
+from compressae_ref import Index, Model, evaluate, init_params, load_model, save_model
 from compressae_ref.backends import get_backend
 from compressae_ref.cli.choose_steps import verdict
 from compressae_ref.cli.choose_text import WIDTH, Choice
 from compressae_ref.cli.main import command_line, main
 from compressae_ref.evaluation.choose import ENGINES, PACKAGE, Goal, Option, best, better_than_codes, nearest
 from compressae_ref.evaluation.evaluate import Row
-from compressae_ref.evaluation.measured_options import Measured, among, smallest
+from compressae_ref.evaluation.measured_options import Measured, smallest
+from compressae_ref.evaluation.other_methods import among
 from compressae_ref.evaluation.sample import Sample, smaller_sample
 from compressae_ref.files.packed_file import load_packed
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -174,6 +175,8 @@ def test_an_engine_that_refuses_signs_returns_what_signed_codes_find():
             split = measured._split_search(space, codes, 16)(10, which)
             shared = [len(np.intersect1d(*pair)) for pair in zip(signed, split, strict=True)]
             assert np.mean(shared) > 9.5
+            index = Index.build(codes, space=space, model=model, backend="numpy")
+            np.testing.assert_array_equal(signed, index.search(sample.queries, 10, query_k=16, allowed=which).ids)
             assert which is None or np.isin(split, which).all()
 
 

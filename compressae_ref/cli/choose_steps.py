@@ -28,7 +28,8 @@ from compressae_ref.evaluation.choose import (
 )
 from compressae_ref.evaluation.evaluate import Row
 from compressae_ref.evaluation.frontier import label, require_matplotlib
-from compressae_ref.evaluation.measured_options import MOST_K, Measured, other_methods
+from compressae_ref.evaluation.measured_options import MOST_K, Measured
+from compressae_ref.evaluation.other_methods import other_methods
 from compressae_ref.evaluation.sample import Sample
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.model_file import load_model, save_model

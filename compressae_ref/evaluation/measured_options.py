@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref.arrays import Bools
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.bit_packing import BITS, Layout
 from compressae_ref.backends.search_types import Items, Queries
 from compressae_ref.codes import Codes
-from compressae_ref.evaluation.baselines import baselines
 from compressae_ref.evaluation.choose import PACKAGE, Engine, Goal, Option, best
 from compressae_ref.evaluation.evaluate import Row
-from compressae_ref.evaluation.sample import PARTS, Find, Sample
+from compressae_ref.evaluation.sample import Find, Sample
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.extensions.refine import refine
 from compressae_ref.model import Model, aux_k
-from compressae_ref.retrieval.brute_force import unit_or_zero
 from compressae_ref.retrieval.index import Index
-from compressae_ref.retrieval.spaces import EXPANSION, Space, as_queries, checked_item_norms
+from compressae_ref.retrieval.spaces import EXPANSION, Space, as_queries, as_space, checked_item_norms
 
 MOST_K = 128
 """Codes with more entries are not measured: refining takes time in proportion to k², and int8 is near."""
@@ -36,14 +36,6 @@ LONGEST_QUERY = 1000
 
 FETCHED = 4
 """Items that are re-ranked per result, if signs are split (`stores.query.RESCORED`)."""
-
-
-class Asked(NamedTuple):
-    """How a database is asked."""
-
-    space: Space
-    query_k: int
-    refined: bool
 
 
 class Measured:
@@ -60,6 +52,8 @@ class Measured:
         self.model, self.sample, self.backend, self._progress = model, sample, backend, progress
         self.options: list[Option] = []
         self._codes: dict[tuple[int, bool], Codes] = {}
+        self._queries: dict[tuple[Space, int | None], Queries] = {}
+        self._judged: dict[tuple[Any, ...], Option] = {}
 
     @property
     def most_k(self) -> int:
@@ -86,10 +80,13 @@ class Measured:
 
     def packed(self, k: int, bits: int, refined: bool = True) -> Option:
         """Measure packed codes that are searched with dense queries."""
-        packed = pack(self.codes(k, refined), bits, backend=self.backend)
-        find = self._search("asymmetric", packed.unpack(backend=self.backend), None)
-        row = Row("asymmetric", k, None, packed.bytes_per_item, 1.0, {}, refined, bits)
-        return self._option(PACKAGE, row, find)
+        size = Layout.of(self.model.params.n_latents, k, bits).row_bytes
+        row = Row("asymmetric", k, None, size, 1.0, {}, refined, bits)
+        return self._option(PACKAGE, row, lambda: self._search("asymmetric", self._unpacked(k, bits, refined), None))
+
+    def _unpacked(self, k: int, bits: int, refined: bool) -> Codes:
+        """Return codes as they are after packing."""
+        return pack(self.codes(k, refined), bits, backend=self.backend).unpack(backend=self.backend)
 
     def packed_within(self, size: float) -> None:
         """Measure for each number of bits the largest k whose codes take at most ``size`` bytes."""
@@ -116,14 +113,18 @@ class Measured:
         """Measure codes of k entries in an engine: with sparse queries, and with expanded ones."""
         h = self.model.params.n_latents
         longer = sorted({min(EXPANSION * k, h, LONGEST_QUERY), min(LONGEST_QUERY, h)})
-        ways = [Asked("sparse", aux_k(k, h), False), *(Asked("expanded", query_k, True) for query_k in longer)]
+        ways: list[tuple[Space, int, bool]] = [("sparse", aux_k(k, h), False)]
+        ways += [("expanded", query_k, True) for query_k in longer]
         options = []
         for space, query_k, refined in ways:
-            codes = self.codes(k, refined)
             search = self._search if engine.signed else self._split_search
             row = Row(space, k, query_k, engine.bytes_of(k), 1.0, {}, refined)
-            options.append(self._option(engine.name, row, search(space, codes, query_k)))
+            find = partial(self._found_by, search, row)
+            options.append(self._option(engine.name, row, find, split=not engine.signed))
         return options
+
+    def _found_by(self, search: Callable[[Space, Codes, int | None], Find], row: Row) -> Find:
+        return search(as_space(row.method), self.codes(row.k or 0, row.refined), row.query_k)
 
     def engine_that_reaches(self, engine: Engine, goal: Goal) -> None:
         """Measure codes in an engine around the smallest ones that reach a quality."""
@@ -131,21 +132,37 @@ class Measured:
 
     # -- searches -------------------------------------------------------------------------------------------------
 
+    def _vectors(self, space: Space, query_k: int | None) -> Queries:
+        """Return the queries as vectors over the latents; they are the same for all codes."""
+        if (space, query_k) not in self._queries:
+            like = Codes.none(1, self.model.params.n_latents, self.model.params.dtype)
+            vectors = as_queries(space, self.sample.queries, like, self.model, query_k, self.backend)
+            self._queries[space, query_k] = vectors
+        return self._queries[space, query_k]
+
     def _search(self, space: Space, codes: Codes, query_k: int | None) -> Find:
-        index = Index.build(codes, space=space, model=self.model, backend=self.backend)
-        return lambda top, allowed: index.search(self.sample.queries, top, query_k=query_k, allowed=allowed).ids
+        """Return the search of `Index.search`, without encoding the queries again."""
+        codes = codes.astype(self.model.params.dtype)
+        norms, ranks = checked_item_norms(space, codes, self.model, self.backend), np.arange(len(codes))
+        built, vectors = self.backend.build_index(codes, norms), self._vectors(space, query_k)
+
+        def find(top: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
+            items = Items(codes, norms, ranks, _mask(allowed, len(codes)), built)
+            return self.backend.best_items(vectors, items, top).ids
+
+        return find
 
     def _split_search(self, space: Space, codes: Codes, query_k: int | None) -> Find:
         """Return the search of an engine that refuses signs: it finds items by split codes, and signed ones re-rank."""
-        norms = checked_item_norms(space, codes, self.model, self.backend)
-        vectors = as_queries(space, self.sample.queries, codes[:0], self.model, query_k, self.backend)
+        norms, ranks = checked_item_norms(space, codes, self.model, self.backend), np.arange(len(codes))
+        vectors = self._vectors(space, query_k)
         assert isinstance(vectors.u, Codes)
         split, queries = codes.split_signs(), Queries(vectors.u.split_signs(), vectors.norms)
-        built, ranks, u = self.backend.build_index(split, norms), np.arange(len(codes)), vectors.dense()
+        built, u = self.backend.build_index(split, norms), vectors.dense()
 
         def find(top: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
-            mask = None if allowed is None else np.isin(ranks, allowed)
-            near = self.backend.best_items(queries, Items(split, norms, ranks, mask, built), FETCHED * top).ids
+            items = Items(split, norms, ranks, _mask(allowed, len(codes)), built)
+            near = self.backend.best_items(queries, items, FETCHED * top).ids
             scores = [
                 (query[codes.indices[ids]] * codes.values[ids]).sum(axis=1) / norms[ids]
                 for query, ids in zip(u, near, strict=True)
@@ -158,28 +175,33 @@ class Measured:
     def milliseconds(self, option: Option) -> float:
         """Return the time of a query among all items: that of the sample, in proportion to the number of items."""
         row = option.row
-        codes = self.codes(row.k or 0, row.refined)
-        if row.bits is not None:
-            codes = pack(codes, row.bits, backend=self.backend).unpack(backend=self.backend)
-        find = self._search("asymmetric", codes, None)
-        find(self.sample.top, None)
+        codes = self._unpacked(row.k or 0, row.bits or 0, row.refined)
+        index = Index.build(codes, space="asymmetric", model=self.model, backend=self.backend)
+        index.search(self.sample.queries, self.sample.top)
         started = time.perf_counter()
-        find(self.sample.top, None)
+        index.search(self.sample.queries, self.sample.top)
         seconds = (time.perf_counter() - started) / len(self.sample.queries)
         return 1e3 * seconds * self.sample.n / len(self.sample.items)
 
-    def _option(self, serving: str, row: Row, find: Find) -> Option:
-        key = (serving, row.method, row.k, row.query_k, row.refined, row.bits)
-        for option in self.options:
-            if key == (option.serving, *(getattr(option.row, name) for name in _NAMES)):
-                return option
-        option = judged(self.sample, serving, row, find)
-        self.options.append(option)
-        self._progress(option)
+    def _option(self, serving: str, row: Row, search: Callable[[], Find], split: bool = False) -> Option:
+        """Return the option of a row; the same search in another engine is measured once."""
+        key = (split, row.method, row.k, row.query_k, row.refined, row.bits)
+        if key not in self._judged:
+            self._judged[key] = judged(self.sample, serving, row, search())
+        judgement = self._judged[key]
+        sizes = {
+            "bytes_per_item": row.bytes_per_item,
+            "compression": self.sample.items.shape[1] * 4 / row.bytes_per_item,
+        }
+        option = judgement._replace(serving=serving, row=replace(judgement.row, **sizes))
+        if option not in self.options:
+            self.options.append(option)
+            self._progress(option)
         return option
 
 
-_NAMES = ("method", "k", "query_k", "refined", "bits")
+def _mask(allowed: NDArray[np.int64] | None, n: int) -> Bools | None:
+    return None if allowed is None else np.isin(np.arange(n), allowed)
 
 
 def judged(sample: Sample, serving: str, row: Row, find: Find) -> Option:
@@ -207,26 +229,6 @@ def judged(sample: Sample, serving: str, row: Row, find: Find) -> Option:
         None if share is None else share.error,
         recall.extrapolated or (share is not None and share.extrapolated),
     )
-
-
-def other_methods(sample: Sample, sizes: Sequence[int], quantised: Sequence[int]) -> Iterator[Option]:
-    """Yield what other ways to store dense vectors reach on the sample (`baselines.baselines`)."""
-    x_unit, x_q = unit_or_zero(sample.items), unit_or_zero(sample.queries)
-    top = sample.most
-    yield judged(sample, "", Row("dense", None, None, 4 * x_unit.shape[1], 1.0, {}), sample.dense)
-    for one in baselines(x_unit, sizes, quantised):
-        row = Row(one.method, None, None, one.bytes_per_item, 1.0, {})
-        deeper = one.search(x_q, min(len(x_unit), (PARTS + 1) * top))
-        yield judged(sample, "", row, lambda top, allowed, ids=deeper: among(ids, top, allowed))  # type: ignore[misc]
-
-
-def among(ids: NDArray[np.int64], top: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Return the first ``top`` of the results of each query that are allowed; −1 where a query has too few."""
-    if allowed is None:
-        return ids[:, :top]
-    inside = np.isin(ids, allowed)
-    order = np.argsort(~inside, axis=1, kind="stable")[:, :top]
-    return np.where(np.take_along_axis(inside, order, axis=1), np.take_along_axis(ids, order, axis=1), -1)
 
 
 def smallest(reaches: Callable[[int], bool], most: int) -> int | None:
