@@ -171,7 +171,9 @@ def in_float64(problem, m: int) -> Codes:
 def test_no_rounding_of_refined_codes_is_called_wrong(problem, data):
     m = data.draw(st.integers(problem.k, problem.params.n_latents))
     model, codes = Model(problem.params, problem.k), in_float64(problem, m)
-    bits = data.draw(st.sampled_from([None, 4, 5, 6, 8]))
+    # of dependent atoms, a packed code does not tell which of its entries fill it
+    independent = np.linalg.matrix_rank(problem.params.W_dec) == problem.params.n_latents
+    bits = data.draw(st.sampled_from([None, 4, 5, 6, 8] if independent else [None]))
     codes = codes if bits is None else pack(codes, bits, backend="numpy").unpack(backend="numpy")
     form = Form("refined", m, bits=bits)
     result = audit_as(model, problem.x, codes, form)
@@ -299,7 +301,6 @@ def test_the_command_says_which_codes_a_file_has(folder, capsys):
         (["--candidates", "61"], "expected candidates from 1 to n_latents = 60"),
         (["--fit-steps", "3"], "expected --anchors with --fit-steps"),
         (["--anchors", "absent.npy"], "absent.npy"),
-        (["--candidates", "7", "--anchors", "x"], "expected no --candidates with --anchors"),
     ],
 )
 def test_options_of_an_audit_are_checked(options, words, folder, capsys):

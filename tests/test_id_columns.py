@@ -200,14 +200,14 @@ def test_repeated_ids_are_told_with_both_rows_and_what_to_do_before_any_work(her
     ids = ["a", "b", "c", "b", "a", "f"]
     written(here / "x.parquet", {"id": ids})
     codes = pa.table({"id": ids, "indices": [[0, 1]] * N, "values": [[1.0, 2.0]] * N})
-    codes = codes.replace_schema_metadata({"compressae_ref": '{"n_latents": 12}'})
+    codes = codes.replace_schema_metadata({"compressae": '{"n_latents": 12}'})
     pytest.importorskip("pyarrow.parquet").write_table(codes, here / "c.parquet")
     (line,) = run(capsys, *command.split(), "-o", "y.npz", code=1)
     expected = (
         ".parquet: id: expected unique ids, got 'b' of row 1 again in row 3; remove one of the two rows, or correct"
     )
     assert expected in line
-    assert line.endswith("or choose others or none with encode --ids or convert --ids")
+    assert line.endswith("with --ids (encode, convert)") == (not command.startswith("pack"))
     assert not (here / "y.npz").exists()
 
 

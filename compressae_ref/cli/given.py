@@ -50,7 +50,6 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "report": {"queries": ("seed",)},
     "verify": {
         "model": _WITH_VECTORS,
-        "anchors": ("candidates",),
         "program": ("backend",),
         "requests": ("backend", "bits", "json", "timeout"),
         "answers": ("backend", "timeout"),
@@ -125,15 +124,21 @@ def again(options: argparse.Namespace, positional: Sequence[str], *without: str,
 
 
 def own_text(error: CompressaeError, options: argparse.Namespace, commands: Container[str]) -> str:
-    """Return the text of an error, without its hint if that names an option which the command does not have.
+    """Return the text of an error, without what its hint says of options that the command does not have.
 
-    A hint may name an option of another command after the name of that command.
+    Parts of a hint are joined by ", or ". One may name an option of another command after the name of that command.
     """
-    named = re.findall(r"(?:([\w-]+) )?(--[a-z][a-z-]*)", error.hint or "")
     own = options.parser._option_string_actions
-    if any(option not in own and before not in commands for before, option in named):
-        error.hint = None
+    parts = [
+        part
+        for part in (error.hint or "").split(", or ")
+        if all(option in own or before in commands for before, option in _OPTION.findall(part))
+    ]
+    error.hint = ", or ".join(parts) or None
     return str(error)
+
+
+_OPTION = re.compile(r"(?:([\w-]+) )?(--[a-z][a-z-]*)")
 
 
 def _files(options: argparse.Namespace, name: str) -> Iterator[str | Path]:

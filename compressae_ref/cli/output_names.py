@@ -66,7 +66,7 @@ def require_honest_names(options: argparse.Namespace) -> None:
             continue
         suffix, formats = Path(path).suffix.lower().removeprefix("."), formats_of(options, name)
         if suffix in KNOWN and kind_by_name(path) not in formats:
-            expected = f"that ends in .{' or .'.join(formats)}" if formats else "of a folder, without a suffix"
+            expected = f"that ends in .{', .'.join(formats)}" if formats else "of a folder, without a suffix"
             raise FormatError(f"expected a name {expected}, got .{suffix}", path=path, hint=_hint(formats, path))
 
 

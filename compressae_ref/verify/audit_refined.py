@@ -84,10 +84,11 @@ def _least_squares(maker: Maker, rows: Floats, stored: Codes, kept: Bools) -> So
     gram[~independent] = np.eye(stored.k)
     inverse = np.linalg.inv(gram)
     values = (inverse @ (atoms @ rows[..., None]))[..., 0]
-    residual = _bound(maker, stored.k) * (1 + np.abs(stored.values).sum(axis=1, keepdims=True, dtype=np.float64))
-    if maker.form.bits is not None:  # the scale is not stored: use the exact values
-        residual = _bound(maker, stored.k) * (1 + 2 * np.abs(values).sum(axis=1, keepdims=True))
-    bounds = (np.abs(inverse) @ np.broadcast_to(residual, values.shape)[..., None])[..., 0]
+    c, size = _bound(maker, stored.k), np.abs(stored.values).sum(axis=1, dtype=np.float64)
+    if maker.form.bits is not None:  # the scale is not stored: by the bound itself, ‖v̂‖₁ ≤ (‖v‖₁ + t) / (1 − t)
+        t = c * np.abs(inverse).sum(axis=(1, 2))
+        size = (np.abs(values * kept).sum(axis=1) + t) / np.maximum(1 - t, np.finfo(np.float32).tiny)
+    bounds = c * (1 + size)[:, None] * np.abs(inverse).sum(axis=2)
     return Solved(values * kept, np.where(independent[:, None], bounds, -1) * kept)
 
 

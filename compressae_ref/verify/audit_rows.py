@@ -132,7 +132,8 @@ def packed_errors(
     largest = [np.where(kept, magnitude + sign * bounds, 0).max(axis=1, keepdims=True) for sign in (1, -1)]
     tiny = np.finfo(np.float64).tiny
     lowest = np.maximum(magnitude - bounds, 0) / np.maximum(largest[0], tiny) * levels * (1 - slack)
-    highest = (magnitude + bounds) / np.maximum(largest[1], tiny) * levels * (1 + slack)
+    with np.errstate(over="ignore"):
+        highest = (magnitude + bounds) / np.maximum(largest[1], tiny) * levels * (1 + slack)
     q = np.abs(dense) * levels - 0.5
     bad = (q < np.minimum(np.floor(lowest), levels - 1)) | (q > np.minimum(np.floor(highest), levels - 1))
     bad |= (np.sign(dense) != np.where(values < 0, -1, 1)) & (magnitude > bounds)

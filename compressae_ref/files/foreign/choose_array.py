@@ -67,7 +67,7 @@ def id_entry(file: str, wanted: IdEntry, names: Sequence[str]) -> str | None:
             raise FormatError(
                 f"expected one entry of ids, got {' and '.join(usual)}",
                 path=file,
-                hint=f"choose one with encode --ids ::{usual[0]} or convert --ids ::{usual[0]}",
+                hint=f"choose one with --ids ::{usual[0]} (encode, convert)",
             )
         return usual[0] if usual else None
     if wanted in names:
