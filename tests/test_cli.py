@@ -860,8 +860,8 @@ FORMS = {
     "evaluate queries": "evaluate {model} {x} {bad} --backend numpy",
     "verify": "verify {model} {bad} {codes} --backend numpy",
     "inspect": "inspect {bad}",
-    "report items": "report {model} {bad} {queries} -o {out} --backend numpy",
-    "report queries": "report {model} {x} {bad} -o {out} --backend numpy",
+    "report items": "report {model} {bad} {queries} -o {page} --backend numpy",
+    "report queries": "report {model} {x} {bad} -o {page} --backend numpy",
 }
 
 
@@ -872,7 +872,7 @@ def command(files, tmp_path):
     out.mkdir()
 
     def arguments(form: str, **names) -> list[str]:
-        places = vars(files) | {"out": out / "new.npz"} | names
+        places = vars(files) | {"out": out / "new.npz", "page": out / "new.html"} | names
         return [word.format(**places) for word in form.split()]
 
     return arguments

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links
+from compressae_ref.cli.relevance_option import FORM, add_relevance
 from compressae_ref.cli.zero_rows import add_zero_rows
 
 
@@ -28,10 +29,10 @@ def add_arguments(commands: Any) -> None:
     text = "goal: at least this share of the nDCG@10 of dense vectors, such as 0.98"
     command.add_argument("--ndcg", type=float, metavar="SHARE", help=text)
     text = (
-        "text file or .npy of relevant pairs, as in evaluate, with row numbers of all of EMBEDDINGS and QUERIES; the "
-        "sample then contains judged queries and all items that are relevant to them"
+        f"file of relevant pairs, each a query, an item and optionally a grade, {FORM}; the sample then contains "
+        "judged queries and all items that are relevant to them"
     )
-    command.add_argument("--relevance", metavar="FILE", help=text)
+    add_relevance(command, text)
     text = "neighbours for recall (default: 100, or 10 if there are fewer than 1,000 items)"
     command.add_argument("--top", type=int, help=text)
     text = "items to measure on; their number decides how long it takes (default: 20000)"

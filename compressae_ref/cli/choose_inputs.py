@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.checks import as_integer, as_real
+from compressae_ref.cli.relevance_option import ids_for_relevance, read_relevance
+from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.choose import Goal
 from compressae_ref.evaluation.sample import Sample, drawn_rows, smaller_sample
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.relevance import Relevance, as_relevance, load_relevance
+from compressae_ref.files.relevance import Relevance, as_relevance
 from compressae_ref.row_source import NonzeroRows
 from compressae_ref.training.settings import MOST_SEED
 
@@ -140,14 +142,15 @@ def _sample(
 
 
 def _relevance(options: argparse.Namespace, queries: Any, items: Any) -> Relevance | None:
-    if options.relevance is None:
+    every = items.source if isinstance(items, NonzeroRows) else items
+    related = read_relevance(options, QUERIES=queries, EMBEDDINGS=every)
+    if related is None:
         return None
-    pairs = load_relevance(options.relevance)
-    with naming_file(options.relevance, "relevance"):
-        if isinstance(items, NonzeroRows):
-            relevance = as_relevance(pairs, len(queries), len(items.source))
-            return _renumbered(relevance, items)
-        return as_relevance(pairs, len(queries), len(items))
+    for note in related.notes:
+        tell(note)
+    with related.naming():
+        relevance = as_relevance(related.pairs, len(queries), len(every))
+        return relevance if every is items else _renumbered(relevance, items)
 
 
 def _renumbered(relevance: Relevance, items: NonzeroRows) -> Relevance:
@@ -163,7 +166,7 @@ def _renumbered(relevance: Relevance, items: NonzeroRows) -> Relevance:
 
 
 def _opened(path: str, options: argparse.Namespace, d: int | None, of_queries: bool = False) -> Any:
-    source = open_embeddings(path, ids=False, follow_links=options.follow_links)
+    source = open_embeddings(path, ids=ids_for_relevance(options), follow_links=options.follow_links)
     with naming_file(path):
         if d is not None and source.shape[1] != d:
             drawn_rows(source, np.zeros(1, np.int64), d=d)

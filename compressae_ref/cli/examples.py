@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, str]] = {
+    "choose": (
+        "choose model.npz items.npy queries.npy --bytes 56",
+        "choose items.parquet --recall 0.85 --picture frontier.png",
+    ),
     "demo": ("demo", "demo --segments"),
     "train": ("train items.parquet -o model.npz", "train items.npy -o model.npz --serve dense --k 64"),
     "encode": (

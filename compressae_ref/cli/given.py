@@ -17,7 +17,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
     "choose": {"ndcg": "relevance"},
     "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
-    "report": {"relevance": "queries", "query_texts": "queries", "text": "texts"},
+    "report": {"relevance": "queries", "relevance_by": "relevance", "query_texts": "queries", "text": "texts"},
     "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
     "evaluate": {"relevance": "queries", "relevance_by": "relevance"},
     "search": {

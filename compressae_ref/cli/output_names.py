@@ -22,6 +22,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "requests": ("jsonl", "json", "txt"),
     "checkpoint": ("checkpoint", "npz"),
     "keep": _EMBEDDINGS,
+    "keep_model": _MODEL,
 }
 """Formats of an output by the name of its argument, in every command. `OUTPUT` has those of ``-o``."""
 
@@ -33,6 +34,7 @@ OUTPUT: dict[str, tuple[str, ...]] = {
     "unpack": ("npz",),
     "split-signs": _CODES,
     "convert": tuple(dict.fromkeys((*_EMBEDDINGS, *_CODES, "pt"))),
+    "report": _PAGE,
     "segments": _PAGE,
     "demo": _PAGE,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.cli.parser import EMBEDDINGS, MODEL, add_command, add_follow_links
+from compressae_ref.cli.relevance_option import FORM, add_relevance
 from compressae_ref.cli.zero_rows import add_zero_rows
 
 
@@ -37,7 +38,8 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--bits", type=int, choices=BITS, default=5, help=text)
     text = "compare with other compression methods for dense vectors, too; takes minutes"
     command.add_argument("--baselines", action="store_true", help=text)
-    command.add_argument("--relevance", metavar="FILE", help="relevant pairs, for nDCG@10, as evaluate reads them")
+    text = f"file of relevant pairs, for nDCG@10: each line has a query, an item and optionally a grade, {FORM}"
+    add_relevance(command, text)
     command.add_argument("--title", help="title of the page (default: the name of EMBEDDINGS)")
     empty = "give items codes of zeros, and leave queries out, because they have no neighbours"
     add_zero_rows(command, "rows", empty)

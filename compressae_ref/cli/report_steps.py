@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from compressae_ref.arrays import Floats
 from compressae_ref.cli.evaluate_steps import draw_rows
 from compressae_ref.cli.progress import stage
+from compressae_ref.cli.relevance_option import read_relevance
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
@@ -23,7 +25,6 @@ from compressae_ref.files.foreign.columns import Texts, open_table
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.model_file import load_model
-from compressae_ref.files.relevance import load_relevance
 from compressae_ref.model import Model
 from compressae_ref.row_source import read_all
 
@@ -31,16 +32,22 @@ from compressae_ref.row_source import read_all
 def run_report(options: argparse.Namespace) -> None:
     """Measure, write the page, and print its facts on request."""
     require_writable(options.output)
-    relevance = None if options.relevance is None else load_relevance(options.relevance)
     model = load_model(options.model)
-    items = _opened(model, options.embeddings, options.texts, options)
+    source = open_embeddings(options.embeddings, follow_links=options.follow_links)
+    items = _read(model, source, options.embeddings, options.texts, options)
+    related = None
     if options.queries is None:
         items, queries = _drawn(items, options)
     else:
-        queries = _opened(model, options.queries, options.query_texts, options)
+        query_source = open_embeddings(options.queries, follow_links=options.follow_links)
+        related = read_relevance(options, QUERIES=query_source, EMBEDDINGS=source)
+        queries = _read(model, query_source, options.queries, options.query_texts, options)
     items_left, queries_left = _left(items, options.embeddings, options), _left(queries, "the queries", options)
     n = len(items_left.x)
-    with stage("measuring what compression costs"):
+    for note in () if related is None else related.notes:
+        tell(note)
+    naming = nullcontext() if related is None else related.naming()
+    with naming, stage("measuring what compression costs"):
         rows = evaluate(
             model,
             items.x,
@@ -48,7 +55,7 @@ def run_report(options: argparse.Namespace) -> None:
             ks=options.k,
             bits=[options.bits],
             tops=[top for top in TOPS if top <= n] or [n],
-            relevance=relevance,
+            relevance=None if related is None else related.pairs,
             baselines=options.baselines,
             zero_rows=options.zero_rows,
             backend=options.backend,
@@ -62,8 +69,7 @@ def run_report(options: argparse.Namespace) -> None:
     tell(f"{options.output}: {len(rows)} ways to store {n:,} items, {len(found['strongest'])} latents, {size:,} bytes")
 
 
-def _opened(model: Model, path: str, texts: str | None, options: argparse.Namespace) -> Rows:
-    source = open_embeddings(path, follow_links=options.follow_links)
+def _read(model: Model, source: Any, path: str, texts: str | None, options: argparse.Namespace) -> Rows:
     found = None if texts is None else _texts(texts, len(source), options.text)
     with naming_file(path):
         x = read_all(source, d=model.params.d, zeros=options.zero_rows != "error")

@@ -13,7 +13,7 @@ from compressae_ref.training.fit import FitResult
 
 USUAL_DEAD = {"distill": 0.41, "reconstruct": 0.23}
 """Largest share of dead latents in trainings with default batches and learning rates, by objective: of 0 to 1,661 of
-4,096 on five data sets (distill), and of the tables in ``spec/evidence.md`` (reconstruct)."""
+4,096 on four data sets (distill), and of the tables in ``spec/evidence.md`` (reconstruct)."""
 
 
 def meaning(result: FitResult, output: str, source: str | None, options: argparse.Namespace) -> Iterator[str]:

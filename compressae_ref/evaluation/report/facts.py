@@ -26,6 +26,7 @@ from compressae_ref.retrieval.index import search
 from compressae_ref.segments.evidence import Ranked
 from compressae_ref.segments.names import pick_texts
 from compressae_ref.segments.segments import Segments
+from compressae_ref.training.history import read_history
 
 LATENTS, STRONGEST = 200, 6
 """Latents that are shown, and items of each."""
@@ -88,7 +89,7 @@ def facts(
         "k": model.k,
         "digest": model.digest,
         "training": {name: value for name, value in model.training.items() if name != "history"},
-        "history": model.training.get("history"),
+        "history": read_history(model.training),
         "dense_bytes": 4 * model.params.d,
         "packed_bytes": packed.bytes_per_item,
         "quality": [_quality(row, rows) for row in rows],

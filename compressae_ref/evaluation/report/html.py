@@ -185,7 +185,7 @@ def _error(error: float | None) -> Markup | None:
 
 
 def _training(facts: Facts, style: list[str]) -> Markup:
-    history = [record for record in facts["history"] or [] if record["validation_cosine"] is not None]
+    history = [record for record in facts["history"] if record["validation_cosine"] is not None]
     if not history:
         why = "The model file has no history of its training, or no rows were held out."
         return tag("section", tag("h2", "Training"), tag("p", why), id="training")
