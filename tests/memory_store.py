@@ -9,7 +9,20 @@ import numpy as np
 
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.stores.contract import Address, Found, Id, Rows, as_rows, checked, chosen_field, nonzero
+from compressae_ref.stores.contract import (
+    Address,
+    CodeRows,
+    Found,
+    Id,
+    Rows,
+    Step,
+    as_rows,
+    checked,
+    chosen_field,
+    dense_of,
+    nonzero,
+)
+from compressae_ref.stores.digests import SUFFIX, UNKNOWN
 
 COLLECTIONS: dict[str, dict[Id, dict[str, Any]]] = {}
 """Items of each collection by id: "dense", "name", and codes by field."""
@@ -22,7 +35,7 @@ def open_at(address: Address) -> MemoryStore:
 
 
 class MemoryStore:
-    """A collection (`contract.Store`)."""
+    """A collection (`contract.Store`). Without ``dense`` in its items, the dense field is gone."""
 
     signed = True
     exact = True
@@ -31,21 +44,35 @@ class MemoryStore:
         self.name = f"memory:{collection}"
         if collection not in COLLECTIONS:
             raise StoreError("expected an existing collection, got an unknown name", path=self.name)
-        chosen_field(["dense"], dense, self.name)
         self._items, self._fields = COLLECTIONS[collection], FIELDS.setdefault(collection, set())
+        there = any("dense" in item for item in self._items.values()) or not self._fields
+        self.dense = chosen_field(["dense"] * there, dense, self.name)
+
+    def _with_dense(self) -> list[Id]:
+        return sorted(key for key, item in self._items.items() if "dense" in item)
 
     def count(self) -> int:
-        return len(self._items)
+        return len(self._items if self.dense is None else self._with_dense())
+
+    def known(self, ids: Sequence[Id]) -> list[bool]:
+        return [key in self._items for key in ids]
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
         last = None
+        dense_of(self)
         while True:
-            keys = sorted(key for key in self._items if last is None or key > last)
+            keys = [key for key in self._with_dense() if last is None or key > last]
             keys = [key for key in keys if without is None or without not in self._items[key]][:rows]
             if not keys:
                 return
             last = keys[-1]
             yield as_rows(keys, np.stack([self._items[key]["dense"] for key in keys]), self.name)
+
+    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
+        keys = sorted(key for key, item in self._items.items() if field in item)
+        for start in range(0, len(keys), rows):
+            block = keys[start : start + rows]
+            yield CodeRows(block, [self._items[key][field] for key in block])
 
     def has_field(self, field: str) -> bool:
         return field in self._fields
@@ -55,19 +82,35 @@ class MemoryStore:
 
     def drop_field(self, field: str) -> None:
         self._fields.remove(field)
-        for item in self._items.values():
-            item.pop(field, None)
+        self.erase(field, [*self._items])
 
-    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None = None) -> None:
         checked(ids, vectors)
-        for key, entries in zip(ids, nonzero(vectors), strict=True):
-            self._items[key][field] = entries
+        for key, entries, digest in zip(ids, nonzero(vectors), digests or [UNKNOWN] * len(ids), strict=True):
+            self._items[key] |= {field: entries, field + SUFFIX: digest}
+
+    def require_addable(self, ids: Sequence[Id]) -> None:
+        """Do nothing: any item can be added."""
+
+    def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
+        checked(ids, vectors)
+        self._items.update({key: {} for key in ids})
+        self.write(field, ids, vectors, digests)
+
+    def erase(self, field: str, ids: Sequence[Id]) -> None:
+        for key in ids:
+            self._items[key].pop(field, None)
+            self._items[key].pop(field + SUFFIX, None)
+
+    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
+        items = [self._items[key] for key in ids]
+        return [item.get(field + SUFFIX, UNKNOWN) if field in item else None for item in items]
 
     def count_written(self, field: str) -> int:
         return sum(field in item for item in self._items.values())
 
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
-        return [self._items[key].get(field) for key in ids]
+        return [self._items.get(key, {}).get(field) for key in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         stored = {key: item[field] for key, item in self._items.items() if field in item}
@@ -77,7 +120,10 @@ class MemoryStore:
         ]
 
     def query_dense(self, x: np.ndarray, top: int) -> list[Found]:
-        unit = {key: item["dense"] / np.linalg.norm(item["dense"]) for key, item in self._items.items()}
+        dense_of(self)
+        unit = {
+            key: self._items[key]["dense"] / np.linalg.norm(self._items[key]["dense"]) for key in self._with_dense()
+        }
         return [self._best({key: float(row @ vector) for key, vector in unit.items()}, top) for row in x]
 
     def _best(self, scores: dict[Id, float], top: int) -> Found:
@@ -86,6 +132,12 @@ class MemoryStore:
 
     def sizes(self, field: str) -> dict[str, int]:
         return {}
+
+    def footprint(self) -> dict[str, int]:
+        return {}
+
+    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+        return []
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -398,7 +398,7 @@ FAULTS = [
     # stores
     Fault("items are stored without their norms", "stores/stored_form.py", "codes.values / norms[:, None]", "codes.values", "test_stores.py -k memory"),
     Fault("what is written is written again", "stores/push.py", "store.scroll(rows, without=field)", "store.scroll(rows)", "test_stores.py -k memory"),
-    Fault("codes of another model are added to", "stores/push.py", "if wrong := [*_different(", "if wrong := [] and [*_different(", "test_stores.py -k memory"),
+    Fault("codes of another model are added to", "stores/writer.py", "if wrong := [*different(", "if wrong := [] and [*different(", "test_stores.py -k memory"),
     Fault("a field is made before the dimension is looked at", "stores/push.py", "as_embeddings(_first(store).x, name", "as_embeddings(_first(store).x[:, :0] + 1 if False else np.ones((1, model.params.d)), name", "test_stores.py -k memory"),
     Fault("engines get what they do not look at", "stores/contract.py", "Codes(vectors.indices, vectors.values, vectors.n_latents)", "pass", "test_stores.py -k memory"),
     Fault("negative products count as positive", "stores/query.py", "np.where(indices % 2, -values, values)", "values", "test_signs.py -k scores_of"),

@@ -189,10 +189,10 @@ def test_a_command_says_how_to_go_on(monkeypatch, capsys):
 @pytest.mark.parametrize("replace", [False, True])
 def test_an_interrupted_push_says_how_many_codes_are_there(files, monkeypatch, capsys, replace):
     class Interrupted(MemoryStore):
-        def write(self, field, ids, vectors):
+        def write(self, field, ids, vectors, digests=None):
             if self.count_written(field) >= 30:
                 raise KeyboardInterrupt
-            super().write(field, ids, vectors)
+            super().write(field, ids, vectors, digests)
 
     items = np.load(files / "x.npy")[:100]
     monkeypatch.setitem(COLLECTIONS, "interrupted", {row: {"dense": x} for row, x in enumerate(items)})

@@ -108,7 +108,7 @@ def test_an_index_is_used_for_its_own_operator(engine, opened):
         (
             "CREATE TABLE a4 (key bigint PRIMARY KEY, v text)",
             "table=a4",
-            "one field of dense vectors, got a store without dense vectors",
+            "expected a field of dense vectors, got a store without one; push --from encodes vectors of a file",
         ),
         ("CREATE TABLE a5 (key bigint PRIMARY KEY, v vector(8), w vector(8))", "table=a5", "got 'v', 'w'"),
         ("CREATE TABLE a6 (key bigint PRIMARY KEY, v vector(8))", "table=none.a6", "does not exist"),
@@ -123,7 +123,7 @@ def test_an_index_is_used_for_its_own_operator(engine, opened):
 def test_tables_without_what_is_needed_are_refused_in_one_line(engine, opened, create, options, reason):
     engine._execute(create)
     with pytest.raises(StoreError, match=reason) as error:
-        opened(options)
+        push(opened(options), MODEL, **SET)
     assert "\n" not in str(error.value)
 
 

@@ -109,7 +109,7 @@ def test_a_pull_that_is_interrupted_before_training_says_what_is_kept(address, m
 def test_push_and_the_same_queries_before_and_after(address, capsys):
     field = f"codes_{MODEL.digest[:8]}_k4"
     assert run(f"push model.npz {address} --backend numpy") == 0
-    assert f"field {field}: {N} codes written, 0 already present; dense " in capsys.readouterr().err
+    assert f"field {field}: {N} codes written, 0 changed, 0 already present; dense " in capsys.readouterr().err
     assert run(f"push model.npz {address} --backend numpy --json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["field"], said["written"], said["before"]) == (field, 0, N)
@@ -140,7 +140,7 @@ def test_codes_that_are_fitted_to_anchors(address, capsys):
     field = f"codes_{MODEL.digest[:8]}_k4_fitted"
     np.save("anchors.npy", X[::2])
     assert run(f"push model.npz {address} --anchors anchors.npy --backend numpy") == 0
-    assert f"field {field}: {N} codes written, 0 already present" in capsys.readouterr().err
+    assert f"field {field}: {N} codes written, 0 changed, 0 already present" in capsys.readouterr().err
     assert run(f"push model.npz {address} --anchors anchors.npy --backend numpy") == 0
     assert "0 codes written" in capsys.readouterr().err
     assert run(f"search model.npz {address} q.npy --store --fitted --json --backend numpy") == 0

@@ -104,7 +104,7 @@ def test_every_item_gets_its_code_once_and_keeps_all_else(engine, opened, kind, 
     assert store.count_written(pushed.field) == N
     assert_stored(store, pushed.field, ids, unit(MODEL.encode(np.concatenate([b.x for b in store.scroll(N)]))))
     store = opened.again(address)
-    assert push(store, MODEL, backend="numpy") == (pushed.field, 0, N)
+    assert push(store, MODEL, backend="numpy")[:3] == (pushed.field, 0, N)
     store.close()
     for each, (name, vector), row in zip(ids, engine.payload(address, ids), X, strict=True):
         assert name == f"n{each}"
@@ -429,7 +429,8 @@ from compressae_ref import load_model
 from compressae_ref.stores.contract import open_store
 from compressae_ref.stores.push import push
 store = open_store(sys.argv[2])
-push(store, load_model(sys.argv[1]), rows=6, backend="numpy", progress=lambda done, total: print(done, flush=True))
+told = lambda done, total: print(store.count_written(sys.argv[3]), flush=True)
+push(store, load_model(sys.argv[1]), rows=6, field=sys.argv[3], backend="numpy", progress=told)
 """
 
 
@@ -443,7 +444,9 @@ def test_a_killed_push_leaves_every_item_with_its_code_once(engine, tmp_path):
     before = 0
     for blocks in (1, 4, 13):  # the kill comes while a later block is read, encoded or written
         child = subprocess.Popen(
-            [sys.executable, "-c", PUSHES, str(tmp_path / "model.npz"), address], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PUSHES, str(tmp_path / "model.npz"), address, "mine"],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         lines = [int(next(child.stdout)) for _ in range(blocks)]
         child.kill()
@@ -452,7 +455,7 @@ def test_a_killed_push_leaves_every_item_with_its_code_once(engine, tmp_path):
         assert lines[0] >= before + 6 or before == 0  # it resumed where it stopped
         before = lines[-1]
     store = open_store(address)
-    pushed = push(store, MODEL, rows=100, backend="numpy")
+    pushed = push(store, MODEL, rows=100, field="mine", backend="numpy")
     assert pushed.before >= before
     assert pushed.before + pushed.written == MANY == store.count_written(pushed.field) == store.count()
     blocks = [*store.scroll(MANY)]

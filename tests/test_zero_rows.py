@@ -290,10 +290,10 @@ def store(request):
 def test_push_writes_no_codes_of_zero_vectors(store, rows):
     for written, before in ((26, 0), (0, 26)):
         pushed = push(store, MODEL, zero_rows="skip", rows=rows, backend="numpy")
-        assert pushed == (pushed.field, written, before)
+        assert pushed[:3] == (pushed.field, written, before)
     assert [row for row in range(30) if store.read(pushed.field, [7 * row])[0] is None] == [0, 11, 12, 29]
-    assert push(store, MODEL, zero_rows="empty", backend="numpy") == (pushed.field, 4, 26)
-    assert push(store, MODEL, zero_rows="skip", backend="numpy") == (pushed.field, 0, 30)
+    assert push(store, MODEL, zero_rows="empty", backend="numpy")[:3] == (pushed.field, 4, 26)
+    assert push(store, MODEL, zero_rows="skip", backend="numpy")[:3] == (pushed.field, 0, 30)
 
 
 def test_a_store_is_read_with_and_without_zero_vectors(store):

@@ -194,7 +194,7 @@ def dry_push(store: Store, model: Model, settings: dict[str, Any], options: argp
     form.items(block.x, store.name, settings["zero_rows"])
     seconds = (time.perf_counter() - started) / len(block.ids)
     n = store.count()
-    kept = 0 if settings["replace"] or not store.has_field(field) else store.count_written(field)
+    kept = 0 if options.replace or not store.has_field(field) else store.count_written(field)
     scheme = options.store.partition(":")[0].replace("edge", "qdrant")
     engines = [engine for engine in ENGINES if engine.address.startswith(f"{scheme}:")] or ENGINES
     sizes = "; ".join(f"{engine.name} {(n - kept) * engine.bytes_of(form.k):,}" for engine in engines)

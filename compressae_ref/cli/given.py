@@ -18,8 +18,13 @@ NEEDS: dict[str, dict[str, str]] = {
     "choose": {"ndcg": "relevance"},
     "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
     "report": {"relevance": "queries", "relevance_by": "relevance", "query_texts": "queries", "text": "texts"},
+    "push": dict.fromkeys(("on_missing", "ids", "id_column", "follow_links"), "source"),
     "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
-    "evaluate": {"relevance": "queries", "relevance_by": "relevance"},
+    "evaluate": {
+        "relevance": "queries",
+        "relevance_by": "relevance",
+        **dict.fromkeys(("space", "refine", "field", "query_k", "dense", "ids", "id_column"), "store"),
+    },
     "search": {
         **dict.fromkeys(("k", "refine", "fitted", "field"), "store"),
         **dict.fromkeys(("show", "id_column"), "items"),
@@ -30,7 +35,8 @@ NEEDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("site", "weight", "bin"), "time"),
     },
     "verify": {
-        **dict.fromkeys(("k", "candidates", "anchors", "all", "strict", "follow_links"), "model"),
+        **dict.fromkeys(("k", "candidates", "anchors", "all", "strict", "follow_links", "store"), "model"),
+        **dict.fromkeys(("space", "refine", "field", "ids", "id_column"), "store"),
         "fit_steps": "anchors",
     },
 }
@@ -42,11 +48,15 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture", "segments"), "segments": ("picture",)},
     "encode": {"anchors": ("refine", "dask"), "ids": ("id_column",), "dry_run": ("dask",)},
     "convert": {"ids": ("id_column",)},
-    "push": {"anchors": ("refine",), "dry_run": ("json",)},
+    "push": {"anchors": ("refine",), "dry_run": ("json", "source"), "source": ("replace",), "ids": ("id_column",)},
     "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "pull": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "search": {"store": ("rescore", "items", "show", "id_column")},
-    "evaluate": {"queries": ("seed",)},
+    "evaluate": {
+        "queries": ("seed",),
+        "store": ("baselines", "bits", "picture", "seed"),
+        "ids": ("id_column",),
+    },
     "report": {"queries": ("seed",)},
     "verify": {
         "model": _WITH_VECTORS,
@@ -60,6 +70,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
 INPUTS = (
     *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
     *("anchors", "ids", "items", "relevance", "texts", "query_texts", "answers", "vectors", "start", "resume", "store"),
+    *("source", "dense"),
 )
 """Arguments that name files, folders or patterns to read."""
 

@@ -140,14 +140,16 @@ def add_checkpoints(command: argparse.ArgumentParser) -> None:
     command.add_argument("--start", metavar="MODEL", help=text)
 
 
-def add_pushed(command: argparse.ArgumentParser, when: str = "") -> None:
+def add_pushed(command: argparse.ArgumentParser, when: str = "", *, k: bool = True) -> None:
     """Add the options that tell a field of codes in a store from other fields of the same model and space.
 
     Parameters
     ----------
     when : a condition to put before each help text, such as "with --store, "
+    k : if False, leave out ``--k``, which the command has already
     """
-    command.add_argument("--k", type=int, help=f"{when}entries stored per code (default: the model's k)")
+    if k:
+        command.add_argument("--k", type=int, help=f"{when}entries stored per code (default: the model's k)")
     text = "use refined codes: atoms chosen by matching pursuit, values by least squares"
     command.add_argument("--refine", action="store_true", help=when + text)
     text = "name of the field of the codes (default: a name made from the model and the settings)"

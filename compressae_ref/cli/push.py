@@ -7,9 +7,18 @@ import json
 from typing import Any
 
 from compressae_ref.cli.dry_run import add_dry_run, dry_push
-from compressae_ref.cli.parser import MODEL, STORE, add_anchors, add_command, add_pushed
-from compressae_ref.cli.terminal import say, tell
-from compressae_ref.cli.zero_rows import add_zero_rows, tell_skipped
+from compressae_ref.cli.parser import (
+    EMBEDDINGS,
+    MODEL,
+    STORE,
+    add_anchors,
+    add_command,
+    add_follow_links,
+    add_ids,
+    add_pushed,
+)
+from compressae_ref.cli.terminal import say
+from compressae_ref.cli.zero_rows import add_zero_rows
 from compressae_ref.retrieval.spaces import SPACES
 
 
@@ -17,8 +26,9 @@ def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``push``."""
     summary = "Encode the dense vectors in a vector database and write the codes into a sparse field."
     details = (
-        "The dense vectors do not change. Items that have a code are skipped: run the command again after an "
-        "interruption, or after adding items."
+        "The dense vectors do not change. Run the command again after an interruption, and after items were added or "
+        "their vectors have changed: unchanged vectors are only read and compared with their digests. At the end it "
+        "prints the statements that drop the dense vectors and free their bytes; none of them is executed."
     )
     command = add_command(commands, "push", summary, details=details)
     command.add_argument("model", metavar="MODEL", help=MODEL)
@@ -27,34 +37,50 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--space", choices=SPACES, default="sparse", help=text)
     add_pushed(command)
     add_anchors(command)
+    text = (
+        f"encode these vectors instead of those in STORE, and write the codes under their ids: {EMBEDDINGS}; or the "
+        "address of another store or table. STORE needs no dense field"
+    )
+    command.add_argument("--from", dest="source", metavar="FILE", help=text)
+    text = (
+        "with --from, ids that STORE does not have; insert: add items that have only an id and a code; error: stop "
+        "before anything is written; skip: leave them out and report their number (default: insert)"
+    )
+    command.add_argument("--on-missing", choices=("insert", "error", "skip"), default="insert", help=text)
+    add_ids(command)
+    add_follow_links(command)
     command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
     add_zero_rows(command, "vectors", "write codes of zeros, which no query finds")
     command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
     add_dry_run(command)
-    command.add_argument("--json", action="store_true", help="print the name of the field and the counts as JSON")
+    command.add_argument("--json", action="store_true", help="print the field, counts, bytes and next steps as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write codes into a store and report how many."""
+    """Write codes into a store, and report how many and what follows."""
     from compressae_ref.cli.progress import shown_progress
+    from compressae_ref.cli.push_steps import reported, source_of
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.files.model_file import load_model
     from compressae_ref.stores.push import push, written_before
+    from compressae_ref.stores.push_from import push_from
 
     model = load_model(options.model)
-    settings = {
-        name: getattr(options, name) for name in ("k", "space", "refine", "field", "replace", "zero_rows", "rows")
-    }
+    settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "zero_rows", "rows")}
     if options.anchors is not None:
         from compressae_ref.cli.anchors import read_anchors
 
         settings["anchors"] = read_anchors(options, model)
-    with opened(options.store) as store, shown_progress("item") as progress:
+    with opened(options.store) as store, source_of(options) as source, shown_progress("item") as progress:
         if options.dry_run:
             dry_push(store, model, settings, options)
             return
+        before, shared = store.footprint(), {"backend": options.backend, "progress": progress}
         try:
-            pushed = push(store, model, **settings, backend=options.backend, progress=progress)
+            if source is None:
+                pushed = push(store, model, replace=options.replace, **settings, **shared)
+            else:
+                pushed = push_from(store, model, source, on_missing=options.on_missing, **settings, **shared)
         except KeyboardInterrupt as interrupt:
             names = ("k", "space", "refine", "field")
             fitted = options.anchors is not None
@@ -62,14 +88,6 @@ def run(options: argparse.Namespace) -> None:
             again = "the same command without --replace" if options.replace else "the same command"
             interrupt.args = (f"{done} of {total} codes are in {store.name}; {again} writes the others",)
             raise
-        sizes = store.sizes(pushed.field)
-        skipped = {}
-        if options.zero_rows == "skip":  # all other items have a code now
-            skipped["skipped"] = store.count() - store.count_written(pushed.field)
-            tell_skipped(store.name, skipped["skipped"])
+        report = reported(store, pushed, before, options)
     if options.json:
-        say(json.dumps({**pushed._asdict(), **skipped, "bytes": sizes}))
-        return
-    bytes_text = "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
-    counts = f"{pushed.written} codes written, {pushed.before} already present"
-    tell(f"{store.name}: field {pushed.field}: {counts}{bytes_text}")
+        say(json.dumps(report))

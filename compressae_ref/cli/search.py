@@ -24,7 +24,8 @@ def add_arguments(commands: Any) -> None:
     summary = "Find the nearest items of each query by exact cosine search."
     details = (
         "It prints one line for each query: its row number, and the ids and scores of the items, best first. "
-        "With --store it searches a vector database and prints two lines: hits in the dense vectors and in the codes."
+        "With --store it searches a vector database and prints two lines: hits in the dense vectors, if it has a dense "
+        "field, and in the codes."
     )
     command = add_command(commands, "search", summary, details=details)
     command.add_argument("model", metavar="MODEL", help=MODEL)

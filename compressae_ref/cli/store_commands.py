@@ -14,7 +14,7 @@ from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.row_source import row_numbers
 from compressae_ref.stores.contract import Found, Store, open_store
-from compressae_ref.stores.query import Compared, compare
+from compressae_ref.stores.query import Compared, compare, search_store
 
 
 @contextmanager
@@ -28,17 +28,25 @@ def opened(address: str) -> Iterator[Store]:
 
 
 def search_and_compare(options: argparse.Namespace) -> None:
-    """Search the dense field and the codes with the same queries, and report how far the results agree."""
+    """Search the dense field and the codes with the same queries, and report how far the results agree.
+
+    If the dense field is gone, search the codes alone.
+    """
     model = load_model(options.model)
     queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)
     names = ("k", "space", "refine", "fitted", "field", "query_k", "zero_rows")
-    settings = {name: getattr(options, name) for name in names}
+    settings = {name: getattr(options, name) for name in names} | {"backend": options.backend}
     with opened(options.codes) as store, naming_file(options.queries):
-        compared = compare(store, model, queries, options.top, **settings, backend=options.backend)
-    for query, *pair in zip(row_numbers(queries), compared.dense, compared.codes, strict=True):
-        _say_hits(query, dict(zip(("dense", "codes"), pair, strict=True)), as_json=options.json)
-    tell(f"{store.name}: {_summary(compared)}")
+        if store.dense is None:
+            results = {"codes": search_store(store, model, queries, options.top, **settings)}
+            summary = "no dense field: these are the hits in the codes; evaluate --store measures them"
+        else:
+            compared = compare(store, model, queries, options.top, **settings)
+            results, summary = {"dense": compared.dense, "codes": compared.codes}, _summary(compared)
+    for query, *hits in zip(row_numbers(queries), *results.values(), strict=True):
+        _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
+    tell(f"{store.name}: {summary}")
 
 
 def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links
+from compressae_ref.cli.parser import (
+    CODES,
+    EMBEDDINGS,
+    STORE,
+    add_command,
+    add_follow_links,
+    add_ids,
+    add_pushed,
+)
+from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.verify.accumulated import CASES
 from compressae_ref.verify.operations import PARTS, REFERENCE
 
@@ -17,6 +26,7 @@ def add_arguments(commands: Any) -> None:
         "Without files it tests this installation, the program of --program, or the answers of --answers. "
         "With MODEL EMBEDDINGS CODES it checks that each row of CODES is the code of that embedding, and says which "
         "kind of codes they are: of the encoder, refined or fitted, packed, or with split signs. "
+        "With MODEL STORE --store, or MODEL EMBEDDINGS STORE --store, it checks the codes in a vector database. "
         "The exit code is 0 if everything passes, else 1."
     )
     command = add_command(commands, "verify", summary, details=details, more_backends=[REFERENCE])
@@ -26,7 +36,7 @@ def add_arguments(commands: Any) -> None:
         "codes",
         metavar="CODES",
         nargs="?",
-        help=f"what the system stored: {CODES}, or a dense matrix (.npy)",
+        help=f"what the system stored: {CODES}, or a dense matrix (.npy). With --store: {STORE}",
     )
     command.add_argument("--k", type=int, help="audit: entries stored per code (default: as in the longest row)")
     text = (
@@ -40,6 +50,12 @@ def add_arguments(commands: Any) -> None:
     text = "audit: compare all rows, also if most of them are wrong"
     command.add_argument("--all", action="store_true", help=text)
     command.add_argument("--strict", action="store_true", help="audit: require identical bits, with ties as in rule R1")
+    text = "audit the codes that push wrote; without EMBEDDINGS, against the dense vectors in the store"
+    command.add_argument("--store", action="store_true", help=text)
+    text = "with --store, space for which the codes were pushed (default: sparse)"
+    command.add_argument("--space", choices=SPACES, default="sparse", help=text)
+    add_pushed(command, "with --store, ", k=False)
+    add_ids(command)
     source = command.add_mutually_exclusive_group()
     source.add_argument(
         "--program",
@@ -82,4 +98,8 @@ def run(options: argparse.Namespace) -> bool:
     """Test an implementation or audit stored codes; return True if anything fails."""
     from compressae_ref.cli.verify_steps import audit_codes, judge_by_vectors
 
+    if options.store:
+        from compressae_ref.cli.store_checks import verify_in_store
+
+        return verify_in_store(options)
     return judge_by_vectors(options) if options.model is None else audit_codes(options)

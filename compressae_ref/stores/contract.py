@@ -1,18 +1,16 @@
-"""Define the interface of a store, and its address on the command line.
+"""Define the interface of a store.
 
 A store is a collection or a table in a vector database. Its dense vectors are never changed; codes go into a sparse
-field beside them. Only the adapter knows the engine. It checks the data that the engine does not check.
+field beside them. The dense field may be gone: codes alone can be searched, and new items come from elsewhere.
+Only the adapter knows the engine. It checks the data that the engine does not check.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qs
 
 import numpy as np
 
@@ -21,8 +19,13 @@ from compressae_ref.checks import as_embeddings
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, DomainError, StoreError
 from compressae_ref.item_ids import reject_repeated
-from compressae_ref.redaction import password_in, scrubbed
+from compressae_ref.redaction import scrubbed
 from compressae_ref.redaction import without_password as without_password
+from compressae_ref.stores.address import ADAPTERS as ADAPTERS
+from compressae_ref.stores.address import OPTIONS as OPTIONS
+from compressae_ref.stores.address import Address as Address
+from compressae_ref.stores.address import parse_address as parse_address
+from compressae_ref.stores.address import require_existing as require_existing
 
 ROWS = 2048
 """Default number of items that are read, encoded and written together."""
@@ -45,6 +48,26 @@ class Rows(NamedTuple):
     """(n, d) dense vectors"""
 
 
+Entries = tuple[list[int], list[float]]
+"""Ascending indices of a stored sparse vector, and its values."""
+
+
+class CodeRows(NamedTuple):
+    """A block of items: ids and stored codes."""
+
+    ids: list[Id]
+    codes: list[Entries]
+
+
+class Step(NamedTuple):
+    """What a user may do next in a database, and what it changes."""
+
+    statement: str
+    """what to type, with quoted names"""
+    effect: str
+    """what it does and what it saves; an estimate is called so"""
+
+
 class Store(Protocol):
     """A collection of items with dense vectors and, after `push`, with codes.
 
@@ -58,30 +81,53 @@ class Store(Protocol):
     """whether the engine accepts negative values; if not, codes are stored with split signs"""
     exact: bool
     """whether search in the codes is exact, not approximate"""
+    dense: str | None
+    """the name of the dense field; None if the store has none, so that `scroll` and `query_dense` are refused"""
 
     def count(self) -> int:
-        """Return the number of items that have a dense vector."""
+        """Return the number of items that have a dense vector, or of all items if there is no dense field."""
+
+    def known(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these items exist. StoreError if the keys of the store cannot be such ids."""
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
         """Yield items with a dense vector in blocks, by ascending id. ``without``: only items without a code there."""
+
+    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
+        """Yield items with a code in blocks, in the order of the engine."""
 
     def has_field(self, field: str) -> bool:
         """Return whether the sparse field exists."""
 
     def add_field(self, field: str, width: int) -> None:
-        """Add a sparse field of ``width`` dimensions; existing data does not change."""
+        """Add a sparse field of ``width`` dimensions and its digests, where they are missing; existing data stay."""
 
     def drop_field(self, field: str) -> None:
         """Delete a sparse field and its content."""
 
-    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
-        """Write the sparse vectors of these items. After an error, none of them is written."""
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None = None) -> None:
+        """Write the sparse vectors of existing items, and the digests of their dense vectors (`digests.digests_of`).
+
+        After an error, none of them is written.
+        """
+
+    def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
+        """Add new items that have only an id and a code. After an error, none of them is added."""
+
+    def require_addable(self, ids: Sequence[Id]) -> None:
+        """Raise StoreError if the store does not take new items with only an id and a code."""
+
+    def erase(self, field: str, ids: Sequence[Id]) -> None:
+        """Delete the sparse vectors of these items."""
+
+    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
+        """Return the digest beside the code of each item: None without a code, `digests.UNKNOWN` without a digest."""
 
     def count_written(self, field: str) -> int:
         """Return the number of items that have a sparse vector in this field."""
 
-    def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
-        """Return ascending indices and values of each item, or None if it has no sparse vector."""
+    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
+        """Return the stored code of each item, or None if it has no sparse vector."""
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Return the items with the largest dot products. ``cosine``: all vectors have unit length."""
@@ -92,40 +138,14 @@ class Store(Protocol):
     def sizes(self, field: str) -> dict[str, int]:
         """Return the bytes on disk of the dense vectors, of the sparse field and of its separate index, if any."""
 
+    def footprint(self) -> dict[str, int]:
+        """Return the bytes on disk of the whole collection and of its parts: {} if the engine does not report them."""
+
+    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+        """Return what saves bytes and time after a push. ``cosine``: the codes are searched by their cosine."""
+
     def close(self) -> None:
         """Close the store. Written data is kept."""
-
-
-class Address(NamedTuple):
-    """A parsed address: ``scheme:rest?name=value&...``."""
-
-    scheme: str
-    rest: str
-    """the part between the scheme and the options"""
-    options: dict[str, str]
-
-    def option(self, name: str, default: str | None = None) -> str | None:
-        """Return an option, or the default if it is not given."""
-        return self.options.get(name, default)
-
-    def required(self, name: str, path: str) -> str:
-        """Return an option, or raise a StoreError about ``path`` if it is not given."""
-        value = self.options.get(name)
-        if value is None:
-            raise StoreError(f"expected a {name} in the address, got none", path=path, hint=f"add ?{name}=NAME")
-        return value
-
-
-ADAPTERS = {
-    "edge": ("qdrant_edge", "edge:FOLDER"),
-    "qdrant": ("qdrant_server", "qdrant://HOST:PORT/COLLECTION"),
-    "postgresql": ("pgvector", "postgresql://HOST/DATABASE?table=TABLE"),
-    "milvus": ("milvus", "milvus:FILE?collection=NAME or milvus://HOST:PORT?collection=NAME"),
-}
-"""Module and address form of each kind of store."""
-
-OPTIONS = ("dense", "id", "table", "collection")
-"""Options that this package reads; all others are passed to the engine."""
 
 
 def open_store(address: str) -> Store:
@@ -146,49 +166,31 @@ def open_store(address: str) -> Store:
     return store
 
 
-def parse_address(address: str) -> Address:
-    """Split an address into scheme, rest and options."""
-    scheme, colon, _ = address.partition(":")
-    scheme = {"postgres": "postgresql"}.get(scheme, scheme)
-    if not colon or scheme not in ADAPTERS:
-        forms = ", ".join(form for _, form in ADAPTERS.values())
-        got = repr(without_password(address))
-        raise DomainError(f"expected an address of a store, got {got}", argument="store", hint=f"use {forms}")
-    _require_encoded_password(address)
-    body, _, query = address.partition("?")
-    options = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
-    return Address(scheme, body.partition(":")[2], options)
-
-
-def _require_encoded_password(address: str) -> None:
-    """Refuse a password that would be split at a special character: its parts would appear in messages."""
-    text = address[password_in(address) or slice(0)]
-    port = re.match(r"\d+([/?]|$)", text)
-    if not port and re.search(r"[/?#@:\[\]\s]|%(?![0-9a-fA-F]{2})", text):
-        raise DomainError(
-            "expected a percent-encoded password in the address, got special characters",
-            argument="store",
-            hint="write @ as %40, / as %2F, : as %3A, ? as %3F and % as %25",
-        )
-
-
-def require_existing(path: str, store: str) -> None:
-    """Raise StoreError unless a local database exists: clients would create an empty one."""
-    if not path or not Path(path).exists():
-        raise StoreError("expected the path of a database, got one that does not exist", path=store)
-
-
-def chosen_field(fields: Sequence[str], wanted: str | None, store: str) -> str:
-    """Return the dense field of the given name or, without a name, the only dense field of the store."""
+def chosen_field(fields: Sequence[str], wanted: str | None, store: str) -> str | None:
+    """Return the dense field of the given name or, without a name, the only dense field, or None if there is none."""
     if wanted is not None and wanted in fields:
         return wanted
-    if wanted is None and len(fields) == 1:
-        return fields[0]
+    if wanted is None and len(fields) <= 1:
+        return fields[0] if fields else None
     expected = "one field of dense vectors" if wanted is None else f"a dense field {wanted!r}"
     if not fields:
         raise StoreError(f"expected {expected}, got a store without dense vectors", path=store)
     listed = ", ".join(map(repr, fields))
     raise StoreError(f"expected {expected}, got {listed}", path=store, hint="choose one with ?dense=NAME")
+
+
+class _MayHaveDense(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def dense(self) -> str | None: ...
+
+
+def dense_of(store: _MayHaveDense, hint: str = "give the dense vectors in a file") -> str:
+    """Return the name of the dense field, or raise StoreError if it is gone."""
+    if store.dense is None:
+        raise StoreError("expected a field of dense vectors, got a store without one", path=store.name, hint=hint)
+    return store.dense
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Milvus, a server or Milvus Lite in a file.
 
 Milvus refuses negative values, so codes are stored with split signs. It cannot add a sparse field to an existing
-collection, so the codes go into a second collection with the same keys, ``COLLECTION_FIELD``. Dot products of split
+collection, so the codes go into a second collection with the same keys, ``COLLECTION_FIELD``. It holds digests of the
+dense vectors as well, and can be searched when the first collection has been dropped. Dot products of split
 codes are upper bounds of those of the codes; `query.search_store` fetches more items and re-ranks them.
 """
 
@@ -14,23 +15,33 @@ from typing import Any
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
+from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
+    CodeRows,
+    Entries,
     Found,
     Id,
     Rows,
+    Step,
     as_rows,
     checked,
     chosen_field,
+    dense_of,
     engine_errors,
     nonzero,
     require_existing,
     without_password,
 )
+from compressae_ref.stores.digests import UNKNOWN
+from compressae_ref.stores.next_steps import steps_of_milvus
 
 CODE = "code"
 """Name of the sparse field in the collection of codes."""
+
+DIGEST = "digest"
+"""Name of the field of digests there. Collections that older versions made have none."""
 
 MOST_TEXT = 65_535
 """Maximum number of characters of a string key."""
@@ -64,15 +75,34 @@ class MilvusStore:
         self._client, self._collection, self._at = client, collection, at
         try:
             with self._errors():
-                fields = client.describe_collection(collection)["fields"]
-                client.load_collection(collection)  # required before reading; Lite forgets it when the file is closed
+                self._main = self._collection_or_codes()
+                fields = client.describe_collection(self._main)["fields"]
+                client.load_collection(self._main)  # required before reading; Lite forgets it when the file is closed
         except BaseException:
             self.close()
             raise
         self._key = next(field["name"] for field in fields if field.get("is_primary"))
         self._key_type = next(field["type"] for field in fields if field.get("is_primary"))
+        self._others = [field["name"] for field in fields if field["type"] not in self._vector_types()]
+        self._d = max((int(field["params"].get("dim", 0)) for field in fields), default=0)
         denses = [field["name"] for field in fields if field["type"] == self._types.FLOAT_VECTOR]
-        self._dense = chosen_field(denses, dense, self.name)
+        self.dense = chosen_field(denses, dense, self.name)
+
+    def _vector_types(self) -> list[Any]:
+        return [kind for kind in self._types if kind.name.endswith("VECTOR")]
+
+    def _collection_or_codes(self) -> str:
+        """Return the collection or, if it was dropped, one with its codes, which has the same keys."""
+        if not self._client.has_collection(self._collection):
+            names: list[str] = sorted(self._client.list_collections())
+            for name in names:
+                if name.startswith(self._beside("")) and self._holds_codes(name):
+                    return name
+        return self._collection
+
+    def _holds_codes(self, collection: str) -> bool:
+        fields = self._client.describe_collection(collection)["fields"]
+        return any((each["name"], each["type"]) == (CODE, self._types.SPARSE_FLOAT_VECTOR) for each in fields)
 
     def _errors(self) -> Any:
         return engine_errors(self.name)
@@ -86,28 +116,44 @@ class MilvusStore:
             return int(self._client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
     def count(self) -> int:
-        """Return the number of items; every item has a dense vector."""
-        return self._row_count(self._collection)
+        """Return the number of items; every item of the collection has a dense vector. If it was dropped: of codes."""
+        return self._row_count(self._main)
+
+    def known(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these items exist in the collection."""
+        self.require_addable(ids)
+        found = {item[self._key] for item in self._get(self._main, ids, [self._key])}
+        return [key in found for key in ids]
+
+    def _get(self, collection: str, ids: Sequence[Id], fields: list[str]) -> list[dict[str, Any]]:
+        with self._errors():
+            return list(self._client.get(collection, list(ids), output_fields=fields)) if ids else []
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
         """Yield items in blocks, in the order of the client's iterator."""
+        dense = dense_of(self)
+        for block in self._blocks(self._main, rows, [self._key, dense]):
+            ids = [item[self._key] for item in block]
+            codes = [None] * len(ids) if without is None else self.digests(without, ids)
+            items = [item for item, code in zip(block, codes, strict=True) if code is None]
+            if items:
+                yield as_rows([item[self._key] for item in items], [item[dense] for item in items], self.name)
+
+    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
+        """Yield items with a code in blocks, in the order of the client's iterator."""
+        for block in self._blocks(self._beside(field), rows, [self._key, CODE]):
+            yield CodeRows([item[self._key] for item in block], [_parts(item[CODE]) for item in block])
+
+    def _blocks(self, collection: str, rows: int, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
         with self._errors():
-            fields = [self._key, self._dense]
-            blocks = self._client.query_iterator(self._collection, batch_size=rows, output_fields=fields)
+            blocks = self._client.query_iterator(collection, batch_size=rows, output_fields=fields)
         while True:
             with self._errors():
                 block = blocks.next()
             if not block:
                 blocks.close()
                 return
-            written = set() if without is None else self._written(without, [item[self._key] for item in block])
-            items = [item for item in block if item[self._key] not in written]
-            if items:
-                yield as_rows([item[self._key] for item in items], [item[self._dense] for item in items], self.name)
-
-    def _written(self, field: str, ids: list[Id]) -> set[Id]:
-        with self._errors():
-            return {item[self._key] for item in self._client.get(self._beside(field), ids, output_fields=[self._key])}
+            yield block
 
     def has_field(self, field: str) -> bool:
         """Return whether the collection of these codes exists."""
@@ -118,12 +164,15 @@ class MilvusStore:
         return exists
 
     def add_field(self, field: str, width: int) -> None:
-        """Create the collection of codes."""
+        """Create the collection of codes and digests, unless it exists."""
+        if self.has_field(field):
+            return
         with self._errors():
             schema = self._client.create_schema(auto_id=False)
             limit = {"max_length": MOST_TEXT} if self._key_type == self._types.VARCHAR else {}
             schema.add_field(self._key, self._key_type, is_primary=True, **limit)
             schema.add_field(CODE, self._types.SPARSE_FLOAT_VECTOR)
+            schema.add_field(DIGEST, self._types.INT64)
             index = self._client.prepare_index_params()
             index.add_index(CODE, metric_type="IP", index_type="SPARSE_INVERTED_INDEX")
             self._client.create_collection(self._beside(field), schema=schema, index_params=index)
@@ -133,24 +182,54 @@ class MilvusStore:
         with self._errors():
             self._client.drop_collection(self._beside(field))
 
-    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
+    def _has_digests(self, field: str) -> bool:
+        with self._errors():
+            fields = self._client.describe_collection(self._beside(field))["fields"]
+        return any(each["name"] == DIGEST for each in fields)
+
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None = None) -> None:
         """Write the codes in one request; existing codes of the same keys are overwritten."""
         checked(ids, vectors)
         codes = [dict(zip(*entries, strict=True)) for entries in nonzero(vectors)]
-        items = [{self._key: key, CODE: code} for key, code in zip(ids, codes, strict=True)]
+        items: list[dict[str, Any]] = [{self._key: key, CODE: code} for key, code in zip(ids, codes, strict=True)]
+        if self._has_digests(field):
+            items = [{**item, DIGEST: d} for item, d in zip(items, digests or [UNKNOWN] * len(ids), strict=True)]
         with self._errors():
             self._client.upsert(self._beside(field), items)
+
+    def require_addable(self, ids: Sequence[Id]) -> None:
+        """Check the type of the ids; the collection of codes takes any key."""
+        kind = str if self._key_type == self._types.VARCHAR else int
+        if wrong := [key for key in ids if not isinstance(key, kind)]:
+            expected = "strings" if kind is str else "integers"
+            raise StoreError(
+                f"expected ids that are {expected}, as the key {self._key}, got {wrong[0]!r}", path=self.name
+            )
+
+    def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
+        """Add codes to their collection; the first collection does not change."""
+        self.write(field, ids, vectors, digests)
+
+    def erase(self, field: str, ids: Sequence[Id]) -> None:
+        """Delete these codes."""
+        with self._errors():
+            self._client.delete(self._beside(field), ids=list(ids))
+
+    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
+        """Return the digest beside each code."""
+        fields = [self._key, DIGEST] if self._has_digests(field) else [self._key]
+        found = {item[self._key]: item.get(DIGEST, UNKNOWN) for item in self._get(self._beside(field), ids, fields)}
+        return [found.get(key) for key in ids]
 
     def count_written(self, field: str) -> int:
         """Return the number of items that have a code."""
         return self._row_count(self._beside(field))
 
-    def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
+    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored, with split signs."""
-        with self._errors():
-            items = self._client.get(self._beside(field), list(ids), output_fields=[self._key, CODE])
-        codes = {item[self._key]: sorted(item[CODE].items()) for item in items}
-        return [_parts(codes[key]) if key in codes else None for key in ids]
+        items = self._get(self._beside(field), ids, [self._key, CODE])
+        codes = {item[self._key]: _parts(item[CODE]) for item in items}
+        return [codes.get(key) for key in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Search by dot products of the stored codes, whose signs are split."""
@@ -159,7 +238,7 @@ class MilvusStore:
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
         """Search with the index of the collection."""
-        return self._search(self._collection, self._dense, x.tolist(), top, "COSINE")
+        return self._search(self._collection, dense_of(self), x.tolist(), top, "COSINE")
 
     def _search(self, collection: str, field: str, vectors: list[Any], top: int, metric: str) -> list[Found]:
         with self._errors():
@@ -171,6 +250,16 @@ class MilvusStore:
     def sizes(self, field: str) -> dict[str, int]:
         """Return no sizes: Milvus does not report them."""
         return {}
+
+    def footprint(self) -> dict[str, int]:
+        """Return no sizes: Milvus does not report them."""
+        return {}
+
+    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+        """Return how to drop the collection with the dense vectors."""
+        return steps_of_milvus(
+            self._collection, self._beside(field), self._others, self.dense, 4 * self._d * self.count()
+        )
 
     def close(self) -> None:
         """Close the connection; another process can open a Lite file after that."""
@@ -185,5 +274,6 @@ def release(at: str) -> None:
         manager.release_server(at)
 
 
-def _parts(entries: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
+def _parts(code: dict[int, float]) -> Entries:
+    entries = sorted(code.items())
     return [index for index, _ in entries], [value for _, value in entries]

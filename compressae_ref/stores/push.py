@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
-from compressae_ref.checks import SKIP_HINT, ZeroRows, as_embeddings, as_integer, as_zero_rows
-from compressae_ref.codes import Codes
+from compressae_ref.checks import ZeroRows, as_embeddings, as_integer, as_zero_rows
 from compressae_ref.errors import StoreError
 from compressae_ref.extensions.fitted_codes import Anchors
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards
 from compressae_ref.item_ids import as_ids
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space
-from compressae_ref.stores.contract import ROWS, Id, Rows, Store
-from compressae_ref.stores.stored_form import Serving, serving
+from compressae_ref.stores.contract import ROWS, Rows, Store, dense_of
+from compressae_ref.stores.stored_form import serving
+from compressae_ref.stores.writer import CODES_COMPARED, Pushed, Writer, reject_zero_vectors
 
-CODES_COMPARED = 64
-"""Stored codes of an existing field that are compared with those of the model before more codes are written."""
-
-
-class Pushed(NamedTuple):
-    """Result of `push`."""
-
-    field: str
-    written: int
-    """number of items whose codes were written by this call"""
-    before: int
-    """number of items that already had a code"""
+TRAIN_HINT = "train on a file of the vectors, such as pull --keep has written"
+PUSH_HINT = "push --from encodes vectors of a file"
 
 
 def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows = "error") -> EmbeddingRows:
@@ -46,6 +36,7 @@ def embeddings_of(store: Store, most: int | None = None, *, zero_rows: ZeroRows 
     zero_rows : for zero vectors: "skip" leaves them out, "empty" keeps them, "error" is a StoreError with the id
     """
     zero_rows = as_zero_rows(zero_rows)
+    dense_of(store, TRAIN_HINT)
     n, d = store.count(), _first(store).x.shape[1]
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
@@ -71,7 +62,7 @@ def _to_train_on(store: Store, n: int, most: int | None, zero_rows: ZeroRows) ->
         if zero_rows == "skip":
             mask &= np.any(block.x, axis=1)
         elif zero_rows == "error":
-            _reject_zero_vectors(store, block, ~mask | np.any(block.x, axis=1))
+            reject_zero_vectors(store, block, ~mask | np.any(block.x, axis=1))
         yield Rows([item_id for item_id, chosen in zip(block.ids, mask, strict=True) if chosen], block.x[mask])
         first += len(block.ids)
 
@@ -105,10 +96,11 @@ def push(
     backend: str | Backend | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pushed:
-    """Write the codes of all items that have no code yet into a sparse field.
+    """Write the codes of all items that have no code, or the code of an earlier vector, into a sparse field.
 
-    Ids, dense vectors and payload do not change. Each block is written as a whole or not at all, and written codes are
-    never rewritten. An interrupted push therefore resumes with the same call, which also encodes items added since.
+    Ids, dense vectors and payload do not change. Each block is written as a whole or not at all, together with digests
+    of its dense vectors. The code of a vector that has the stored digest is never rewritten. An interrupted push
+    therefore resumes with the same call, which also encodes items that were added or changed since.
 
     Parameters
     ----------
@@ -122,52 +114,42 @@ def push(
     zero_rows : "error" refuses zero vectors; "empty" gives them codes of zeros, which no query finds; "skip" writes no
         codes for them
     rows : number of items that are read, encoded and written together
-    progress : called with the number of items that have codes and the number of all items
+    progress : called with the number of items done, which are those read, and the number of items to do: first those
+        without a code, then all of them if there were codes before
 
     Raises
     ------
     StoreError
-        If the field holds codes of another model or other settings, if a vector is zero or not finite (with its id), or
-        if the engine refuses a request.
+        If the store has no dense vectors, if the field holds codes of another model or other settings, if a vector is
+        zero or not finite (with its id), or if the engine refuses a request.
     DomainError, ShapeError
         If a setting is out of range, or the vectors do not have the dimension of the model.
     """
     rows, zero_rows = as_integer(rows, "rows"), as_zero_rows(zero_rows)
     form = serving(model, k, space, refine, backend, anchors=anchors)
     field = form.field if field is None else field
+    dense_of(store, PUSH_HINT)
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
     if replace and store.has_field(field):
         store.drop_field(field)
-    if not store.has_field(field):
-        store.add_field(field, model.params.n_latents * (1 if store.signed else 2))
+    store.add_field(field, form.width(signed=store.signed))
     before = store.count_written(field)
+    writer = Writer(store, field, form, zero_rows)
     if before:
-        _check_field(store, field, form, zero_rows)
-    written, skipped, total = 0, 0, store.count()
+        writer.require_same_form(store.scroll(CODES_COMPARED))
+    total = store.count()
+    total, done = total + (total - before if before else 0), 0
     for block in store.scroll(rows, without=field):
-        left = _without_zero_vectors(block) if zero_rows == "skip" else block
-        if left.ids:
-            store.write(field, left.ids, _coded(store, left, form, zero_rows))
-        written, skipped = written + len(left.ids), skipped + len(block.ids) - len(left.ids)
+        writer.write(block)
+        done += len(block.ids)
         if progress is not None:
-            done = before + written + skipped
             progress(done, max(total, done))
-    return Pushed(field, written, before)
-
-
-def _without_zero_vectors(block: Rows) -> Rows:
-    nonzero: Bools = np.any(block.x, axis=1)
-    return Rows([item_id for item_id, is_left in zip(block.ids, nonzero, strict=True) if is_left], block.x[nonzero])
-
-
-def _reject_zero_vectors(store: Store, block: Rows, good: Bools) -> None:
-    """Raise a StoreError that names the first item that is not good, because its vector is zero."""
-    if not good.all():
-        raise StoreError(
-            f"expected vectors that are not zero, got a zero vector in item {block.ids[good.argmin()]!r}",
-            path=store.name,
-            hint=SKIP_HINT,
-        )
+    for block in store.scroll(rows) if before else ():
+        writer.write_changed(block)
+        done += len(block.ids)
+        if progress is not None:
+            progress(done, max(total, done))
+    return writer.pushed(before)
 
 
 def written_before(
@@ -176,42 +158,3 @@ def written_before(
     """Return how many items have the codes that `push` writes with these settings, and the number of all items."""
     field = serving(model, k, space, refine, None, fitted=fitted).field if field is None else field
     return store.count_written(field) if store.has_field(field) else 0, store.count()
-
-
-def _coded(store: Store, block: Rows, form: Serving, zero_rows: ZeroRows) -> Codes:
-    """Return the codes of a block, with split signs if the engine refuses negative values."""
-    if zero_rows == "error":
-        _reject_zero_vectors(store, block, np.any(block.x, axis=1))
-    codes = form.items(block.x, store.name, zero_rows)
-    return codes if store.signed else codes.split_signs()
-
-
-def _check_field(store: Store, field: str, form: Serving, zero_rows: ZeroRows) -> None:
-    """Raise unless the first stored codes equal those that this push would write."""
-    for block in store.scroll(CODES_COMPARED):
-        if zero_rows == "skip":
-            block = _without_zero_vectors(block)
-            if not block.ids:
-                continue
-        stored = store.read(field, block.ids)
-        if wrong := [*_different(block.ids, stored, _coded(store, block, form, zero_rows))]:
-            raise StoreError(
-                f"expected the codes of this model and these settings in the field {field!r}, "
-                f"got a different code in item {wrong[0]!r}",
-                path=store.name,
-                hint="choose another field, or replace this one",
-            )
-        if any(code is not None for code in stored):
-            return
-
-
-def _different(ids: list[Id], stored: list[Any], expected: Codes) -> Iterator[Id]:
-    """Yield the ids whose stored code differs; engines may omit zeros and round to float32."""
-    for item_id, code, indices, values in zip(ids, stored, expected.indices, expected.values, strict=True):
-        if code is None:
-            continue
-        stored_mask, expected_mask = np.asarray(code[1], np.float32) != 0, values != 0
-        stored_values, expected_values = np.asarray(code[1])[stored_mask], values[expected_mask]
-        same = np.array_equal(np.asarray(code[0])[stored_mask], indices[expected_mask])
-        if not same or not np.allclose(stored_values, expected_values, rtol=1e-5, atol=1e-7):
-            yield item_id

@@ -1,13 +1,13 @@
 """Qdrant Edge: the engine of Qdrant in this process, on a folder that is called a shard.
 
 Search in sparse vectors is exact and uses their signs. The engine does not check its input, so `contract.checked` does.
-Items that share no latent with the query, whose score would be 0, are not returned.
+Items that share no latent with the query, whose score would be 0, are not returned. The digests of the dense vectors
+are a dense vector of `digests.PARTS` numbers, so one operation writes a code together with its digest.
 """
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,32 @@ from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
+    CodeRows,
+    Entries,
     Found,
     Id,
     Rows,
+    Step,
     as_rows,
-    checked,
     chosen_field,
+    dense_of,
     engine_errors,
     nonzero,
     plain_id,
 )
-
-QUERIES_AT_ONCE = 64
-"""Queries in one request."""
+from compressae_ref.stores.digests import PARTS, SUFFIX
+from compressae_ref.stores.next_steps import steps_of_edge
+from compressae_ref.stores.qdrant_points import (
+    QUERIES_AT_ONCE,
+    as_entries,
+    codes_in,
+    digests_in,
+    is_digests,
+    named_vectors,
+    on_disk,
+    require_ids,
+    vectors_by_id,
+)
 
 
 def open_at(address: Address) -> EdgeStore:
@@ -66,17 +79,21 @@ class EdgeStore:
         if not config.exists():
             what = "a folder without edge_config.json" if self._folder.is_dir() else "a path that is not a folder"
             raise StoreError(f"expected the folder of a shard, got {what}", path=self.name)
-        self._dense = chosen_field([*json.loads(config.read_bytes())["vectors"]], dense, self.name)
+        self.dense = chosen_field([name for name in self._config("vectors") if not is_digests(name)], dense, self.name)
         with self._errors():
             self._shard = self.edge.EdgeShard.load(folder)
 
     def _errors(self) -> Any:
         return engine_errors(self.name, BaseException)  # a panic in Rust is not an Exception
 
+    def _config(self, kind: str) -> dict[str, Any]:
+        """Return the vectors of the shard by name: ``vectors`` or ``sparse_vectors``."""
+        return json.loads((self._folder / "edge_config.json").read_bytes()).get(kind) or {}
+
     def insert(self, ids: Sequence[Id], x: Floats, payload: Sequence[dict[str, Any]]) -> None:
         """Insert new items with dense vectors and payload."""
-        items = zip(ids, x.tolist(), payload, strict=True)
-        points = [self.edge.Point(key, {self._dense: vector}, fields) for key, vector, fields in items]
+        items, dense = zip(ids, x.tolist(), payload, strict=True), dense_of(self)
+        points = [self.edge.Point(key, {dense: vector}, fields) for key, vector, fields in items]
         self._update(self.edge.UpdateOperation.upsert_points(points))
 
     def _update(self, operation: Any) -> None:
@@ -94,56 +111,93 @@ class EdgeStore:
         return n
 
     def count(self) -> int:
-        """Return the number of items that have a dense vector."""
-        return self._count(self._dense)
+        """Return the number of items that have a dense vector, or of all items if there is no dense field."""
+        return self._count(*filter(None, [self.dense]))
+
+    def known(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these items exist."""
+        found = self._vectors(ids, [])
+        return [key in found for key in ids]
+
+    def _vectors(self, ids: Sequence[Id], names: list[str]) -> dict[Id, dict[str, Any]]:
+        keys = require_ids(ids, self.name)
+        with self._errors():
+            return vectors_by_id(self._shard.retrieve(keys, with_payload=False, with_vector=names))
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
         """Yield items in blocks, by ascending id."""
-        chosen, offset = self._filter(self._dense, without=without), None
+        dense = dense_of(self)
+        for ids, vectors in self._blocks(rows, dense, without):
+            yield as_rows(ids, vectors, self.name)
+
+    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
+        """Yield items with a code in blocks, by ascending id."""
+        for ids, vectors in self._blocks(rows, field, None):
+            yield CodeRows(ids, [as_entries(vector) for vector in vectors])
+
+    def _blocks(self, rows: int, field: str, without: str | None) -> Iterator[tuple[list[Id], list[Any]]]:
+        chosen, offset = self._filter(field, without=without), None
         while True:
             request = self.edge.ScrollRequest(
-                offset=offset, limit=rows, filter=chosen, with_vector=[self._dense], with_payload=False
+                offset=offset, limit=rows, filter=chosen, with_vector=[field], with_payload=False
             )
             with self._errors():
                 records, offset = self._shard.scroll(request)
             if records:
-                vectors = [record.vector[self._dense] for record in records]
-                yield as_rows([plain_id(record.id) for record in records], vectors, self.name)
+                yield [plain_id(record.id) for record in records], [record.vector[field] for record in records]
             if offset is None:
                 return
 
     def has_field(self, field: str) -> bool:
         """Return whether the shard has a sparse vector of this name."""
-        config = json.loads((self._folder / "edge_config.json").read_bytes())
-        return field in config.get("sparse_vectors", {})
+        return field in self._config("sparse_vectors")
 
     def add_field(self, field: str, width: int) -> None:
-        """Add a sparse vector to the existing shard."""
-        self._update(self.edge.UpdateOperation.create_sparse_vector(field))
+        """Add a sparse vector and its digests to the existing shard, where they are missing."""
+        operations = self.edge.UpdateOperation
+        if not self.has_field(field):
+            self._update(operations.create_sparse_vector(field))
+        if not self._has_digests(field):
+            self._update(operations.create_dense_vector(field + SUFFIX, PARTS, self.edge.Distance.Dot))
+
+    def _has_digests(self, field: str) -> bool:
+        return field + SUFFIX in self._config("vectors")
 
     def drop_field(self, field: str) -> None:
-        """Delete the sparse vector."""
-        self._update(self.edge.UpdateOperation.delete_vector_name(field))
+        """Delete the sparse vector and its digests."""
+        for name in (field, field + SUFFIX) if self._has_digests(field) else (field,):
+            self._update(self.edge.UpdateOperation.delete_vector_name(name))
 
-    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None = None) -> None:
         """Write the codes in one operation of the write-ahead log."""
-        checked(ids, vectors)
-        edge = self.edge
-        pairs = zip(ids, vectors.indices.tolist(), vectors.values.tolist(), strict=True)
-        points = [edge.PointVectors(key, {field: edge.SparseVector(*entries)}) for key, *entries in pairs]
-        self._update(edge.UpdateOperation.update_vectors(points))
+        items = named_vectors(field, ids, vectors, digests, self.edge.SparseVector)
+        self._update(self.edge.UpdateOperation.update_vectors([self.edge.PointVectors(*item) for item in items]))
+
+    def require_addable(self, ids: Sequence[Id]) -> None:
+        """Check the type of the ids; points may have any vectors."""
+        require_ids(ids, self.name)
+
+    def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
+        """Add points that have only a code, in one operation of the write-ahead log."""
+        items = named_vectors(field, ids, vectors, digests, self.edge.SparseVector)
+        self._update(self.edge.UpdateOperation.upsert_points([self.edge.Point(*item, {}) for item in items]))
+
+    def erase(self, field: str, ids: Sequence[Id]) -> None:
+        """Delete the sparse vectors of these points."""
+        self._update(self.edge.UpdateOperation.delete_vectors(require_ids(ids, self.name), [field]))
+
+    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
+        """Return the digest beside each code."""
+        names = [field, field + SUFFIX] if self._has_digests(field) else [field]
+        return digests_in(self._vectors(ids, names), field, ids)
 
     def count_written(self, field: str) -> int:
         """Return the number of items that have a code."""
-        return self._count(self._dense, field)
+        return self._count(field)
 
-    def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
+    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored."""
-        with self._errors():
-            records = self._shard.retrieve([_native_id(key) for key in ids], with_payload=False, with_vector=[field])
-        codes = {plain_id(record.id): (record.vector or {}).get(field) for record in records}
-        vectors = [codes.get(key) for key in ids]
-        return [None if vector is None else (list(vector.indices), list(vector.values)) for vector in vectors]
+        return codes_in(self._vectors(ids, [field]), field, ids)
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Search exactly, all queries in one pass over the segments."""
@@ -151,7 +205,7 @@ class EdgeStore:
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
         """Search with the index of the shard: exact until the shard builds an HNSW index."""
-        return self._query(self._dense, x.tolist(), top)
+        return self._query(dense_of(self), x.tolist(), top)
 
     def _query(self, field: str, vectors: list[Any], top: int) -> list[Found]:
         edge, results = self.edge, []
@@ -167,10 +221,21 @@ class EdgeStore:
         """Return the bytes on disk of each vector, which the engine stores in a separate folder."""
         with self._errors():
             self._shard.flush()
+        fields = {"codes": field} if self.dense is None else {"dense": self.dense, "codes": field}
         return {
-            "dense": _on_disk(self._folder, f"vector_storage-{self._dense}", f"vector_index-{self._dense}"),
-            "codes": _on_disk(self._folder, f"vector_storage-{field}", f"vector_index-{field}"),
+            what: on_disk(self._folder, f"segments/*/vector_storage-{name}", f"segments/*/vector_index-{name}")
+            for what, name in fields.items()
         }
+
+    def footprint(self) -> dict[str, int]:
+        """Return the bytes on disk of the segments, without the write-ahead log."""
+        with self._errors():
+            self._shard.flush()
+        return {"shard": on_disk(self._folder, "segments")}
+
+    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+        """Return how to drop the dense vectors in Python: Qdrant Edge has no other interface."""
+        return steps_of_edge(str(self._folder), self.dense, self.sizes(field).get("dense", 0))
 
     def optimize(self) -> None:
         """Let the engine build its indexes and compact its files."""
@@ -181,13 +246,3 @@ class EdgeStore:
         """Flush the shard and unlock its folder."""
         with self._errors():
             self._shard.close()
-
-
-def _native_id(key: Id) -> Any:
-    return key if isinstance(key, int) else uuid.UUID(key)
-
-
-def _on_disk(folder: Path, *names: str) -> int:
-    """Return the bytes of the allocated blocks in these folders: some files are sparse, so their size misleads."""
-    files = [file for name in names for file in folder.glob(f"segments/*/{name}/**/*") if file.is_file()]
-    return sum(file.stat().st_blocks * 512 for file in files)

@@ -17,21 +17,33 @@ from compressae_ref.codes import Codes
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     Address,
+    CodeRows,
+    Entries,
     Found,
     Id,
     Rows,
+    Step,
     as_rows,
-    checked,
     chosen_field,
+    dense_of,
     engine_errors,
     nonzero,
     plain_id,
     require_existing,
     without_password,
 )
-
-QUERIES_AT_ONCE = 64
-"""Queries in one request."""
+from compressae_ref.stores.digests import PARTS, SUFFIX
+from compressae_ref.stores.next_steps import steps_of_qdrant
+from compressae_ref.stores.qdrant_points import (
+    QUERIES_AT_ONCE,
+    as_entries,
+    codes_in,
+    digests_in,
+    is_digests,
+    named_vectors,
+    require_ids,
+    vectors_by_id,
+)
 
 
 def open_at(address: Address) -> QdrantStore:
@@ -61,10 +73,7 @@ class QdrantStore:
         self.models = require_package("qdrant_client.models", "qdrant", "Qdrant")
         self.name = f"{name} collection {collection}"
         self._client, self._collection = client, collection
-        vectors = self._params().vectors
-        fields = [*vectors] if isinstance(vectors, dict) else [""]  # a single vector without a name
-        self._dense = chosen_field(fields, dense, self.name)
-        self._with = [self._dense] if self._dense else True
+        self.dense = chosen_field([name for name in self._dense_fields() if not is_digests(name)], dense, self.name)
 
     def _errors(self) -> Any:
         return engine_errors(self.name)
@@ -72,6 +81,12 @@ class QdrantStore:
     def _params(self) -> Any:
         with self._errors():
             return self._client.get_collection(self._collection).config.params
+
+    def _dense_fields(self) -> list[str]:
+        vectors = self._params().vectors
+        if vectors is None or isinstance(vectors, dict):
+            return [*(vectors or {})]
+        return [""]  # a single vector without a name
 
     def _filter(self, *with_: str, without: str | None = None) -> Any:
         has = [self.models.HasVectorCondition(has_vector=field) for field in with_]
@@ -83,63 +98,111 @@ class QdrantStore:
             return int(self._client.count(self._collection, count_filter=self._filter(*fields), exact=True).count)
 
     def count(self) -> int:
-        """Return the number of items that have a dense vector."""
-        return self._count(self._dense)
+        """Return the number of items that have a dense vector, or of all items if there is no dense field."""
+        return self._count() if self.dense is None else self._count(self.dense)
+
+    def known(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these items exist."""
+        found = self._vectors(ids, [])
+        return [key in found for key in ids]
+
+    def _vectors(self, ids: Sequence[Id], names: list[str]) -> dict[Id, dict[str, Any]]:
+        require_ids(ids, self.name)
+        with self._errors():
+            records = self._client.retrieve(
+                self._collection, list(ids), with_payload=False, with_vectors=names or False
+            )
+        return vectors_by_id(records)
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
         """Yield items in blocks, by ascending id."""
-        chosen, offset = self._filter(self._dense, without=without), None
+        dense = dense_of(self)
+        for ids, vectors in self._blocks(rows, dense, without):
+            yield as_rows(ids, vectors, self.name)
+
+    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
+        """Yield items with a code in blocks, by ascending id."""
+        for ids, vectors in self._blocks(rows, field, None):
+            yield CodeRows(ids, [as_entries(vector) for vector in vectors])
+
+    def _blocks(self, rows: int, field: str, without: str | None) -> Iterator[tuple[list[Id], list[Any]]]:
+        chosen, offset, names = self._filter(field, without=without), None, [field] if field else True
         while True:
             with self._errors():
                 records, offset = self._client.scroll(
-                    self._collection, chosen, limit=rows, offset=offset, with_payload=False, with_vectors=self._with
+                    self._collection, chosen, limit=rows, offset=offset, with_payload=False, with_vectors=names
                 )
             if records:
-                vectors = [self._dense_of(record.vector) for record in records]
-                yield as_rows([plain_id(record.id) for record in records], vectors, self.name)
+                vectors = (record.vector for record in records)
+                found = [vector.get(field) if isinstance(vector, dict) else vector for vector in vectors]
+                yield [plain_id(record.id) for record in records], found
             if offset is None:
                 return
-
-    def _dense_of(self, vector: Any) -> Any:
-        return vector[self._dense] if isinstance(vector, dict) else vector
 
     def has_field(self, field: str) -> bool:
         """Return whether the collection has a sparse vector of this name."""
         return field in (self._params().sparse_vectors or {})
 
     def add_field(self, field: str, width: int) -> None:
-        """Add a sparse vector to the existing collection."""
-        config = self.models.SparseVectorNameConfig(sparse=self.models.SparseVectorConfig())
+        """Add a sparse vector and its digests to the existing collection, where they are missing."""
+        models = self.models
+        if not self.has_field(field):
+            self._create(field, models.SparseVectorNameConfig(sparse=models.SparseVectorConfig()))
+        if not self._has_digests(field):
+            config = models.DenseVectorConfig(size=PARTS, distance=models.Distance.DOT)
+            self._create(field + SUFFIX, models.DenseVectorNameConfig(dense=config))
+
+    def _create(self, name: str, config: Any) -> None:
         with self._errors():
-            self._client.create_vector_name(self._collection, field, config)
+            self._client.create_vector_name(self._collection, name, config)
+
+    def _has_digests(self, field: str) -> bool:
+        return field + SUFFIX in self._dense_fields()
 
     def drop_field(self, field: str) -> None:
-        """Delete the sparse vector."""
+        """Delete the sparse vector and its digests."""
         with self._errors():
-            self._client.delete_vector_name(self._collection, field)
+            for name in (field, field + SUFFIX) if self._has_digests(field) else (field,):
+                self._client.delete_vector_name(self._collection, name)
 
-    def write(self, field: str, ids: Sequence[Id], vectors: Codes) -> None:
+    def write(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None = None) -> None:
         """Write the codes in one request; return when the server has logged and applied it."""
-        checked(ids, vectors)
-        pairs = zip(ids, vectors.indices.tolist(), vectors.values.tolist(), strict=True)
-        points = [self.models.PointVectors(id=key, vector={field: self._sparse(*entries)}) for key, *entries in pairs]
+        items = named_vectors(field, ids, vectors, digests, self._sparse)
+        points = [self.models.PointVectors(id=key, vector=vector) for key, vector in items]
         with self._errors():
             self._client.update_vectors(self._collection, points, wait=True)
 
     def _sparse(self, indices: list[int], values: list[float]) -> Any:
         return self.models.SparseVector(indices=indices, values=values)
 
+    def require_addable(self, ids: Sequence[Id]) -> None:
+        """Check the type of the ids; points may have any vectors."""
+        require_ids(ids, self.name)
+
+    def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
+        """Add points that have only a code, in one request."""
+        items = named_vectors(field, ids, vectors, digests, self._sparse)
+        points = [self.models.PointStruct(id=key, vector=vector, payload={}) for key, vector in items]
+        with self._errors():
+            self._client.upsert(self._collection, points, wait=True)
+
+    def erase(self, field: str, ids: Sequence[Id]) -> None:
+        """Delete the sparse vectors of these points."""
+        with self._errors():
+            self._client.delete_vectors(self._collection, [field], [*ids], wait=True)
+
+    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
+        """Return the digest beside each code."""
+        names = [field, field + SUFFIX] if self._has_digests(field) else [field]
+        return digests_in(self._vectors(ids, names), field, ids)
+
     def count_written(self, field: str) -> int:
         """Return the number of items that have a code."""
-        return self._count(self._dense, field)
+        return self._count(field)
 
-    def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
+    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored."""
-        with self._errors():
-            records = self._client.retrieve(self._collection, list(ids), with_payload=False, with_vectors=[field])
-        codes = {plain_id(record.id): (record.vector or {}).get(field) for record in records}
-        vectors = [codes.get(key) for key in ids]
-        return [None if vector is None else (list(vector.indices), list(vector.values)) for vector in vectors]
+        return codes_in(self._vectors(ids, [field]), field, ids)
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Search exactly."""
@@ -147,7 +210,7 @@ class QdrantStore:
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
         """Search with the index of the collection."""
-        return self._query(self._dense or None, x.tolist(), top)
+        return self._query(dense_of(self) or None, x.tolist(), top)
 
     def _query(self, field: str | None, vectors: list[Any], top: int) -> list[Found]:
         results: list[Any] = []
@@ -162,6 +225,14 @@ class QdrantStore:
     def sizes(self, field: str) -> dict[str, int]:
         """Return no sizes: a server does not report them."""
         return {}
+
+    def footprint(self) -> dict[str, int]:
+        """Return no sizes: a server does not report them."""
+        return {}
+
+    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+        """Return how to drop the dense vectors with the client."""
+        return steps_of_qdrant(self._collection, self.dense, self.count())
 
     def close(self) -> None:
         """Close the connection."""

@@ -37,9 +37,11 @@ def as_text(indices: Sequence[int], values: Sequence[float], width: int) -> str:
     return f"{{{','.join(entries)}}}/{width}"
 
 
-def copied(rows: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return a table of two columns, key and vector, in the binary COPY format."""
+def copied(rows: Iterable[tuple[bytes | None, ...]]) -> bytes:
+    """Return a table in the binary COPY format. None is null."""
     parts = [HEAD]
-    for key, vector in rows:
-        parts += [struct.pack(">hi", 2, len(key)), key, struct.pack(">i", len(vector)), vector]
+    for row in rows:
+        parts.append(struct.pack(">h", len(row)))
+        for value in row:
+            parts += [struct.pack(">i", -1)] if value is None else [struct.pack(">i", len(value)), value]
     return b"".join([*parts, END])

@@ -46,6 +46,10 @@ class Serving:
         scale = "" if self.space == "sparse" else "_reconstruction"  # all other spaces divide by the same norm
         return f"codes_{self.model.digest[:8]}_k{self.k}{scale}" + "_refined" * self.refine + "_fitted" * self.fitted
 
+    def width(self, *, signed: bool) -> int:
+        """Return the dimensions of the field; with split signs, there are two for each latent."""
+        return self.model.params.n_latents * (1 if signed else 2)
+
     def items(self, x: Floats, name: str, zero_rows: ZeroRows) -> Codes:
         """Return the codes of dense vectors, divided by the norms of the space. Codes of zeros do not change."""
         x = as_embeddings(x, name=name, d=self.model.params.d, zeros=zero_rows == "empty")

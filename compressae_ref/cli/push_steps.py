@@ -1,0 +1,80 @@
+"""The steps of ``push``: open what ``--from`` names, and report what was written and what follows."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from compressae_ref.cli.ids_option import id_entry_of, ids_by
+from compressae_ref.cli.store_commands import opened
+from compressae_ref.cli.terminal import tell
+from compressae_ref.cli.zero_rows import tell_skipped
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.stores.address import is_address
+from compressae_ref.stores.contract import Store
+from compressae_ref.stores.push_from import Source, source_of_rows, source_of_store
+from compressae_ref.stores.writer import Pushed
+
+
+@contextmanager
+def source_of(options: argparse.Namespace) -> Iterator[Source | None]:
+    """Yield the vectors and ids of ``--from``, a file or the address of a store, or None without that option."""
+    if options.source is None:
+        yield None
+    elif is_address(options.source):
+        with opened(options.source) as store:
+            yield source_of_store(store)
+    else:
+        yield source_of_file(options.source, options)
+
+
+def source_of_file(path: str, options: argparse.Namespace) -> Source:
+    """Return the vectors in a file and their ids, as the options ``--ids`` and ``--follow-links`` say."""
+    rows = open_embeddings(path, id_entry_of(options.ids), follow_links=options.follow_links)
+    return source_of_rows(rows, ids_by(options.ids, len(rows), lambda: ids_of(rows)), path)
+
+
+def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
+    """Print what was written, what the database weighs and what follows, unless as JSON; return all of it."""
+    sizes, now = store.sizes(pushed.field), store.footprint()
+    steps = store.next_steps(pushed.field, cosine=options.space == "sparse")
+    tell_skipped(store.name, pushed.skipped)
+    if not options.json:
+        tell(f"{store.name}: field {pushed.field}: {_counts(pushed)}{_bytes(sizes)}")
+        if pushed.unchecked:
+            hint = "" if options.source else "; push --replace writes all of them again"
+            tell(f"{store.name}: {pushed.unchecked} codes have no digest: changes of their vectors are not seen{hint}")
+        if now:
+            tell(f"{store.name}: on disk before: {_parts(before)}; now: {_parts(now)}")
+        _tell_steps([step._asdict() for step in steps])
+    report = {**pushed._asdict(), "bytes": sizes, "disk_before": before, "disk_now": now}
+    return report | {"next_steps": [step._asdict() for step in steps]}
+
+
+def _counts(pushed: Pushed) -> str:
+    """Return the counts in words; those that are seldom are left out if they are 0."""
+    inserted = f" ({pushed.inserted} of them new items)" if pushed.inserted else ""
+    absent = f", {pushed.absent} ids left out that are not in the store" if pushed.absent else ""
+    return (
+        f"{pushed.written} codes written{inserted}, {pushed.changed} changed, {pushed.before} already present{absent}"
+    )
+
+
+def _bytes(sizes: dict[str, int]) -> str:
+    return "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
+
+
+def _parts(footprint: dict[str, int]) -> str:
+    return ", ".join(f"{name} {size:,}{'' if name == 'dead rows' else ' bytes'}" for name, size in footprint.items())
+
+
+def _tell_steps(steps: list[dict[str, str]]) -> None:
+    if steps:
+        tell("what may follow, when the codes serve well; push has done none of it:")
+    for step in steps:
+        for line in step["statement"].split("\n"):
+            tell(f"  {line}")
+        tell(f"    {step['effect']}")

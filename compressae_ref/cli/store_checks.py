@@ -1,0 +1,111 @@
+"""The steps of ``evaluate --store`` and of ``verify --store``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+from compressae_ref.cli.push_steps import source_of_file
+from compressae_ref.cli.store_commands import opened
+from compressae_ref.cli.terminal import say, tell
+from compressae_ref.cli.zero_rows import tell_skipped
+from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.model_file import load_model
+from compressae_ref.files.relevance import load_relevance
+from compressae_ref.layout import markdown
+from compressae_ref.row_source import read_all
+from compressae_ref.stores.audit import Audit, audit_store
+from compressae_ref.stores.evaluate import Measured, evaluate_store
+
+TOPS = (10, 100)
+"""Default numbers of neighbours for recall."""
+
+
+def evaluate_in_store(options: argparse.Namespace) -> None:
+    """Search a store with the user's queries, and print a table of what the engine returns."""
+    if options.queries is None:
+        raise DomainError("expected QUERIES with --store, got none", argument="evaluate")
+    if options.k is not None and len(options.k) > 1:
+        raise DomainError(f"expected one --k with --store, got {len(options.k)}", argument="evaluate")
+    model = load_model(options.model)
+    source = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
+    with naming_file(options.queries):
+        queries = read_all(source, d=model.params.d, zeros=options.zero_rows != "error")
+    asked = np.flatnonzero(queries.any(axis=1))
+    tell_skipped(options.queries, len(queries) - len(asked))
+    dense = None if options.dense is None else source_of_file(options.dense, options)
+    settings = {name: getattr(options, name) for name in ("space", "refine", "fitted", "field", "query_k", "backend")}
+    settings |= {"k": None if options.k is None else options.k[0], "relevance": _relevance(options, asked.tolist())}
+    with opened(options.embeddings) as store, naming_file(options.queries):
+        tops = options.top or [top for top in TOPS if top <= store.count()] or [store.count()]
+        rows = evaluate_store(store, model, queries[asked], tops, dense=dense, **settings)
+    if rows[0].recall is None:
+        tell(f"{store.name}: recall is not measured without dense vectors; --dense FILE names a file of them")
+    say(json.dumps([row.as_json() for row in rows]) if options.json else _table(rows))
+
+
+def _relevance(options: argparse.Namespace, asked: list[int]) -> dict[int, dict[int | str, int]] | None:
+    """Return the relevant ids of the queries that are asked, by their places among these."""
+    if options.relevance is None:
+        return None
+    places, relevance = {row: place for place, row in enumerate(asked)}, dict[int, dict[int | str, int]]()
+    for query, item, *grade in load_relevance(options.relevance).tolist():
+        if query in places and [*grade, 1][0] > 0:
+            relevance.setdefault(places[query], {})[item] = [*grade, 1][0]
+    if not relevance:
+        raise DomainError("expected a relevant item of a query, got none", argument="relevance", path=options.relevance)
+    return relevance
+
+
+def _table(rows: list[Measured]) -> str:
+    def cells(value: Any, form: str) -> list[str]:
+        return ["" if (number := value(row)) is None else format(number, form) for row in rows]
+
+    columns = {"vectors": [f"{row.vectors} ({row.field})" for row in rows]}
+    for top in rows[0].recall or {}:
+        columns[f"recall@{top} of dense"] = cells(lambda row, top=top: row.recall[top], ".3f")
+    columns["agreement with exact search"] = cells(lambda row: row.agreement, ".3f")
+    if rows[0].ndcg is not None:
+        columns["nDCG@10"] = cells(lambda row: row.ndcg, ".3f")
+    columns["ms per query"] = cells(lambda row: row.ms_per_query, ".2f")
+    columns["bytes per item"] = cells(lambda row: row.bytes_per_item, ".0f")
+    return markdown(columns)
+
+
+def verify_in_store(options: argparse.Namespace) -> bool:
+    """Audit the codes in a store; return True if they are not the codes of the model."""
+    if options.embeddings is None:
+        raise DomainError(
+            "expected MODEL STORE or MODEL EMBEDDINGS STORE with --store, got MODEL alone", argument="verify"
+        )
+    model, (file, address) = load_model(options.model), (options.embeddings, options.codes)
+    if address is None:
+        file, address = None, file
+        if "ids" in options.given:
+            raise DomainError("expected EMBEDDINGS with --ids, got --ids alone", argument="verify")
+    settings: dict[str, Any] = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "backend")}
+    if options.anchors is not None:
+        from compressae_ref.cli.anchors import read_anchors
+
+        settings["anchors"] = read_anchors(options, model)
+    source = None if file is None else source_of_file(file, options)
+    with opened(address) as store:
+        result = audit_store(store, model, source, **settings)
+    passed = result.passed(strict=options.strict)
+    say(json.dumps({**result.as_json(), "passed": passed}) if options.json else _text(result, passed))
+    return not passed
+
+
+def _text(result: Audit, passed: bool) -> str:
+    first = f" (first: item {result.first_wrong!r})" if result.wrong else ""
+    lines = [
+        f"field {result.field}: {result.identical} identical to the bit, {result.rounded} off by rounding, "
+        f"{result.wrong} wrong{first}, {result.without_code} items without a code"
+    ]
+    if result.not_compared:
+        lines.append(f"{result.not_compared} codes were not compared: no vector is known for them")
+    return "\n".join([*lines, "passes" if passed else "does not pass"])

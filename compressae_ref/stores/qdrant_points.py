@@ -1,0 +1,79 @@
+"""Points of Qdrant: their ids, and a code with the digest of its dense vector as two named vectors.
+
+Both adapters write the two vectors in one operation. The digest is a dense vector of `digests.PARTS` numbers, which
+takes about 14 bytes per point; as a sparse vector it would take ten times as many. The payload does not change.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from compressae_ref.codes import Codes
+from compressae_ref.errors import StoreError
+from compressae_ref.stores.contract import Entries, Id, checked, plain_id
+from compressae_ref.stores.digests import SUFFIX, as_vector, from_vector
+
+QUERIES_AT_ONCE = 64
+"""Queries in one request."""
+
+
+def require_ids(ids: Sequence[Id], name: str) -> list[int | uuid.UUID]:
+    """Return ids as integers and UUIDs. Qdrant takes no others, and a UUID must be written as Qdrant writes it."""
+    return [_checked_id(key, name) for key in ids]
+
+
+def _checked_id(key: Id, name: str) -> int | uuid.UUID:
+    if isinstance(key, int) and 0 <= key < 2**64:
+        return key
+    with suppress(ValueError):
+        if isinstance(key, str) and str(uuid.UUID(key)) == key:
+            return uuid.UUID(key)
+    raise StoreError(f"expected ids that are integers from 0 or UUIDs in lower case, got {key!r}", path=name)
+
+
+def is_digests(name: str) -> bool:
+    """Return whether a dense vector of this name holds digests."""
+    return name.endswith(SUFFIX)
+
+
+def named_vectors(
+    field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None, sparse: Callable[..., Any]
+) -> Iterator[tuple[Id, dict[str, Any]]]:
+    """Yield the ids and the named vectors of points; ``sparse`` makes the sparse vectors of a client."""
+    checked(ids, vectors)
+    entries = zip(vectors.indices.tolist(), vectors.values.tolist(), strict=True)
+    hashes: Sequence[int | None] = [None] * len(ids) if digests is None else digests
+    for key, pair, digest in zip(ids, entries, hashes, strict=True):
+        yield key, {field: sparse(*pair)} | ({} if digest is None else {field + SUFFIX: as_vector(digest)})
+
+
+def vectors_by_id(records: Sequence[Any]) -> dict[Id, dict[str, Any]]:
+    """Return the named vectors of points that were read."""
+    return {plain_id(record.id): record.vector if isinstance(record.vector, dict) else {} for record in records}
+
+
+def digests_in(vectors: Mapping[Id, dict[str, Any]], field: str, ids: Sequence[Id]) -> list[int | None]:
+    """Return the digest beside the code of each id (`contract.Store.digests`)."""
+    points = [vectors.get(key, {}) for key in ids]
+    return [from_vector(point.get(field + SUFFIX)) if field in point else None for point in points]
+
+
+def codes_in(vectors: Mapping[Id, dict[str, Any]], field: str, ids: Sequence[Id]) -> list[Entries | None]:
+    """Return the code of each id, or None."""
+    codes = [vectors.get(key, {}).get(field) for key in ids]
+    return [None if code is None else as_entries(code) for code in codes]
+
+
+def as_entries(code: Any) -> Entries:
+    """Return the indices and the values of a sparse vector of a client."""
+    return list(code.indices), list(code.values)
+
+
+def on_disk(folder: Path, *patterns: str) -> int:
+    """Return the bytes of the allocated blocks in these folders: some files are sparse, so their size misleads."""
+    files = [file for pattern in patterns for file in folder.glob(f"{pattern}/**/*") if file.is_file()]
+    return sum(file.stat().st_blocks * 512 for file in files)
