@@ -103,7 +103,7 @@ class MemoryStore:
             self._items[key].pop(field + SUFFIX, None)
 
     def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
-        items = [self._items[key] for key in ids]
+        items = [self._items.get(key, {}) for key in ids]
         return [item.get(field + SUFFIX, UNKNOWN) if field in item else None for item in items]
 
     def count_written(self, field: str) -> int:

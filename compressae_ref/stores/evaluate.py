@@ -145,9 +145,8 @@ class _Exact:
     def __init__(self, queries: Codes, found: list[Found], top: int, *, signed: bool) -> None:
         self._u, self._top, self._signed = queries.to_dense().astype(np.float64).T, top, signed
         self._best = np.full((len(found), top), -np.inf)
-        self._found = [len(hits.ids) for hits in found]
         self._places: dict[Id, list[tuple[int, int]]] = {}
-        self._scores = [np.full(n, -np.inf) for n in self._found]
+        self._scores = [np.full(len(hits.ids), -np.inf) for hits in found]
         for query, hits in enumerate(found):
             for rank, key in enumerate(hits.ids):
                 self._places.setdefault(key, []).append((query, rank))
@@ -174,14 +173,13 @@ class _Exact:
     def agreement(self) -> float:
         """Return the mean share of the exact results that the engine returned.
 
-        Results whose exact score is that of the last exact one are as good. An engine may leave out items that share no
-        latent with the query, so exact results with a score of at most 0 are expected only if it returned that many.
+        Results whose exact score is that of the last exact one are as good. Exact results with a score of at most 0
+        are not expected: an engine may leave out items that share no latent with the query.
         """
         return float(np.mean([*self._shares()]))
 
     def _shares(self) -> Iterator[float]:
-        for best, scores, n in zip(self._best, self._scores, self._found, strict=True):
-            best = best[np.isfinite(best)]
-            expected = max(int((best > ROUNDING).sum()), min(n, len(best)))
+        for best, scores in zip(self._best, self._scores, strict=True):
+            expected = int((best > ROUNDING).sum())
             good = scores >= best[expected - 1] - ROUNDING if expected else scores[:0]
             yield min(int(np.sum(good)), expected) / expected if expected else 1.0

@@ -44,16 +44,15 @@ class Writer:
 
     def __init__(self, store: Store, field: str, form: Serving, zero_rows: ZeroRows) -> None:
         self.store, self.field, self.form, self.zero_rows = store, field, form, zero_rows
-        self.counts = dict.fromkeys(Pushed._fields[1:], 0)
+        self.counts, self._erased = dict.fromkeys(Pushed._fields[1:], 0), 0
 
     def pushed(self, before: int) -> Pushed:
         """Return the counts. ``before``: number of items with a code before the first block."""
-        return Pushed(self.field, **{**self.counts, "before": before - self.counts["changed"]})
+        return Pushed(self.field, **{**self.counts, "before": before - self.counts["changed"] - self._erased})
 
     def write(self, block: Rows, *, new: bool = False) -> None:
         """Write the codes of items that have none. ``new``: these items are added to the store."""
         self._write(block, digests_of(block.x), "written", new=new)
-        self.counts["inserted"] += len(block.ids) if new else 0
 
     def write_changed(self, block: Rows, *, unknown: bool = False) -> None:
         """Replace the codes of vectors with another digest; ``unknown``: and of those without a digest."""
@@ -69,12 +68,14 @@ class Writer:
             zeros = chosen(block, ~nonzero).ids
             if what == "changed":
                 self.store.erase(self.field, zeros)
+                self._erased += len(zeros)
             self.counts["skipped"] += len(zeros)
             block, digests = chosen(block, nonzero), [d for d, mask in zip(digests, nonzero, strict=True) if mask]
         if block.ids:
             write = self.store.add_items if new else self.store.write
             write(self.field, block.ids, self._coded(block), digests)
         self.counts[what] += len(block.ids)
+        self.counts["inserted"] += len(block.ids) if new else 0
 
     def _coded(self, block: Rows) -> Codes:
         """Return the codes of a block, with split signs if the engine refuses negative values."""

@@ -1,0 +1,462 @@
+"""Stores whose dense field is dropped after a push: what was printed is typed, and all commands go on."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from compressae_ref import Model, init_params, save_model
+from compressae_ref.cli.main import main
+from compressae_ref.errors import DomainError, StoreError
+from compressae_ref.files.foreign.write import write_embeddings
+from compressae_ref.item_ids import as_ids
+from compressae_ref.stores.audit import audit_store
+from compressae_ref.stores.contract import open_store
+from compressae_ref.stores.evaluate import evaluate_store
+from compressae_ref.stores.push import embeddings_of, push
+from compressae_ref.stores.push_from import push_from, source_of_rows, source_of_store
+from tests import memory_store
+from tests.engines import DENSE, ENGINES, Engine
+from tests.test_stores import MODEL, QUERIES, K, X, assert_stored, unit
+
+pytestmark = pytest.mark.usefixtures("ends")
+
+SET = {"backend": "numpy"}
+N = 60
+"""Items in the store; vectors with later ids are new."""
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request, tmp_path_factory):
+    return Engine(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def source(ids, x, name="new vectors"):
+    return source_of_rows(x, as_ids(ids, len(ids)), name)
+
+
+def drop_dense(engine, store, address, field):
+    """Do what the store says, and return the opened store without a dense field."""
+    steps = store.next_steps(field, cosine=True)
+    store.close()
+    run_steps(engine, address, [step.statement for step in steps])
+    return open_store(address)
+
+
+def run_steps(engine, address, statements):
+    if engine.engine == "memory":
+        for item in memory_store.COLLECTIONS[address.removeprefix("memory:")].values():
+            del item["dense"]
+    elif engine.engine == "pgvector":
+        for statement in statements:
+            engine._execute(statement)
+    elif engine.engine == "edge":
+        exec(statements[0])
+    else:
+        client = engine._client(address) if engine.engine == "qdrant" else engine._milvus()[0]
+        for statement in statements:
+            exec(statement, {"client": client})
+        client.close() if engine.engine == "qdrant" else engine._done(client)
+
+
+def change(engine, address, ids, x):
+    """Give items other dense vectors, as their application does; their codes stay."""
+    for key, vector in zip(ids, x, strict=True):
+        if engine.engine == "memory":
+            memory_store.COLLECTIONS[address.removeprefix("memory:")][key][DENSE] = vector
+        elif engine.engine == "pgvector":
+            table = address.rpartition("=")[2]
+            engine._execute(f"UPDATE {table} SET dense = '{vector.tolist()}' WHERE key = {key}")
+        elif engine.engine == "edge":
+            store = open_store(address)
+            store._update(
+                store.edge.UpdateOperation.update_vectors([store.edge.PointVectors(key, {DENSE: vector.tolist()})])
+            )
+            store.close()
+        elif engine.engine == "qdrant":
+            from qdrant_client import models
+
+            client = engine._client(address)
+            point = models.PointVectors(id=key, vector={DENSE: vector.tolist()})
+            client.update_vectors(address.partition("=")[2], [point])
+            client.close()
+        else:
+            client, _ = engine._milvus()
+            client.upsert(address.partition("=")[2], [{"key": key, DENSE: vector.tolist(), "name": f"n{key}"}])
+            engine._done(client)
+
+
+# -- every engine ------------------------------------------------------------------------------------------------------
+
+
+def test_all_goes_on_when_the_dense_field_is_gone(engine):
+    ids = engine.ids(N + 5)
+    address = engine.make(ids[:N], X[:N])
+    store = open_store(address)
+    try:
+        pushed = push(store, MODEL, **SET)
+        dense = np.concatenate([block.x for block in store.scroll(N)])
+        kept = source(ids[:N], dense, "kept")
+        before = evaluate_store(store, MODEL, QUERIES, [10], **SET)
+        assert [row.vectors for row in before] == ["dense", "codes"]
+        assert before[0].recall[10] == 1
+        audit = audit_store(store, MODEL, **SET)
+        assert audit.passed()
+        assert audit.identical + audit.rounded == N
+        store = drop_dense(engine, store, address, pushed.field)
+        assert store.dense is None
+        assert store.count() == N
+        (after,) = evaluate_store(store, MODEL, QUERIES, [10], dense=kept, **SET)
+        assert after.recall == before[1].recall
+        assert before[1].agreement == after.agreement == 1
+        assert evaluate_store(store, MODEL, QUERIES, [10], **SET)[0].recall is None
+        new = np.concatenate([dense, X[N : N + 5]])
+        new[3] = X[-1]
+        changed = push_from(store, MODEL, source(ids, new), rows=7, **SET)
+        assert changed[1:] == (5, N - 1, 1, 5, 0, 0, 0)
+        assert_stored(store, pushed.field, ids, unit(MODEL.encode(new, **SET)))
+        assert push_from(store, MODEL, source(ids, new), **SET)[1:4] == (0, N + 5, 0)
+        assert store.count_written(pushed.field) == N + 5
+        audit = audit_store(store, MODEL, kept, **SET)
+        assert (audit.identical + audit.rounded, audit.wrong, audit.first_wrong) == (N - 1, 1, ids[3])
+        assert (audit.not_compared, audit.passed()) == (5, False)
+        for refused in (embeddings_of, lambda store: push(store, MODEL, **SET), lambda store: store.query_dense(X, 1)):
+            with pytest.raises(StoreError, match="expected a field of dense vectors, got a store without one; "):
+                refused(store)
+    finally:
+        store.close()
+
+
+def test_changed_vectors_are_seen_by_their_digests(engine):
+    ids = engine.ids(N)
+    address = engine.make(ids, X[:N])
+    store = open_store(address)
+    push(store, MODEL, **SET)
+    store.close()
+    change(engine, address, [ids[4], ids[9]], X[[100, 101]])
+    store = open_store(address)
+    pushed = push(store, MODEL, **SET)
+    assert pushed[1:4] == (0, N - 2, 2)
+    assert audit_store(store, MODEL, **SET).wrong == 0
+    assert push(store, MODEL, **SET)[1:] == (0, N, 0, 0, 0, 0, 0)
+    store.close()
+
+
+def test_a_vector_that_becomes_zero_loses_its_code(engine):
+    ids = engine.ids(N)
+    address = engine.make(ids, X[:N])
+    store = open_store(address)
+    field = push(store, MODEL, **SET).field
+    store.close()
+    change(engine, address, ids[5:6], np.zeros_like(X[:1]))
+    store = open_store(address)
+    with pytest.raises(StoreError, match=f"got a zero vector in item {ids[5]}"):
+        push(store, MODEL, **SET)
+    assert push(store, MODEL, zero_rows="skip", **SET)[1:4] == (0, N - 1, 0)
+    assert [code is None for code in store.read(field, ids[4:7])] == [False, True, False]
+    assert push(store, MODEL, zero_rows="skip", **SET).skipped == 1
+    store.close()
+
+
+def test_a_field_without_digests_goes_on_and_says_what_is_not_checked(engine):
+    """Codes of earlier versions of the package: their vectors are not known to be those of the codes."""
+    ids = engine.ids(N)
+    address = engine.make(ids, X[:N])
+    store = open_store(address)
+    field = push(store, MODEL, **SET).field
+    stored = store.read(field, ids)
+    forget_digests(engine, store, address, field)
+    store = open_store(address)
+    assert store.has_field(field)
+    assert store.digests(field, ids) == [0] * N
+    pushed = push(store, MODEL, **SET)
+    assert pushed[1:] == (0, N, 0, 0, N, 0, 0)
+    assert store.read(field, ids) == stored
+    assert push_from(store, MODEL, source(ids[:9], X[:9]), **SET).changed == 9
+    expected = [0] * (N if engine.engine == "milvus" else N - 9)  # Milvus cannot add a field
+    assert store.digests(field, ids)[-len(expected) :] == expected
+    store.close()
+
+
+def forget_digests(engine, store, address, field):
+    if engine.engine == "pgvector":
+        store._run("ALTER TABLE {table} DROP COLUMN {digest}", digest=f"{field}_digest")
+    elif engine.engine == "edge":
+        store._update(store.edge.UpdateOperation.delete_vector_name(f"{field}_digest"))
+    elif engine.engine == "qdrant":
+        store._client.delete_vector_name(store._collection, f"{field}_digest")
+    elif engine.engine == "memory":
+        for item in store._items.values():
+            del item[f"{field}_digest"]
+    else:
+        codes = [*store.scroll_codes(field, N)]
+        store.drop_field(field)
+        schema = store._client.create_schema(auto_id=False)
+        schema.add_field("key", store._types.INT64, is_primary=True)
+        schema.add_field("code", store._types.SPARSE_FLOAT_VECTOR)
+        index = store._client.prepare_index_params()
+        index.add_index("code", metric_type="IP", index_type="SPARSE_INVERTED_INDEX")
+        store._client.create_collection(store._beside(field), schema=schema, index_params=index)
+        for block in codes:
+            items = zip(block.ids, (dict(zip(*code, strict=True)) for code in block.codes), strict=True)
+            store._client.upsert(store._beside(field), [{"key": key, "code": code} for key, code in items])
+    store.close()
+
+
+@pytest.mark.parametrize(("how", "counts"), [("insert", (3, 0, 0, 3, 0, 0, 0)), ("skip", (0, 0, 0, 0, 0, 0, 3))])
+def test_ids_that_the_store_does_not_have(engine, how, counts):
+    ids = engine.ids(N + 3)
+    address = engine.make(ids[:N], X[:N])
+    store = open_store(address)
+    with pytest.raises(StoreError, match=f"expected ids of items in the store, got 3 others: {ids[N]}, .*; insert "):
+        push_from(store, MODEL, source(ids, X[: N + 3]), on_missing="error", rows=9, **SET)
+    field = f"codes_{MODEL.digest[:8]}_k{K}"
+    assert not store.has_field(field)
+    pushed = push_from(store, MODEL, source(ids[N:], X[N : N + 3]), on_missing=how, **SET)
+    assert pushed[1:] == counts
+    assert store.count_written(field) == counts[0]
+    with pytest.raises(DomainError, match="expected ids with the vectors, got vectors without ids; name them"):
+        source_of_rows(X, None, "x.npy")
+    wrong = ["a/b"] if engine.engine != "memory" else []
+    for key in wrong:
+        with pytest.raises(StoreError, match="expected ids that"):
+            push_from(store, MODEL, source([key], X[:1]), **SET)
+    store.close()
+
+
+def test_vectors_come_from_another_store(engine):
+    ids = engine.ids(N)
+    address, other = engine.make(ids[:40], X[:40]), engine.make(ids[30:N], X[30:N])
+    if engine.engine == "milvus":
+        pytest.skip("one process opens a file of Milvus Lite once")
+    store, new = open_store(address), open_store(other)
+    assert push_from(store, MODEL, source_of_store(new), rows=8, **SET)[1:] == (30, 0, 0, 20, 0, 0, 0)
+    assert audit_store(store, MODEL, source_of_store(new), **SET).identical == 30
+    store.close()
+    new.close()
+
+
+# -- the commands, in PostgreSQL ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    return Engine("pgvector", tmp_path_factory.mktemp("end"))
+
+
+def run(*line):
+    return main([*line, "--backend", "numpy"])
+
+
+ROWS, TABLE = 1200, '"The shop"."the ""items"""'
+VECTORS = np.random.default_rng(5).standard_normal((ROWS + 20, 384)).astype(np.float32)
+WIDE = Model(init_params(384, 512, np.random.default_rng(6)), 32)
+
+
+@pytest.fixture
+def shop(postgres, tmp_path, monkeypatch):
+    """Return the address of a table with an index on the dense column."""
+    monkeypatch.chdir(tmp_path)
+    save_model("model.npz", WIDE)
+    np.save("queries.npy", VECTORS[:20])
+    columns = '"Key" bigint PRIMARY KEY, name text DEFAULT \'none\', "de nse" vector(384)'
+    postgres._execute('CREATE SCHEMA "The shop"')
+    postgres._execute(f"CREATE TABLE {TABLE} ({columns})")
+    rows = [(key, f"n{key}", str(vector)) for key, vector in enumerate(VECTORS[:ROWS].tolist())]
+    postgres._execute(f"INSERT INTO {TABLE} VALUES (%s, %s, %s)", rows)
+    postgres._execute(f'CREATE INDEX ON {TABLE} USING hnsw ("de nse" vector_cosine_ops)')
+    return f'{postgres.uri}&table=The shop.the "items"'
+
+
+def weight(postgres):
+    return postgres._execute(f"SELECT pg_table_size('{TABLE}'), pg_total_relation_size('{TABLE}')")[0]
+
+
+def push_and_drop(postgres, address, capsys):
+    """Push, type what was printed, and check the bytes that it has said."""
+    before = weight(postgres)
+    assert run("push", "model.npz", address) == 0
+    said = capsys.readouterr().err
+    assert f"{ROWS} codes written, 0 changed, 0 already present" in said
+    assert f"on disk before: total {before[1]:,} bytes, table {before[0]:,} bytes" in said
+    parts = "total {0} bytes, table {0} bytes, indexes {0} bytes, toast {0} bytes, dead rows".format(r"[\d,]+")
+    assert re.search(f"; now: {parts}", said)
+    statements = re.findall(r"^  (\w.*;)$", said, re.M)
+    assert statements == [
+        f'CREATE INDEX ON {TABLE} USING hnsw ("codes_{WIDE.digest[:8]}_k32" sparsevec_cosine_ops);',
+        'DROP INDEX "The shop"."the ""items""_de nse_idx";',
+        f'ALTER TABLE {TABLE} DROP COLUMN "de nse";',
+        f"VACUUM FULL {TABLE};",
+    ]
+    saved = [int(found.replace(",", "")) for found in re.findall(r"saves (?:about )?([\d,]+) bytes", said)]
+    between, exact = weight(postgres), compared(address, capsys)
+    for statement in statements:
+        postgres._execute(statement)
+    after = weight(postgres)
+    assert after[0] < 0.25 * before[0]
+    assert after[1] < 0.25 * before[1] + 900 * ROWS  # the new index
+    assert saved[1] == pytest.approx(between[0] - after[0], rel=0.05)  # the estimate for VACUUM FULL
+    return exact
+
+
+def compared(address, capsys, *more):
+    assert run("evaluate", "model.npz", address, "queries.npy", "--store", "--json", *more) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_printed_statements_shrink_the_table_and_all_commands_go_on(postgres, shop, capsys):
+    settings = ("--n-latents", "64", "--k", "4", "--steps", "2")
+    assert run("pull", shop, "-o", "m.npz", "--keep", "kept.npz", *settings) == 0
+    capsys.readouterr()
+    dense, exact = push_and_drop(postgres, shop, capsys)
+    assert (dense["recall"]["10"], exact["agreement"]) == (
+        pytest.approx(1, abs=0.2),
+        1,
+    )  # the dense index is approximate
+    assert run("search", "model.npz", shop, "queries.npy", "--store", "--top", "3") == 0
+    out, err = capsys.readouterr()
+    assert {line.split("\t")[1] for line in out.splitlines()} == {"codes"}
+    assert "no dense field" in err
+    (codes,) = compared(shop, capsys)
+    assert (codes["recall"], codes["bytes_per_item"]) == (None, exact["bytes_per_item"])
+    (codes,) = compared(shop, capsys, "--dense", "kept.npz")
+    assert codes["agreement"] > 0.8  # by the index
+    assert codes["recall"]["10"] == pytest.approx(exact["recall"]["10"], abs=0.1)
+    assert run("evaluate", "model.npz", shop, "queries.npy", "--store") == 0
+    assert "recall is not measured without dense vectors" in capsys.readouterr().err
+    push_new_and_changed(postgres, shop, capsys)
+
+
+def push_new_and_changed(postgres, shop, capsys):
+    new = VECTORS.copy()
+    new[7] = -VECTORS[7]
+    write_embeddings("new.npz", new, ids=np.arange(ROWS + 20))
+    assert run("push", "model.npz", shop, "--from", "new.npz", "--rows", "500") == 0
+    err = capsys.readouterr().err
+    assert f"20 codes written (20 of them new items), 1 changed, {ROWS - 1} already present" in err
+    assert "DROP COLUMN" not in err
+    assert run("push", "model.npz", shop, "--from", "new.npz") == 0
+    assert f"0 codes written, 0 changed, {ROWS + 20} already present" in capsys.readouterr().err
+    assert postgres._execute(f'SELECT count(*), count(name) FROM {TABLE} WHERE "Key" >= {ROWS}') == [(20, 20)]
+    assert run("verify", "model.npz", "new.npz", shop, "--store", "--strict") == 0
+    assert f"{ROWS + 20} identical to the bit" in capsys.readouterr().out
+    assert run("verify", "model.npz", "kept.npz", shop, "--store") == 1
+    assert "1 wrong (first: item 7)" in capsys.readouterr().out
+    for line, reason in {
+        f"verify model.npz|{shop}|--store": "got a store without one; verify MODEL EMBEDDINGS STORE --store reads",
+        f"push model.npz|{shop}": "got a store without one; push --from encodes vectors of a file",
+        f"pull {shop}|-o|new_model.npz": "got a store without one; train on a file of the vectors",
+    }.items():
+        command, _, rest = line.partition(" ")
+        assert run(command, *rest.split("|")) == 1
+        assert reason in capsys.readouterr().err
+
+
+def test_rows_that_cannot_be_inserted_are_refused_with_the_statement(postgres, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_model("model.npz", MODEL)
+    postgres._execute('CREATE TABLE named (key int PRIMARY KEY, "the name" text NOT NULL, v vector(12))')
+    postgres._execute("INSERT INTO named VALUES (1, 'one', NULL)")
+    write_embeddings("new.npz", X[:14], ids=np.arange(14))
+    address = f"{postgres.uri}&table=named"
+    assert run("push", "model.npz", address, "--from", "new.npz") == 1
+    assert (
+        "expected ids of existing rows, because new rows need 'the name' text NOT NULL; got 13 new: "
+        "0, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more; insert these rows first: "
+        'INSERT INTO "named" ("key", "the name") VALUES (0, ...)'
+    ) in capsys.readouterr().err
+    columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'named'"
+    assert postgres._execute(columns) == [(3,)]  # nothing was done
+    assert run("push", "model.npz", address, "--from", "new.npz", "--on-missing", "skip", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["written"], report["absent"]) == (1, 13)
+    assert report["disk_now"]["total"] >= report["disk_before"]["total"] > 0
+    assert [step["statement"].split()[0] for step in report["next_steps"]] == ["CREATE", "ALTER", "VACUUM"]
+    np.save("no_ids.npy", X)
+    assert run("push", "model.npz", address, "--from", "no_ids.npy") == 1
+    assert "no_ids.npy: expected ids with the vectors, got vectors without ids" in capsys.readouterr().err
+    assert run("push", "model.npz", address, "--from", f"{postgres.uri}&table=nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+# -- a law -------------------------------------------------------------------------------------------------------------
+
+
+class Application(RuleBasedStateMachine):
+    """Items come, change and go; after a push, each one has the code of the latest vector that the push could see."""
+
+    @initialize()
+    def start(self):
+        self.items = memory_store.COLLECTIONS["application"] = {}
+        memory_store.FIELDS.pop("application", None)
+        self.seen, self.pushes, self.field = {}, 0, f"codes_{MODEL.digest[:8]}_k{K}"
+        self.alive = True
+
+    def opened(self):
+        return memory_store.MemoryStore("application")
+
+    @rule(key=st.integers(0, 12), row=st.integers(0, 30))
+    @precondition(lambda self: self.alive)
+    def insert_or_change(self, key, row):
+        self.items.setdefault(key, {"name": f"n{key}"})["dense"] = X[row]
+
+    @rule(key=st.integers(0, 12))
+    def delete(self, key):
+        self.items.pop(key, None)
+        self.seen.pop(key, None)
+
+    @rule(rows=st.integers(1, 5))
+    @precondition(lambda self: any("dense" in item for item in self.items.values()))
+    def push(self, rows):
+        self.seen |= {key: item["dense"] for key, item in self.items.items() if "dense" in item}
+        self.after(lambda: push(self.opened(), MODEL, rows=rows, **SET))
+
+    @rule(new=st.dictionaries(st.integers(0, 20), st.integers(0, 30), min_size=1), rows=st.integers(1, 5))
+    def push_from(self, new, rows):
+        self.seen |= {key: X[row] for key, row in new.items()}
+        vectors = source([*new], X[[*new.values()]])
+        pushed = self.after(lambda: push_from(self.opened(), MODEL, vectors, rows=rows, **SET))
+        for key in new:
+            self.items.setdefault(key, {})
+        assert pushed.written + pushed.changed <= len(new)
+        assert push_from(self.opened(), MODEL, vectors, **SET)[1::2][:2] == (0, 0)
+
+    @rule()
+    @precondition(lambda self: any(self.field in item for item in self.items.values()))
+    def drop_dense(self):
+        self.alive = False
+        for item in self.items.values():
+            item.pop("dense", None)
+
+    def after(self, act):
+        rest = {key: self.rest(item) for key, item in self.items.items()}
+        pushed = act()
+        assert {key: self.rest(item) for key, item in self.items.items() if key in rest} == rest
+        return pushed
+
+    def rest(self, item):
+        return {name: str(value) for name, value in item.items() if not name.startswith(self.field)}
+
+    @invariant()
+    def each_item_has_the_code_of_its_latest_vector(self):
+        coded = {key: item[self.field] for key, item in self.items.items() if self.field in item}
+        assert coded.keys() == self.seen.keys()
+        if coded:
+            expected = unit(MODEL.encode(np.stack([self.seen[key] for key in coded]), **SET))
+            for (indices, values), places, numbers in zip(
+                coded.values(), expected.indices, expected.values, strict=True
+            ):
+                assert indices == places.tolist()
+                np.testing.assert_allclose(values, numbers, rtol=1e-6)
+
+
+Application.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+test_every_item_has_the_code_of_its_latest_vector = Application.TestCase
