@@ -68,7 +68,8 @@ def _table(rows: list[Measured]) -> str:
     columns = {"vectors": [f"{row.vectors} ({row.field})" for row in rows]}
     for top in rows[0].recall or {}:
         columns[f"recall@{top} of dense"] = cells(lambda row, top=top: row.recall[top], ".3f")
-    columns["agreement with exact search"] = cells(lambda row: row.agreement, ".3f")
+    for top in rows[-1].agreement or {}:
+        columns[f"agreement@{top}"] = cells(lambda row, top=top: (row.agreement or {}).get(top), ".3f")
     if rows[0].ndcg is not None:
         columns["nDCG@10"] = cells(lambda row: row.ndcg, ".3f")
     columns["ms per query"] = cells(lambda row: row.ms_per_query, ".2f")

@@ -40,8 +40,8 @@ class Measured:
     field: str
     recall: dict[int, float] | None
     """by number of neighbours: share of the exact dense neighbours that the engine returns"""
-    agreement: float | None
-    """share of the exact results for the same stored codes that the engine returns"""
+    agreement: dict[int, float] | None
+    """by number of results: share of the exact results for the same stored codes that the engine returns"""
     ndcg: float | None
     """nDCG@10"""
     ms_per_query: float
@@ -94,7 +94,7 @@ def evaluate_store(
     def measured(what: str, name: str, hits: list[Found], seconds: float, n: int) -> Measured:
         recall = None if truth is None else {m: overlap(_first(truth, m), _first(hits, m)) for m in tops}
         ndcg = None if relevance is None else _ndcg(hits, relevance)
-        agreement = exact.agreement() if what == "codes" else None
+        agreement = {m: exact.agreement(m) for m in tops} if what == "codes" else None
         size = sizes[what] / max(n, 1) if what in sizes else None
         return Measured(what, name, recall, agreement, ndcg, 1e3 * seconds, size)
 
@@ -170,16 +170,16 @@ class _Exact:
         starts = np.cumsum([0, *(len(indices) for indices, _ in block.codes)])
         return csr_array((values, indices, starts), shape=(len(block.ids), len(self._u)))
 
-    def agreement(self) -> float:
-        """Return the mean share of the exact results that the engine returned.
+    def agreement(self, top: int) -> float:
+        """Return the mean share of the ``top`` exact results that are among the first ``top`` of the engine.
 
         Results whose exact score is that of the last exact one are as good. Exact results with a score of at most 0
         are not expected: an engine may leave out items that share no latent with the query.
         """
-        return float(np.mean([*self._shares()]))
+        return float(np.mean([*self._shares(top)]))
 
-    def _shares(self) -> Iterator[float]:
+    def _shares(self, top: int) -> Iterator[float]:
         for best, scores in zip(self._best, self._scores, strict=True):
-            expected = int((best > ROUNDING).sum())
-            good = scores >= best[expected - 1] - ROUNDING if expected else scores[:0]
+            expected = int((best[:top] > ROUNDING).sum())
+            good = scores[:top] >= best[expected - 1] - ROUNDING if expected else scores[:0]
             yield min(int(np.sum(good)), expected) / expected if expected else 1.0

@@ -56,7 +56,8 @@ def steps_of_postgres(facts: Table, *, cosine: bool) -> list[Step]:
         steps.append(Step(f"ALTER TABLE {facts.name} DROP COLUMN {facts.dense};", effect))
     left = facts.kept + ROW_BYTES * facts.rows
     if facts.dense is not None or facts.table > FULL_ENOUGH * left + (1 << 16):
-        effect = f"rewrites the table, which is locked meanwhile; saves {_about(max(facts.table - left, 0))} of it"
+        shrinks = _about(max(facts.table - left, 0))
+        effect = f"rewrites the table and its indexes under a lock; the table shrinks by {shrinks}"
         steps.append(Step(f"VACUUM FULL {facts.name};", effect))
     return steps
 

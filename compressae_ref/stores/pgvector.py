@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def open_at(address: Address) -> PgStore:
     """Open the table of an address; options that this package does not read are passed to libpq."""
     table = address.required("table", without_password(f"postgresql:{address.rest}"))
     libpq = {name: value for name, value in address.options.items() if name not in OPTIONS}
-    uri = f"postgresql:{address.rest}" + (f"?{urlencode(libpq)}" if libpq else "")
+    uri = f"postgresql:{address.rest}" + (f"?{urlencode(libpq, quote_via=quote)}" if libpq else "")
     return PgStore(uri, table, address.option("id"), address.option("dense"))
 
 
