@@ -17,10 +17,11 @@ from compressae_ref.errors import DomainError, StoreError
 from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.item_ids import as_ids
 from compressae_ref.stores.audit import audit_store
-from compressae_ref.stores.contract import open_store
+from compressae_ref.stores.contract import Found, open_store
 from compressae_ref.stores.evaluate import evaluate_store
 from compressae_ref.stores.push import embeddings_of, push
 from compressae_ref.stores.push_from import push_from, source_of_rows, source_of_store
+from compressae_ref.stores.query import search_store
 from tests import memory_store
 from tests.engines import DENSE, ENGINES, Engine
 from tests.test_stores import MODEL, QUERIES, K, X, assert_stored, unit
@@ -240,6 +241,26 @@ def test_vectors_come_from_another_store(engine):
     assert audit_store(store, MODEL, source_of_store(new), **SET).identical == 30
     store.close()
     new.close()
+
+
+def test_what_an_engine_misses_is_counted(tmp_path_factory, monkeypatch):
+    memory = Engine("memory", tmp_path_factory.mktemp("misses"))
+    address = memory.make([*range(N)], X[:N])
+    store = open_store(address)
+    push(store, MODEL, space="asymmetric", **SET)
+    settings = {"space": "asymmetric", **SET}
+    found = search_store(store, MODEL, QUERIES, 10, **settings)
+    best = {query: {hits.ids[0]: 2, hits.ids[1]: 1} for query, hits in enumerate(found)}
+    assert evaluate_store(store, MODEL, QUERIES, [5, 10], relevance=best, **settings)[1].ndcg == 1
+    query = memory_store.MemoryStore.query
+
+    def without_the_best(self, field, vectors, top, *, cosine=False):
+        return [Found(hits.ids[1:], hits.scores[1:]) for hits in query(self, field, vectors, top, cosine=cosine)]
+
+    monkeypatch.setattr(memory_store.MemoryStore, "query", without_the_best)
+    codes = evaluate_store(store, MODEL, QUERIES, [5, 10], relevance=best, **settings)[1]
+    assert codes.agreement == {5: pytest.approx(0.8), 10: pytest.approx(0.9)}
+    assert codes.ndcg == pytest.approx(1 / (2 + 1 / np.log2(3)))
 
 
 # -- the commands, in PostgreSQL ---------------------------------------------------------------------------------------

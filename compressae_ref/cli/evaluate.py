@@ -64,7 +64,7 @@ def add_arguments(commands: Any) -> None:
         "neighbours if dense vectors are known, nDCG, time and bytes"
     )
     command.add_argument("--store", action="store_true", help=text)
-    text = "with --store, file with the dense vectors and their ids, if the database has none"
+    text = "with --store, file or store with the dense vectors and their ids, if the database has none"
     command.add_argument("--dense", metavar="FILE", help=text)
     add_ids(command)
     text = "with --store, space in which the codes are searched (default: sparse)"

@@ -71,7 +71,11 @@ def run(options: argparse.Namespace) -> None:
         from compressae_ref.cli.anchors import read_anchors
 
         settings["anchors"] = read_anchors(options, model)
-    with opened(options.store) as store, source_of(options) as source, shown_progress("item") as progress:
+    with (
+        opened(options.store) as store,
+        source_of(options.source, options) as source,
+        shown_progress("item") as progress,
+    ):
         if options.dry_run:
             dry_push(store, model, settings, options)
             return

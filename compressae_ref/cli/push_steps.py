@@ -20,21 +20,16 @@ from compressae_ref.stores.writer import Pushed
 
 
 @contextmanager
-def source_of(options: argparse.Namespace) -> Iterator[Source | None]:
-    """Yield the vectors and ids of ``--from``, a file or the address of a store, or None without that option."""
-    if options.source is None:
+def source_of(path: str | None, options: argparse.Namespace) -> Iterator[Source | None]:
+    """Yield the vectors and ids of a file, as ``--ids`` and ``--follow-links`` say, or of the address of a store."""
+    if path is None:
         yield None
-    elif is_address(options.source):
-        with opened(options.source) as store:
+    elif is_address(path):
+        with opened(path) as store:
             yield source_of_store(store)
     else:
-        yield source_of_file(options.source, options)
-
-
-def source_of_file(path: str, options: argparse.Namespace) -> Source:
-    """Return the vectors in a file and their ids, as the options ``--ids`` and ``--follow-links`` say."""
-    rows = open_embeddings(path, id_entry_of(options.ids), follow_links=options.follow_links)
-    return source_of_rows(rows, ids_by(options.ids, len(rows), lambda: ids_of(rows)), path)
+        rows = open_embeddings(path, id_entry_of(options.ids), follow_links=options.follow_links)
+        yield source_of_rows(rows, ids_by(options.ids, len(rows), lambda: ids_of(rows)), path)
 
 
 def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:

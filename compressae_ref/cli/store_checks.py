@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref.cli.push_steps import source_of_file
+from compressae_ref.cli.push_steps import source_of
 from compressae_ref.cli.store_commands import opened
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
@@ -37,10 +37,9 @@ def evaluate_in_store(options: argparse.Namespace) -> None:
         queries = read_all(source, d=model.params.d, zeros=options.zero_rows != "error")
     asked = np.flatnonzero(queries.any(axis=1))
     tell_skipped(options.queries, len(queries) - len(asked))
-    dense = None if options.dense is None else source_of_file(options.dense, options)
     settings = {name: getattr(options, name) for name in ("space", "refine", "fitted", "field", "query_k", "backend")}
     settings |= {"k": None if options.k is None else options.k[0], "relevance": _relevance(options, asked.tolist())}
-    with opened(options.embeddings) as store, naming_file(options.queries):
+    with opened(options.embeddings) as store, source_of(options.dense, options) as dense, naming_file(options.queries):
         tops = options.top or [top for top in TOPS if top <= store.count()] or [store.count()]
         rows = evaluate_store(store, model, queries[asked], tops, dense=dense, **settings)
     if rows[0].recall is None:
@@ -93,8 +92,7 @@ def verify_in_store(options: argparse.Namespace) -> bool:
         from compressae_ref.cli.anchors import read_anchors
 
         settings["anchors"] = read_anchors(options, model)
-    source = None if file is None else source_of_file(file, options)
-    with opened(address) as store:
+    with opened(address) as store, source_of(file, options) as source:
         result = audit_store(store, model, source, **settings)
     passed = result.passed(strict=options.strict)
     say(json.dumps({**result.as_json(), "passed": passed}) if options.json else _text(result, passed))
