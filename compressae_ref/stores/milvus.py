@@ -1,9 +1,8 @@
 """Milvus, a server or Milvus Lite in a file.
 
 Milvus refuses negative values, so codes are stored with split signs. It cannot add a sparse field to an existing
-collection, so the codes go into a second collection with the same keys, ``COLLECTION_FIELD``. It holds digests of the
-dense vectors as well, and can be searched when the first collection has been dropped. Dot products of split
-codes are upper bounds of those of the codes; `query.search_store` fetches more items and re-ranks them.
+collection, so the codes and their digests go into a second collection with the same keys, ``COLLECTION_FIELD``, which
+can be searched after the first was dropped. Dot products of split codes are upper bounds: `query` re-ranks them.
 """
 
 from __future__ import annotations
@@ -35,16 +34,17 @@ from compressae_ref.stores.contract import (
     without_password,
 )
 from compressae_ref.stores.digests import UNKNOWN
+from compressae_ref.stores.milvus_schema import (
+    CODE,
+    DIGEST,
+    collection_or_codes,
+    create_codes,
+    entries_of,
+    has_field,
+    scalar_fields,
+    types,
+)
 from compressae_ref.stores.next_steps import steps_of_milvus
-
-CODE = "code"
-"""Name of the sparse field in the collection of codes."""
-
-DIGEST = "digest"
-"""Name of the field of digests there. Collections that older versions made have none."""
-
-MOST_TEXT = 65_535
-"""Maximum number of characters of a string key."""
 
 
 def open_at(address: Address) -> MilvusStore:
@@ -70,12 +70,12 @@ class MilvusStore:
     exact = True
 
     def __init__(self, client: Any, collection: str, dense: str | None, name: str, at: str) -> None:
-        self._types = require_package("pymilvus", "milvus", "Milvus").DataType
+        self._types = types()
         self.name = f"{name} collection {collection}"
         self._client, self._collection, self._at = client, collection, at
         try:
             with self._errors():
-                self._main = self._collection_or_codes()
+                self._main = collection_or_codes(client, collection)
                 fields = client.describe_collection(self._main)["fields"]
                 client.load_collection(self._main)  # required before reading; Lite forgets it when the file is closed
         except BaseException:
@@ -83,26 +83,10 @@ class MilvusStore:
             raise
         self._key = next(field["name"] for field in fields if field.get("is_primary"))
         self._key_type = next(field["type"] for field in fields if field.get("is_primary"))
-        self._others = [field["name"] for field in fields if field["type"] not in self._vector_types()]
+        self._others = scalar_fields(fields)
         self._d = max((int(field["params"].get("dim", 0)) for field in fields), default=0)
         denses = [field["name"] for field in fields if field["type"] == self._types.FLOAT_VECTOR]
         self.dense = chosen_field(denses, dense, self.name)
-
-    def _vector_types(self) -> list[Any]:
-        return [kind for kind in self._types if kind.name.endswith("VECTOR")]
-
-    def _collection_or_codes(self) -> str:
-        """Return the collection or, if it was dropped, one with its codes, which has the same keys."""
-        if not self._client.has_collection(self._collection):
-            names: list[str] = sorted(self._client.list_collections())
-            for name in names:
-                if name.startswith(self._beside("")) and self._holds_codes(name):
-                    return name
-        return self._collection
-
-    def _holds_codes(self, collection: str) -> bool:
-        fields = self._client.describe_collection(collection)["fields"]
-        return any((each["name"], each["type"]) == (CODE, self._types.SPARSE_FLOAT_VECTOR) for each in fields)
 
     def _errors(self) -> Any:
         return engine_errors(self.name)
@@ -142,7 +126,7 @@ class MilvusStore:
     def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
         """Yield items with a code in blocks, in the order of the client's iterator."""
         for block in self._blocks(self._beside(field), rows, [self._key, CODE]):
-            yield CodeRows([item[self._key] for item in block], [_parts(item[CODE]) for item in block])
+            yield CodeRows([item[self._key] for item in block], [entries_of(item[CODE]) for item in block])
 
     def _blocks(self, collection: str, rows: int, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
         with self._errors():
@@ -168,14 +152,7 @@ class MilvusStore:
         if self.has_field(field):
             return
         with self._errors():
-            schema = self._client.create_schema(auto_id=False)
-            limit = {"max_length": MOST_TEXT} if self._key_type == self._types.VARCHAR else {}
-            schema.add_field(self._key, self._key_type, is_primary=True, **limit)
-            schema.add_field(CODE, self._types.SPARSE_FLOAT_VECTOR)
-            schema.add_field(DIGEST, self._types.INT64)
-            index = self._client.prepare_index_params()
-            index.add_index(CODE, metric_type="IP", index_type="SPARSE_INVERTED_INDEX")
-            self._client.create_collection(self._beside(field), schema=schema, index_params=index)
+            create_codes(self._client, self._beside(field), self._key, self._key_type)
 
     def drop_field(self, field: str) -> None:
         """Drop the collection of codes."""
@@ -184,8 +161,7 @@ class MilvusStore:
 
     def _has_digests(self, field: str) -> bool:
         with self._errors():
-            fields = self._client.describe_collection(self._beside(field))["fields"]
-        return any(each["name"] == DIGEST for each in fields)
+            return has_field(self._client, self._beside(field), DIGEST, self._types.INT64)
 
     def write(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int] | None = None) -> None:
         """Write the codes in one request; existing codes of the same keys are overwritten."""
@@ -228,7 +204,7 @@ class MilvusStore:
     def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored, with split signs."""
         items = self._get(self._beside(field), ids, [self._key, CODE])
-        codes = {item[self._key]: _parts(item[CODE]) for item in items}
+        codes = {item[self._key]: entries_of(item[CODE]) for item in items}
         return [codes.get(key) for key in ids]
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
@@ -257,9 +233,8 @@ class MilvusStore:
 
     def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
         """Return how to drop the collection with the dense vectors."""
-        return steps_of_milvus(
-            self._collection, self._beside(field), self._others, self.dense, 4 * self._d * self.count()
-        )
+        size = 4 * self._d * self.count()
+        return steps_of_milvus(self._collection, self._beside(field), self._others, self.dense, size)
 
     def close(self) -> None:
         """Close the connection; another process can open a Lite file after that."""
@@ -272,8 +247,3 @@ def release(at: str) -> None:
     if not at.startswith("http"):
         manager = require_package("milvus_lite.server_manager", "milvus", "Milvus Lite").server_manager_instance
         manager.release_server(at)
-
-
-def _parts(code: dict[int, float]) -> Entries:
-    entries = sorted(code.items())
-    return [index for index, _ in entries], [value for _, value in entries]
