@@ -15,7 +15,7 @@ from compressae_ref import Model, init_params, load_model, save_model
 from compressae_ref.cli.main import main
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.relevance import as_relevance, load_relevance, relevance_by_ids
-from compressae_ref.files.relevance_file import Side, open_relevance
+from compressae_ref.files.relevance_file import Side, open_relevance, open_store_relevance
 from compressae_ref.item_ids import as_ids
 
 
@@ -320,3 +320,37 @@ def test_commands_take_pairs_by_id_as_by_row_number(tmp_path, capsys):
     assert main([*start, str(tmp_path / "other.npz"), "--relevance", str(tmp_path / "ids.tsv")]) == 1
     assert "ids.tsv: expected two different rows, got one row twice in line 3" in capsys.readouterr().err
     assert not (tmp_path / "other.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("ids", "by", "content", "expected", "note"),
+    [
+        (None, None, "0 sku-7 1\n2 sku-1 3\n", {0: {"sku-7": 1}, 2: {"sku-1": 3}}, "queries by row number, items by id"),
+        (["a", "b", "c"], None, "query,item\nc,9\nx,8\n", {2: {"9": 1}}, "not in QUERIES"),
+        (["2", "1", "0"], None, "0 9\n", {2: {"9": 1}}, "queries by id"),
+        (["2", "1", "0"], "rows", "0 9\n", {0: {"9": 1}}, "queries by row number"),
+        (["a", "b", "c"], None, "1 0 9 -1\n2 0 9 1\n", {2: {"9": 1}}, "queries by row number"),
+    ],
+)
+def test_pairs_with_the_ids_of_a_store(ids, by, content, expected, note, tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text(content)
+    found, notes = open_store_relevance(path, Side("QUERIES", 3, None if ids is None else np.array(ids)), by)
+    assert found == expected
+    assert note in " ".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("by", "content", "message"),
+    [
+        (None, "0 9\n3 9\n", "row number of a query from 0 to 2, got '3' in line 2"),
+        (None, "a 9\n", "row number of a query from 0 to 2, got 'a' in line 1"),
+        ("ids", "0 9\n", "expected QUERIES with ids"),
+        (None, "0 9\n0 9\n", "each pair once"),
+    ],
+)
+def test_bad_pairs_with_the_ids_of_a_store_are_named(by, content, message, tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text(content)
+    with pytest.raises(CompressaeError, match=re.escape(message)):
+        open_store_relevance(path, Side("QUERIES", 3, None), by)

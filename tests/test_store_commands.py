@@ -127,6 +127,16 @@ def test_push_and_the_same_queries_before_and_after(address, capsys):
     assert len(first["codes"]["ids"]) == len(first["codes"]["scores"]) <= 10
 
 
+def test_evaluate_takes_relevant_ids_of_the_store(address, capsys):
+    assert run(f"push model.npz {address} --backend numpy") == 0
+    Path("pairs.tsv").write_text("query-id\tcorpus-id\tscore\n0\t1\t1\n1\t8\t2\n", encoding="utf-8")
+    capsys.readouterr()
+    assert run(f"evaluate model.npz {address} q.npy --store --relevance pairs.tsv --json --backend numpy") == 0
+    out, err = capsys.readouterr()
+    assert "relevance: 2 pairs, queries by row number, items by id" in err
+    assert json.loads(out)[0]["ndcg"] == 1  # the queries are near these items
+
+
 def test_options_of_what_was_pushed(address, capsys):
     options = "--space expanded --k 3 --refine --field mine --backend numpy"
     assert run(f"push model.npz {address} --rows 50 {options}") == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from compressae_ref.cli.ids_option import id_entry_of, ids_by
+from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, tell_id_column
 from compressae_ref.cli.store_commands import opened
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import tell_skipped
@@ -28,8 +28,12 @@ def source_of(path: str | None, options: argparse.Namespace) -> Iterator[Source 
         with opened(path) as store:
             yield source_of_store(store)
     else:
-        rows = open_embeddings(path, id_entry_of(options.ids), follow_links=options.follow_links)
-        yield source_of_rows(rows, ids_by(options.ids, len(rows), lambda: ids_of(rows)), path)
+        option = ids_option(options)
+        rows = open_embeddings(path, id_entry_of(option), follow_links=options.follow_links)
+        ids = ids_by(option, len(rows), lambda: ids_of(rows))
+        if option is None or option.startswith("::"):
+            tell_id_column(path, rows)
+        yield source_of_rows(rows, ids, path)
 
 
 def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:

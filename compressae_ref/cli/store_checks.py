@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from compressae_ref.cli.given import called
 from compressae_ref.cli.push_steps import source_of
+from compressae_ref.cli.relevance_option import ids_for_relevance
 from compressae_ref.cli.store_commands import opened
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
+from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.model_file import load_model
-from compressae_ref.files.relevance import load_relevance
+from compressae_ref.files.relevance_file import Side, open_store_relevance
 from compressae_ref.layout import markdown
 from compressae_ref.row_source import read_all
 from compressae_ref.stores.audit import Audit, audit_store
@@ -32,13 +35,16 @@ def evaluate_in_store(options: argparse.Namespace) -> None:
     if options.k is not None and len(options.k) > 1:
         raise DomainError(f"expected one --k with --store, got {len(options.k)}", argument="evaluate")
     model = load_model(options.model)
-    source = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
+    source = open_embeddings(options.queries, ids=ids_for_relevance(options), follow_links=options.follow_links)
     with naming_file(options.queries):
         queries = read_all(source, d=model.params.d, zeros=options.zero_rows != "error")
     asked = np.flatnonzero(queries.any(axis=1))
     tell_skipped(options.queries, len(queries) - len(asked))
     settings = {name: getattr(options, name) for name in ("space", "refine", "fitted", "field", "query_k", "backend")}
-    settings |= {"k": None if options.k is None else options.k[0], "relevance": _relevance(options, asked.tolist())}
+    settings |= {
+        "k": None if options.k is None else options.k[0],
+        "relevance": _relevance(options, source, asked.tolist()),
+    }
     with opened(options.embeddings) as store, source_of(options.dense, options) as dense, naming_file(options.queries):
         tops = options.top or [top for top in TOPS if top <= store.count()] or [store.count()]
         rows = evaluate_store(store, model, queries[asked], tops, dense=dense, **settings)
@@ -47,17 +53,19 @@ def evaluate_in_store(options: argparse.Namespace) -> None:
     say(json.dumps([row.as_json() for row in rows]) if options.json else _table(rows))
 
 
-def _relevance(options: argparse.Namespace, asked: list[int]) -> dict[int, dict[int | str, int]] | None:
+def _relevance(options: argparse.Namespace, source: Any, asked: list[int]) -> dict[int, dict[str, int]] | None:
     """Return the relevant ids of the queries that are asked, by their places among these."""
     if options.relevance is None:
         return None
-    places, relevance = {row: place for place, row in enumerate(asked)}, dict[int, dict[int | str, int]]()
-    for query, item, *grade in load_relevance(options.relevance).tolist():
-        if query in places and [*grade, 1][0] > 0:
-            relevance.setdefault(places[query], {})[item] = [*grade, 1][0]
-    if not relevance:
+    by, ids = options.relevance_by, ids_of(source) if ids_for_relevance(options) else None
+    related, notes = open_store_relevance(options.relevance, Side("QUERIES", len(source), ids), by)
+    for note in notes:
+        tell(note)
+    places = {row: place for place, row in enumerate(asked)}
+    found = {places[query]: grades for query, grades in related.items() if query in places}
+    if not found:
         raise DomainError("expected a relevant item of a query, got none", argument="relevance", path=options.relevance)
-    return relevance
+    return found
 
 
 def _table(rows: list[Measured]) -> str:
@@ -85,8 +93,10 @@ def verify_in_store(options: argparse.Namespace) -> bool:
     model, (file, address) = load_model(options.model), (options.embeddings, options.codes)
     if address is None:
         file, address = None, file
-        if "ids" in options.given:
-            raise DomainError("expected EMBEDDINGS with --ids, got --ids alone", argument="verify")
+        for name in ("ids", "id_column"):
+            if name in options.given:
+                option = called(options, name)
+                raise DomainError(f"expected EMBEDDINGS with {option}, got {option} alone", argument="verify")
     settings: dict[str, Any] = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "backend")}
     if options.anchors is not None:
         from compressae_ref.cli.anchors import read_anchors

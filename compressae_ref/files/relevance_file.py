@@ -89,6 +89,37 @@ def open_relevance(path: PathLike, queries: Side, items: Side, by: By | None = N
         return found._replace(pairs=as_pairs(pairs, queries.n, items.n, columns))
 
 
+def open_store_relevance(
+    path: PathLike, queries: Side, by: By | None = None
+) -> tuple[dict[int, dict[str, int]], list[str]]:
+    """Read pairs of the rows of a file of queries and the ids of a store, which are all strings here.
+
+    Queries are ids if the file has ids and a pair names one of them, and row numbers otherwise, unless ``by`` says so.
+
+    Returns
+    -------
+    For each query, by its row number, the relevant items with a grade above 0 and their grades; and what to tell.
+    """
+    written = read_pairs(path)
+    with naming_file(path, "relevance"):
+        _refuse_repeated(written)
+        known = None if queries.ids is None else np.array(_rows_of(queries.ids, written.queries), np.int64)
+        if by == "ids" and known is None:
+            raise DomainError("expected QUERIES with ids for pairs by id, got a file without ids", argument="relevance")
+        by_id = by == "ids" or (by is None and known is not None and bool((known >= 0).any()))
+        rows = known if by_id and known is not None else written.required_queries(queries.n)
+    found: dict[int, dict[str, int]] = {}
+    for row, item, grade in zip(rows.tolist(), written.items, written.counted, strict=True):
+        if row >= 0 and grade > 0:
+            found.setdefault(row, {})[item.strip()] = grade
+    notes = [f"relevance: {len(rows):,} pairs, queries by {'id' if by_id else 'row number'}, items by id"]
+    if (unknown := np.flatnonzero(rows < 0)).size:
+        first = f"{short_repr(written.queries[unknown[0]])} in {written.place(int(unknown[0]))}"
+        which = f"{len(unknown):,} of {len(rows):,} pairs name queries that are not in QUERIES"
+        notes.append(f"relevance: {which}, and are ignored: the first is {first}")
+    return found, notes
+
+
 def _choice(by_id: NDArray[np.int64] | None, by_row: NDArray[np.int64] | None, queries: Side, items: Side) -> By:
     """Return what the pairs are. DomainError if they may be both and mean different rows."""
     if by_id is None:

@@ -50,6 +50,14 @@ class Written(NamedTuple):
             return None
         return np.array([[*map(int, self.queries)], [*map(int, self.items)]], np.int64).T.reshape(-1, 2)
 
+    def required_queries(self, n: int) -> NDArray[np.int64]:
+        """Return the row numbers of queries, or raise DomainError for the first that is not one from 0 to n - 1."""
+        for pair, name in enumerate(self.queries):
+            if not is_row_number(name) or int(name) >= n:
+                got = f"got {short_repr(name)} in {self.place(pair)}"
+                raise DomainError(f"expected the row number of a query from 0 to {n - 1}, {got}", argument="relevance")
+        return np.array([*map(int, self.queries)], np.int64)
+
     def required_rows(self, hint: str | None = None) -> NDArray[np.int64]:
         """Return `rows`, or raise DomainError for the first that is no row number."""
         if (rows := self.rows()) is not None:

@@ -60,7 +60,7 @@ def evaluate_store(
     tops: Sequence[int] = (10, 100),
     *,
     dense: Source | None = None,
-    relevance: Mapping[int, Mapping[Id, int]] | None = None,
+    relevance: Mapping[int, Mapping[Any, int]] | None = None,
     field: str | None = None,
     **settings: Any,
 ) -> list[Measured]:
@@ -117,11 +117,12 @@ def _first(found: list[Found], top: int) -> list[Found]:
     return [Found(hits.ids[:top], hits.scores[:top]) for hits in found]
 
 
-def _ndcg(found: list[Found], relevance: Mapping[int, Mapping[Id, int]]) -> float:
+def _ndcg(found: list[Found], relevance: Mapping[int, Mapping[Any, int]]) -> float:
+    """Return nDCG@10. Ids are compared by their text: 7 and "7" are the same."""
     ids = np.full((len(found), NDCG_TOP), None, object)
     for row, hits in zip(ids, found, strict=True):
-        row[: len(hits.ids[:NDCG_TOP])] = hits.ids[:NDCG_TOP]
-    grades: Any = relevance  # ids of any kind are compared like row numbers
+        row[: len(hits.ids[:NDCG_TOP])] = [*map(str, hits.ids[:NDCG_TOP])]
+    grades: Any = {query: {str(item): grade for item, grade in own.items()} for query, own in relevance.items()}
     return ndcg_at(ids, grades)
 
 
