@@ -1831,7 +1831,8 @@ def test_an_option_that_would_be_ignored_is_refused(command, name, other, capsys
     values = {name: "x", other: "1"}
     assert main(line_of(command, **values)) == 1
     err = capsys.readouterr().err
-    assert_one_line(err, f"expected no --{other.replace('_', '-')} with", "got both")
+    (option,) = [action.option_strings[-1] for action in parser_of(command)._actions if action.dest == other]
+    assert_one_line(err, f"expected no {option} with", "got both")
 
 
 APPLY = {

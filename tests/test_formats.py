@@ -237,8 +237,10 @@ def test_columns_of_lists(tmp_path, form, floats):
         source = open_embeddings(str(tmp_path / name))
         assert_same_rows(source, x)
         assert ids_of(source).tolist() == list(range(300))
-        with pytest.raises(DTypeError, match="expected a column of lists of floats, got"):
+        with pytest.raises(FormatError, match="expected a list of numbers, got 'item' in row 0; the column holds text"):
             open_embeddings(f"{tmp_path / name}::text")
+        with pytest.raises(DTypeError, match="expected a column of lists of floats, got int64"):
+            open_embeddings(f"{tmp_path / name}::id")
 
 
 @pytest.mark.parametrize(
@@ -301,6 +303,9 @@ def test_files_of_neighbours_are_no_embeddings(tmp_path):
 
 def test_a_name_that_lies_about_the_format_is_refused_where_the_content_has_no_signature(tmp_path):
     (tmp_path / "x.fbin").write_bytes(b"these are no numbers")
+    with pytest.raises(FormatError, match=r"got text without columns \(\.fbin\)"):
+        kind_of(tmp_path / "x.fbin")
+    (tmp_path / "x.fbin").write_bytes(b"\x00\xffese are no numbers")
     with pytest.raises(FormatError, match=r"expected a \.fbin file whose header matches its size, got 20 bytes"):
         kind_of(tmp_path / "x.fbin")
 

@@ -325,7 +325,13 @@ def test_commands_take_pairs_by_id_as_by_row_number(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("ids", "by", "content", "expected", "note"),
     [
-        (None, None, "0 sku-7 1\n2 sku-1 3\n", {0: {"sku-7": 1}, 2: {"sku-1": 3}}, "queries by row number, items by id"),
+        (
+            None,
+            None,
+            "0 sku-7 1\n2 sku-1 3\n",
+            {0: {"sku-7": 1}, 2: {"sku-1": 3}},
+            "queries by row number, items by id",
+        ),
         (["a", "b", "c"], None, "query,item\nc,9\nx,8\n", {2: {"9": 1}}, "not in QUERIES"),
         (["2", "1", "0"], None, "0 9\n", {2: {"9": 1}}, "queries by id"),
         (["2", "1", "0"], "rows", "0 9\n", {0: {"9": 1}}, "queries by row number"),
