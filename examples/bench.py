@@ -25,6 +25,7 @@
     python examples/bench.py bound embeddings.npy --queries queries.npy --model model.npz     codes without an encoder
     python examples/bench.py stores embeddings.npy --queries queries.npy --model model.npz    in vector databases
     python examples/bench.py signs embeddings.npy --queries queries.npy --model model.npz     in those without signs
+    python examples/bench.py postgres embeddings.npy --queries queries.npy --model model.npz  forms and indexes there
     python examples/bench.py models embeddings.npy --queries queries.npy --relevance pairs.npy --models a.npz b.npz
                                                        sparse space of several models in vector databases
     python examples/bench.py formats embeddings.npy --model model.npz                         files
@@ -80,6 +81,7 @@ COMMANDS = {
     "refine": ("storage.refine", {"k": [16, 32, 64]}),
     "stores": ("stores.stores", {}),
     "signs": ("stores.signs", {}),
+    "postgres": ("postgres.postgres", {}),
     "models": ("models.models", {}),
     "formats": ("formats.formats", {}),
     "chunks": ("formats.chunks", {}),
@@ -102,7 +104,7 @@ COMMANDS = {
 
 WITHOUT_EMBEDDINGS = ("bursts", "pages", "pictures")
 
-WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "noise", "fitted", "bound")
+WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "postgres", "noise", "fitted", "bound")
 
 WITH_MODELS = ("quality", "models")
 
@@ -128,7 +130,7 @@ DEFAULTS = {"rows": [1024], "latents": [4096], "k": [32], "items": [100_000]}
 FILES = {
     "queries": "other rows of the same kind, for whatever measures recall",
     "model": "a model of the embeddings, for whatever does not train one",
-    "relevance": "of `quality`, `noise`, `models`: pairs as `compressae-ref evaluate --relevance` reads them",
+    "relevance": "of `quality`, `noise`, `models`, `postgres`: pairs as `compressae-ref evaluate --relevance` reads them",
     "labels": "of `segments`: a label for each row, on lines of text or in a .npy file",
     "texts": "of `naming` and `following`: a table with a text for each row",
     "text": "of `naming` and `following`: the column of the texts",
@@ -173,7 +175,7 @@ def main() -> None:
         "--asked",
         type=int,
         default=256,
-        help="how many of the queries are asked in `search`, `items`, `stores`, `signs`, `models`",
+        help="how many of the queries are asked in `search`, `items`, `stores`, `signs`, `postgres`, `models`",
     )
     parser.add_argument("--faiss", nargs="*", default=["Flat", "IVF1024,PQ48"], help="indexes of faiss in `search`")
     for name, default in DEFAULTS.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import functools
 import importlib
 import re
@@ -25,7 +27,7 @@ from compressae_ref.stores.contract import Found
 from tests.engines import NEEDS, needs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from benchmarks import measure, models, pages, quality, relevance, segments
+from benchmarks import measure, models, pages, postgres, postgres_problem, quality, relevance, segments
 
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 RELEVANCE = Path(relevance.__file__)
@@ -213,6 +215,7 @@ WITH_MODEL = [
     "noise",
     "chunks",
     "models",
+    "postgres",
     "fitted",
 ]
 
@@ -225,6 +228,8 @@ def test_the_benchmark_prints_its_table(what, tmp_path):
     if what == "models":
         pytest.importorskip("seismic")
         [needs(engine) for engine in NEEDS]
+    if what == "postgres":
+        needs("pgvector")
     rng, table = np.random.default_rng(0), r"(?m)^\|( ---:? \|)+$\n\| .*\d.* \|$"
     x, q = rng.standard_normal((300, 32), np.float32), rng.standard_normal((120, 32), np.float32)
     np.save(tmp_path / "x.npy", x)
@@ -264,6 +269,39 @@ def test_an_engine_that_answers_wrongly_is_not_timed(change, exact):
     assert checked(lambda queries, query_k: right) == ("1.0000", "100.0", "1.0000")
     with pytest.raises(SystemExit, match="expected the same"):
         checked(lambda queries, query_k: change(right))
+
+
+RNG = np.random.default_rng(0)
+SCORES, HAMMING = RNG.uniform(-1, 1, (5, 300)), RNG.integers(0, 20, (5, 300))
+TWO_STAGES = np.argsort(HAMMING, axis=1, kind="stable")[:, :150]  # ties at the end: any 150 of the nearest are right
+TWO_STAGES = np.take_along_axis(
+    TWO_STAGES, np.argsort(-np.take_along_axis(SCORES, TWO_STAGES, axis=1), axis=1)[:, :100], axis=1
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "right"), [(None, postgres_problem.best(SCORES, 100)), ((HAMMING, 150), TWO_STAGES)], ids=["scan", "bits"]
+)
+def test_sql_that_answers_wrongly_is_not_timed(first, right):
+    """Right results pass. A wrong score never does, and a missed item only where search is approximate."""
+    problem = argparse.Namespace(near=right, relevance=None)
+    variant = postgres_problem.Variant("", "", "", "", SCORES, {}, first=first)
+    distances = -np.take_along_axis(SCORES, right, axis=1)
+    assert postgres.checked(variant, right, distances, problem) == ["1.0000", "1.0000", ""]
+    for change, exact, fails in (
+        ("score", True, True),
+        ("score", False, True),
+        ("miss", True, True),
+        ("miss", False, False),
+    ):
+        ids, wrong = right.copy(), distances.copy()
+        if change == "score":
+            wrong[2, 7] += 2 * postgres_problem.ROUNDING
+        else:
+            ids[2], wrong[2] = np.append(ids[2, 1:], -1), np.append(wrong[2, 1:], np.inf)
+        changed = dataclasses.replace(variant, exact=exact)
+        with pytest.raises(SystemExit, match="expected the same") if fails else contextlib.nullcontext():
+            postgres.checked(changed, ids, wrong, problem)
 
 
 @pytest.fixture(scope="module")

