@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compressae_ref import Model, init_params
 from compressae_ref.errors import StoreError
-from compressae_ref.stores.contract import open_store
+from compressae_ref.stores.contract import nonzero, open_store
 from compressae_ref.stores.push import push
 from compressae_ref.stores.query import overlap, search_store
 from compressae_ref.stores.sparsevec import as_binary, as_text, from_binary
+from compressae_ref.stores.stored_form import serving
 from tests.engines import Engine
 
 psycopg = pytest.importorskip("psycopg")
@@ -146,3 +149,33 @@ def test_forms_of_a_sparsevec():
     assert from_binary(as_binary([3, 70], [0.5, -0.25], 4096)) == ([3, 70], [0.5, -0.25])
     assert as_binary([1], [2.0], 5).hex() == "00000005000000010000000000000001" + "40000000"
     assert as_text([0, 5], [0.6, -0.8], 4096) == "{1:0.6,6:-0.8}/4096"
+
+
+def test_the_sql_of_the_page_searches_by_bits_and_re_ranks_by_codes(engine, opened):
+    """With more candidates than items, re-ranking by all entries is exact asymmetric search, by a scan and by HNSW."""
+    page = (Path(__file__).parents[1] / "examples" / "pages" / "stores.md").read_text(encoding="utf-8")
+    add, search = re.findall(r"```sql\n(.*?)```", page.partition("## What serves best")[2], re.S)[:2]
+    d, field = 384, re.search(r"codes_\w+", search)[0]
+    x = np.random.default_rng(0).standard_normal((200, d)).astype(np.float32)
+    model = Model(init_params(d, H, np.random.default_rng(1)), 4)
+    engine._execute("CREATE SCHEMA page")
+    table(engine, f"CREATE TABLE page.items (id bigint PRIMARY KEY, embedding vector({d}))", range(200), x)
+    store = opened("table=page.items")
+    push(store, model, space="expanded", refine=True, field=field, **SET)
+    right = search_store(store, model, x[:5], 100, space="asymmetric", refine=True, field=field, **SET)
+    sent = serving(model, None, "expanded", True, "numpy").queries(x[:5], H)
+    set_ef, query = search.replace("$1", "%(dense)s").replace("$2", "%(codes)s").split(";\n")[:2]
+    with psycopg.connect(engine.uri, autocommit=True) as connection:
+        connection.execute("SET search_path = page, public")
+        for statement in filter(str.strip, add.split(";")):
+            connection.execute(statement)
+        connection.execute(set_ef)
+        for scans in ("on", "off"):
+            connection.execute(f"SET enable_seqscan = {scans}")
+            for row, (hits, codes) in enumerate(zip(right, nonzero(sent), strict=True)):
+                values = {"dense": str(x[row].tolist()), "codes": as_text(*codes, H)}
+                found = connection.execute(query, values).fetchall()
+                np.testing.assert_allclose([-distance for _, distance in found], hits.scores, atol=1e-6)
+                assert {key for key, _ in found[:50]} == {*hits.ids[:50]}
+            plan = "".join(str(line) for line in connection.execute("EXPLAIN " + query, values))
+            assert ("items_bits_idx" in plan) == (scans == "off")

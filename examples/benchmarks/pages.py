@@ -273,6 +273,36 @@ sizes = _view_of_segments(
 )
 labelled = _view_of_segments(groups_by="groups by", purity="purity", NMI="NMI with labels")
 
+# -- views of `bench.py postgres` -------------------------------------------------------------------------------------
+
+SERVED = (
+    "scan",
+    "scan, `<=>`, query of 128",
+    "scan, `<#>`, query of 32",
+    "scan, `<#>`, query of 1024",
+    "sums of a query of 32",
+    "scan of bits, 400 re-ranked by a query of 4096",
+    "HNSW 16/64, ef 200",
+    "HNSW 16/64, ef 200, `<#>`, query of 128",
+    "HNSW 16/64, ef 400, query of 64, 400 re-ranked by a query of 4096",
+    "HNSW 16/64, ef 400, of bits in the index, 400 re-ranked",
+    "HNSW 16/64, ef 200, of bits, 200 re-ranked by a query of 4096",
+    "HNSW 16/64, ef 400, of bits, 400 re-ranked by a query of 4096",
+)
+"""Searches that stand for their kind."""
+
+
+def served(records: Sequence[Record]) -> Table:
+    """The searches of `SERVED`, with the bytes of table and index together."""
+    columns = [name for name in records[0] if name not in ("bytes per item: values", "table", "index")]
+    rows = [
+        [_rounded(row[name]) for name in columns] + [f"{int(row['table']) + int(row['index'] or 0):,}"]
+        for row in records
+        if row["search"] in SERVED
+    ]
+    return Table([*columns, "bytes per item, table and index"], rows, 2)
+
+
 VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "speedup": speedup,
     "result": result,
@@ -284,4 +314,5 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "halves": _pairs("halves"),
     "sizes": sizes,
     "labelled": labelled,
+    "served": served,
 }

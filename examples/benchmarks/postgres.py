@@ -109,9 +109,10 @@ def checked(variant: Variant, ids: np.ndarray, distances: np.ndarray, problem: P
     ours = np.take_along_axis(variant.scores, np.maximum(ids, 0), axis=1)
     same(ours[came], found[came], variant.rounding, f"{variant.search}: scores of the same items")
     if variant.exact:
-        least, most = _expected(variant)
-        within = np.clip(found, least - variant.rounding, most + variant.rounding)
-        same(within, found, 0, f"{variant.search}: scores of each rank")
+        # An inverted table does not return items that share no latent with the query: scores up to 0 count as 0.
+        least, most, positive = (np.maximum(scores, 0) for scores in (*_expected(variant), found))
+        within = np.clip(positive, least - variant.rounding, most + variant.rounding)
+        same(within, positive, 0, f"{variant.search}: scores of each rank")
     recalls = [recall_at(ids[:, :top], problem.near[:, :top]) for top in (NDCG_TOP, TOP)]
     return [*(f"{recall:.4f}" for recall in recalls), _relevant(ids, problem)]
 

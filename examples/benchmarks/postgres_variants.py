@@ -60,7 +60,7 @@ def _bits(p: Problem, candidates: int, entries: int, table: str = "items") -> Va
 def _approximate(variant: Variant, table: str, index: tuple[int, int], ef: int) -> Variant:
     """Search another table, which has an index."""
     sql = variant.sql.replace(f" {variant.table} ", f" {table} ")
-    search = f"HNSW {index[0]}/{index[1]}, ef {ef}" + variant.search.removeprefix("scan").replace(" of", ", of", 1)
+    search = f"HNSW {index[0]}/{index[1]}, ef {ef}" + variant.search.replace("scan of", ", of").removeprefix("scan")
     return replace(
         variant, search=search, table=table, sql=sql, exact=False, settings={**variant.settings, "hnsw.ef_search": ef}
     )
