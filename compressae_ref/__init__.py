@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from compressae_ref.extensions.refine import encode_refined as encode_refined
     from compressae_ref.extensions.refine import refine as refine
     from compressae_ref.extensions.refine import refined_blocks as refined_blocks
+    from compressae_ref.extensions.residual_codec import ResidualCodec as ResidualCodec
+    from compressae_ref.extensions.residual_codes import ResidualCodes as ResidualCodes
+    from compressae_ref.extensions.residual_codes import encode_residual as encode_residual
+    from compressae_ref.extensions.residual_codes import residual_blocks as residual_blocks
+    from compressae_ref.extensions.residual_fit import residual_codec as residual_codec
     from compressae_ref.files.codes_file import load_codes as load_codes
     from compressae_ref.files.codes_file import save_code_blocks as save_code_blocks
     from compressae_ref.files.codes_file import save_codes as save_codes
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     from compressae_ref.files.packed_file import load_packed as load_packed
     from compressae_ref.files.packed_file import save_packed as save_packed
     from compressae_ref.files.relevance import relevance_by_ids as relevance_by_ids
+    from compressae_ref.files.residual_file import load_residual as load_residual
+    from compressae_ref.files.residual_file import save_residual as save_residual
     from compressae_ref.metrics import bytes_per_row as bytes_per_row
     from compressae_ref.metrics import dead_latents as dead_latents
     from compressae_ref.metrics import effective_latents as effective_latents
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     from compressae_ref.params import init_params as init_params
     from compressae_ref.retrieval.index import Index as Index
     from compressae_ref.retrieval.index import search as search
+    from compressae_ref.retrieval.residual_index import ResidualIndex as ResidualIndex
     from compressae_ref.retrieval.similarity import asymmetric_cosine as asymmetric_cosine
     from compressae_ref.retrieval.similarity import expanded_cosine as expanded_cosine
     from compressae_ref.retrieval.similarity import gram as gram
@@ -72,8 +80,12 @@ _NAMES = {
     "extensions.fitted_codes": "Anchors encode_fitted fitted_blocks",
     "extensions.packed_codes": "pack PackedCodes",
     "extensions.refine": "refine encode_refined refined_blocks",
+    "extensions.residual_codes": "encode_residual residual_blocks ResidualCodes",
+    "extensions.residual_fit": "residual_codec",
+    "extensions.residual_codec": "ResidualCodec",
     "retrieval.similarity": "sparse_cosine reconstructed_cosine asymmetric_cosine expanded_cosine gram",
     "retrieval.index": "search Index",
+    "retrieval.residual_index": "ResidualIndex",
     "backends.search_types": "Hits",
     "evaluation.evaluate": "evaluate",
     "segments.segments": "Segments",
@@ -83,6 +95,7 @@ _NAMES = {
     "files.model_file": "save_model load_model",
     "files.codes_file": "save_codes save_code_blocks load_codes",
     "files.packed_file": "save_packed load_packed",
+    "files.residual_file": "save_residual load_residual",
     "backends": "get_backend",
     "errors": "CompressaeError ShapeError DTypeError DomainError FormatError BackendError StoreError",
 }

@@ -36,6 +36,8 @@ RANKING, SEARCH_TYPES, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = 
 SELECT, SUMS = "backends/numba/topk.py", "backends/numba/sums.py"
 FILTER, PRODUCTS = "backends/numba/prefilter.py", "backends/numba/sparse_products.py"
 PACKING, PACKED = "extensions/packed_codes.py", "backends/numba/bit_packing.py"
+RESIDUAL, CODEC, RESIDUAL_FIT = (f"extensions/residual_{name}.py" for name in ("codes", "codec", "fit"))
+RESIDUAL_INDEX = "retrieval/residual_index.py"
 WRITE = "files/atomic_write.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "files/relevance.py"
 FITTED, DESCENT, NUMBA_DESCENT = "extensions/fitted_codes.py", "backends/numpy/descent.py", "backends/numba/descent.py"
@@ -251,6 +253,13 @@ FAULTS = [
     Fault("not all that is left is filled", NUMBA_REFINE, "others, t = indices.size - chosen.size, 0", "others, t = latents.size, 0", "test_refinement.py -k 'bits and numba'"),
     Fault("magnitudes are rounded to the nearest level", PACKED_ROWS, "np.floor(ratio * L)", "np.rint(ratio * L)", "test_packing.py"),
     Fault("rows of zeros are stored as others", PACKED_ROWS, "row_bits[~block.values.any(axis=1)] = 0", "row_bits[~block.values.any(axis=1)] *= 1", "test_packing.py"),
+    Fault("the next shorter length is stored", CODEC, "(stored[:-1] + stored[1:]) / 2", "stored[1:]", "test_residual.py -k layout"),
+    Fault("a component between two levels takes the lower one", CODEC, "y[:, chosen], side=\"right\"", "y[:, chosen], side=\"left\"", "test_spec.py -k encode_residual"),
+    Fault("bits behind the last number are not looked at", RESIDUAL, "padding | (", "(", "test_residual.py -k name_their_row"),
+    Fault("a row without a sparse part has a residual", RESIDUAL, "    rest[~packed.data.any(axis=1)] = 0\n", "", "test_residual.py -k layout"),
+    Fault("bits go to the largest variance", RESIDUAL_FIT, "allocate(variances * weights, total)", "allocate(variances, total)", "test_residual.py -k better_spent"),
+    Fault("bits are not taken where they gain most", RESIDUAL_FIT, "(DISTORTION[bits[j]] - DISTORTION[bits[j] + 1])", "DISTORTION[bits[j]]", "test_residual.py -k no_other_bits"),
+    Fault("the length does not enter the score", RESIDUAL_INDEX, "dots + lengths * rest", "dots + rest", "test_residual.py -k cosines_of_decoded"),
     Fault("bits behind the last value are not looked at", PACKED_ROWS, "| padding.any(axis=1)", "| False", "test_packing.py -k any_bytes"),
     Fault("indices that do not ascend are taken", PACKED_ROWS, "(np.diff(indices, axis=1) <= 0).any(axis=1)", "(np.diff(indices, axis=1) < 0).any(axis=1)", "test_vectors.py -k every_level"),
     Fault("the kernel takes a latent twice", PACKED, "latent <= previous", "latent < previous", "test_packing.py -k 'changed_bit and numba'"),

@@ -852,6 +852,7 @@ BAD_ROWS = {
 FORMS = {
     "train": "train {bad} -o {out} --n-latents 64 --k 4 --steps 3 --backend numpy",
     "encode": "encode {model} {bad} -o {out} --backend numpy",
+    "encode --bytes": "encode {model} {bad} -o {out} --bytes 12 --k 4 --backend numpy",
     "anchors": "encode {model} {x} -o {out} --anchors {bad} --backend numpy",
     "search": "search {model} {codes} {bad} --backend numpy",
     "evaluate items": "evaluate {model} {bad} {queries} --backend numpy",
@@ -1020,7 +1021,7 @@ WRONG_NUMBERS = {
         "--k 65": "n_latents = 64, got 65",
         "--k 0": "got 0",
         "--k -1": "got -1",
-        "--candidates 8": "encode: expected --refine with --candidates",
+        "--candidates 8": "encode: expected --refine or --bytes with --candidates",
         "--refine --candidates 3": "candidates: expected at least k = 4 of them, got 3",
         "--refine --candidates 65": "candidates",
         "--fit-steps 3": "encode: expected --anchors with --fit-steps",

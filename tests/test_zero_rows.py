@@ -347,6 +347,7 @@ COMMANDS = {
     "train": "train {x}.npz -o out.npz --n-latents 32 --k 4 --steps 3",
     "encode": "encode m.npz {x}.npz -o out.npz",
     "encode --refine": "encode m.npz {x}.npz -o out.npz --refine",
+    "encode --bytes": "encode m.npz {x}.npz -o out.npz --bytes 8 --k 2",
     "encode --anchors": "encode m.npz {x}.npz -o out.npz --anchors {x}.npz --fit-steps 2",
     "convert": "convert {x}.npz -o out.npz",
     "evaluate": "evaluate m.npz {x}.npz --top 3",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import asdict, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,10 +16,14 @@ from compressae_ref.cli.terminal import say
 
 if TYPE_CHECKING:
     from compressae_ref.codes import Codes
+    from compressae_ref.extensions.residual_codec import ResidualCodec
+    from compressae_ref.extensions.residual_codes import ResidualCodes
     from compressae_ref.model import Model
     from compressae_ref.row_source import RowSource
     from compressae_ref.stores.contract import Store
     from compressae_ref.training.settings import TrainConfig
+
+T = TypeVar("T", bound=Sized)
 
 TIMED_STEPS = 6
 """Steps of a training that are timed; the first one is not, because kernels may be compiled in it."""
@@ -78,7 +82,32 @@ def dry_encode(model: Model, rows: RowSource, ids: Any, blocks: Iterator[Codes],
     )
 
 
-def _timed(blocks: Iterator[Codes], n: int) -> tuple[Codes, int, float]:
+def dry_encode_residual(
+    model: Model,
+    codec: ResidualCodec,
+    rows: RowSource,
+    ids: Any,
+    blocks: Iterator[ResidualCodes],
+    options: argparse.Namespace,
+) -> None:
+    """Encode two blocks with a codec that is fitted already, and print what encoding all rows takes."""
+    from compressae_ref.files.residual_file import residual_bytes
+
+    _, read, seconds = _timed(blocks, len(rows))
+    kept = "" if ids is None else f", with {len(ids):,} ids"
+    memory = _encoding_memory(model, codec.k, True) + (0 if ids is None else 64 * len(ids))
+    _say(
+        [
+            _rows(options.embeddings, rows, read) + ", and up to 10,000 evenly spaced rows to fit the codec",
+            f"{options.output}: {residual_bytes(len(rows), codec, ids):,} bytes{kept}",
+            _costs(memory, seconds),
+            f"settings: residual codes of {codec.row_bytes} bytes, k {codec.k} of {codec.n_latents} latents, "
+            f"zero rows: {options.zero_rows}",
+        ]
+    )
+
+
+def _timed(blocks: Iterator[T], n: int) -> tuple[T, int, float]:
     """Return the first block, the rows of the first two, and the time of all n rows."""
     started = time.perf_counter()
     first = next(blocks)

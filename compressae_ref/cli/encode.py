@@ -40,8 +40,16 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--k", type=int, help="entries stored per code (default: the model's k)")
     text = "choose atoms by matching pursuit and values by least squares: slower, with better reconstructions"
     command.add_argument("--refine", action="store_true", help=text)
-    text = "with --refine, number of latents from which the atoms are chosen (default: 4 k)"
+    text = (
+        "with --refine or --bytes, number of latents from which the atoms are chosen (default: 4 k, with --bytes 8 k); "
+        "more take longer, with better reconstructions, above all if k exceeds 32"
+    )
     command.add_argument("--candidates", metavar="M", type=int, help=text)
+    text = (
+        "write residual codes of at most N bytes a row, for search with dense queries: a sparse part of --k entries "
+        "(default: 12), then what it leaves of the row in the other bytes; only search, inspect and unpack read them"
+    )
+    command.add_argument("--bytes", metavar="N", type=int, help=text)
     add_anchors(command)
     text = "with --anchors, steps for each code; the time is proportional to them (default: 40)"
     command.add_argument("--fit-steps", metavar="N", type=int, help=text)
@@ -72,6 +80,11 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
     from compressae_ref.files.model_file import load_model
 
+    if options.bytes is not None:
+        from compressae_ref.cli.encode_residual import run_residual
+
+        run_residual(options)
+        return
     require_writable(options.output)
     require_code_format(options.output)
     model = load_model(options.model)

@@ -11,7 +11,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "train": ("train items.parquet -o model.npz", "train items.npy -o model.npz --serve dense --k 64"),
     "encode": (
         "encode model.npz items.parquet -o codes.npz",
-        "encode --refine model.npz items.parquet -o refined.npz",
+        "encode --bytes 98 model.npz items.npy -o codes98.npz",
     ),
     "pack": ("pack refined.npz -o packed.npz", "pack codes.npz -o packed.npz --bits 4"),
     "unpack": ("unpack packed.npz -o codes.npz", "unpack packed.npz -o codes.parquet"),

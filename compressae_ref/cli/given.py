@@ -16,7 +16,7 @@ from compressae_ref.errors import CompressaeError, DomainError
 NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
     "choose": {"ndcg": "relevance"},
-    "encode": {"candidates": "refine", "fit_steps": "anchors", "part_rows": "dask"},
+    "encode": {"candidates": "refine|bytes", "fit_steps": "anchors", "part_rows": "dask"},
     "report": {"relevance": "queries", "relevance_by": "relevance", "query_texts": "queries", "text": "texts"},
     "push": dict.fromkeys(("on_missing", "ids", "id_column", "follow_links"), "source"),
     "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
@@ -40,13 +40,19 @@ NEEDS: dict[str, dict[str, str]] = {
         "fit_steps": "anchors",
     },
 }
-"""By command: options that have no effect without another argument."""
+"""By command: options that have no effect without another argument, or one of several."""
 
 _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "bits", "without", "cases", "timeout")
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture", "segments"), "segments": ("picture",)},
-    "encode": {"anchors": ("refine", "dask"), "ids": ("id_column",), "dry_run": ("dask",)},
+    "encode": {
+        "anchors": ("refine", "dask", "bytes"),
+        "refine": ("bytes",),
+        "dask": ("bytes",),
+        "ids": ("id_column",),
+        "dry_run": ("dask",),
+    },
     "convert": {"ids": ("id_column",)},
     "push": {"anchors": ("refine",), "dry_run": ("json", "source"), "source": ("replace",), "ids": ("id_column",)},
     "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
@@ -106,9 +112,11 @@ def require_applicable(options: argparse.Namespace) -> None:
                 message = f"expected no {called(options, other)} with {called(options, name)}, got both"
                 raise DomainError(message, argument=options.command)
     for name, needed in NEEDS.get(options.command, {}).items():
-        if name in options.given and needed not in options.given:
+        alternatives = needed.split("|")
+        if name in options.given and not any(other in options.given for other in alternatives):
             option = called(options, name)
-            message = f"expected {called(options, needed)} with {option}, got {option} alone"
+            others = " or ".join(called(options, other) for other in alternatives)
+            message = f"expected {others} with {option}, got {option} alone"
             raise DomainError(message, argument=options.command)
 
 

@@ -12,6 +12,7 @@ from compressae_ref.center import MeanDirection
 from compressae_ref.cli.any_model import load_any_model
 from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
+from compressae_ref.extensions.residual_codes import ResidualCodes
 from compressae_ref.files.codes_file import load_codes_and_ids
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
@@ -21,12 +22,14 @@ from compressae_ref.files.model_file import (
     CODES_FORMAT,
     MODEL_FORMAT,
     PACKED_FORMAT,
+    RESIDUAL_FORMAT,
     describe,
     is_ours,
     load_model,
 )
 from compressae_ref.files.npz import member_names
 from compressae_ref.files.packed_file import load_packed_and_ids
+from compressae_ref.files.residual_file import load_residual_and_ids
 from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
 from compressae_ref.model import Model
 from compressae_ref.reference import norm, unit_rows
@@ -62,6 +65,9 @@ def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
         packed, ids = load_packed_and_ids(path)
         stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits, "ids": ids is not None}
         return {"file": path, "kind": kind, **_codes_facts(packed.unpack()), **stored}
+    if kind == RESIDUAL_FORMAT:
+        residual, ids = load_residual_and_ids(path)
+        return {"file": path, "kind": kind, **_residual_facts(residual), "ids": ids is not None}
     codes, ids = load_codes_and_ids(path)
     return {"file": path, "kind": CODES_FORMAT, **_codes_facts(codes), "ids": ids is not None}
 
@@ -172,6 +178,19 @@ def _codes_facts(codes: Codes) -> dict[str, Any]:
         "share_of_negative_values": float((codes.values < 0).mean()) if codes.values.size else 0.0,
         "median_magnitude": float(np.median(magnitudes)) if magnitudes.size else 0.0,
         "rows_of_zeros": int((magnitudes.max(axis=1) == 0).sum()) if magnitudes.size else 0,
+    }
+
+
+def _residual_facts(codes: ResidualCodes) -> dict[str, Any]:
+    codec = codes.codec
+    return {
+        **_codes_facts(codes.sparse.unpack()),
+        "bytes_per_code": codes.bytes_per_item,
+        "bytes_of_the_sparse_part": codec.sparse_bytes,
+        "bits_per_value": codec.value_bits,
+        "components": len(codec.bits),
+        "bits_of_components": codec.total_bits,
+        "bytes_of_the_codec": codec.nbytes,
     }
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_follow_links, add_pushed
 from compressae_ref.cli.terminal import hits_text, say
 from compressae_ref.cli.zero_rows import add_zero_rows, left_of
-from compressae_ref.errors import naming_file
+from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
 if TYPE_CHECKING:
     from compressae_ref.cli.shown_columns import ShownColumns
+    from compressae_ref.model import Model
+    from compressae_ref.retrieval.index import Index
+    from compressae_ref.retrieval.residual_index import ResidualIndex
 
 QUERIES = 256
 """Queries that are searched with at once while progress is shown."""
@@ -45,7 +48,10 @@ def add_arguments(commands: Any) -> None:
         "have; in the expanded space 8 times as many)"
     )
     command.add_argument("--query-k", type=int, help=text)
-    text = "find the N best items in the space, then re-rank them by asymmetric cosine"
+    text = (
+        "find the N best items in the space, then re-rank them by asymmetric cosine; of residual codes, the number of "
+        "items that their sparse part finds (default there: 500, or 5 --top if that is more)"
+    )
     command.add_argument("--rescore", type=int, metavar="N", help=text)
     text = "search the vector database CODES, in its dense field and in the codes that push has written"
     command.add_argument("--store", action="store_true", help=text)
@@ -75,25 +81,22 @@ def run(options: argparse.Namespace) -> None:
         return
     import numpy as np
 
-    from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
     from compressae_ref.cli.progress import in_parts, shown_progress
     from compressae_ref.cli.shown_columns import ShownColumns, hit_lines
-    from compressae_ref.files.foreign.codes import open_codes
     from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.model_file import load_model
-    from compressae_ref.retrieval.index import Index
+    from compressae_ref.files.residual_file import is_residual
     from compressae_ref.row_source import row_numbers
 
     model = load_model(options.model)
-    rows = open_codes(options.codes)
+    residual = is_residual(options.codes)
+    if residual:
+        _require_dense(options)
     queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
-    seconds = seconds_to_search(len(queries), rows.n) + seconds_to_encode(len(queries), model.params.d, rows.n_latents)
-    kernels = get_backend(options.backend, numpy_seconds=seconds)
-    with naming_file(options.codes):
-        index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
+    index, with_ids = (_residual_index if residual else _index)(options, model, len(queries))
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d, empty=True)
-    settings = {name: getattr(options, name) for name in ("query_k", "rescore", "zero_rows")}
-    columns = None if options.items is None else ShownColumns(options, rows.ids is not None, rows.n)
+    settings = {name: getattr(options, name) for name in ("rescore", "zero_rows", *(() if residual else ("query_k",)))}
+    columns = None if options.items is None else ShownColumns(options, with_ids, len(index))
     with naming_file(options.queries), shown_progress("query") as progress:
         parts = in_parts(lambda part: index.search(part, options.top, **settings), queries, progress, QUERIES)
     found_ids, found_scores = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -105,6 +108,38 @@ def run(options: argparse.Namespace) -> None:
             say(hit_lines(query, ids, scores, found))
         else:
             say(f"{query}\t{hits_text(ids, scores)}")
+
+
+def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[Index, bool]:
+    """Return an index over a file of codes, and whether the file has ids."""
+    from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
+    from compressae_ref.files.foreign.codes import open_codes
+    from compressae_ref.retrieval.index import Index
+
+    rows = open_codes(options.codes)
+    seconds = seconds_to_search(n_queries, rows.n) + seconds_to_encode(n_queries, model.params.d, rows.n_latents)
+    kernels = get_backend(options.backend, numpy_seconds=seconds)
+    with naming_file(options.codes):
+        index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
+    return index, rows.ids is not None
+
+
+def _residual_index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[ResidualIndex, bool]:
+    """Return an index over a file of residual codes, and whether the file has ids."""
+    from compressae_ref.files.residual_file import load_residual_and_ids
+    from compressae_ref.retrieval.residual_index import ResidualIndex
+
+    codes, ids = load_residual_and_ids(options.codes)
+    with naming_file(options.codes):
+        return ResidualIndex(codes, model, ids, backend=options.backend), ids is not None
+
+
+def _require_dense(options: argparse.Namespace) -> None:
+    """Refuse options that residual codes do not have: their queries stay dense."""
+    if "query_k" in options.given or ("space" in options.given and options.space != "asymmetric"):
+        option = "--query-k" if "query_k" in options.given else f"--space {options.space}"
+        hint = "leave it out: queries of residual codes stay dense"
+        raise DomainError(f"expected no {option} with residual codes, got it", path=options.codes, hint=hint)
 
 
 def _shown(columns: ShownColumns | None, found: Any, ids: list[Any]) -> dict[str, Any]:

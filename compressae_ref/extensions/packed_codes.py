@@ -100,7 +100,9 @@ def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -
     if isinstance(codes, PackedCodes):
         return codes.unpack(backend=backend)
     if not isinstance(codes, Codes):
-        raise DTypeError(f"expected Codes or PackedCodes, got {type(codes).__name__}", argument="codes")
+        name = type(codes).__name__
+        hint = "ResidualIndex searches residual codes" if name == "ResidualCodes" else None
+        raise DTypeError(f"expected Codes or PackedCodes, got {name}", argument="codes", hint=hint)
     return codes.to_host()
 
 

@@ -12,7 +12,7 @@ from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import Model, aux_k
 from compressae_ref.params import Params
 from compressae_ref.row_source import RowSource, as_source
-from compressae_ref.unit_blocks import HostRows, unit_blocks
+from compressae_ref.unit_blocks import HostRows, UnitBlock, unit_blocks
 
 TABLE_BYTES = 1 << 29
 """Largest size of a table with the dots of all pairs of atoms."""
@@ -105,13 +105,28 @@ def refined_blocks(
     first_row: int = 0,
 ) -> Iterator[Codes]:
     """Yield the codes of `encode_refined` from ``first_row`` on, in blocks of rows, each computed on demand."""
-    params, kernels = model.params, get_backend(backend)
-    rows = HostRows(as_source(x), d=params.d, zero_rows=zero_rows)
+    kernels = get_backend(backend)
+    rows = HostRows(as_source(x), d=model.params.d, zero_rows=zero_rows)
+    for _, codes in refined_with_rows(rows, model, k, candidates, zero_rows, kernels, first_row):
+        yield codes
+
+
+def refined_with_rows(
+    rows: HostRows,
+    model: Model,
+    k: int | None,
+    candidates: int | None,
+    zero_rows: ZeroRows,
+    backend: Backend,
+    first_row: int = 0,
+) -> Iterator[tuple[UnitBlock, Codes]]:
+    """Yield blocks of rows that `refined_blocks` reads, each with its codes."""
+    params = model.params
     k = as_k(model.k if k is None else k, params.n_latents)
     m = as_k(aux_k(k, params.n_latents) if candidates is None else candidates, params.n_latents, name="candidates")
     _check_candidates(k, m)
-    dots, there = _dots_for(len(rows), k, m, params.W_dec, kernels), kernels.place_params(params)
-    for block in unit_blocks(rows, params.dtype, kernels, zero_rows, first_row, mean=params.mean):
-        wide = kernels.encode(block.x_unit, there.W_enc, there.b_enc, m)
-        refined = kernels.refine_unit(wide, block.x_unit, params.W_dec, k, dots)
-        yield rows.finish(refined, block.zero, block.start, model.digest)
+    dots, there = _dots_for(len(rows), k, m, params.W_dec, backend), backend.place_params(params)
+    for block in unit_blocks(rows, params.dtype, backend, zero_rows, first_row, mean=params.mean):
+        wide = backend.encode(block.x_unit, there.W_enc, there.b_enc, m)
+        refined = backend.refine_unit(wide, block.x_unit, params.W_dec, k, dots)
+        yield block, rows.finish(refined, block.zero, block.start, model.digest)

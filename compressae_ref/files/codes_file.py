@@ -16,13 +16,25 @@ from compressae_ref.extensions.packed_codes import from_arrays
 from compressae_ref.files.atomic_write import spool_beside
 from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.input_file import InputFile
-from compressae_ref.files.model_file import CODES_FORMAT, PACKED_FORMAT, VERSION, built, json_array, read_meta
+from compressae_ref.files.model_file import (
+    CODES_FORMAT,
+    PACKED_FORMAT,
+    RESIDUAL_FORMAT,
+    VERSION,
+    built,
+    json_array,
+    read_meta,
+)
 from compressae_ref.files.npz import PathLike, Pieces, archive_bytes, write_npz
 from compressae_ref.item_ids import as_ids
 from compressae_ref.row_source import BLOCK_ROWS
 
 _CODES_ARRAYS = {"data": ("<f4", "<f8"), "indices": ("<i4",), "indptr": ("<i4", "<i8"), "shape": ("<i8",)}
 """The arrays of a codes file and their dtypes (R11)."""
+
+
+ONLY_SPARSE = "search and inspect read residual codes; unpack writes the codes of their sparse part"
+"""Hint for readers of codes that get residual codes."""
 
 
 def save_codes(path: PathLike, codes: Codes, ids: Any = None) -> None:
@@ -143,6 +155,8 @@ def load_codes_and_ids(path: PathLike | InputFile) -> tuple[Codes, NDArray[Any] 
 def _built_codes(path: object, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
     if meta["format"] == PACKED_FORMAT:
         return built(path, PACKED_FORMAT, arrays, meta, lambda *content: from_arrays(*content).unpack())
+    if meta["format"] == RESIDUAL_FORMAT:  # to read its sparse part alone would drop the rest in silence
+        raise FormatError("expected codes or packed codes, got residual codes", path=path, hint=ONLY_SPARSE)
     return built(path, CODES_FORMAT, arrays, meta, _codes)
 
 

@@ -73,7 +73,8 @@ def _archive(file: InputFile) -> Content:
         return "pt"
     if {"meta", "W_dec"} <= names:
         return "model"
-    return "codes" if "indptr" in names or {"meta", "packed"} <= names else "embeddings"
+    ours = {"meta", "packed"} <= names or {"meta", "residual"} <= names
+    return "codes" if "indptr" in names or ours else "embeddings"
 
 
 def _table(file: InputFile, kind: str) -> Content:

@@ -40,11 +40,13 @@ CENTRED_VERSION = 2
 MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
 PACKED_FORMAT = "compressae-packed"
+RESIDUAL_FORMAT = "compressae-residual"
 
 MEMBERS = {
     MODEL_FORMAT: ("W_enc", "b_enc", "W_dec"),
     CODES_FORMAT: ("data", "indices", "indptr", "shape"),
     PACKED_FORMAT: ("packed",),
+    RESIDUAL_FORMAT: ("residual", "basis", "scales", "bits", "lengths"),
 }
 """The arrays of each kind of file that are read; codes may have ids, too (`id_members`). `spec/file-format.md` lets a
 reader ignore all others."""
@@ -118,7 +120,7 @@ def _model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
 def is_ours(path: PathLike | InputFile) -> bool:
     """Return whether a file is an ``.npz`` with the entries of a model or codes file of this package."""
     names = member_names(path)
-    return "meta" in names and bool(names & {"W_dec", "indptr", "packed"})
+    return "meta" in names and bool(names & {"W_dec", "indptr", "packed", "residual"})
 
 
 def describe(path: PathLike) -> dict[str, Any]:

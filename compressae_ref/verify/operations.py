@@ -2,7 +2,8 @@
 
 Each letter is one size, the same in all arrays of a test: n rows, d dense dimensions, h latents, k stored entries,
 m candidates of a selection, e remaining entries, q queries, r results, s steps, b bytes, a anchors, i entries of an
-array, p pairs, S segments, T segments of an earlier build, B bins of time, u sites, w words.
+array, c components, z bytes of residuals, p pairs, S segments, T segments of an earlier build, B bins of time, u sites,
+w words.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ LEVELS = {
 EXTENSIONS = {
     "refine": "refined codes",
     "packed": "packed codes",
+    "residual": "residual codes of a number of bytes",
     "expanded": "retrieval with sparse queries of m entries",
     "center": "models that subtract the mean of unit rows",
     "distill": "training with the similarity loss",
@@ -35,8 +37,8 @@ REFERENCE = "reference"
 """The value of ``--backend`` that stands for `compressae_ref.reference`."""
 
 IN_REFERENCE = (*LEVELS, "expanded")
-"""The parts that the reference file implements: it has no file formats, and no refined or packed codes, no mean, no
-similarity loss, no fitted codes and no segments."""
+"""The parts that the reference file implements: it has no file formats, no refined, packed or residual codes, no mean,
+no similarity loss, no fitted codes and no segments."""
 
 F = "F32|F64"
 """Dtype of floats: the precision depends on the test."""
@@ -60,6 +62,15 @@ _CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
 _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
+_CODEC = {
+    "basis": "F32 (c, d)",
+    "scales": "F32 (c)",
+    "bits": "U8 (c)",
+    "lengths": "F32 (256)",
+    "k": "int",
+    "value_bits": "int",
+}
+_RESIDUAL = {"packed": "U8 (n, b)", "rest": "U8 (n, z)"}
 _COUNTS = {"weights": "F64 (S, B, u)", "squares": "F64 (S, B, u)", "totals": "F64 (B, u)"}
 _LARGEST = {"largest": "F64 (S, B)", "largest_item": "I64 (S, B)"}
 _TOTAL_ITEMS = {"total_items": "I64 (B, u)"}
@@ -173,6 +184,27 @@ OPERATIONS = {
         "what a file of packed codes holds",
         _FILE,
         {"packed": "U8 (n, b)", "n_latents": "int", "k": "int", "bits": "int", "model": "str?"},
+    ),
+    "encode_residual": Operation(
+        "residual",
+        "1. Encoding",
+        "the bytes behind the sparse part of rows at any scale",
+        {"x": f"{F} (n, d)", "packed": "U8 (n, b)", "W_dec": _MODEL["W_dec"], **_CODEC},
+        {"rest": _RESIDUAL["rest"]},
+    ),
+    "decode_residual": Operation(
+        "residual",
+        "2. Decoding and scores",
+        "reconstructions from both parts of residual codes",
+        {**_RESIDUAL, "W_dec": _MODEL["W_dec"], **_CODEC},
+        {"x_hat": f"{F} (n, d)"},
+    ),
+    "search_residual": Operation(
+        "residual",
+        "2. Decoding and scores",
+        "the best `top` items (all, if there are fewer) for each dense query, of all items",
+        {"top": "int", "queries": f"{F} (q, d)", **_RESIDUAL, "W_dec": _MODEL["W_dec"], **_CODEC},
+        {"ids": "I64 (q, r)", "scores": f"{F} (q, r)"},
     ),
     "expanded_search": Operation(
         "expanded",

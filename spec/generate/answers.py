@@ -121,6 +121,36 @@ def _unpack(spec: Spec, packed: Any, n_latents: int, k: int, bits: int) -> Value
     return _pairs([run.unpack(bytes(row), n_latents, k, bits) for row in packed], np.float32)
 
 
+def _codec(dtype: Any, basis: Any, scales: Any, bits: Any, lengths: Any, k: int, value_bits: int) -> Values:
+    floats = {"basis": basis, "scales": scales, "lengths": lengths}
+    whole = {"bits": bits.tolist(), "k": k, "value_bits": value_bits}
+    return {name: listed(array.astype(dtype)) for name, array in floats.items()} | whole
+
+
+def _encode_residual(spec: Spec, x: Any, packed: Any, W_dec: Any, **fields: Any) -> Values:
+    run, wide = spec.program(W_dec.dtype), spec.program(np.result_type(x, W_dec))
+    codec, atoms, rest = _codec(W_dec.dtype, **fields), listed(W_dec), []
+    for row, sparse in zip(listed(x.astype(np.result_type(x, W_dec))), packed, strict=True):
+        x_unit = listed(np.array(wide.unit_row(row)).astype(W_dec.dtype))
+        rest.append(list(run.residual_bytes(x_unit, bytes(sparse), atoms, codec)))
+    return {"rest": np.array(rest, np.uint8)}
+
+
+def _decode_residual(spec: Spec, packed: Any, rest: Any, W_dec: Any, **fields: Any) -> Values:
+    run, codec, atoms = spec.program(W_dec.dtype), _codec(W_dec.dtype, **fields), listed(W_dec)
+    rows = [run.decode_residual(bytes(b), bytes(a), atoms, codec) for a, b in zip(packed, rest, strict=True)]
+    return {"x_hat": np.array(rows, W_dec.dtype)}
+
+
+def _search_residual(spec: Spec, top: int, queries: Any, packed: Any, rest: Any, W_dec: Any, **fields: Any) -> Values:
+    run, codec, atoms = spec.program(W_dec.dtype), _codec(W_dec.dtype, **fields), listed(W_dec)
+    items = [(bytes(b), bytes(a)) for a, b in zip(packed, rest, strict=True)]
+    units = [run.unit_row(query) for query in listed(queries)]
+    assert queries.shape[1] == W_dec.shape[1]
+    scores = [[run.residual_score(x_unit, *item, atoms, codec) for item in items] for x_unit in units]
+    return _best(run, scores, top, W_dec.dtype)
+
+
 def _decode(spec: Spec, indices: Any, values: Any, W_dec: Any) -> Values:
     run = spec.program(values.dtype)
     return {"x_hat": np.array([run.decode(*row, listed(W_dec)) for row in _rows(indices, values)], values.dtype)}
@@ -551,6 +581,9 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "refine": _refine,
     "pack": _pack,
     "unpack": _unpack,
+    "encode_residual": _encode_residual,
+    "decode_residual": _decode_residual,
+    "search_residual": _search_residual,
     "decode": _decode,
     "search": _search,
     "expanded_search": _expanded_search,

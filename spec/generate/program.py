@@ -19,7 +19,7 @@ import numpy as np
 
 SPEC = Path(__file__).parent.parent
 PAGES = (
-    "compressae.md", "file-format.md", "refine.md", "packed.md", "center.md", "distill.md", "fitted.md",
+    "compressae.md", "file-format.md", "refine.md", "packed.md", "residual.md", "center.md", "distill.md", "fitted.md",
     "segments.md",
     "segment-names.md",
 )  # fmt: skip
