@@ -160,7 +160,7 @@ def main() -> None:
         "--sizes",
         type=int,
         nargs="+",
-        help="of `quality`: bytes per item for which k and bits are chosen, instead of --k",
+        help="of `quality`: bytes per item for which k and bits are chosen, instead of --k; residual codes of these bytes",
     )
     parser.add_argument("--keep", metavar="NAME", help="store the table as examples/pages/measured/NAME.json")
     parser.add_argument("--steps", type=int, help="of training, for `paper`, `center` and `segments`")

@@ -42,7 +42,7 @@ from compressae_ref.extensions.residual_fit import DISTORTION, allocate
 from compressae_ref.files.residual_file import load_residual_and_ids
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.reference import dot
-from compressae_ref.retrieval.brute_force import nearest_dense
+from compressae_ref.retrieval.brute_force import nearest_dense, unit_or_zero
 from spec.generate.lloyd_max import positive_levels
 from tests import by_reference
 from tests import strategies as draw
@@ -170,6 +170,15 @@ def test_numbers_are_read_back_and_levels_are_fixed_points(problem):
 
 def test_the_levels_are_those_of_lloyd_and_max():
     assert [*codec_module.POSITIVE_LEVELS] == [tuple(positive_levels(bits)) for bits in range(1, 7)]
+
+
+@pytest.mark.parametrize("bits", range(1, 7))
+def test_a_number_between_two_levels_takes_the_upper_one(bits):
+    """E61 counts the midpoints that are at most y."""
+    codec = replace(CODES.codec, bits=np.full_like(CODES.codec.bits, bits))
+    levels = codec_module.levels(bits)
+    midpoints = np.repeat(((levels[1:] + levels[:-1]) / 2)[:, None], len(codec.bits), axis=1)
+    assert (codec.nearest_levels(midpoints) == np.arange(1, 2**bits)[:, None]).all()
 
 
 @given(weights=st.lists(st.floats(0, 100), min_size=1, max_size=4), total=st.integers(0, 9))
@@ -398,6 +407,7 @@ REFUSED = {
     "train": "train r.npz -o new.npz",
     "evaluate": "evaluate model.npz r.npz",
     "report": "report model.npz r.npz -o new.html",
+    "evaluate too few": "evaluate model.npz x.npz queries.npy --bytes 98 9",
     "choose": "choose r.npz --bytes 40",
     "another format": "encode --bytes 40 model.npz x.npz -o new.parquet",
     "too few": "encode --bytes 9 model.npz x.npz -o new.npz",
@@ -412,9 +422,20 @@ def test_commands_that_do_not_read_residual_codes_say_so(line, folder, capsys, m
     assert main(line.split()) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "new." in line or "r.npz" in err
+    assert "new." in line or "r.npz" in err or "--bytes" in line
     assert "expected" in err
     assert sorted(folder.iterdir()) == before
+
+
+def test_evaluate_measures_what_the_search_finds(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert main(["evaluate", "model.npz", "x.npz", "queries.npy", "--bytes", "64", "40", "--json"]) == 0
+    rows = [row for row in json.loads(capsys.readouterr().out) if row["method"] == "residual"]
+    assert [row["bytes_per_item"] for row in rows] == [40, 64]
+    dense = unit_or_zero(ITEMS[:600])
+    for row in rows:
+        found = ResidualIndex(encode_residual(dense, REAL, row["bytes_per_item"]), REAL).search(QUERIES[:5], 100)
+        assert row["recall"]["100"] == recall_at(found.ids, nearest_dense(QUERIES[:5], ITEMS[:600], 100).ids)
 
 
 def test_commands_that_read_residual_codes(folder, capsys, monkeypatch):

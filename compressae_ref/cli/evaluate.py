@@ -50,6 +50,8 @@ def add_arguments(commands: Any) -> None:
         "the codes that push --anchors wrote"
     )
     command.add_argument("--fitted", action="store_true", help=text)
+    text = "add residual codes of N bytes, as encode --bytes makes them"
+    command.add_argument("--bytes", metavar="N", type=int, nargs="+", default=(), help=text)
     text = (
         "file of relevant pairs, for nDCG@10: in each line a query, an item and optionally an integer grade, "
         f"{FORM}; pairs of unknown ids and of rows of zeros that are left out are ignored"

@@ -50,7 +50,7 @@ def run_evaluation(options: argparse.Namespace) -> None:
     tell_skipped(options.queries or "queries drawn from EMBEDDINGS", int((~queries.any(axis=1)).sum()))
     settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
     settings["tops"] = options.top or [top for top in TOPS if top <= n_items] or [n_items]
-    settings |= {"zero_rows": options.zero_rows, "fitted": options.fitted}
+    settings |= {"zero_rows": options.zero_rows, "fitted": options.fitted, "residual": options.bytes}
     for note in () if related is None else related.notes:
         tell(note)
     settings["relevance"] = None if related is None else related.pairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +21,15 @@ from compressae_ref.evaluation.baselines import by_components, principal_compone
 from compressae_ref.extensions.fitted_codes import encode_fitted
 from compressae_ref.extensions.packed_codes import as_bits, pack
 from compressae_ref.extensions.refine import encode_refined
+from compressae_ref.extensions.residual_codes import encode_residual
+from compressae_ref.extensions.residual_fit import as_bytes
 from compressae_ref.files.relevance import Relevance, as_relevance, renumbered
 from compressae_ref.metrics import bytes_per_row, half_width, ndcg_of_each, recall_of_each
 from compressae_ref.model import Model, aux_k
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import best_products, nearest_dense, unit_or_zero
 from compressae_ref.retrieval.index import Index
+from compressae_ref.retrieval.residual_index import ResidualIndex
 from compressae_ref.retrieval.spaces import EXPANSION, as_space
 from compressae_ref.row_source import NonzeroRows, RowSource, as_source, read_all
 
@@ -46,7 +50,7 @@ class Row:
     """The results of one way to store the items and to search them."""
 
     method: str
-    """"dense", a baseline, a space of the codes, "split" (sparse space, signs split) or "two-stage\""""
+    """"dense", a baseline, a space of the codes, "split" (sparse space, signs split), "two-stage" or "residual\""""
     k: int | None
     """stored entries, for codes"""
     query_k: int | None
@@ -142,6 +146,7 @@ def evaluate(
     relevance: Any = None,
     baselines: bool = False,
     fitted: bool = False,
+    residual: Sequence[int] = (),
     zero_rows: ZeroRows = "error",
     progress: Callable[[Row], None] | None = None,
     backend: str | Backend | None = None,
@@ -161,6 +166,7 @@ def evaluate(
         are left out are ignored
     baselines : whether to add other ways to store dense vectors, all ways to search codes, and the time of each
     fitted : whether to add codes that are fitted to the items as anchors
+    residual : numbers of bytes, for each of which residual codes are added; the bytes of their codec do not count
     progress : called with each row as soon as it is measured
 
     Notes
@@ -191,7 +197,10 @@ def evaluate(
     truth = nearest_dense(queries, dense, max(tops)).ids
     judge = Judge(queries, tops, truth, bytes_per_row(dense), pairs, baselines)
     rows = []
-    for row in _rows(model, dense, judge, ks, bits, fitted, kernels):
+    for size in residual:
+        as_bytes(size, model)
+    of_residual_codes = (residual_row(model, dense, judge, size, kernels) for size in sorted(set(residual)))
+    for row in chain(_rows(model, dense, judge, ks, bits, fitted, kernels), of_residual_codes):
         rows.append(row)
         if progress is not None:
             progress(row)
@@ -229,6 +238,15 @@ def _rows(
         for each in bits:
             for way, stored in ((Way(k, each), kept), (Way(k, each, True), refined)):
                 yield from _asked(judge, model, stored, way, _ways_to_ask(way, h, everything), backend)
+
+
+def residual_row(model: Model, dense: Floats, judge: Judge, n_bytes: int, backend: Backend | None = None) -> Row:
+    """Return the row of residual codes of so many bytes, which are searched in two stages."""
+    codes = encode_residual(dense, model, n_bytes, zero_rows="empty", backend=backend)
+    index = ResidualIndex(codes, model, backend=backend)
+    return judge.row(
+        "residual", codes.bytes_per_item, lambda: index.search(judge.queries, judge.most).ids, Way(codes.codec.k)
+    )
 
 
 def _ways_to_ask(way: Way, h: int, everything: bool) -> list[tuple[str, int | None]]:

@@ -27,6 +27,7 @@ LABELS = {
     "asymmetric": "codes, dense queries",
     "expanded": "codes, expanded queries",
     "two-stage": "codes, two stages",
+    "residual": "residual codes, dense queries",
 }
 
 
@@ -137,6 +138,7 @@ MOST_SERIES = 7
 
 SERIES: tuple[tuple[str, Callable[[Row], bool]], ...] = (
     ("refined, packed codes; dense queries", lambda row: row.method == "asymmetric" and row.refined and _packed(row)),
+    ("residual codes; dense queries", lambda row: row.method == "residual"),
     (
         "codes; dense queries",
         lambda row: row.method == "asymmetric" and not (row.refined or row.fitted or _packed(row)),

@@ -52,17 +52,23 @@ def residual_codec(
     backend: str | Backend | None = None,
 ) -> ResidualCodec:
     """Fit a codec to at most 10,000 evenly spaced rows of x. Arguments and errors as `encode_residual`."""
-    params, kernels = model.params, get_backend(backend)
-    asked, k = k, as_k(min(K, params.n_latents) if k is None else k, params.n_latents)
-    sparse = Layout.of(params.n_latents, k, VALUE_BITS).row_bytes
-    least, most = sparse + 2, sparse + 1 + (MOST_BITS * params.d + 7) // 8
-    if asked is None:
-        least = min(sparse + 1 + LEAST_REST, most)
+    k = as_bytes(n_bytes, model, k)
+    m = candidates_of(k, candidates, model.params.n_latents)
+    return _fitted(as_source(x), model, n_bytes, k, m, get_backend(backend))
+
+
+def as_bytes(n_bytes: int, model: Model, k: int | None = None) -> int:
+    """Return k of residual codes of ``n_bytes`` bytes; DomainError if there are no such codes of the model."""
+    d, h = model.params.d, model.params.n_latents
+    asked, k = k, as_k(min(K, h) if k is None else k, h)
+    sparse = Layout.of(h, k, VALUE_BITS).row_bytes
+    most = sparse + 1 + (MOST_BITS * d + 7) // 8
+    least = sparse + 2 if asked is not None else min(sparse + 1 + LEAST_REST, most)
     if not least <= as_integer(n_bytes, "bytes") <= most:
         hint = "use refined, packed codes (encode --refine, then pack)" if n_bytes < least else None
-        what = f"from {least} to {most} bytes for d {params.d}, k {k} of {params.n_latents} latents"
+        what = f"from {least} to {most} bytes for d {d}, k {k} of {h} latents"
         raise DomainError(f"expected {what}, got {n_bytes}", argument="bytes", hint=hint)
-    return _fitted(as_source(x), model, n_bytes, k, candidates_of(k, candidates, params.n_latents), kernels)
+    return k
 
 
 def candidates_of(k: int, candidates: int | None, n_latents: int) -> int:

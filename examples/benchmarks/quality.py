@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import head, line, load
-from compressae_ref import Codes, Index, Model, encode_refined, load_model, pack, search
+from compressae_ref import Codes, DomainError, Index, Model, encode_refined, load_model, pack, search
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numpy.bit_packing import BITS as EVERY_BITS
 from compressae_ref.evaluation.baselines import baselines
-from compressae_ref.evaluation.evaluate import NDCG_TOP, Judge, Row, Way, evaluate
+from compressae_ref.evaluation.evaluate import NDCG_TOP, Judge, Row, Way, evaluate, residual_row
 from compressae_ref.evaluation.frontier import label, leaders_sentence
+from compressae_ref.extensions.residual_fit import as_bytes
 from compressae_ref.files.relevance import as_relevance, load_relevance
 from compressae_ref.metrics import bytes_per_row, ndcg_of_each
 from compressae_ref.reference import unit_rows
@@ -74,7 +75,7 @@ def _values(rows: Sequence[Row], recall: str, ndcg: str) -> Iterator[list[float]
 def at_sizes(
     model: Model, items: Floats, queries: Floats, pairs: Any, sizes: Sequence[int], compared: bool
 ) -> Iterator[Row]:
-    """Evaluate refined and packed codes with dense queries at every `fitting` k and bits, and other methods."""
+    """Evaluate refined, packed codes with dense queries at every `fitting` k and bits, residual codes, and others."""
     dense, x_q = unit_or_zero(items), unit_rows(queries, np.float32)
     relevance = None if pairs is None else as_relevance(pairs, len(queries), len(items))
     truth = nearest_dense(queries, dense, max(TOPS)).ids
@@ -85,8 +86,19 @@ def at_sizes(
         index = Index.build(packed, space="asymmetric", model=model)
         find = _searching(index, queries, judge.most)
         yield judge.row("asymmetric", packed.bytes_per_item, find, Way(k, bits, refined=True))
+    for size in filter(lambda size: holds_residual_codes(model, size), sizes):
+        yield residual_row(model, dense, judge, size)
     for one in baselines(dense, [], sizes) if compared else ():
         yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, judge.most))  # type: ignore[misc]
+
+
+def holds_residual_codes(model: Model, size: int) -> bool:
+    """Return whether there are residual codes of ``size`` bytes."""
+    try:
+        as_bytes(size, model)
+    except DomainError:
+        return False
+    return True
 
 
 def _searching(index: Index, queries: Floats, top: int) -> Any:
