@@ -145,7 +145,8 @@ class ResidualIndex:
         """Return the scores of some items, before what a centred model adds (E63). → (n_q, len(rows))."""
         lengths, levels = self.codes[rows].parts(u.dtype)
         dots = self.backend.fetch(self.backend.codes_dot(u, self._sparse[rows]))
-        rest = self.backend.fetch(self.backend.pair_dots(components, levels))
+        place = self.backend.place
+        rest = self.backend.fetch(self.backend.pair_dots(place(components), place(levels)))
         scores: Floats = (dots + lengths * rest) / self._norms_of(rows)
         return scores
 
