@@ -26,7 +26,8 @@ def add_arguments(commands: Any) -> None:
     )
     command.add_argument("codes", metavar="CODES", help=CODES)
     command.add_argument("-o", "--output", metavar="PACKED", required=True, help="file of packed codes to write (.npz)")
-    command.add_argument("--bits", type=int, choices=BITS, default=5, help="bits per value (default: 5)")
+    text = "bits per value (default: 5); the more entries a code has, the more its reconstruction loses by rounding"
+    command.add_argument("--bits", type=int, choices=BITS, default=5, help=text)
 
 
 def run(options: argparse.Namespace) -> None:
