@@ -38,6 +38,7 @@ class MemoryStore:
     """A collection (`contract.Store`). Without ``dense`` in its items, the dense field is gone."""
 
     signed = True
+    fewer = "this store is a test"
     exact = True
 
     def __init__(self, collection: str, dense: str | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from compressae_ref import Model, init_params, save_model
 from compressae_ref.cli.main import main
+from compressae_ref.cli.store_commands import tell_fewer
 from compressae_ref.errors import DomainError, StoreError
 from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.item_ids import as_ids
 from compressae_ref.stores.audit import audit_store
 from compressae_ref.stores.contract import Found, open_store
 from compressae_ref.stores.evaluate import evaluate_store
+from compressae_ref.stores.pgvector import PgStore
 from compressae_ref.stores.push import embeddings_of, push
 from compressae_ref.stores.push_from import push_from, source_of_rows, source_of_store
 from compressae_ref.stores.query import search_store
@@ -260,7 +263,15 @@ def test_what_an_engine_misses_is_counted(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(memory_store.MemoryStore, "query", without_the_best)
     codes = evaluate_store(store, MODEL, QUERIES, [5, 10], relevance=best, **settings)[1]
     assert codes.agreement == {5: pytest.approx(0.8), 10: pytest.approx(0.9)}
+    assert codes.fewest == 9
     assert codes.ndcg == pytest.approx(1 / (2 + 1 / np.log2(3)))
+
+
+@pytest.mark.parametrize(("fewest", "said"), [(40, 1), (100, 0)])
+def test_a_search_that_returns_too_few_items_says_why(fewest, said, capsys):
+    store = SimpleNamespace(name="shop", fewer=PgStore.fewer)
+    tell_fewer(store, "dense", fewest, 100)
+    assert capsys.readouterr().err.count("a query got 40 of 100 items: an HNSW index returns at most") == said
 
 
 # -- the commands, in PostgreSQL ---------------------------------------------------------------------------------------

@@ -44,9 +44,18 @@ def search_and_compare(options: argparse.Namespace) -> None:
         else:
             compared = compare(store, model, queries, options.top, **settings)
             results, summary = {"dense": compared.dense, "codes": compared.codes}, _summary(compared)
+        most = min(options.top, store.count())
     for query, *hits in zip(row_numbers(queries), *results.values(), strict=True):
         _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
     tell(f"{store.name}: {summary}")
+    for name, found in results.items():
+        tell_fewer(store, name, min((len(hits.ids) for hits in found if hits.ids), default=most), most)
+
+
+def tell_fewer(store: Store, where: str, fewest: int, most: int) -> None:
+    """Report that a query got fewer items than it was asked for, which lowers recall, and what to do."""
+    if fewest < most:
+        tell(f"{store.name}: {where}: a query got {fewest} of {most} items: {store.fewer}")
 
 
 def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:

@@ -31,14 +31,16 @@ def meaning(result: FitResult, output: str, source: str | None, options: argpars
 
 
 def _cosines(result: FitResult) -> Iterator[str]:
-    cosine, others = result.record.validation_cosine, [(result.other_cosine, "with another row's")]
+    cosine = result.record.validation_cosine
     if math.isnan(cosine):
         yield "no rows were held out, so the quality of reconstructions is not known: see --validation-rows"
         return
+    others = [(result.other_cosine, "the reconstruction of another row")]
     if result.model.params.mean is None:  # the mean cosine of pairs is that of rows before the mean is subtracted
-        others.append((result.mean_cosine, "with another row"))
-    known = [f"{value:.2f} {what}" for value, what in others if not math.isnan(value)]
-    yield ", ".join([f"rows have a mean cosine of {cosine:.2f} with their reconstruction", *known])
+        others.append((result.mean_cosine, "another row"))
+    known = [f"{value:.2f} with {what}" for value, what in others if not math.isnan(value)]
+    text = f"mean cosine of a row with its reconstruction: {cosine:.2f}"
+    yield f"{text} (for comparison: {', '.join(known)})" if known else text
 
 
 def _dead(result: FitResult) -> str:

@@ -30,6 +30,9 @@ from compressae_ref.stores.address import require_existing as require_existing
 ROWS = 2048
 """Default number of items that are read, encoded and written together."""
 
+NO_SHARED = "items that share no latent with the query are not returned; a larger --query-k reaches more of them"
+"""Why engines with an inverted index return few items."""
+
 Id = int | str
 
 
@@ -77,6 +80,8 @@ class Store(Protocol):
 
     name: str
     """the address for messages, without a password"""
+    fewer: str
+    """why a search may return fewer items than it is asked for, and what to do, for messages"""
     signed: bool
     """whether the engine accepts negative values; if not, codes are stored with split signs"""
     exact: bool

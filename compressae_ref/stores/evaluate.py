@@ -47,6 +47,8 @@ class Measured:
     ms_per_query: float
     """milliseconds, with encoding"""
     bytes_per_item: float | None
+    fewest: int
+    """the fewest items that a query got"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields for JSON."""
@@ -96,7 +98,8 @@ def evaluate_store(
         ndcg = None if relevance is None else _ndcg(hits, relevance)
         agreement = {m: exact.agreement(m) for m in tops} if what == "codes" else None
         size = sizes[what] / max(n, 1) if what in sizes else None
-        return Measured(what, name, recall, agreement, ndcg, 1e3 * seconds, size)
+        fewest = min(len(each.ids) for each in hits)
+        return Measured(what, name, recall, agreement, ndcg, 1e3 * seconds, size, fewest)
 
     rows = [measured("codes", field, found, seconds, store.count_written(field))]
     if store.dense is not None:

@@ -17,6 +17,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
+    NO_SHARED,
     Address,
     CodeRows,
     Entries,
@@ -67,6 +68,7 @@ class MilvusStore:
     """A collection and the collections of its codes (`contract.Store`)."""
 
     signed = False
+    fewer = NO_SHARED
     exact = True
 
     def __init__(self, client: Any, collection: str, dense: str | None, name: str, at: str) -> None:

@@ -48,6 +48,10 @@ class PgStore(PgTable):
     """A table (`contract.Store`)."""
 
     signed = True
+    fewer = (
+        "an HNSW index returns at most hnsw.ef_search items, 40 by default: add options=-c%20hnsw.ef_search%3D400 to "
+        "the address"
+    )
 
     @property
     def exact(self) -> bool:

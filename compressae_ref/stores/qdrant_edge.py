@@ -17,6 +17,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
+    NO_SHARED,
     Address,
     CodeRows,
     Entries,
@@ -69,6 +70,7 @@ class EdgeStore:
     """A shard (`contract.Store`)."""
 
     signed = True
+    fewer = NO_SHARED
     exact = True
 
     def __init__(self, folder: str, dense: str | None = None) -> None:

@@ -16,6 +16,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
+    NO_SHARED,
     Address,
     CodeRows,
     Entries,
@@ -67,6 +68,7 @@ class QdrantStore:
     """A collection (`contract.Store`)."""
 
     signed = True
+    fewer = NO_SHARED
     exact = True
 
     def __init__(self, client: Any, collection: str, dense: str | None = None, name: str = "qdrant") -> None:
