@@ -224,3 +224,26 @@ def test_signals_that_are_ignored_stay_ignored(files):
     code, out, err = ended(process)
     assert (code, err) == (0, "")
     assert out.startswith("file")
+
+
+TORN_DOWN = """
+import os, signal
+from compressae_ref.cli.interrupts import heed_signals
+
+class Torn:
+    def __del__(self):
+        raise AttributeError("half torn down")
+
+kept = Torn()
+try:
+    with heed_signals(last=True):
+        os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+del kept
+"""
+
+
+def test_what_is_torn_down_after_an_interrupt_says_nothing():
+    done = subprocess.run([sys.executable, "-c", TORN_DOWN], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")

@@ -91,7 +91,12 @@ def heed_signals(*, last: bool = False) -> Iterator[None]:
     finally:
         for number in heeded:
             signal.signal(number, signal.SIG_IGN if last else before[number])
-        sys.unraisablehook = hook
+        # after an interrupt, objects of other packages are torn down in any state
+        sys.unraisablehook = _ignore if last and handler.raised is not None else hook
+
+
+def _ignore(_: Any) -> None:
+    """Do not report an exception that nothing can handle."""
 
 
 def forget_written() -> None:

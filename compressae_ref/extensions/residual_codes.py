@@ -82,7 +82,7 @@ class ResidualCodes:
     def concatenate(parts: Sequence[ResidualCodes]) -> ResidualCodes:
         """Return the rows of all parts, at least one, which must share their codec."""
         if len({id(part.codec) for part in parts}) != 1:
-            raise ShapeError("expected parts of one codec, got others", argument="residual")
+            raise ShapeError("expected parts of one codec, got a part of another codec", argument="residual")
         return replace(parts[0], data=np.concatenate([part.data for part in parts]))
 
     @cached_property
