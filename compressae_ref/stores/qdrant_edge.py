@@ -17,15 +17,10 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
-    NO_SHARED,
     Address,
-    CodeRows,
-    Entries,
     Found,
     Id,
-    Rows,
     Step,
-    as_rows,
     chosen_field,
     dense_of,
     engine_errors,
@@ -36,9 +31,7 @@ from compressae_ref.stores.digests import PARTS, SUFFIX
 from compressae_ref.stores.next_steps import steps_of_edge
 from compressae_ref.stores.qdrant_points import (
     QUERIES_AT_ONCE,
-    as_entries,
-    codes_in,
-    digests_in,
+    QdrantPoints,
     is_digests,
     named_vectors,
     on_disk,
@@ -66,12 +59,8 @@ def _edge() -> Any:
     return require_package("qdrant_edge", "edge", "Qdrant Edge")
 
 
-class EdgeStore:
+class EdgeStore(QdrantPoints):
     """A shard (`contract.Store`)."""
-
-    signed = True
-    fewer = NO_SHARED
-    exact = True
 
     def __init__(self, folder: str, dense: str | None = None) -> None:
         self.edge = _edge()
@@ -112,30 +101,10 @@ class EdgeStore:
             n: int = self._shard.count(self.edge.CountRequest(exact=True, filter=self._filter(*fields)))
         return n
 
-    def count(self) -> int:
-        """Return the number of items that have a dense vector, or of all items if there is no dense field."""
-        return self._count(*filter(None, [self.dense]))
-
-    def known(self, ids: Sequence[Id]) -> list[bool]:
-        """Return which of these items exist."""
-        found = self._vectors(ids, [])
-        return [key in found for key in ids]
-
     def _vectors(self, ids: Sequence[Id], names: list[str]) -> dict[Id, dict[str, Any]]:
         keys = require_ids(ids, self.name)
         with self._errors():
             return vectors_by_id(self._shard.retrieve(keys, with_payload=False, with_vector=names))
-
-    def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
-        """Yield items in blocks, by ascending id."""
-        dense = dense_of(self)
-        for ids, vectors in self._blocks(rows, dense, without):
-            yield as_rows(ids, vectors, self.name)
-
-    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
-        """Yield items with a code in blocks, by ascending id."""
-        for ids, vectors in self._blocks(rows, field, None):
-            yield CodeRows(ids, [as_entries(vector) for vector in vectors])
 
     def _blocks(self, rows: int, field: str, without: str | None) -> Iterator[tuple[list[Id], list[Any]]]:
         chosen, offset = self._filter(field, without=without), None
@@ -175,10 +144,6 @@ class EdgeStore:
         items = named_vectors(field, ids, vectors, digests, self.edge.SparseVector)
         self._update(self.edge.UpdateOperation.update_vectors([self.edge.PointVectors(*item) for item in items]))
 
-    def require_addable(self, ids: Sequence[Id]) -> None:
-        """Check the type of the ids; points may have any vectors."""
-        require_ids(ids, self.name)
-
     def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
         """Add points that have only a code, in one operation of the write-ahead log."""
         items = named_vectors(field, ids, vectors, digests, self.edge.SparseVector)
@@ -187,19 +152,6 @@ class EdgeStore:
     def erase(self, field: str, ids: Sequence[Id]) -> None:
         """Delete the sparse vectors of these points."""
         self._update(self.edge.UpdateOperation.delete_vectors(require_ids(ids, self.name), [field]))
-
-    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
-        """Return the digest beside each code."""
-        names = [field, field + SUFFIX] if self._has_digests(field) else [field]
-        return digests_in(self._vectors(ids, names), field, ids)
-
-    def count_written(self, field: str) -> int:
-        """Return the number of items that have a code."""
-        return self._count(field)
-
-    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
-        """Return the codes as stored."""
-        return codes_in(self._vectors(ids, [field]), field, ids)
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Search exactly, all queries in one pass over the segments."""

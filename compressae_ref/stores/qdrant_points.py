@@ -1,4 +1,4 @@
-"""Points of Qdrant: their ids, and a code with the digest of its dense vector as two named vectors.
+"""Points of Qdrant, and what both adapters do alike: a code and the digest of its dense vector are named vectors.
 
 Both adapters write the two vectors in one operation. The digest is a dense vector of `digests.PARTS` numbers, which
 takes about 14 bytes per point; as a sparse vector it would take ten times as many. The payload does not change.
@@ -14,7 +14,7 @@ from typing import Any
 
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
-from compressae_ref.stores.contract import Entries, Id, checked, plain_id
+from compressae_ref.stores.contract import NO_SHARED, CodeRows, Entries, Id, Rows, as_rows, checked, dense_of, plain_id
 from compressae_ref.stores.digests import SUFFIX, as_vector, from_vector
 
 QUERIES_AT_ONCE = 64
@@ -77,3 +77,65 @@ def on_disk(folder: Path, *patterns: str) -> int:
     """Return the bytes of the allocated blocks in these folders: some files are sparse, so their size misleads."""
     files = [file for pattern in patterns for file in folder.glob(f"{pattern}/**/*") if file.is_file()]
     return sum(file.stat().st_blocks * 512 for file in files)
+
+
+class QdrantPoints:
+    """What both adapters have in common (`contract.Store`); they differ in how they reach the engine."""
+
+    signed = True
+    fewer = NO_SHARED
+    exact = True
+    name: str
+    dense: str | None
+
+    def _count(self, *fields: str) -> int:
+        """Return the number of points that have all of these vectors."""
+        raise NotImplementedError
+
+    def _vectors(self, ids: Sequence[Id], names: list[str]) -> dict[Id, dict[str, Any]]:
+        """Return the named vectors of those of these points that exist."""
+        raise NotImplementedError
+
+    def _blocks(self, rows: int, field: str, without: str | None) -> Iterator[tuple[list[Id], list[Any]]]:
+        """Yield the ids and one vector of points that have it, in blocks by ascending id."""
+        raise NotImplementedError
+
+    def _has_digests(self, field: str) -> bool:
+        raise NotImplementedError
+
+    def count(self) -> int:
+        """Return the number of items that have a dense vector, or of all items if there is no dense field."""
+        return self._count() if self.dense is None else self._count(self.dense)
+
+    def known(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these items exist."""
+        found = self._vectors(ids, [])
+        return [key in found for key in ids]
+
+    def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
+        """Yield items in blocks, by ascending id."""
+        dense = dense_of(self)
+        for ids, vectors in self._blocks(rows, dense, without):
+            yield as_rows(ids, vectors, self.name)
+
+    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
+        """Yield items with a code in blocks, by ascending id."""
+        for ids, vectors in self._blocks(rows, field, None):
+            yield CodeRows(ids, [as_entries(vector) for vector in vectors])
+
+    def require_addable(self, ids: Sequence[Id]) -> None:
+        """Check the type of the ids; points may have any vectors."""
+        require_ids(ids, self.name)
+
+    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
+        """Return the digest beside each code."""
+        names = [field, field + SUFFIX] if self._has_digests(field) else [field]
+        return digests_in(self._vectors(ids, names), field, ids)
+
+    def count_written(self, field: str) -> int:
+        """Return the number of items that have a code."""
+        return self._count(field)
+
+    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
+        """Return the codes as stored."""
+        return codes_in(self._vectors(ids, [field]), field, ids)

@@ -16,15 +16,10 @@ from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
-    NO_SHARED,
     Address,
-    CodeRows,
-    Entries,
     Found,
     Id,
-    Rows,
     Step,
-    as_rows,
     chosen_field,
     dense_of,
     engine_errors,
@@ -37,9 +32,7 @@ from compressae_ref.stores.digests import PARTS, SUFFIX
 from compressae_ref.stores.next_steps import steps_of_qdrant
 from compressae_ref.stores.qdrant_points import (
     QUERIES_AT_ONCE,
-    as_entries,
-    codes_in,
-    digests_in,
+    QdrantPoints,
     is_digests,
     named_vectors,
     require_ids,
@@ -64,12 +57,8 @@ def open_at(address: Address) -> QdrantStore:
     return QdrantStore(client, address.option("collection") or in_path, dense, name)
 
 
-class QdrantStore:
+class QdrantStore(QdrantPoints):
     """A collection (`contract.Store`)."""
-
-    signed = True
-    fewer = NO_SHARED
-    exact = True
 
     def __init__(self, client: Any, collection: str, dense: str | None = None, name: str = "qdrant") -> None:
         self.models = require_package("qdrant_client.models", "qdrant", "Qdrant")
@@ -99,15 +88,6 @@ class QdrantStore:
         with self._errors():
             return int(self._client.count(self._collection, count_filter=self._filter(*fields), exact=True).count)
 
-    def count(self) -> int:
-        """Return the number of items that have a dense vector, or of all items if there is no dense field."""
-        return self._count() if self.dense is None else self._count(self.dense)
-
-    def known(self, ids: Sequence[Id]) -> list[bool]:
-        """Return which of these items exist."""
-        found = self._vectors(ids, [])
-        return [key in found for key in ids]
-
     def _vectors(self, ids: Sequence[Id], names: list[str]) -> dict[Id, dict[str, Any]]:
         require_ids(ids, self.name)
         with self._errors():
@@ -115,17 +95,6 @@ class QdrantStore:
                 self._collection, list(ids), with_payload=False, with_vectors=names or False
             )
         return vectors_by_id(records)
-
-    def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
-        """Yield items in blocks, by ascending id."""
-        dense = dense_of(self)
-        for ids, vectors in self._blocks(rows, dense, without):
-            yield as_rows(ids, vectors, self.name)
-
-    def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
-        """Yield items with a code in blocks, by ascending id."""
-        for ids, vectors in self._blocks(rows, field, None):
-            yield CodeRows(ids, [as_entries(vector) for vector in vectors])
 
     def _blocks(self, rows: int, field: str, without: str | None) -> Iterator[tuple[list[Id], list[Any]]]:
         chosen, offset, names = self._filter(field, without=without), None, [field] if field else True
@@ -177,10 +146,6 @@ class QdrantStore:
     def _sparse(self, indices: list[int], values: list[float]) -> Any:
         return self.models.SparseVector(indices=indices, values=values)
 
-    def require_addable(self, ids: Sequence[Id]) -> None:
-        """Check the type of the ids; points may have any vectors."""
-        require_ids(ids, self.name)
-
     def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
         """Add points that have only a code, in one request."""
         items = named_vectors(field, ids, vectors, digests, self._sparse)
@@ -192,19 +157,6 @@ class QdrantStore:
         """Delete the sparse vectors of these points."""
         with self._errors():
             self._client.delete_vectors(self._collection, [field], [*ids], wait=True)
-
-    def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
-        """Return the digest beside each code."""
-        names = [field, field + SUFFIX] if self._has_digests(field) else [field]
-        return digests_in(self._vectors(ids, names), field, ids)
-
-    def count_written(self, field: str) -> int:
-        """Return the number of items that have a code."""
-        return self._count(field)
-
-    def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
-        """Return the codes as stored."""
-        return codes_in(self._vectors(ids, [field]), field, ids)
 
     def query(self, field: str, vectors: Codes, top: int, *, cosine: bool = False) -> list[Found]:
         """Search exactly."""
