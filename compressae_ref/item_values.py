@@ -1,16 +1,18 @@
-"""Weights and sites of items, from arrays, lists or columns of a file. These are their only checks."""
+"""Weights, sites and texts of items, from arrays, lists or columns of a file."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
+from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import items_of
+from compressae_ref.arrays import Bools, items_of
 from compressae_ref.checks import short_repr
 from compressae_ref.errors import DomainError, DTypeError
 
@@ -22,6 +24,22 @@ KINDS: dict[str, tuple[type, ...]] = {
     "strings": (str,), "booleans": (bool, np.bool_), "integers": (int, np.integer),
 }  # fmt: skip
 """The kinds of site names. Python counts a boolean among the integers, so it comes before them."""
+
+
+class KeptTexts:
+    """The texts of some rows, read again in each iteration.
+
+    Parameters
+    ----------
+    texts : a text or None for each row, iterable several times
+    kept : (n,) which rows are kept
+    """
+
+    def __init__(self, texts: Iterable[str | None], kept: Bools) -> None:
+        self._texts, self._kept = texts, kept
+
+    def __iter__(self) -> Iterator[str | None]:
+        return compress(self._texts, self._kept)
 
 
 def as_weights(values: Any, name: str = "weights") -> NDArray[np.float64]:

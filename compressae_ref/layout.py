@@ -93,18 +93,27 @@ def wrapped(line: str, width: int) -> list[str]:
     is_command = line.lstrip(" ").startswith(COMMAND)
     words = re.findall(WORD, line) if is_command else line.split()
     is_command &= max(map(columns_of, words), default=0) < width - len(indent) - 4
-    return [*_filled(words, width, indent, f"{indent}  ", " \\" if is_command else "")]
+    return [*filled(words, width, indent, f"{indent}  ", " \\" if is_command else "")]
 
 
-def _filled(words: Sequence[str], width: int, first: str, others: str, end: str = "") -> Iterator[str]:
-    """Yield lines of words; ``end`` follows each line but the last."""
+def filled(
+    words: Sequence[str], width: int, first: str, others: str, end: str = "", *, whole: bool = False
+) -> Iterator[str]:
+    """Yield lines of words.
+
+    Parameters
+    ----------
+    first, others : what the first line and the other lines begin with
+    end : what follows each line but the last
+    whole : whether words that are wider than a line are not broken
+    """
     line = first
     for word in words:
         if line.strip() and columns_of(f"{line} {word}{end}") > width:
             yield line + end
             line = others
         joined = f"{line} {word}" if line.strip() else line + word
-        while columns_of(joined + end) > width:
+        while not whole and columns_of(joined + end) > width:
             piece = start_of(joined, width - len(end))
             yield piece + end
             joined = others + joined[len(piece) :]
@@ -165,7 +174,7 @@ def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], rules: Sequence
         return []
     made = []
     for row in rows:
-        title, *more = _filled(row[0].split(), room, "", "") if columns_of(row[0]) > room else [row[0]]
+        title, *more = filled(row[0].split(), room, "", "") if columns_of(row[0]) > room else [row[0]]
         cells = [
             padded(cell, size, right=rule.endswith(":"))
             for cell, size, rule in zip(row[1:], widths[1:], rules[1:] or [""] * len(row), strict=False)
@@ -179,7 +188,7 @@ def _blocks(head: Sequence[str], body: Sequence[Sequence[str]], width: int) -> l
     made = []
     for title, *cells in body:
         pairs = [f"{name} {cell}" for name, cell in zip(head[1:], cells, strict=True) if cell]
-        made += [*(_filled(title.split(), width, "", GAP) if title else ()), *_pair_lines(pairs, width)]
+        made += [*(filled(title.split(), width, "", GAP) if title else ()), *_pair_lines(pairs, width)]
     return made
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.checks import as_integer, as_real
+from compressae_ref.cli.evaluate_steps import require_drawable
 from compressae_ref.cli.relevance_option import ids_for_relevance, read_relevance
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import tell_skipped
@@ -17,7 +18,7 @@ from compressae_ref.evaluation.choose import Goal
 from compressae_ref.evaluation.sample import Sample, drawn_rows, smaller_sample
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.relevance import Relevance, as_relevance
+from compressae_ref.files.relevance import Relevance, as_relevance, renumbered
 from compressae_ref.row_source import NonzeroRows
 from compressae_ref.training.settings import MOST_SEED
 
@@ -101,12 +102,7 @@ def _with_drawn_queries(
     source: Any, files: Files, options: argparse.Namespace, m: int, rng: np.random.Generator
 ) -> Sample:
     """Use rows of the items as queries, which are then not among the items."""
-    if len(source) < 2:
-        raise DomainError(
-            f"expected at least 2 items from which to draw queries, got {len(source)}",
-            argument="choose",
-            hint="give a file of queries",
-        )
+    require_drawable(len(source), "choose")
     n_q = min(N_QUERIES, len(source) // 2)
     drawn = rng.permutation(len(source))[: m + n_q]
     queries = _read(source, np.sort(drawn[:n_q]), files.embeddings, options)
@@ -149,20 +145,7 @@ def _relevance(options: argparse.Namespace, queries: Any, items: Any) -> Relevan
     for note in related.notes:
         tell(note)
     with related.naming():
-        relevance = as_relevance(related.pairs, len(queries), len(every))
-        return relevance if every is items else _renumbered(relevance, items)
-
-
-def _renumbered(relevance: Relevance, items: NonzeroRows) -> Relevance:
-    """Return relevance with the numbers of the items that are left."""
-    new = {number: row for row, number in enumerate(items.numbers().tolist())}
-    left = {
-        query: {new[item]: grade for item, grade in grades.items() if item in new}
-        for query, grades in relevance.items()
-    }
-    if not any(left.values()):
-        raise DomainError("expected a relevant pair of rows that are not zero, got none", argument="relevance")
-    return {query: grades for query, grades in left.items() if grades}
+        return renumbered(as_relevance(related.pairs, len(queries), len(every)), queries, items)
 
 
 def _opened(path: str, options: argparse.Namespace, d: int | None, of_queries: bool = False) -> Any:

@@ -153,9 +153,9 @@ def _print(
         }
         say(json.dumps(found))
         return
-    blocks = [as_text(goal, choices, others, every), *(["\n".join(wrapped(better.split(" ")))] if better else [])]
+    blocks = [as_text(goal, choices, others, every), *(["\n".join(wrapped(better, others=""))] if better else [])]
     say("\n\n".join(blocks))
-    for line in (line for note in notes for line in wrapped(note.split(" "), "", "  ")):
+    for line in (line for note in notes for line in wrapped(note)):
         tell(line)
 
 

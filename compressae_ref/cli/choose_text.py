@@ -14,6 +14,7 @@ from compressae_ref.backends.numpy.bit_packing import BITS, Layout
 from compressae_ref.cli.choose_inputs import Files
 from compressae_ref.evaluation.choose import ENGINES, PACKAGE, Goal, Option, best, nearest
 from compressae_ref.evaluation.measured_options import Measured
+from compressae_ref.layout import filled
 
 WIDTH = 100
 
@@ -117,12 +118,11 @@ def _recommended(choice: Choice, goal: Goal) -> str:
     if not choice.met:
         head = f"{choice.serving}: does not reach the goal; the best that was measured is {_quality(choice.option)}"
         head += f" in {row.bytes_per_item} bytes"
-    lines = wrapped(head.split(" "), "", "  ")
-    lines += wrapped(_setting(choice).split(" "), "  ", "  ")
+    lines = [*wrapped(head), *wrapped(_setting(choice), "  ")]
     if engine is not None:
-        lines += wrapped(f"bytes: {engine.source}; time: measure it in your database".split(" "), "  ", "  ")
+        lines += wrapped(f"bytes: {engine.source}; time: measure it in your database", "  ")
     for command in choice.commands:
-        lines += wrapped(_joined(command), "    ", "        ", " \\")
+        lines += filled(_joined(command), WIDTH, "    ", "        ", " \\", whole=True)
     return "\n".join(lines)
 
 
@@ -155,16 +155,9 @@ def _joined(command: Sequence[str]) -> list[str]:
     return pieces
 
 
-def wrapped(words: Sequence[str], first: str = "", others: str = "", joint: str = "") -> list[str]:
-    """Return words in lines of at most `WIDTH` columns, as far as the words are shorter; ``joint`` ends a line."""
-    lines, line = [], first + words[0]
-    for word in words[1:]:
-        if len(line) + 1 + len(word) + len(joint) > WIDTH:
-            lines.append(line + joint)
-            line = others + word
-        else:
-            line += f" {word}"
-    return [*lines, line]
+def wrapped(text: str, indent: str = "", others: str = "  ") -> list[str]:
+    """Return a text in lines of at most `WIDTH` columns."""
+    return [*filled(text.split(" "), WIDTH, indent, others, whole=True)]
 
 
 def _alternatives(goal: Goal, choices: Sequence[Choice], measured: Sequence[Option]) -> list[Option]:

@@ -99,13 +99,18 @@ def _drawn_queries(items: Floats, seed: Any) -> tuple[Floats, Floats]:
     return np.delete(items, drawn, axis=0), items[drawn]
 
 
-def draw_rows(n: int, seed: Any) -> NDArray[np.int64]:
+def draw_rows(n: int, seed: Any, command: str = "evaluate") -> NDArray[np.int64]:
     """Draw the numbers of up to 500 of n rows, at most half of them, as queries. DomainError for fewer than 2 rows."""
+    require_drawable(n, command)
+    rng = np.random.default_rng(as_integer(seed, "seed", 0, MOST_SEED))
+    return held_out_rows(n, min(500, n // 2), rng)
+
+
+def require_drawable(n: int, command: str) -> None:
+    """Refuse to draw queries from fewer than 2 of n items. DomainError of a command."""
     if n < 2:
         raise DomainError(
             f"expected at least 2 items from which to draw queries, got {n}",
-            argument="evaluate",
+            argument=command,
             hint="give a file of queries",
         )
-    rng = np.random.default_rng(as_integer(seed, "seed", 0, MOST_SEED))
-    return held_out_rows(n, min(500, n // 2), rng)

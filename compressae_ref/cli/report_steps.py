@@ -86,7 +86,7 @@ def _texts(path: str, n: int, column: str | None) -> Texts:
 def _drawn(items: Rows, options: argparse.Namespace) -> tuple[Rows, Rows]:
     """Draw rows that are not zero as queries, and return the other items and these queries."""
     nonzero = np.flatnonzero(np.any(items.x, axis=1))
-    drawn = nonzero[draw_rows(len(nonzero), options.seed)]
+    drawn = nonzero[draw_rows(len(nonzero), options.seed, "report")]
     others = np.delete(np.arange(len(items.x)), drawn)
     tell(f"no QUERIES given: {len(drawn)} rows drawn from EMBEDDINGS are used as queries and are not searched")
     return _rows(items, others), _rows(items, drawn)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Bools
 from compressae_ref.checks import ZeroRows
 from compressae_ref.cli.progress import counted, shown_progress, stage
 from compressae_ref.cli.terminal import say, tell
@@ -24,11 +23,11 @@ from compressae_ref.errors import CompressaeError, DomainError, naming_file
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
-from compressae_ref.files.foreign.columns import Table, Texts, open_table
+from compressae_ref.files.foreign.columns import Table, open_table
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.npz import reading
-from compressae_ref.item_values import shown
+from compressae_ref.item_values import KeptTexts, shown
 from compressae_ref.layout import width_of
 from compressae_ref.model import Model
 from compressae_ref.page.text import count
@@ -60,16 +59,6 @@ class _Columns(NamedTuple):
     times: Any = None
     weights: Any = None
     sites: list[str] | None = None
-
-
-class KeptTexts:
-    """The texts of some rows of a table, read again in each iteration."""
-
-    def __init__(self, texts: Texts, kept: Bools) -> None:
-        self._texts, self._kept = texts, kept
-
-    def __iter__(self) -> Iterator[str | None]:
-        return compress(self._texts, self._kept)
 
 
 def run_segments(options: argparse.Namespace) -> None:

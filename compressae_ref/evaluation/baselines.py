@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.evaluation.quantisers import Search, blocks, rotated, some_rows, transform_coded
+from compressae_ref.optional import install_command
 from compressae_ref.retrieval.brute_force import best_products, unit_or_zero
 
 RESCORED = 4
@@ -68,7 +69,7 @@ def left_out(n: int) -> str | None:
     """Say which baselines are left out for n items, and why; None if all of them are measured."""
     every = "left out: PQ, OPQ, RQ, LSQ and RaBitQ, because"
     if not has_faiss():
-        return f"{every} faiss is not installed (pip install 'compressae-ref[faiss]')"
+        return f"{every} faiss is not installed ({install_command('faiss')})"
     if n < CENTROIDS:
         return f"{every} they need {CENTROIDS} items, and there are {n}"
     if not _has_multi_bit_rabitq():

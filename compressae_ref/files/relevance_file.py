@@ -113,11 +113,7 @@ def open_store_relevance(
         if row >= 0 and grade > 0:
             found.setdefault(row, {})[item.strip()] = grade
     notes = [f"relevance: {len(rows):,} pairs, queries by {'id' if by_id else 'row number'}, items by id"]
-    if (unknown := np.flatnonzero(rows < 0)).size:
-        first = f"{short_repr(written.queries[unknown[0]])} in {written.place(int(unknown[0]))}"
-        which = f"{len(unknown):,} of {len(rows):,} pairs name queries that are not in QUERIES"
-        notes.append(f"relevance: {which}, and are ignored: the first is {first}")
-    return found, notes
+    return found, [*notes, *_unknown("queries", queries, written.queries, rows, written)]
 
 
 def _choice(by_id: NDArray[np.int64] | None, by_row: NDArray[np.int64] | None, queries: Side, items: Side) -> By:
@@ -218,12 +214,15 @@ def _how(written: Written, chosen: By, had_ids: bool) -> str:
 
 def _ignored(written: Written, rows: NDArray[np.int64], queries: Side, items: Side) -> list[str]:
     """Say how many pairs are ignored because the id of the query or of the item is unknown."""
-    notes = []
-    sides = (("queries", queries, written.queries), ("items", items, written.items))
-    for column, (what, side, names) in enumerate(sides):
-        unknown = np.flatnonzero(rows[:, column] < 0)
-        if len(unknown):
-            first = f"{short_repr(names[unknown[0]])} in {written.place(int(unknown[0]))}"
-            which = f"{len(unknown):,} of {len(rows):,} pairs name {what} that are not in {side.called}"
-            notes.append(f"relevance: {which}, and are ignored: the first is {first}")
-    return notes
+    of_queries = _unknown("queries", queries, written.queries, rows[:, 0], written)
+    return [*of_queries, *_unknown("items", items, written.items, rows[:, 1], written)]
+
+
+def _unknown(what: str, side: Side, names: Sequence[str], rows: NDArray[np.int64], written: Written) -> list[str]:
+    """Say how many of the names of one column are unknown: their rows are negative."""
+    unknown = np.flatnonzero(rows < 0)
+    if not len(unknown):
+        return []
+    first = f"{short_repr(names[unknown[0]])} in {written.place(int(unknown[0]))}"
+    which = f"{len(unknown):,} of {len(rows):,} pairs name {what} that are not in {side.called}"
+    return [f"relevance: {which}, and are ignored: the first is {first}"]

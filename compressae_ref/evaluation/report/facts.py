@@ -18,12 +18,14 @@ from compressae_ref.evaluation.evaluate import Row
 from compressae_ref.evaluation.frontier import label, on_frontier, series
 from compressae_ref.extensions.packed_codes import PackedCodes, pack
 from compressae_ref.extensions.refine import encode_refined
+from compressae_ref.item_values import KeptTexts
 from compressae_ref.metrics import dead_latents, effective_latents, latent_usage, mean_cosine
 from compressae_ref.model import Model, aux_k
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.retrieval.index import search
 from compressae_ref.segments.evidence import Ranked
+from compressae_ref.segments.membership import Rule, keys_of
 from compressae_ref.segments.names import pick_texts
 from compressae_ref.segments.segments import Segments
 from compressae_ref.training.history import read_history
@@ -133,13 +135,13 @@ def _usage(codes: Codes) -> Fact:
 
 def _latents(model: Model, codes: Codes, items: Rows) -> tuple[list[Fact], int]:
     """Return the largest signed latents with their strongest items, and the number of all that lead an item."""
-    least = next((least for least in (5, 2, 1) if _leads(codes, least)), None)
+    least = next((least for least in (5, 2, 1) if len(keys_of(codes, Rule(min_items=least)))), None)
     if least is None or len(codes) < 2:
         return [], 0
     found = Segments.build(codes, model=model, min_items=least)
     if items.texts is not None:
         try:
-            found.name(_Kept(items))
+            found.name(KeptTexts(items.texts, np.isin(np.arange(items.numbers.max() + 1), items.numbers)))
         except DomainError:  # no text has a word
             found.naming = None
     sizes, ranked = found.sizes(), Ranked.by_strength(found.members)
@@ -156,15 +158,6 @@ def _latents(model: Model, codes: Codes, items: Rows) -> tuple[list[Fact], int]:
         }
         for s in largest
     ], len(found)
-
-
-def _leads(codes: Codes, least: int) -> bool:
-    """Tell whether a signed latent is the largest of at least so many items."""
-    at = np.abs(codes.values).argmax(axis=1)[:, None]
-    values = np.take_along_axis(codes.values, at, axis=1)[:, 0]
-    keys = 2 * np.take_along_axis(codes.indices, at, axis=1)[:, 0].astype(np.int64) + (values < 0)
-    keys = keys[values != 0]
-    return bool(len(keys)) and int(np.unique(keys, return_counts=True)[1].max()) >= least
 
 
 def _searches(
@@ -192,21 +185,6 @@ def _searches(
         }
         for at, place in enumerate(chosen)
     ]
-
-
-class _Kept:
-    """The texts of the items, without those of rows that are left out."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    def __iter__(self) -> Any:
-        numbers = iter(self._rows.numbers.tolist())
-        wanted = next(numbers, None)
-        for row, text in enumerate(self._rows.texts or ()):
-            if row == wanted:
-                yield text
-                wanted = next(numbers, None)
 
 
 def _add_names(latents: Sequence[Fact], searches: Sequence[Fact], items: Rows, queries: Rows) -> None:
