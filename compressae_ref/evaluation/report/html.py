@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
-from typing import Any
 
+from compressae_ref.evaluation.report.quality import Facts, best_of, quality, share_axis, top_of
 from compressae_ref.files.atomic_write import PathLike
 from compressae_ref.page.document import document, write_document
 from compressae_ref.page.markup import Markup, foreign, tag
@@ -14,8 +14,6 @@ from compressae_ref.page.text import count, number, percent, safe
 
 TEXT = 160
 """Characters of a text that are shown."""
-
-Facts = Mapping[str, Any]
 
 SEARCHES = {
     "dense": "Before: dense vectors",
@@ -31,7 +29,7 @@ def page(facts: Facts) -> str:
     """
     title = safe(facts["title"], 120) or "Report"
     style = [resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")]
-    sections = (_quality, _training, _usage, _latents, _searches)
+    sections = (quality, _training, _usage, _latents, _searches)
     main = tag("main", *(section(facts, style) for section in sections))
     return document(title, _header(facts, title), main, style="".join(style))
 
@@ -63,33 +61,14 @@ def _summary(facts: Facts) -> Iterable[str]:
         f"{count(facts['items'], 'item')} and {count(facts['queries'], 'query')} of {facts['d']:,} dimensions. "
         f"Each code has {count(facts['k'], 'entry')} of {facts['latents']:,} latents."
     )
-    best = _best(facts["quality"])
+    best = best_of(facts["quality"])
     if best is not None:
-        top = _top(best)
+        top = top_of(best)
         yield (
             f"At {best['bytes_per_item']:,} bytes an item instead of {facts['dense_bytes']:,}, "
             f"{percent(best['recall'][top])} of the {top} nearest dense neighbours are found ({best['label']})"
             f"{_of_dense(best, facts['quality'])}."
         )
-
-
-def _best(rows: Sequence[Facts]) -> Facts | None:
-    """Return the way to store codes that the summary names, or None if there are no codes.
-
-    It has a recall within 0.02 of the highest at a tenth of the dense bytes or less, and the fewest bytes.
-    """
-    of_codes = [row for row in rows if row["k"] is not None]
-    small = [row for row in of_codes if 10 * row["bytes_per_item"] <= rows[0]["bytes_per_item"]] or of_codes
-    if not small:
-        return None
-    top = _top(rows[0])
-    most = max(row["recall"][top] for row in small)
-    near = (row for row in small if row["recall"][top] >= most - 0.02)
-    return min(near, key=lambda row: (row["bytes_per_item"], -row["recall"][top]))
-
-
-def _top(row: Facts) -> str:
-    return str(max(map(int, row["recall"])))
 
 
 def _of_dense(row: Facts, rows: Sequence[Facts]) -> str:
@@ -112,75 +91,6 @@ LEGEND = (
     "Dense queries are not encoded; sparse queries are codes, which a database with sparse vectors compares.",
 )
 
-# -- what compression costs --------------------------------------------------------------------------------------------
-
-
-def _quality(facts: Facts, style: list[str]) -> Markup:
-    rows = facts["quality"]
-    top = _top(rows[0])
-    ordered = sorted(rows, key=lambda row: (-row["bytes_per_item"], -row["recall"][top]))
-    figure, rules = plot("frontier", _series(facts), _bytes_axis(rows), _share_axis(f"recall@{top}"))
-    style.append(rules)
-    note = "• No other row has as high a recall in as few bytes. A heading sorts the table."
-    return tag(
-        "section",
-        tag("h2", "What compression costs"),
-        figure,
-        _table(ordered, rows),
-        tag("p", note, class_="quiet"),
-        id="quality",
-    )
-
-
-def _series(facts: Facts) -> list[Line]:
-    return [Line(line["label"], [tuple(point) for point in line["points"]], line["ours"]) for line in facts["series"]]
-
-
-def _bytes_axis(rows: Sequence[Facts]) -> Axis:
-    low, high = (f(row["bytes_per_item"] for row in rows) for f in (min, max))
-    ticks = [2**power for power in range(3, 16) if low <= 2**power <= high]
-    return Axis("bytes an item, logarithmic", low, high, ticks[:: 1 + len(ticks) // 6], "{:,}".format, True)
-
-
-def _share_axis(title: str) -> Axis:
-    return Axis(title, 0, 1, (0, 0.25, 0.5, 0.75, 1), "{:g}".format)
-
-
-def _table(ordered: Sequence[Facts], rows: Sequence[Facts]) -> Markup:
-    tops = sorted(rows[0]["recall"], key=int)
-    judged = any(row["ndcg"] is not None for row in rows)
-    heads = [("items stored as", "name", ""), ("k", "n", "wide"), ("bits", "n", "wide"), ("query k", "n", "wide")]
-    heads += [("bytes", "n", ""), ("smaller by", "n", "wide")]
-    heads += [(f"recall@{top}", "n", "" if top == tops[-1] else "wide") for top in tops]
-    heads += [("nDCG@10", "n", "")] if judged else []
-    cells = (
-        tag("th", tag("span", title, class_="title"), scope="col", class_=f"{kind} {wide}".strip())
-        for title, kind, wide in heads
-    )
-    body = (tag("tr", *_cells(row, tops, judged), class_="best" if row["frontier"] else None) for row in ordered)
-    return tag("table", tag("thead", tag("tr", *cells)), tag("tbody", *body), class_="sortable quality")
-
-
-def _cells(row: Facts, tops: Sequence[str], judged: bool) -> Iterable[Markup]:
-    settings = [f"{name.replace('_', ' ')} {row[name]}" for name in ("k", "query_k", "bits") if row[name] is not None]
-    details = tag("i", f" {', '.join(settings)}", class_="narrow") if settings else None
-    yield tag("th", f"{row['label']}{' •' if row['frontier'] else ''}", details, scope="row")
-    for name in ("k", "bits", "query_k"):
-        yield tag("td", "" if row[name] is None else f"{row[name]:,}", class_="n wide")
-    yield tag("td", f"{row['bytes_per_item']:,}", class_="n")
-    yield tag("td", f"{row['compression']:.1f}×", class_="n wide")
-    for top in tops:
-        error = row["recall_error"].get(top)
-        wide = "n" if top == tops[-1] else "n wide"
-        yield tag("td", f"{row['recall'][top]:.3f}", _error(error), class_=wide)
-    if judged:
-        yield tag("td", "–" if row["ndcg"] is None else f"{row['ndcg']:.3f}", _error(row["ndcg_error"]), class_="n")
-
-
-def _error(error: float | None) -> Markup | None:
-    return None if not error else tag("i", f" ±{error:.3f}")
-
-
 # -- training and latents ----------------------------------------------------------------------------------------------
 
 
@@ -194,7 +104,7 @@ def _training(facts: Facts, style: list[str]) -> Markup:
     lines.append(Line("dead latents", [(each["step"], each["dead_latents"] / latents) for each in history], False))
     last = history[-1]
     steps = Axis("step", 0, last["step"], (0, last["step"]), "{:,}".format)
-    figure, rules = plot("curve", lines, steps, _share_axis("share, or cosine"))
+    figure, rules = plot("curve", lines, steps, share_axis("share, or cosine"))
     style.append(rules)
     words = (
         f"At the end the cosine of held-out rows and their reconstructions is {last['validation_cosine']:.3f}, and "
