@@ -399,7 +399,7 @@ FAULTS = [
     Fault("controls stay in texts", "page/text.py", "REMOVED.sub(\"\", text)", "text", "test_report.py -k is_obeyed"),
     Fault("what faded long ago is in no list", "segments/wording.py", ", *_others(facts, \"falling\", \"gone\")]", "]", "test_report.py -k in_one_list"),
     Fault("rows that were skipped do not count", "cli/segments_steps.py", 'item["row"] = int(items.rows[item["row"]])', "pass", "test_segments_command.py -k skipped"),
-    Fault("texts of skipped rows are those of the next ones", "cli/segments_steps.py", "compress(self._texts, self._kept)", "iter(self._texts)", "test_segments_command.py -k skipped"),
+    Fault("texts of skipped rows are those of the next ones", "item_values.py", "compress(self._texts, self._kept)", "iter(self._texts)", "test_segments_command.py -k skipped"),
     Fault("any number of bins is counted", "segments/counts.py", "if n_bins > MAX_BINS:", "if False:", "test_segments_command.py -k new_item"),
     Fault("windows inside have any length but 1", "segments/trends.py", "list[int](), 1\n", "list[int](), 2\n", "test_segments_command.py -k windows"),
     Fault("texts without words name segments", "segments/evidence.py", "if found.wordless == len(members.segments):", "if False:", "test_segments_command.py -k bad_tables"),

@@ -35,12 +35,11 @@ def _cosines(result: FitResult) -> Iterator[str]:
     if math.isnan(cosine):
         yield "no rows were held out, so the quality of reconstructions is not known: see --validation-rows"
         return
-    others = [(result.other_cosine, "the reconstruction of another row")]
+    others = [(result.other_cosine, "with another row's")]
     if result.model.params.mean is None:  # the mean cosine of pairs is that of rows before the mean is subtracted
-        others.append((result.mean_cosine, "another row"))
-    known = [f"{value:.2f} with {what}" for value, what in others if not math.isnan(value)]
-    text = f"mean cosine of a row with its reconstruction: {cosine:.2f}"
-    yield f"{text} (for comparison: {', '.join(known)})" if known else text
+        others.append((result.mean_cosine, "with another row itself"))
+    known = [f"{value:.2f} {what}" for value, what in others if not math.isnan(value)]
+    yield ", ".join([f"mean cosine of a row: {cosine:.2f} with its own reconstruction", *known])
 
 
 def _dead(result: FitResult) -> str:
