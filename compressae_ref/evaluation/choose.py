@@ -171,6 +171,8 @@ def draw_choice(rows: Sequence[Row], marked: Sequence[Row], path: PathLike) -> N
     figure: Any = draw_figure(rows, "What compression costs, and the choice")
     points = [(row.bytes_per_item, _recall(row)) for row in marked]
     if points:
+        # the lines leave out some settings, which may be the chosen ones
+        figure.axes[0].plot(*zip(*points, strict=True), "o", color="tab:blue", markersize=5)
         ring = {"markersize": 13, "markeredgewidth": 2, "markerfacecolor": "none", "color": "tab:red"}
         figure.axes[0].plot(*zip(*points, strict=True), "o", zorder=5, **ring)
     with replacing(path) as file:
