@@ -27,6 +27,7 @@ class Codes:
     values : (n, k) float32 or float64, finite; zeros are stored like any other value
     n_latents : h, the number of latents
     model : digest of the model that made the codes, or None if it is not known
+    refined : whether they were refined (`extensions.refine`); such codes are for dense queries
 
     Raises
     ------
@@ -44,6 +45,7 @@ class Codes:
     values: Floats
     n_latents: int
     model: str | None = None
+    refined: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_latents", as_integer(self.n_latents, "n_latents", most=2**63 - 1))
@@ -52,10 +54,13 @@ class Codes:
         _check_invariants(self.indices, self.values, self.n_latents)
 
     @classmethod
-    def trusted(cls, indices: Indices, values: Floats, n_latents: int, model: str | None = None) -> Codes:
+    def trusted(
+        cls, indices: Indices, values: Floats, n_latents: int, model: str | None = None, *, refined: bool = False
+    ) -> Codes:
         """Return codes from valid arrays, without a check or a copy."""
         codes = object.__new__(cls)
-        for name, value in (("indices", indices), ("values", values), ("n_latents", n_latents), ("model", model)):
+        fields = {"indices": indices, "values": values, "n_latents": n_latents, "model": model, "refined": refined}
+        for name, value in fields.items():
             object.__setattr__(codes, name, value)
         return codes
 
@@ -89,7 +94,8 @@ class Codes:
 
     def __repr__(self) -> str:
         model = "" if self.model is None else f", model {self.model[:12]}"
-        return f"Codes({len(self)} rows, k {self.k} of {self.n_latents} latents, {self.values.dtype}{model})"
+        refined = ", refined" if self.refined else ""
+        return f"Codes({len(self)} rows, k {self.k} of {self.n_latents} latents, {self.values.dtype}{refined}{model})"
 
     def astype(self, dtype: Any) -> Codes:
         """Return the codes with values of another dtype; the same object if nothing changes."""
@@ -174,7 +180,7 @@ class Codes:
 
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> Codes:
-        """Concatenate codes that agree in k, n_latents and model."""
+        """Concatenate codes that agree in k, n_latents and model. The result is refined if all of them are."""
         if not parts:
             raise ShapeError("expected at least one Codes, got none", argument="concatenate")
         first = parts[0]
@@ -185,11 +191,22 @@ class Codes:
                     f"expected codes like the first ({first!r}), got {part!r} at position {place}",
                     argument="concatenate",
                 )
-        stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
-        return first._like(*stacked)
+        indices, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
+        refined = all(part.refined for part in parts)
+        return type(first).trusted(indices, values, first.n_latents, first.model, refined=refined)
 
     def _like(self, indices: Indices, values: Floats) -> Codes:
-        return type(self).trusted(indices, values, self.n_latents, self.model)
+        return type(self).trusted(indices, values, self.n_latents, self.model, refined=self.refined)
+
+
+def refined_entry(codes: Any) -> dict[str, bool]:
+    """Return the entry of a file's metadata that marks refined codes. It is absent from other files."""
+    return {"refined": True} if codes.refined else {}
+
+
+def is_refined(meta: dict[str, Any]) -> bool:
+    """Return whether the metadata of a file marks its codes as refined."""
+    return meta.get("refined") is True
 
 
 def _as_indices(indices: Any) -> Indices:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import DomainError, DTypeError, Model, Params, ShapeError, encode_refined, refine
+from compressae_ref import DomainError, DTypeError, Index, Model, Params, ShapeError, encode_refined, refine, save_model
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.matching_pursuit import refine_unit
 from compressae_ref.backends.numpy.sums import pair_dots
 from compressae_ref.backends.rounding import gamma
+from compressae_ref.cli.main import main
 from compressae_ref.codes import Codes
 from compressae_ref.demo_data import load_demo_data
 from compressae_ref.extensions import refine as refine_module
+from compressae_ref.extensions.packed_codes import PackedCodes, pack
+from compressae_ref.files.codes_file import save_codes
+from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.write import write_codes
+from compressae_ref.files.model_file import describe
+from compressae_ref.files.packed_file import save_packed
 from compressae_ref.metrics import mean_cosine
 from compressae_ref.reference import cosine
 from tests import by_reference
@@ -211,3 +220,95 @@ def test_the_dots_of_all_atoms_are_made_where_many_rows_need_them(monkeypatch):
     assert refine_module._dots_for(10, 8, 32, model.params.W_dec, NUMPY) is None
     monkeypatch.setattr(refine_module, "TABLE_BYTES", made.nbytes - 1)
     assert refine_module._dots_for(400, 8, 32, model.params.W_dec, NUMPY) is None
+
+
+# -- refined codes are marked, so that they are searched where they serve ---------------------------------------------
+
+DERIVED = {
+    "a slice": lambda codes: codes[3:9],
+    "astype": lambda codes: codes.astype("float64"),
+    "truncate": lambda codes: codes.truncate(2),
+    "to_host": lambda codes: codes.to_host(),
+    "concatenate": lambda codes: Codes.concatenate([codes[:3], codes[3:]]),
+    "pack": pack,
+    "a slice of packed codes": lambda codes: pack(codes)[2:],
+    "packed codes, concatenated": lambda codes: PackedCodes.concatenate([pack(codes[:3]), pack(codes[3:])]),
+    "unpack": lambda codes: pack(codes).unpack(),
+    "pickle": lambda codes: pickle.loads(pickle.dumps(codes)),
+    "the items of an index": lambda codes: Index.build(codes, space="sparse").like,
+}
+
+
+@pytest.mark.parametrize("derive", DERIVED.values(), ids=DERIVED)
+def test_codes_that_are_derived_from_refined_codes_are_refined(derive):
+    x, model = real()
+    plain, refined = model.encode(x[:20], k=8), encode_refined(x[:20], model, 8)
+    assert (derive(plain).refined, derive(refined).refined) == (False, True)
+    assert "refined" in repr(derive(refined))
+    assert "refined" not in repr(derive(plain))
+
+
+def test_a_mixture_is_not_refined():
+    x, model = real()
+    plain, refined = model.encode(x[:5], k=8), encode_refined(x[:5], model, 8)
+    assert not Codes.concatenate([refined, plain]).refined
+    assert not Codes.concatenate([plain, refined]).refined
+    with pytest.raises(ShapeError, match="packed alike"):
+        PackedCodes.concatenate([pack(plain), pack(refined)])
+    assert not refined.split_signs().refined  # they are for sparse space alone
+
+
+@pytest.mark.parametrize("name", ["codes.npz", "codes.parquet", "codes.arrow", "packed.npz"])
+def test_a_file_says_whether_its_codes_are_refined(tmp_path, name):
+    x, model = real()
+    for codes in (model.encode(x[:20], k=8), encode_refined(x[:20], model, 8)):
+        path = tmp_path / name
+        if name.startswith("packed"):
+            save_packed(path, pack(codes))
+        else:
+            write_codes(path, [codes], len(codes))
+        assert open_codes(str(path)).load().refined == codes.refined
+        if path.suffix == ".npz":
+            assert describe(path).get("refined", "absent") == (True if codes.refined else "absent")
+
+
+def test_refined_codes_are_searched_in_asymmetric_space_by_default():
+    x, model = real()
+    plain, refined = model.encode(x[:60], k=8), encode_refined(x[:60], model, 8)
+    for codes, space in ((plain, "sparse"), (refined, "asymmetric"), (pack(refined), "asymmetric")):
+        by_default = Index.build(codes, model=model)
+        assert by_default.space == space
+        found, expected = (
+            index.search(x[60:70], 5) for index in (by_default, Index.build(codes, space=space, model=model))
+        )
+        assert_same_bits(found.ids, expected.ids)
+        assert_same_bits(found.scores, expected.scores)
+    assert Index.build(refined, space="sparse", model=model).space == "sparse"
+    with pytest.raises(DomainError, match="for refined codes in the asymmetric space, got None; space='sparse'"):
+        Index.build(refined)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_command_search_says_how_it_searches_refined_codes(tmp_path, capsys, packed):
+    x, model = real()
+    places = {name: str(tmp_path / f"{name}.npz") for name in ("model", "codes", "packed")}
+    queries = str(tmp_path / "queries.npy")
+    np.save(queries, x[60:65])
+    save_model(places["model"], model)
+    refined = encode_refined(x[:60], model, 8)
+    save_codes(places["codes"], refined)
+    save_packed(places["packed"], pack(refined))
+    items = places["packed" if packed else "codes"]
+
+    def searched(*options):
+        assert main(["search", places["model"], items, queries, "--top", "5", *options]) == 0
+        return capsys.readouterr()
+
+    by_default, asymmetric, sparse = searched(), searched("--space", "asymmetric"), searched("--space", "sparse")
+    assert by_default.out == asymmetric.out != sparse.out
+    assert by_default.err == f"{items}: refined codes, searched in asymmetric space\n"
+    assert asymmetric.err == ""
+    assert "lower recall in sparse space; --space asymmetric" in sparse.err
+    save_codes(places["codes"], model.encode(x[:60], k=8))
+    assert main(["search", places["model"], places["codes"], queries]) == 0
+    assert capsys.readouterr().err == ""

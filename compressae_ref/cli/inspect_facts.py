@@ -172,6 +172,7 @@ def _codes_facts(codes: Codes) -> dict[str, Any]:
         "dtype": codes.values.dtype.name,
         "bytes_per_code": bytes_per_row(codes),
         "made_by_model": codes.model,
+        "refined": codes.refined,
         "latents_in_use": len(usage),
         "effective_latents": effective_latents(codes),
         "share_of_rows_with_the_most_used_latent": float(usage.max(initial=0) / max(len(codes), 1)),

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_follow_links, add_pushed
-from compressae_ref.cli.terminal import hits_text, say
+from compressae_ref.cli.terminal import hits_text, say, tell
 from compressae_ref.cli.zero_rows import add_zero_rows, left_of
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
@@ -38,10 +38,9 @@ def add_arguments(commands: Any) -> None:
     command.add_argument(
         "--space",
         choices=SPACES,
-        default="sparse",
         help="what the cosine compares; sparse: two codes; reconstructed: two decoded codes; asymmetric: the dense "
         "query and decoded codes; expanded: as asymmetric, but with a sparse query for databases of sparse vectors "
-        "(default: sparse)",
+        "(default: sparse; asymmetric for refined codes)",
     )
     text = (
         "entries of a query's code; more entries have higher recall and need no storage (default: as many as the items "
@@ -121,6 +120,10 @@ def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[I
     kernels = get_backend(options.backend, numpy_seconds=seconds)
     with naming_file(options.codes):
         index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
+    if index.like.refined and index.space != options.space:
+        tell(f"{options.codes}: refined codes, searched in {index.space} space")
+    elif index.like.refined and index.space == "sparse":
+        tell(f"{options.codes}: refined codes have lower recall in sparse space; --space asymmetric is for them")
     return index, rows.ids is not None
 
 

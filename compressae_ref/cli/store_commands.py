@@ -37,6 +37,7 @@ def search_and_compare(options: argparse.Namespace) -> None:
     queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)
     names = ("k", "space", "refine", "fitted", "field", "query_k", "zero_rows")
     settings = {name: getattr(options, name) for name in names} | {"backend": options.backend}
+    settings["space"] = options.space or "sparse"
     with opened(options.codes) as store, naming_file(options.queries):
         if store.dense is None:
             results = {"codes": search_store(store, model, queries, options.top, **settings)}

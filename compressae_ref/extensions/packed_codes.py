@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.numpy.bit_packing import BITS, Layout, Packed
 from compressae_ref.checks import as_integer, as_k
-from compressae_ref.codes import Codes
+from compressae_ref.codes import Codes, is_refined
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
 
 
@@ -29,6 +29,7 @@ class PackedCodes:
     n_latents, k : of the codes
     bits : bits of a value: 4, 5, 6 or 8
     model : digest of the model that made the codes, or None if it is not known
+    refined : whether they were refined before they were packed (`Codes.refined`)
 
     Raises
     ------
@@ -41,6 +42,7 @@ class PackedCodes:
     k: int
     bits: int = 5
     model: str | None = None
+    refined: bool = False
 
     def __post_init__(self) -> None:
         as_k(self.k, as_integer(self.n_latents, "n_latents"))
@@ -70,15 +72,16 @@ class PackedCodes:
         """Select rows by a slice, an array of row numbers or a mask; an integer selects one row."""
         if isinstance(rows, (int, np.integer)):
             rows = [range(len(self))[rows]]
-        return PackedCodes(self.data[rows], self.n_latents, self.k, self.bits, self.model)
+        return replace(self, data=self.data[rows])
 
     def __repr__(self) -> str:
-        return f"PackedCodes({len(self)} rows of {self.bytes_per_item} bytes, k {self.k} of {self.n_latents} latents)"
+        size, refined = self.bytes_per_item, ", refined" if self.refined else ""
+        return f"PackedCodes({len(self)} rows of {size} bytes, k {self.k} of {self.n_latents} latents{refined})"
 
     @staticmethod
     def concatenate(parts: Sequence[PackedCodes]) -> PackedCodes:
         """Return the rows of all parts, at least one, which must be packed alike."""
-        if len({(part.n_latents, part.k, part.bits, part.model) for part in parts}) != 1:
+        if len({(part.n_latents, part.k, part.bits, part.model, part.refined) for part in parts}) != 1:
             raise ShapeError(f"expected parts that are packed alike, got {parts!r}", argument="packed")
         return replace(parts[0], data=np.concatenate([part.data for part in parts]))
 
@@ -92,7 +95,7 @@ class PackedCodes:
         """
         kernels = get_backend(backend, numpy_seconds=1e-6 * len(self) * self.k)
         indices, values = kernels.unpack_rows(self.data, self.n_latents, self.k, self.bits)
-        return Codes.trusted(indices, values, self.n_latents, self.model)
+        return Codes.trusted(indices, values, self.n_latents, self.model, refined=self.refined)
 
 
 def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -> Codes:
@@ -120,7 +123,7 @@ def pack(codes: Codes, bits: int = 5, *, backend: str | Backend | None = None) -
     """
     kernels = get_backend(backend, numpy_seconds=1e-6 * len(codes) * codes.k)
     data = kernels.pack_rows(codes.to_host(), as_bits(bits))
-    return PackedCodes(data, codes.n_latents, codes.k, bits, codes.model)
+    return PackedCodes(data, codes.n_latents, codes.k, bits, codes.model, codes.refined)
 
 
 def as_bits(bits: Any) -> int:
@@ -134,6 +137,7 @@ def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Packed
     """Return packed codes from the entries of their file."""
     if not isinstance(meta["model"], str | None):
         raise FormatError(f"expected the digest of a model or null, got {meta['model']!r}")
-    packed = PackedCodes(arrays["packed"], meta["n_latents"], meta["k"], meta["bits"], meta["model"])
+    settings = {name: meta[name] for name in ("n_latents", "k", "bits", "model")}
+    packed = PackedCodes(arrays["packed"], **settings, refined=is_refined(meta))
     packed.unpack()
     return packed

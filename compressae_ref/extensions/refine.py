@@ -55,7 +55,7 @@ def refine(
 
     Returns
     -------
-    Codes in the dtype of ``params``, with its digest
+    Codes in the dtype of ``params``, with its digest and marked as refined
 
     Raises
     ------
@@ -77,8 +77,14 @@ def refine(
     for block in unit_blocks(rows, params.dtype, kernels, zero_rows, mean=params.mean):
         some = codes[block.start : block.start + len(block.zero)]
         refined = kernels.refine_unit(some, block.x_unit, params.W_dec, k, dots)
-        parts.append(rows.finish(refined, block.zero, block.start, model.digest))
+        parts.append(_finished(rows, refined, block, model))
     return rows.join(parts)
+
+
+def _finished(rows: HostRows, codes: Codes, block: UnitBlock, model: Model) -> Codes:
+    """Return the refined codes of a block with the codes of its zero rows, marked as refined."""
+    done = rows.finish(codes, block.zero, block.start, model.digest)
+    return Codes.trusted(done.indices, done.values, done.n_latents, done.model, refined=True)
 
 
 def encode_refined(
@@ -129,4 +135,4 @@ def refined_with_rows(
     for block in unit_blocks(rows, params.dtype, backend, zero_rows, first_row, mean=params.mean):
         wide = backend.encode(block.x_unit, there.W_enc, there.b_enc, m)
         refined = backend.refine_unit(wide, block.x_unit, params.W_dec, k, dots)
-        yield block, rows.finish(refined, block.zero, block.start, model.digest)
+        yield block, _finished(rows, refined, block, model)

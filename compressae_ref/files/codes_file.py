@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.checks import as_k
-from compressae_ref.codes import Codes
+from compressae_ref.codes import Codes, is_refined, refined_entry
 from compressae_ref.errors import FormatError
 from compressae_ref.extensions.packed_codes import from_arrays
 from compressae_ref.files.atomic_write import spool_beside
@@ -118,6 +118,7 @@ def _members(
         "k": like.k,
         "n_latents": like.n_latents,
         "model": like.model,
+        **refined_entry(like),
     }
     size, step = n * like.k, BLOCK_ROWS * like.k
     wide: np.dtype[Any] = np.dtype(np.int32 if size <= np.iinfo(np.int32).max else np.int64)
@@ -195,4 +196,5 @@ def _codes(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Codes:
             f"got {n_latents} columns and {len(arrays['indptr'])} row offsets, "
             f"the last of them {arrays['indptr'][-1] if len(arrays['indptr']) else 'missing'}"
         )
-    return Codes(arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k), n_latents, meta["model"])
+    indices, values = arrays["indices"].reshape(n, k), arrays["data"].reshape(n, k)
+    return Codes(indices, values, n_latents, meta["model"], is_refined(meta))

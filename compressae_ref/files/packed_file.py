@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from compressae_ref.codes import refined_entry
 from compressae_ref.extensions.packed_codes import PackedCodes, from_arrays
 from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.model_file import PACKED_FORMAT, VERSION, built, json_array, load_file, read_meta
@@ -16,7 +17,7 @@ from compressae_ref.item_ids import as_ids
 def save_packed(path: PathLike, packed: PackedCodes, ids: Any = None) -> None:
     """Write packed codes with optional ids, as `save_codes`. OSError if the file cannot be written."""
     meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
-    meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")}
+    meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")} | refined_entry(packed)
     named = id_members(None if ids is None else as_ids(ids, len(packed)))
     write_npz(path, {"packed": packed.data, "meta": json_array(meta), **named})
 

@@ -24,7 +24,15 @@ from compressae_ref.model import Model
 from compressae_ref.retrieval.index_file import codes_of, ids_of, norms_of, read_index, reading_index, write_index
 from compressae_ref.retrieval.index_ids import Ids
 from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
-from compressae_ref.retrieval.spaces import Space, as_queries, as_space, check_pair, checked_item_norms, needed
+from compressae_ref.retrieval.spaces import (
+    Space,
+    as_queries,
+    as_space,
+    check_pair,
+    checked_item_norms,
+    needed,
+    space_for,
+)
 
 BYTES_PER_LATENT = 64
 """Bytes that a search takes per latent, whatever the number of items is: lists, columns and dense queries."""
@@ -73,7 +81,7 @@ class Index:
         cls,
         codes: Codes | PackedCodes,
         *,
-        space: Space = "sparse",
+        space: Space | None = None,
         model: Model | None = None,
         ids: Any = None,
         backend: str | Backend | None = None,
@@ -82,7 +90,8 @@ class Index:
 
         Parameters
         ----------
-        space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`)
+        space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`). None: "sparse", or "asymmetric" for
+            refined codes
         model : required, except in the sparse space with queries that are codes
         ids : (n,) integers or strings, all different; what `item_ids.as_ids` accepts. None: row numbers
 
@@ -95,9 +104,7 @@ class Index:
         if model is not None:
             model.check_codes(codes)
             codes = codes.astype(model.params.dtype)
-        index = cls(as_space(space), codes, model, get_backend(backend))
-        if space != "sparse":
-            needed(model, f"the {space} space")
+        index = cls(space_for(space, codes, model), codes, model, get_backend(backend))
         index.add(codes, ids)
         return index
 
@@ -295,7 +302,7 @@ def search(
     codes: Codes | PackedCodes,
     top: int = 100,
     *,
-    space: Space = "sparse",
+    space: Space | None = None,
     model: Model | None = None,
     query_k: int | None = None,
     rescore: int | None = None,

@@ -60,4 +60,4 @@ def rows_of(segments: Sequence[Segment], like: Codes, rows: NDArray[np.int64]) -
         assert segment.norms_hat is not None
         norms_hat[inside] = segment.norms_hat[local]
         first += len(segment.codes)
-    return Codes.trusted(indices, values, like.n_latents, like.model), norms_hat
+    return Codes.trusted(indices, values, like.n_latents, like.model, refined=like.refined), norms_hat

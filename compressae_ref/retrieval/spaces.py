@@ -52,6 +52,22 @@ def as_space(space: Any) -> Space:
     return space  # type: ignore[no-any-return]
 
 
+def space_for(space: Any, codes: Codes, model: Model | None) -> Space:
+    """Return ``space``, checked. None: "sparse", or "asymmetric" for refined codes, which lose recall in sparse space.
+
+    Raises
+    ------
+    DomainError
+        For an unknown space, or a missing model in any space but the sparse one.
+    """
+    refined = space is None and codes.refined
+    chosen = as_space("asymmetric" if refined else "sparse" if space is None else space)
+    if chosen != "sparse":
+        hint = "space='sparse' searches them without a model, with lower recall" if refined else None
+        needed(model, f"{'refined codes in ' * refined}the {chosen} space", hint)
+    return chosen
+
+
 # -- each space, stated once ------------------------------------------------------------------------------------------
 
 
@@ -203,10 +219,10 @@ def check_pair(queries: Codes, codes: Codes, name: str = "queries") -> None:
         )
 
 
-def needed(model: Model | None, what: str) -> Model:
+def needed(model: Model | None, what: str, hint: str | None = None) -> Model:
     """Return the model; DomainError if it is None."""
     if model is None:
-        raise DomainError(f"expected the model that made the codes, for {what}, got None", argument="model")
+        raise DomainError(f"expected the model that made the codes, for {what}, got None", argument="model", hint=hint)
     return model
 
 

@@ -227,7 +227,7 @@ def _of_lists(path: str, listed: ListedCodes, n_latents: int | None) -> CodeRows
         first = 0
         for indices, values, lengths in listed.lists():
             codes = from_lists(path, indices, values, lengths, listed.k, h, first)
-            yield Codes.trusted(codes.indices, codes.values, h, listed.model)
+            yield Codes.trusted(codes.indices, codes.values, h, listed.model, refined=listed.refined)
             first += len(lengths)
 
     return CodeRows(listed.n, listed.k, h, blocks, listed.ids)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.checks import require_unfolding
-from compressae_ref.codes import Codes
+from compressae_ref.codes import Codes, is_refined, refined_entry
 from compressae_ref.errors import FormatError, reason
 from compressae_ref.files.foreign.arrow_ids import id_type, read_ids
 from compressae_ref.files.foreign.arrow_table import ArrowTable, arrow, is_list, open_table, reading_arrow, storage
@@ -21,7 +21,7 @@ from compressae_ref.files.foreign.rows import IdEntry
 from compressae_ref.files.input_file import InputFile
 
 META = b"compressae"
-"""Key of the JSON metadata in the schema: k, model and n_latents."""
+"""Key of the JSON metadata in the schema: k, model, n_latents, and refined if it is true."""
 
 ENCODINGS = {"indices.list.element": "DELTA_BINARY_PACKED", "values.list.element": "BYTE_STREAM_SPLIT"}
 """Parquet encodings for ascending integers and for floats. They make the files about a third smaller."""
@@ -40,7 +40,7 @@ def scan(path: str, file: InputFile, kind: str, ids: IdEntry = True) -> ListedCo
         require_unfolding(table.size, 8 * entries, "codes")
     try:
         meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
-        n_latents, model = meta.get("n_latents"), meta.get("model")
+        n_latents, model, refined = meta.get("n_latents"), meta.get("model"), is_refined(meta)
     except (ValueError, AttributeError, RecursionError) as error:
         raise FormatError(
             f"expected a JSON object under {META.decode()!r} in the schema's metadata, "
@@ -55,6 +55,7 @@ def scan(path: str, file: InputFile, kind: str, ids: IdEntry = True) -> ListedCo
         model if isinstance(model, str) else None,
         None if column is None else read_ids(path, table, column),
         lambda: _lists(path, table),
+        refined,
     )
 
 
@@ -101,9 +102,10 @@ def write(file: IO[bytes], kind: str, like: Codes, blocks: Iterable[Codes], ids:
     """Write codes with their ids, one record batch per block."""
     pa = arrow()
     floats = pa.from_numpy_dtype(like.values.dtype)
+    facts = {"k": like.k, "model": like.model, "n_latents": like.n_latents}
     schema = pa.schema(
         [("id", id_type(ids)), ("indices", pa.list_(pa.uint32(), like.k)), ("values", pa.list_(floats, like.k))],
-        {META: json.dumps({"k": like.k, "model": like.model, "n_latents": like.n_latents}).encode()},
+        {META: json.dumps(facts | refined_entry(like)).encode()},
     )
     first = 0
     with table_writer(file, kind, schema, column_encoding=ENCODINGS, use_dictionary=["id"]) as write_batch:

@@ -26,3 +26,4 @@ class ListedCodes:
     model: str | None
     ids: NDArray[Any] | None
     lists: Callable[[], Iterator[Lists]]
+    refined: bool = False
