@@ -210,7 +210,7 @@ def test_principal_components_are_the_singular_vectors(problem):
     np.testing.assert_allclose(np.linalg.norm(x_unit @ components.T, axis=0), singular, rtol=1e-10)
 
 
-def test_quantisers_of_faiss_have_the_sizes_that_are_asked_for(problem):
+def test_quantisers_of_faiss_have_the_sizes_that_are_asked_for(problem, capfd):
     pytest.importorskip("faiss")
     _, x, x_q = problem
     x_unit, x_q = (unit_rows(each, np.float32) for each in (x, x_q))
@@ -224,6 +224,7 @@ def test_quantisers_of_faiss_have_the_sizes_that_are_asked_for(problem):
     assert min(shares) > 0.5
     assert shares[-len(rabitq) :] == sorted(shares[-len(rabitq) :])
     assert not [way for way in baselines(x_unit[:200], [], [7]) if "PQ" in way.method]
+    assert "WARNING" not in "".join(capfd.readouterr())  # faiss prints some by itself for so few rows
 
 
 def test_codebooks_of_a_residual_quantiser_fill_the_bytes():

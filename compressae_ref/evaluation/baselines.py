@@ -20,6 +20,9 @@ RESCORED = 4
 CENTROIDS = 256
 """Centroids for each part of a row in product quantisation: one byte. Training needs at least as many rows."""
 
+FEWEST = 1
+"""Rows for each centroid below which faiss prints a warning, one for each of hundreds of clusterings."""
+
 TRAINED = 10_000
 """Rows on which residual and additive quantisers are trained, at most: their training is slow."""
 
@@ -183,6 +186,11 @@ def _of_faiss(method: str, factory: str, x_unit: Floats) -> Baseline:
     quantiser = faiss.downcast_index(getattr(index, "index", index))  # behind the rotation, if there is one
     if hasattr(quantiser, "do_polysemous_training"):
         quantiser.do_polysemous_training = False  # takes most of the time, and is not used here
+        quantiser.pq.cp.min_points_per_centroid = FEWEST
+        if hasattr(index, "chain"):
+            of_rotation = faiss.ProductQuantizer(quantiser.d, quantiser.pq.M, 8)
+            of_rotation.cp.min_points_per_centroid = FEWEST
+            faiss.downcast_VectorTransform(index.chain.at(0)).pq = of_rotation
     index.train(x_unit)
     index.add(x_unit)
     return Baseline(method, int(index.sa_code_size()), lambda x_q, top: _found(index, x_q, top))
@@ -203,6 +211,7 @@ def _additive(method: str, x_unit: Floats, size: int) -> Baseline:
         part = faiss.downcast_AdditiveQuantizer(split.subquantizer(number))  # type: ignore[attr-defined]
         if method == "RQ":
             part.train_type = faiss.ResidualQuantizer.Train_default
+            part.cp.min_points_per_centroid = FEWEST
         else:
             part.train_iters, part.train_ils_iters, part.encode_ils_iters = 5, 2, 4
     index.train(some_rows(x_unit, TRAINED))
