@@ -202,6 +202,29 @@ def test_quality_at_equal_bytes_needs_no_relevance(tmp_path, monkeypatch, capsys
     assert all("±" in row[-1] for row in shown.rows)
 
 
+def test_data_sets_are_compared_at_their_best_settings():
+    def record(method: str, size: int, *recalls: float, refined: str = "") -> dict[str, object]:
+        return {"method": method, "refined": refined, "bytes": size, "recall@100": [*recalls], "recall@100 ±": [0.01]}
+
+    first = [
+        record("dense", 1536, 1.0),
+        record("asymmetric", 29, 0.5, 0.7, refined="refined"),
+        record("asymmetric", 30, 0.8, 0.8, refined="refined"),
+        record("PQ", 24, 0.5),
+        record("PQ", 56, 0.9),
+        record("truncation", 28, 0.99),
+        record("RaBitQ", 56, 0.7),
+    ]
+    second = [record("PQ", 30, 0.75), record("asymmetric", 30, 0.6, refined="refined"), record("PQ", 48, 0.5)]
+    shown = pages.data_sets({"sizes-minilm": first, "sizes-wordnet": second})
+    assert shown.columns == ["items stored as", "bytes at most", "MiniLM", "WordNet"]
+    assert shown.rows == [
+        ["refined codes, dense queries", "30", "0.800 ± 0.010", "0.600 ± 0.010"],
+        ["PQ", "30", "0.500 ± 0.010", "0.750 ± 0.010"],
+        ["PQ", "56", "0.900 ± 0.010", "0.500 ± 0.010"],
+    ]
+
+
 SMALL = "--rows 64 --latents 128 --k 4 --turns 1 --budgets 0.2 --picture picture.png"
 BENCHMARKS = ["step", "encode", "growth", "numpy", "file", "memory", "minute", "checkpoint"]
 WITH_MODEL = [

@@ -182,15 +182,16 @@ def _has_multi_bit_rabitq() -> bool:
 def _of_faiss(method: str, factory: str, x_unit: Floats) -> Baseline:
     import faiss
 
-    index = faiss.index_factory(x_unit.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    quantiser = faiss.downcast_index(getattr(index, "index", index))  # behind the rotation, if there is one
+    index: Any = faiss.index_factory(x_unit.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    quantiser: Any = faiss.downcast_index(getattr(index, "index", index))  # behind the rotation, if there is one
     if hasattr(quantiser, "do_polysemous_training"):
         quantiser.do_polysemous_training = False  # takes most of the time, and is not used here
         quantiser.pq.cp.min_points_per_centroid = FEWEST
         if hasattr(index, "chain"):
             of_rotation = faiss.ProductQuantizer(quantiser.d, quantiser.pq.M, 8)
             of_rotation.cp.min_points_per_centroid = FEWEST
-            faiss.downcast_VectorTransform(index.chain.at(0)).pq = of_rotation
+            rotation: Any = faiss.downcast_VectorTransform(index.chain.at(0))
+            rotation.pq = of_rotation
     index.train(x_unit)
     index.add(x_unit)
     return Baseline(method, int(index.sa_code_size()), lambda x_q, top: _found(index, x_q, top))

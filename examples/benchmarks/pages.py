@@ -2,7 +2,8 @@
 
 A table stands between `<!-- table NAME -->` or `<!-- table NAME/VIEW -->` and `<!-- end -->`. A single figure in a
 sentence stands between `<!--=NAME/ROW/COLUMN-->` and `<!--/-->`, where ROW is the first cell of its row. A view, one of
-`VIEWS`, selects and averages; without one the table is shown as it was measured.
+`VIEWS`, selects and averages; without one the table is shown as it was measured. `A+B/VIEW` shows several files with one
+of `COMPARED`.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ def written() -> list[Path]:
 
 def rendered(text: str) -> str:
     """The text of a page with its tables and figures written anew."""
-    text = re.sub(r"<!-- table ([\w/-]+) -->\n.*?<!-- end -->", _table, text, flags=re.S)
+    text = re.sub(r"<!-- table ([\w/+-]+) -->\n.*?<!-- end -->", _table, text, flags=re.S)
     return re.sub(r"<!--=([^>]+)-->.*?<!--/-->", _figure, text, flags=re.S)
 
 
 def _table(found: re.Match[str]) -> str:
     name, _, view = found[1].partition("/")
-    measured = load_measured(name)
     shown = _shown(name, view)
     lines = [shown.columns, ["---" if place < shown.text else "---:" for place in range(len(shown.columns))]]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in [*lines, *shown.rows])
-    return f"<!-- table {found[1]} -->\n\n{table}\n\n{_caption(measured)}\n<!-- end -->"
+    captions = dict.fromkeys(_caption(load_measured(each)) for each in name.split("+"))
+    return f"<!-- table {found[1]} -->\n\n{table}\n\n{' '.join(captions)}\n<!-- end -->"
 
 
 def _caption(measured: dict[str, Any]) -> str:
@@ -81,10 +82,17 @@ def load_measured(name: str) -> dict[str, Any]:
     return measured
 
 
-def _shown(name: str, view: str) -> Table:
+def _records(name: str) -> list[Record]:
     measured = load_measured(name)
+    return [dict(zip(measured["columns"], row, strict=True)) for row in measured["rows"]]
+
+
+def _shown(name: str, view: str) -> Table:
+    if view in COMPARED:
+        return COMPARED[view]({each: _records(each) for each in name.split("+")})
     if view:
-        return VIEWS[view]([dict(zip(measured["columns"], row, strict=True)) for row in measured["rows"]])
+        return VIEWS[view](_records(name))
+    measured = load_measured(name)
     rows = [[_cell(cell) for cell in row] for row in measured["rows"]]
     return Table(measured["columns"], rows, measured["text"])
 
@@ -104,6 +112,9 @@ def _half_up(number: str, unit: str) -> str:
     return str(Decimal(number).quantize(Decimal(unit), ROUND_HALF_UP))
 
 
+Record = dict[str, Any]
+
+
 # -- views of `bench.py step` and `encode` ---------------------------------------------------------------------------
 
 
@@ -118,7 +129,6 @@ def speedup(records: Sequence[dict[str, Any]]) -> Table:
 
 # -- views of `bench.py quality` --------------------------------------------------------------------------------------
 
-Record = dict[str, Any]
 Way = tuple[str, str, int | None, int | None, int | None]
 
 LABELS = {
@@ -211,6 +221,46 @@ def at_sizes(records: Sequence[Record]) -> Table:
         rows.append([label, *settings, f"{row['bytes']:,}", f"{np.mean(row['recall@10']):.3f}", *measures, *share])
     columns = ["items stored as", "k", "bits", "bytes", "recall@10", "recall@100"]
     return Table([*columns, *(["nDCG@10", "% of dense"] if judged else [])], rows, 1)
+
+
+SETS = {"sizes-minilm": "MiniLM", "sizes-mpnet": "mpnet", "sizes-wordnet": "WordNet"}
+"""Data sets by the names of their files."""
+
+CLASSES = (30, 56, 98, 128)
+"""Bytes that an item may take at most."""
+
+
+def data_sets(tables: dict[str, Sequence[Record]]) -> Table:
+    """Recall@100 of each way to store items in at most so many bytes, in each data set: its best setting in the class.
+
+    Ways are ordered by their mean over the data sets. Those that some set lacks in a class, because their sizes are
+    fixed, are left out there.
+    """
+    rows: list[list[str]] = []
+    for least, most in zip((0, *CLASSES), CLASSES, strict=False):
+        found = [_best_of_each(records, least, most) for records in tables.values()]
+        means = {
+            name: sum(np.mean(best[name]["recall@100"]) for best in found)
+            for name in found[0]
+            if all(name in best for best in found)
+        }
+        rows += [
+            [name, str(most), *(_within(best[name], "recall@100") for best in found)]
+            for name in sorted(means, key=lambda name: -means[name])
+        ]
+    return Table(["items stored as", "bytes at most", *(SETS[name] for name in tables)], rows, 1)
+
+
+def _best_of_each(records: Sequence[Record], least: int, most: int) -> dict[str, Record]:
+    """Return the row with the highest recall@100 of each label, among those of more than ``least`` bytes."""
+    best: dict[str, Record] = {}
+    for row in records:
+        label = str(LABELS.get((row["method"], row["refined"]), row["method"]))
+        before = best.get(label)
+        higher = before is None or np.mean(row["recall@100"]) > np.mean(before["recall@100"])
+        if least < row["bytes"] <= most and row["method"] != "truncation" and higher:
+            best[label] = row
+    return best
 
 
 def _beaten(row: Record, codes: Sequence[Record]) -> bool:
@@ -316,3 +366,6 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "labelled": labelled,
     "served": served,
 }
+
+COMPARED: dict[str, Callable[[dict[str, Sequence[Record]]], Table]] = {"data-sets": data_sets}
+"""Views of several files that were measured with the same command on different data."""
