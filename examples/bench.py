@@ -140,7 +140,7 @@ FILES = {
 BUDGETS = (10, 30, 60, 120, 300)
 
 
-def main() -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
     parser.add_argument("embeddings", nargs="?", help="(n, d) array in a .npy file; of `recommendations`: a table")
@@ -177,6 +177,9 @@ def main() -> None:
         default=256,
         help="how many of the queries are asked in `search`, `items`, `stores`, `signs`, `postgres`, `models`",
     )
+    methods = ("PQ", "OPQ", "RQ", "LSQ")
+    text = "of `quality --sizes --baselines`: what is left out, because training OPQ and LSQ takes most of the time"
+    parser.add_argument("--without", nargs="+", choices=methods, default=(), help=text)
     parser.add_argument("--faiss", nargs="*", default=["Flat", "IVF1024,PQ48"], help="indexes of faiss in `search`")
     for name, default in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, nargs="+", help=f"{default[0]}, or a table's own")
@@ -191,6 +194,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300, help="of `sustained`")
     parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="seconds of `minute`")
     parser.add_argument("--picture", help="where `growth` and `minute` draw (beside the benchmarks)")
+    return parser
+
+
+def main() -> None:
+    parser = _parser()
     options = parser.parse_args()
     function, own = COMMANDS[options.what]
     if options.what not in WITHOUT_EMBEDDINGS and options.embeddings is None:

@@ -189,7 +189,7 @@ def test_quality_at_equal_bytes_needs_no_relevance(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(measure, "MEASURED", tmp_path)
     x, q, model = (str(tmp_path / name) for name in ("x.npy", "q.npy", "m.npz"))
     files = {"embeddings": x, "queries": q, "models": [model, model]}
-    quality.quality(argparse.Namespace(**files, relevance=None, baselines=True, sizes=[4, 6]))
+    quality.quality(argparse.Namespace(**files, relevance=None, baselines=True, sizes=[4, 6], without=()))
     assert "than codes of as few bytes" in capsys.readouterr().out
     measure.keep("sizes", "python sizes", 1)
     shown = pages.VIEWS["at-sizes"](

@@ -38,13 +38,16 @@ class Baseline(NamedTuple):
     search: Search
 
 
-def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[int]) -> Iterator[Baseline]:
+def baselines(
+    x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[int], without: Sequence[str] = ()
+) -> Iterator[Baseline]:
     """Yield the baselines for unit items (n, d): those with one size, and the others at given sizes in bytes.
 
     Parameters
     ----------
     sizes : of PCA and of the first dimensions (as for Matryoshka embeddings); both keep float32
     quantised_sizes : of quantised components, and of PQ, OPQ, RQ and LSQ
+    without : those of PQ, OPQ, RQ and LSQ that are not trained
 
     Notes
     -----
@@ -60,7 +63,7 @@ def baselines(x_unit: Floats, sizes: Sequence[int], quantised_sizes: Sequence[in
             yield by_components("truncation", x_unit, axes[:m])
     yield from _quantised_components(x_unit, components, sorted(set(quantised_sizes), reverse=True))
     if has_faiss() and len(x_unit) >= CENTROIDS:
-        yield from _quantised(x_unit, sorted(set(quantised_sizes), reverse=True))
+        yield from _quantised(x_unit, sorted(set(quantised_sizes), reverse=True), without)
 
 
 def has_faiss() -> bool:
@@ -154,16 +157,15 @@ def _quantised_components(x_unit: Floats, components: Floats, sizes: Sequence[in
         yield Baseline("PCA, rotated", *rotated(x_unit, mean, of_rest, size))
 
 
-def _quantised(x_unit: Floats, sizes: Sequence[int]) -> Iterator[Baseline]:
+def _quantised(x_unit: Floats, sizes: Sequence[int], without: Sequence[str]) -> Iterator[Baseline]:
     """Train the quantisers of faiss: one byte per part of a row; OPQ drops dimensions so that the parts are equal."""
     d = x_unit.shape[1]
     for size in sizes:
-        parts = max(m for m in range(1, min(size, d) + 1) if d % m == 0)
-        yield _of_faiss("PQ", f"PQ{parts}", x_unit)
+        equal = max(m for m in range(1, min(size, d) + 1) if d % m == 0)
         parts = min(size, d)
-        yield _of_faiss("OPQ", f"OPQ{parts}_{d // parts * parts},PQ{parts}", x_unit)
-        yield _additive("RQ", x_unit, size)
-        yield _additive("LSQ", x_unit, size)
+        factories = {"PQ": f"PQ{equal}", "OPQ": f"OPQ{parts}_{d // parts * parts},PQ{parts}"}
+        yield from (_of_faiss(name, factories[name], x_unit) for name in factories if name not in without)
+        yield from (_additive(name, x_unit, size) for name in ("RQ", "LSQ") if name not in without)
     for bits in range(1, 5 if _has_multi_bit_rabitq() else 2):
         method, factory = (f"RaBitQ, {bits} bits", f"RR,RaBitQ{bits}") if bits > 1 else ("RaBitQ", "RR,RaBitQ")
         yield _of_faiss(method, factory, x_unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from benchmarks.measure import head, line, load
 from compressae_ref import Codes, DomainError, Index, Model, encode_refined, load_model, pack, search
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numpy.bit_packing import BITS as EVERY_BITS
-from compressae_ref.evaluation.baselines import baselines
+from compressae_ref.evaluation.baselines import Baseline, baselines
 from compressae_ref.evaluation.evaluate import NDCG_TOP, Judge, Row, Way, evaluate, residual_row
 from compressae_ref.evaluation.frontier import label, leaders_sentence
 from compressae_ref.extensions.residual_fit import as_bytes
@@ -41,7 +41,8 @@ def quality(options: argparse.Namespace) -> None:
     for number, path in enumerate(options.models):
         model, compared = load_model(path), options.baselines and number == 0
         if options.sizes:
-            rows = [_told(row) for row in at_sizes(model, items, queries, pairs, options.sizes, compared)]
+            others = baselines(unit_or_zero(items), [], options.sizes, options.without) if compared else ()
+            rows = [_told(row) for row in at_sizes(model, items, queries, pairs, options.sizes, others)]
         else:
             rows = evaluate(
                 model, items, queries, ks=options.k, tops=TOPS, bits=[BITS], relevance=pairs, fitted=options.fitted,
@@ -73,7 +74,7 @@ def _values(rows: Sequence[Row], recall: str, ndcg: str) -> Iterator[list[float]
 
 
 def at_sizes(
-    model: Model, items: Floats, queries: Floats, pairs: Any, sizes: Sequence[int], compared: bool
+    model: Model, items: Floats, queries: Floats, pairs: Any, sizes: Sequence[int], others: Iterable[Baseline]
 ) -> Iterator[Row]:
     """Evaluate refined, packed codes with dense queries at every `fitting` k and bits, residual codes, and others."""
     dense, x_q = unit_or_zero(items), unit_rows(queries, np.float32)
@@ -88,7 +89,7 @@ def at_sizes(
         yield judge.row("asymmetric", packed.bytes_per_item, find, Way(k, bits, refined=True))
     for size in filter(lambda size: holds_residual_codes(model, size), sizes):
         yield residual_row(model, dense, judge, size)
-    for one in baselines(dense, [], sizes) if compared else ():
+    for one in others:
         yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, judge.most))  # type: ignore[misc]
 
 
