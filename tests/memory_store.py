@@ -10,10 +10,12 @@ import numpy as np
 from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.stores.contract import (
+    NOTHING,
     Address,
     CodeRows,
     Found,
     Id,
+    Planned,
     Rows,
     Step,
     as_rows,
@@ -40,6 +42,7 @@ class MemoryStore:
     signed = True
     fewer = "this store is a test"
     exact = True
+    id_type = "integers"
 
     def __init__(self, collection: str, dense: str | None = None) -> None:
         self.name = f"memory:{collection}"
@@ -54,6 +57,10 @@ class MemoryStore:
 
     def count(self) -> int:
         return len(self._items if self.dense is None else self._with_dense())
+
+    def holds(self, ids: Sequence[Id]) -> list[bool]:
+        kind = type(next(iter(self._items), 0))
+        return [isinstance(key, kind) for key in ids]
 
     def known(self, ids: Sequence[Id]) -> list[bool]:
         return [key in self._items for key in ids]
@@ -90,7 +97,7 @@ class MemoryStore:
         for key, entries, digest in zip(ids, nonzero(vectors), digests or [UNKNOWN] * len(ids), strict=True):
             self._items[key] |= {field: entries, field + SUFFIX: digest}
 
-    def require_addable(self, ids: Sequence[Id]) -> None:
+    def require_addable(self, ids: Sequence[Id], n: int) -> None:
         """Do nothing: any item can be added."""
 
     def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
@@ -102,6 +109,10 @@ class MemoryStore:
         for key in ids:
             self._items[key].pop(field, None)
             self._items[key].pop(field + SUFFIX, None)
+
+    def old_versions(self, n: int) -> int:
+        """Return 0: codes are stored apart from the items."""
+        return 0
 
     def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
         items = [self._items.get(key, {}) for key in ids]
@@ -137,7 +148,7 @@ class MemoryStore:
     def footprint(self) -> dict[str, int]:
         return {}
 
-    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+    def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
         return []
 
     def close(self) -> None:

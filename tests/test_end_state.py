@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_all_goes_on_when_the_dense_field_is_gone(engine):
         assert evaluate_store(store, MODEL, QUERIES, [10], **SET)[0].recall is None
         new = np.concatenate([dense, X[N : N + 5]])
         new[3] = X[-1]
-        changed = push_from(store, MODEL, source(ids, new), rows=7, **SET)
+        changed = push_from(store, MODEL, source(ids, new), on_missing="insert", rows=7, **SET)
         assert changed[1:] == (5, N - 1, 1, 5, 0, 0, 0)
         assert_stored(store, pushed.field, ids, unit(MODEL.encode(new, **SET)))
         assert push_from(store, MODEL, source(ids, new), **SET)[1:4] == (0, N + 5, 0)
@@ -218,8 +219,9 @@ def test_ids_that_the_store_does_not_have(engine, how, counts):
     ids = engine.ids(N + 3)
     address = engine.make(ids[:N], X[:N])
     store = open_store(address)
-    with pytest.raises(StoreError, match=f"expected ids of items in the store, got 3 others: {ids[N]}, .*; insert "):
-        push_from(store, MODEL, source(ids, X[: N + 3]), on_missing="error", rows=9, **SET)
+    message = rf"\(.*, such as 1, 8, 15\), got 3 unknown of 63 ids in new vectors: {ids[N]}, .* \(integer\); if the ids"
+    with pytest.raises(StoreError, match=message):
+        push_from(store, MODEL, source(ids, X[: N + 3]), rows=9, **SET)
     field = f"codes_{MODEL.digest[:8]}_k{K}"
     assert not store.has_field(field)
     pushed = push_from(store, MODEL, source(ids[N:], X[N : N + 3]), on_missing=how, **SET)
@@ -227,10 +229,28 @@ def test_ids_that_the_store_does_not_have(engine, how, counts):
     assert store.count_written(field) == counts[0]
     with pytest.raises(DomainError, match="expected ids with the vectors, got vectors without ids; name them"):
         source_of_rows(X, None, "x.npy")
-    wrong = ["a/b"] if engine.engine != "memory" else []
-    for key in wrong:
-        with pytest.raises(StoreError, match="expected ids that"):
-            push_from(store, MODEL, source([key], X[:1]), **SET)
+    store.close()
+
+
+@pytest.mark.parametrize("how", ["error", "insert", "skip"])
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_ids_of_another_type_are_not_written(engine, kind, how):
+    """The file has "8" where the store has 8, or the other way round."""
+    ids = engine.ids(N, kind)
+    wrong = ["8", "15"] if kind == "numbers" else [-8, -15]
+    address = engine.make(ids, X[:N])
+    store = open_store(address)
+    vectors = source(wrong, X[:2])
+    if how == "skip":
+        assert push_from(store, MODEL, vectors, on_missing=how, **SET)[1:] == (0, 0, 0, 0, 0, 0, 2)
+    else:
+        got = r"got 2 (unknown of|of another kind among) 2 ids in new vectors: .*15'? \((string|integer)\); convert"
+        with pytest.raises(StoreError, match=got) as refused:
+            push_from(store, MODEL, vectors, on_missing=how, **SET)
+        assert f"such as {ids[0]!r}" in str(refused.value)
+        assert not store.has_field(f"codes_{MODEL.digest[:8]}_k{K}")
+    assert not any(store.known([key for key, held in zip(wrong, store.holds(wrong), strict=True) if held]))
+    assert store.count() == N
     store.close()
 
 
@@ -240,7 +260,14 @@ def test_vectors_come_from_another_store(engine):
     if engine.engine == "milvus":
         pytest.skip("one process opens a file of Milvus Lite once")
     store, new = open_store(address), open_store(other)
-    assert push_from(store, MODEL, source_of_store(new), rows=8, **SET)[1:] == (30, 0, 0, 20, 0, 0, 0)
+    with pytest.raises(
+        StoreError, match=r"got 20 unknown of 30 ids in .*: 281, .* and 10 more \(integer\); if the ids"
+    ):
+        push_from(store, MODEL, source_of_store(new), rows=8, **SET)
+    assert not store.has_field(f"codes_{MODEL.digest[:8]}_k{K}")
+    dry = push_from(store, MODEL, source_of_store(new), on_missing="insert", rows=8, dry_run=True, **SET)
+    assert push_from(store, MODEL, source_of_store(new), on_missing="insert", rows=8, **SET) == dry
+    assert dry[1:] == (30, 0, 0, 20, 0, 0, 0)
     assert audit_store(store, MODEL, source_of_store(new), **SET).identical == 30
     store.close()
     new.close()
@@ -298,6 +325,7 @@ def shop(postgres, tmp_path, monkeypatch):
     save_model("model.npz", WIDE)
     np.save("queries.npy", VECTORS[:20])
     columns = '"Key" bigint PRIMARY KEY, name text DEFAULT \'none\', "de nse" vector(384)'
+    postgres._execute('DROP SCHEMA IF EXISTS "The shop" CASCADE')
     postgres._execute('CREATE SCHEMA "The shop"')
     postgres._execute(f"CREATE TABLE {TABLE} ({columns})")
     rows = [(key, f"n{key}", str(vector)) for key, vector in enumerate(VECTORS[:ROWS].tolist())]
@@ -367,7 +395,9 @@ def push_new_and_changed(postgres, shop, capsys):
     new = VECTORS.copy()
     new[7] = -VECTORS[7]
     write_embeddings("new.npz", new, ids=np.arange(ROWS + 20))
-    assert run("push", "model.npz", shop, "--from", "new.npz", "--rows", "500") == 0
+    assert run("push", "model.npz", shop, "--from", "new.npz", "--rows", "500") == 1
+    assert f"got 20 unknown of {ROWS + 20:,} ids in new.npz: {ROWS}, " in capsys.readouterr().err
+    assert run("push", "model.npz", shop, "--from", "new.npz", "--rows", "500", "--on-missing", "insert") == 0
     err = capsys.readouterr().err
     assert f"20 codes written (20 of them new items), 1 changed, {ROWS - 1} already present" in err
     assert "DROP COLUMN" not in err
@@ -388,6 +418,61 @@ def push_new_and_changed(postgres, shop, capsys):
         assert reason in capsys.readouterr().err
 
 
+def contents(postgres, table):
+    """All rows of a table with all their columns, and its bytes on disk."""
+    rows = postgres._execute(f"SELECT items::text, xmin::text, ctid::text FROM {table} AS items ORDER BY ctid")
+    columns = f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass ORDER BY attnum"
+    return rows, postgres._execute(columns), postgres._execute(f"SELECT pg_total_relation_size('{table}')")
+
+
+def numbers(text):
+    return [int(found.replace(",", "")) for found in re.findall(r"\d[\d,]*", text)]
+
+
+def test_a_dry_push_foretells_what_the_table_weighs_and_what_follows(postgres, shop, capsys):
+    before, (_, total) = contents(postgres, TABLE), weight(postgres)
+    assert run("push", "model.npz", shop, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert contents(postgres, TABLE) == before
+    assert f"{ROWS:,} codes of 32 entries to write, 0 already present" in out
+    assert f"on disk now: total {total:,} bytes, table " in out
+    (told,) = re.findall(r"on disk after the push: about ([\d,]+) bytes more, .*old versions of the rows", out)
+    assert run("push", "model.npz", shop) == 0
+    err = capsys.readouterr().err
+    assert numbers(told)[0] == pytest.approx(weight(postgres)[1] - total, rel=0.15)
+    steps, expected = (text.partition("what may follow")[2].splitlines()[1:] for text in (out, err))
+    assert len(steps) == len(expected) == 8
+    for line, other in zip(steps, expected, strict=True):
+        assert re.sub(r"\d", "", line) == re.sub(r"\d", "", other)
+        if "bytes" in line:
+            assert numbers(line) == pytest.approx(numbers(other), rel=0.2)
+
+
+@pytest.mark.parametrize("how", [None, "error", "insert", "skip"])
+def test_a_dry_push_of_a_file_counts_its_ids(postgres, shop, capsys, how):
+    assert run("push", "model.npz", shop) == 0
+    postgres._execute(f'UPDATE {TABLE} SET "codes_{WIDE.digest[:8]}_k32" = NULL WHERE "Key" < 30')
+    new = VECTORS.copy()
+    new[100:107] = -VECTORS[100:107]
+    write_embeddings("new.npz", new, ids=np.arange(ROWS + 20))
+    before = contents(postgres, TABLE)
+    line = ("push", "model.npz", shop, "--from", "new.npz", *(() if how is None else ("--on-missing", how)))
+    capsys.readouterr()
+    assert run(*line, "--dry-run") == (1 if how in (None, "error") else 0)
+    out, err = capsys.readouterr()
+    assert contents(postgres, TABLE) == before
+    assert f"30 ids without a code, 7 whose vector has changed, {ROWS - 37:,} unchanged, 20 unknown (push would " in out
+    codes = 57 if how == "insert" else 37
+    assert f"codes of 32 entries to write: {codes}\n" in out
+    assert f"bytes of these codes, about: PostgreSQL with pgvector {codes * 272:,}\n" in out
+    if how in (None, "error"):
+        assert f"got 20 unknown of {ROWS + 20:,} ids in new.npz: {ROWS}, " in err
+        return
+    assert run(*line, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["written"] + report["changed"], report["changed"]) == (codes, 7)
+
+
 def test_rows_that_cannot_be_inserted_are_refused_with_the_statement(postgres, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_model("model.npz", MODEL)
@@ -395,7 +480,7 @@ def test_rows_that_cannot_be_inserted_are_refused_with_the_statement(postgres, t
     postgres._execute("INSERT INTO named VALUES (1, 'one', NULL)")
     write_embeddings("new.npz", X[:14], ids=np.arange(14))
     address = f"{postgres.uri}&table=named"
-    assert run("push", "model.npz", address, "--from", "new.npz") == 1
+    assert run("push", "model.npz", address, "--from", "new.npz", "--on-missing", "insert") == 1
     assert (
         "expected ids of existing rows, because new rows need 'the name' text NOT NULL; got 13 new: "
         "0, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more; insert these rows first: "
@@ -447,15 +532,32 @@ class Application(RuleBasedStateMachine):
         self.seen |= {key: item["dense"] for key, item in self.items.items() if "dense" in item}
         self.after(lambda: push(self.opened(), MODEL, rows=rows, **SET))
 
-    @rule(new=st.dictionaries(st.integers(0, 20), st.integers(0, 30), min_size=1), rows=st.integers(1, 5))
-    def push_from(self, new, rows):
-        self.seen |= {key: X[row] for key, row in new.items()}
-        vectors = source([*new], X[[*new.values()]])
-        pushed = self.after(lambda: push_from(self.opened(), MODEL, vectors, rows=rows, **SET))
-        for key in new:
-            self.items.setdefault(key, {})
-        assert pushed.written + pushed.changed <= len(new)
-        assert push_from(self.opened(), MODEL, vectors, **SET)[1::2][:2] == (0, 0)
+    @rule(
+        new=st.dictionaries(st.integers(0, 20), st.integers(0, 30), min_size=1),
+        rows=st.integers(1, 5),
+        how=st.sampled_from([{}, {"on_missing": "insert"}, {"on_missing": "skip"}]),
+    )
+    def push_from(self, new, rows, how):
+        vectors, unknown = source([*new], X[[*new.values()]]), new.keys() - self.items.keys()
+        act = partial(push_from, self.opened(), MODEL, vectors, rows=rows, **how, **SET)
+        before = self.content()
+        if unknown and not how:
+            with pytest.raises(StoreError, match=f"got {len(unknown)} unknown of {len(new)} ids in new vectors"):
+                act()
+            assert self.content() == before
+            return
+        dry = act(dry_run=True)
+        assert self.content() == before
+        pushed = self.after(act)
+        assert pushed == dry
+        left_out = unknown if how == {"on_missing": "skip"} else set()
+        self.seen |= {key: X[row] for key, row in new.items() if key not in left_out}
+        assert (pushed.inserted, pushed.absent) == (len(unknown - left_out), len(left_out))
+        assert pushed.written + pushed.changed <= len(new) - len(left_out)
+        assert act()[1::2][:2] == (0, 0)
+
+    def content(self):
+        return repr(self.items), repr(memory_store.FIELDS.get("application", set()))
 
     @rule()
     @precondition(lambda self: any(self.field in item for item in self.items.values()))

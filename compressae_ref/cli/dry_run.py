@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from compressae_ref.extensions.residual_codes import ResidualCodes
     from compressae_ref.model import Model
     from compressae_ref.row_source import RowSource
-    from compressae_ref.stores.contract import Store
     from compressae_ref.training.settings import TrainConfig
 
 T = TypeVar("T", bound=Sized)
@@ -32,16 +31,17 @@ TIMED_ROWS = 1024
 """Rows of a step that is timed, at most; the time of a larger step is in proportion to its rows."""
 
 
-def add_dry_run(command: argparse.ArgumentParser) -> None:
-    """Add ``--dry-run``."""
+def add_dry_run(command: argparse.ArgumentParser, more: str = "") -> None:
+    """Add ``--dry-run``. ``more``: what is particular to the command."""
     text = (
         "write nothing: print the rows, the bytes to write, the memory and the time to expect, and the settings; a "
-        "small part of the work is done to measure the time, and other rows are not read"
+        f"small part of the work is done to measure the time, and other rows are not read{more}"
     )
     command.add_argument("--dry-run", action="store_true", help=text)
 
 
-def _say(lines: list[str]) -> None:
+def say_dry(lines: list[str]) -> None:
+    """Print the result of a dry run."""
     say("\n".join(["dry run: nothing is written", *lines]))
 
 
@@ -51,7 +51,8 @@ def _rows(name: str, rows: Any, read: int) -> str:
     return f"{name}: {shape[0]:,} rows, d {shape[1]}, {dtype}; {checked} were read"
 
 
-def _costs(size: float, seconds: float) -> str:
+def costs(size: float, seconds: float) -> str:
+    """Return the memory and the time to expect."""
     return f"memory: about {size / 2**20:,.0f} MB; time: about {duration(seconds)}"
 
 
@@ -72,11 +73,11 @@ def dry_encode(model: Model, rows: RowSource, ids: Any, blocks: Iterator[Codes],
     size, exact = codes_size(options.output, first, len(rows), ids)
     k, how = first.k, "refined" if options.refine else "fitted" if options.anchors is not None else "encoded"
     kept = "" if ids is None else f", with {len(ids):,} ids"
-    _say(
+    say_dry(
         [
             _rows(options.embeddings, rows, read),
             f"{options.output}: {'' if exact else 'about '}{size:,} bytes{kept}",
-            _costs(_encoding_memory(model, k, options.refine) + (0 if ids is None else 64 * len(ids)), seconds),
+            costs(encoding_memory(model, k, options.refine) + (0 if ids is None else 64 * len(ids)), seconds),
             f"settings: {how}, k {k} of {model.params.n_latents} latents, zero rows: {options.zero_rows}",
         ]
     )
@@ -95,12 +96,12 @@ def dry_encode_residual(
 
     _, read, seconds = _timed(blocks, len(rows))
     kept = "" if ids is None else f", with {len(ids):,} ids"
-    memory = _encoding_memory(model, codec.k, True) + (0 if ids is None else 64 * len(ids))
-    _say(
+    memory = encoding_memory(model, codec.k, True) + (0 if ids is None else 64 * len(ids))
+    say_dry(
         [
             _rows(options.embeddings, rows, read) + ", and up to 10,000 evenly spaced rows to fit the codec",
             f"{options.output}: {residual_bytes(len(rows), codec, ids):,} bytes{kept}",
-            _costs(memory, seconds),
+            costs(memory, seconds),
             f"settings: residual codes of {codec.row_bytes} bytes, k {codec.k} of {codec.n_latents} latents, "
             f"zero rows: {options.zero_rows}",
         ]
@@ -138,7 +139,8 @@ def codes_size(path: str, like: Codes, n: int, ids: Any) -> tuple[int, bool]:
     return file.tell() * n // len(like), False
 
 
-def _encoding_memory(model: Model, k: int, refined: bool) -> int:
+def encoding_memory(model: Model, k: int, refined: bool) -> int:
+    """Return the bytes that encoding takes in memory."""
     from compressae_ref.extensions.refine import TABLE_BYTES
     from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
@@ -172,11 +174,11 @@ def dry_train(rows: RowSource, name: str, options: argparse.Namespace) -> None:
     buffer = min(len(rows), max(config.buffer_rows, config.batch_size)) * d * itemsize
     shown = ("n_latents", "k", "objective", "batch_size", "steps", "lr", "validation_rows", "seed", "dtype", "center")
     facts = asdict(config)
-    _say(
+    say_dry(
         [
             _rows(name, rows, read),
             f"{options.output}: about {arrays + 4096:,} bytes",
-            _costs(4 * arrays + batch + buffer, seconds),
+            costs(4 * arrays + batch + buffer, seconds),
             "settings: " + ", ".join(f"{name} {facts[name]}" for name in shown),
         ]
     )
@@ -204,35 +206,3 @@ def _time_of_training(
         )
     pauses = sorted(after - before for before, after in pairwise(times))
     return len(few), pauses[len(pauses) // 2] * (config.batch_size / batch) * (config.steps or 0)
-
-
-# -- vector databases -------------------------------------------------------------------------------------------------
-
-
-def dry_push(store: Store, model: Model, settings: dict[str, Any], options: argparse.Namespace) -> None:
-    """Encode a block, and print what a push would write."""
-    from compressae_ref.evaluation.choose import ENGINES
-    from compressae_ref.stores.push import read_some
-    from compressae_ref.stores.stored_form import serving
-
-    k, space, refined = settings["k"], settings["space"], settings["refine"]
-    form = serving(model, k, space, refined, options.backend, anchors=settings.get("anchors"))
-    field, block = settings["field"] or form.field, read_some(store, settings["rows"])
-    form.items(block.x[:2], store.name, "empty")  # compiles
-    started = time.perf_counter()
-    form.items(block.x, store.name, settings["zero_rows"])
-    seconds = (time.perf_counter() - started) / len(block.ids)
-    n = store.count()
-    kept = 0 if options.replace or not store.has_field(field) else store.count_written(field)
-    scheme = options.store.partition(":")[0].replace("edge", "qdrant")
-    engines = [engine for engine in ENGINES if engine.address.startswith(f"{scheme}:")] or ENGINES
-    sizes = "; ".join(f"{engine.name} {(n - kept) * engine.bytes_of(form.k):,}" for engine in engines)
-    _say(
-        [
-            f"{store.name}: {n:,} items, d {block.x.shape[1]}; the first {len(block.ids):,} were read",
-            f"field {field}: {n - kept:,} codes of {form.k} entries to write, {kept:,} already present",
-            f"bytes of these codes, about: {sizes}",
-            _costs(_encoding_memory(model, form.k, form.refine), seconds * (n - kept)) + ", and that of the database",
-            f"settings: k {form.k}, {form.space} space, refined: {form.refine}, fitted: {form.fitted}",
-        ]
-    )

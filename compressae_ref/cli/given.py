@@ -54,7 +54,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
         "dry_run": ("dask",),
     },
     "convert": {"ids": ("id_column",)},
-    "push": {"anchors": ("refine",), "dry_run": ("json", "source"), "source": ("replace",), "ids": ("id_column",)},
+    "push": {"anchors": ("refine",), "dry_run": ("json",), "source": ("replace",), "ids": ("id_column",)},
     "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "pull": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "search": {"store": ("rescore", "items", "show", "id_column")},

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from compressae_ref.cli.dry_run import add_dry_run, dry_push
+from compressae_ref.cli.dry_run import add_dry_run
 from compressae_ref.cli.parser import (
     EMBEDDINGS,
     MODEL,
@@ -43,16 +43,17 @@ def add_arguments(commands: Any) -> None:
     )
     command.add_argument("--from", dest="source", metavar="FILE", help=text)
     text = (
-        "with --from, ids that STORE does not have; insert: add items that have only an id and a code; error: stop "
-        "before anything is written; skip: leave them out and report their number (default: insert)"
+        "with --from, what to do with ids that STORE does not have; error: write nothing and name some of them; "
+        "insert: add items that have only an id and a code, if your application does not insert them; skip: leave "
+        "them out and report their number (default: error)"
     )
-    command.add_argument("--on-missing", choices=("insert", "error", "skip"), default="insert", help=text)
+    command.add_argument("--on-missing", choices=("error", "insert", "skip"), default="error", help=text)
     add_ids(command)
     add_follow_links(command)
     command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
     add_zero_rows(command, "vectors", "write codes of zeros, which no query finds")
     command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
-    add_dry_run(command)
+    add_dry_run(command, "; with --from, all vectors are read, to count unknown, new, changed and unchanged ids")
     command.add_argument("--json", action="store_true", help="print the field, counts, bytes and next steps as JSON")
 
 
@@ -77,7 +78,9 @@ def run(options: argparse.Namespace) -> None:
         shown_progress("item") as progress,
     ):
         if options.dry_run:
-            dry_push(store, model, settings, options)
+            from compressae_ref.cli.dry_push import dry_push
+
+            dry_push(store, model, source, settings, options)
             return
         before, shared = store.footprint(), {"backend": options.backend, "progress": progress}
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.stores.address import is_address
-from compressae_ref.stores.contract import Store
+from compressae_ref.stores.contract import Step, Store
 from compressae_ref.stores.push_from import Source, source_of_rows, source_of_store
 from compressae_ref.stores.writer import Pushed
 
@@ -47,8 +47,9 @@ def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argp
             hint = "" if options.source else "; push --replace writes all of them again"
             tell(f"{store.name}: {pushed.unchecked} codes have no digest: changes of their vectors are not seen{hint}")
         if now:
-            tell(f"{store.name}: on disk before: {_parts(before)}; now: {_parts(now)}")
-        _tell_steps([step._asdict() for step in steps])
+            tell(f"{store.name}: on disk before: {parts(before)}; now: {parts(now)}")
+        for line in step_lines(steps):
+            tell(line)
     report = {**pushed._asdict(), "bytes": sizes, "disk_before": before, "disk_now": now}
     return report | {"next_steps": [step._asdict() for step in steps]}
 
@@ -66,14 +67,14 @@ def _bytes(sizes: dict[str, int]) -> str:
     return "".join(f"; {name} {size:,} bytes" for name, size in sizes.items())
 
 
-def _parts(footprint: dict[str, int]) -> str:
+def parts(footprint: dict[str, int]) -> str:
+    """Return the bytes of a collection and its parts in words."""
     return ", ".join(f"{name} {size:,}{'' if name == 'dead rows' else ' bytes'}" for name, size in footprint.items())
 
 
-def _tell_steps(steps: list[dict[str, str]]) -> None:
-    if steps:
-        tell("what may follow, when the codes serve well; push has done none of it:")
+def step_lines(steps: Sequence[Step]) -> list[str]:
+    """Return the statements that may follow, each with its effect."""
+    lines = ["what may follow, when the codes serve well; push has done none of it:"] if steps else []
     for step in steps:
-        for line in step["statement"].split("\n"):
-            tell(f"  {line}")
-        tell(f"    {step['effect']}")
+        lines += [*(f"  {line}" for line in step.statement.split("\n")), f"    {step.effect}"]
+    return lines

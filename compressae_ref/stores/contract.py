@@ -71,6 +71,20 @@ class Step(NamedTuple):
     """what it does and what it saves; an estimate is called so"""
 
 
+class Planned(NamedTuple):
+    """Codes that a push is going to write."""
+
+    codes: int = 0
+    """number of codes of existing items"""
+    new: int = 0
+    """number of codes of items that are added"""
+    size: int = 0
+    """bytes of a code, about"""
+
+
+NOTHING = Planned()
+
+
 class Store(Protocol):
     """A collection of items with dense vectors and, after `push`, with codes.
 
@@ -89,11 +103,18 @@ class Store(Protocol):
     dense: str | None
     """the name of the dense field; None if the store has none, so that `scroll` and `query_dense` are refused"""
 
+    @property
+    def id_type(self) -> str:
+        """What ids the store holds, for messages, such as ``bigint``."""
+
     def count(self) -> int:
         """Return the number of items that have a dense vector, or of all items if there is no dense field."""
 
+    def holds(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these ids the store can hold, by their type and range. They need not exist."""
+
     def known(self, ids: Sequence[Id]) -> list[bool]:
-        """Return which of these items exist. StoreError if the keys of the store cannot be such ids."""
+        """Return which of these items exist. All ids must be such that the store `holds` them."""
 
     def scroll(self, rows: int, *, without: str | None = None) -> Iterator[Rows]:
         """Yield items with a dense vector in blocks, by ascending id. ``without``: only items without a code there."""
@@ -119,8 +140,8 @@ class Store(Protocol):
     def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
         """Add new items that have only an id and a code. After an error, none of them is added."""
 
-    def require_addable(self, ids: Sequence[Id]) -> None:
-        """Raise StoreError if the store does not take new items with only an id and a code."""
+    def require_addable(self, ids: Sequence[Id], n: int) -> None:
+        """Raise StoreError if the store does not take n new items with only an id and a code. ``ids``: some of them."""
 
     def erase(self, field: str, ids: Sequence[Id]) -> None:
         """Delete the sparse vectors of these items."""
@@ -146,8 +167,14 @@ class Store(Protocol):
     def footprint(self) -> dict[str, int]:
         """Return the bytes on disk of the whole collection and of its parts: {} if the engine does not report them."""
 
-    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
-        """Return what saves bytes and time after a push. ``cosine``: the codes are searched by their cosine."""
+    def old_versions(self, n: int) -> int:
+        """Return about how many bytes of old versions of items a push leaves that writes codes of n existing items."""
+
+    def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
+        """Return what saves bytes and time after a push, also after a planned one.
+
+        ``cosine``: the codes are searched by their cosine.
+        """
 
     def close(self) -> None:
         """Close the store. Written data is kept."""
@@ -232,6 +259,16 @@ def as_rows(ids: list[Id], vectors: Any, name: str) -> Rows:
 def plain_id(key: Any) -> Id:
     """Return an engine's key as an integer, or as a string if it is of any other type, such as a UUID."""
     return key if isinstance(key, int) else str(key)
+
+
+SHOWN_IDS = 10
+"""Number of ids in a message."""
+
+
+def listed(ids: Sequence[Id], n: int) -> str:
+    """Return the first of n ids for a message."""
+    shown = ", ".join(map(repr, ids[:SHOWN_IDS]))
+    return shown if n <= SHOWN_IDS else f"{shown} and {n - SHOWN_IDS:,} more"
 
 
 def nonzero(vectors: Codes) -> Iterator[tuple[list[int], list[float]]]:

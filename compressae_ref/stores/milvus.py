@@ -14,15 +14,16 @@ from typing import Any
 
 from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
-from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
     NO_SHARED,
+    NOTHING,
     Address,
     CodeRows,
     Entries,
     Found,
     Id,
+    Planned,
     Rows,
     Step,
     as_rows,
@@ -38,6 +39,7 @@ from compressae_ref.stores.digests import UNKNOWN
 from compressae_ref.stores.milvus_schema import (
     CODE,
     DIGEST,
+    MOST_TEXT,
     collection_or_codes,
     create_codes,
     entries_of,
@@ -105,9 +107,19 @@ class MilvusStore:
         """Return the number of items; every item of the collection has a dense vector. If it was dropped: of codes."""
         return self._row_count(self._main)
 
+    @property
+    def id_type(self) -> str:
+        """The type of the key field, as Milvus calls it."""
+        return "VARCHAR" if self._key_type == self._types.VARCHAR else "INT64"
+
+    def holds(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these ids can be keys, by their type and range."""
+        if self._key_type == self._types.VARCHAR:
+            return [isinstance(key, str) and len(key.encode()) <= MOST_TEXT for key in ids]
+        return [isinstance(key, int) and -(2**63) <= key < 2**63 for key in ids]
+
     def known(self, ids: Sequence[Id]) -> list[bool]:
         """Return which of these items exist in the collection."""
-        self.require_addable(ids)
         found = {item[self._key] for item in self._get(self._main, ids, [self._key])}
         return [key in found for key in ids]
 
@@ -175,14 +187,8 @@ class MilvusStore:
         with self._errors():
             self._client.upsert(self._beside(field), items)
 
-    def require_addable(self, ids: Sequence[Id]) -> None:
-        """Check the type of the ids; the collection of codes takes any key."""
-        kind = str if self._key_type == self._types.VARCHAR else int
-        if wrong := [key for key in ids if not isinstance(key, kind)]:
-            expected = "strings" if kind is str else "integers"
-            raise StoreError(
-                f"expected ids that are {expected}, as the key {self._key}, got {wrong[0]!r}", path=self.name
-            )
+    def require_addable(self, ids: Sequence[Id], n: int) -> None:
+        """Do nothing: the collection of codes takes any key."""
 
     def add_items(self, field: str, ids: Sequence[Id], vectors: Codes, digests: Sequence[int]) -> None:
         """Add codes to their collection; the first collection does not change."""
@@ -192,6 +198,10 @@ class MilvusStore:
         """Delete these codes."""
         with self._errors():
             self._client.delete(self._beside(field), ids=list(ids))
+
+    def old_versions(self, n: int) -> int:
+        """Return 0: codes are stored apart from the items."""
+        return 0
 
     def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
         """Return the digest beside each code."""
@@ -233,7 +243,7 @@ class MilvusStore:
         """Return no sizes: Milvus does not report them."""
         return {}
 
-    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+    def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
         """Return how to drop the collection with the dense vectors."""
         size = 4 * self._d * self.count()
         return steps_of_milvus(self._collection, self._beside(field), self._others, self.dense, size)

@@ -14,7 +14,7 @@ DIGEST = "digest"
 """Name of the field of digests there. Collections that older versions made have none."""
 
 MOST_TEXT = 65_535
-"""Maximum number of characters of a string key."""
+"""Maximum number of bytes of a string key."""
 
 
 def types() -> Any:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
-from compressae_ref.stores.contract import Id, Step, chosen_field, engine_errors, without_password
+from compressae_ref.stores.contract import (
+    NOTHING,
+    Id,
+    Planned,
+    Step,
+    chosen_field,
+    engine_errors,
+    listed,
+    without_password,
+)
 from compressae_ref.stores.digests import SUFFIX
 from compressae_ref.stores.next_steps import Table, steps_of_postgres
 
@@ -21,11 +31,11 @@ ID_TYPES = ("smallint", "integer", "bigint", "text", "character varying", "uuid"
 INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 """Bytes of the keys that are integers."""
 
+DIGEST_BYTES = 8
+"""Bytes of a digest."""
+
 MOST_NAME = 63
 """Bytes of a name. PostgreSQL would cut a longer one."""
-
-SHOWN_IDS = 10
-"""Number of ids in a message."""
 
 
 class PgTable:
@@ -105,30 +115,29 @@ class PgTable:
             return key.to_bytes(INTEGERS[self._key_type], "big", signed=True)
         return bytes.fromhex(key.replace("-", "")) if self._key_type == "uuid" else key.encode()
 
-    def _require_keys(self, ids: Any) -> None:
-        """Raise StoreError unless all ids can be keys, as PostgreSQL writes them."""
-        size = INTEGERS.get(self._key_type)
-        for key in ids:
-            if size is not None:
-                good = isinstance(key, int) and -(1 << 8 * size - 1) <= key < 1 << 8 * size - 1
-            else:
-                good = isinstance(key, str) and (self._key_type != "uuid" or _is_uuid(key))
-            if not good:
-                expected = f"ids that the key {self._names['key']!r} can hold, which is {self._key_type}"
-                raise StoreError(f"expected {expected}, got {key!r}", path=self.name)
+    @property
+    def id_type(self) -> str:
+        """The type of the key column."""
+        return "uuid in lower case" if self._key_type == "uuid" else self._key_type
 
-    def require_addable(self, ids: Any) -> None:
+    def holds(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these ids can be keys, as PostgreSQL writes them."""
+        size = INTEGERS.get(self._key_type)
+        if size is not None:
+            most = 1 << 8 * size - 1
+            return [isinstance(key, int) and -most <= key < most for key in ids]
+        return [isinstance(key, str) and (self._key_type != "uuid" or _is_uuid(key)) for key in ids]
+
+    def require_addable(self, ids: Sequence[Id], n: int) -> None:
         """Raise StoreError if a row cannot consist of key and code, and say what to type."""
-        self._require_keys(ids)
         needed = self._needed()
         if not needed or not ids:
             return
-        shown = ", ".join(map(repr, ids[:SHOWN_IDS])) + f" and {len(ids) - SHOWN_IDS} more" * (len(ids) > SHOWN_IDS)
         columns = ", ".join(f"{name!r} {kind} NOT NULL" for name, kind in needed.items())
         names = ", ".join(self._quoted(name) for name in [*dict.fromkeys([self._names["key"], *needed])])
         values = ", ".join([self._literal(ids[0]), *("..." for name in needed if name != self._names["key"])])
         raise StoreError(
-            f"expected ids of existing rows, because new rows need {columns}; got {len(ids)} new: {shown}",
+            f"expected ids of existing rows, because new rows need {columns}; got {n:,} new: {listed(ids, n)}",
             path=self.name,
             hint=f"insert these rows first: INSERT INTO {self._table.as_string(None)} ({names}) VALUES ({values})",
         )
@@ -182,29 +191,39 @@ class PgTable:
         )
         return dict(zip(("total", "table", "indexes", "toast", "dead rows"), self._run(query)[0], strict=True))
 
-    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+    def old_versions(self, n: int) -> int:
+        """Return about the bytes of n rows on disk: PostgreSQL writes an updated row anew and keeps the old version."""
+        size, rows = self._run("SELECT pg_relation_size({relation}::regclass), count(*) FROM {table}")[0]
+        return int(size * n // max(rows, 1))
+
+    def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
         """Return the statements that build an index on the codes, drop the dense column, and free its bytes."""
-        columns = [name for name in self._columns() if name != self.dense]
+        existing = self._columns()
+        columns = [name for name in existing if name != self.dense]
         names = {f"column{number}": name for number, name in enumerate(columns)}
         values = " + ".join(f"coalesce(sum(pg_column_size({{{name}}})), 0)" for name in names)
         rows, kept = self._run(f"SELECT count(*), ({values})::bigint FROM {{table}}", **names)[0]
-        sizes = self.sizes(field)
-        longest = self._run("SELECT max(pg_column_size({field})) FROM {table}", field=field)[0][0] or 0
+        sizes = self.sizes(field) if field in existing else {"codes": 0}
+        codes = sizes["codes"] + planned.size * (planned.codes + planned.new)
+        more = (planned.size + DIGEST_BYTES) * (planned.codes + planned.new)
         return steps_of_postgres(
             Table(
                 name=self._table.as_string(None),
                 field=self._quoted(field),
                 dense=None if self.dense is None else self._quoted(self.dense),
-                rows=rows,
-                kept=kept,
-                codes=sizes["codes"],
-                longest=longest,
-                table=self.footprint()["table"],
+                rows=rows + planned.new,
+                kept=kept + more,
+                codes=codes,
+                longest=max(self._longest(field) if field in existing else 0, planned.size),
+                table=self.footprint()["table"] + self.old_versions(planned.codes) + more,
                 indexed="index" in sizes,
                 dense_indexes=[] if self.dense is None else self._indexes(self.dense),
             ),
             cosine=cosine,
         )
+
+    def _longest(self, field: str) -> int:
+        return self._run("SELECT max(pg_column_size({field})) FROM {table}", field=field)[0][0] or 0
 
     def close(self) -> None:
         """Close the connection."""

@@ -68,7 +68,6 @@ class PgStore(PgTable):
 
     def known(self, ids: Sequence[Id]) -> list[bool]:
         """Return which of these keys exist."""
-        self._require_keys(ids)
         query = f"SELECT {{key}} FROM {{table}} WHERE {{key}} = ANY(%s::{self._key_type}[])"
         found = {plain_id(key) for (key,) in self._run(query, list(ids))}
         return [key in found for key in ids]

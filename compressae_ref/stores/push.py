@@ -75,7 +75,8 @@ def _first(store: Store) -> Rows:
 
 
 def read_some(store: Store, rows: int) -> Rows:
-    """Return the first items of a store, at most so many. StoreError if it is empty."""
+    """Return the first items of a store, at most so many. StoreError if it is empty or has no dense vectors."""
+    dense_of(store, PUSH_HINT)
     for block in store.scroll(as_integer(rows, "rows")):
         return block
     return _first(store)

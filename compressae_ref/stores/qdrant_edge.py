@@ -17,9 +17,11 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import StoreError
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
+    NOTHING,
     Address,
     Found,
     Id,
+    Planned,
     Step,
     chosen_field,
     dense_of,
@@ -187,7 +189,7 @@ class EdgeStore(QdrantPoints):
             self._shard.flush()
         return {"shard": on_disk(self._folder, "segments")}
 
-    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+    def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
         """Return how to drop the dense vectors in Python: Qdrant Edge has no other interface."""
         return steps_of_edge(str(self._folder), self.dense, self.sizes(field).get("dense", 0))
 

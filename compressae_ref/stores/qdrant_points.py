@@ -21,18 +21,27 @@ QUERIES_AT_ONCE = 64
 """Queries in one request."""
 
 
+ID_TYPE = "integers from 0 or UUIDs in lower case"
+"""Ids that Qdrant takes."""
+
+
 def require_ids(ids: Sequence[Id], name: str) -> list[int | uuid.UUID]:
     """Return ids as integers and UUIDs. Qdrant takes no others, and a UUID must be written as Qdrant writes it."""
-    return [_checked_id(key, name) for key in ids]
+    keys = [_as_key(key) for key in ids]
+    for key, found in zip(ids, keys, strict=True):
+        if found is None:
+            raise StoreError(f"expected ids that are {ID_TYPE}, got {key!r}", path=name)
+    return [key for key in keys if key is not None]
 
 
-def _checked_id(key: Id, name: str) -> int | uuid.UUID:
+def _as_key(key: Id) -> int | uuid.UUID | None:
+    """Return an id as Qdrant takes it, or None."""
     if isinstance(key, int) and 0 <= key < 2**64:
         return key
     with suppress(ValueError):
         if isinstance(key, str) and str(uuid.UUID(key)) == key:
             return uuid.UUID(key)
-    raise StoreError(f"expected ids that are integers from 0 or UUIDs in lower case, got {key!r}", path=name)
+    return None
 
 
 def is_digests(name: str) -> bool:
@@ -85,6 +94,7 @@ class QdrantPoints:
     signed = True
     fewer = NO_SHARED
     exact = True
+    id_type = ID_TYPE
     name: str
     dense: str | None
 
@@ -107,6 +117,10 @@ class QdrantPoints:
         """Return the number of items that have a dense vector, or of all items if there is no dense field."""
         return self._count() if self.dense is None else self._count(self.dense)
 
+    def holds(self, ids: Sequence[Id]) -> list[bool]:
+        """Return which of these ids Qdrant takes."""
+        return [_as_key(key) is not None for key in ids]
+
     def known(self, ids: Sequence[Id]) -> list[bool]:
         """Return which of these items exist."""
         found = self._vectors(ids, [])
@@ -123,9 +137,12 @@ class QdrantPoints:
         for ids, vectors in self._blocks(rows, field, None):
             yield CodeRows(ids, [as_entries(vector) for vector in vectors])
 
-    def require_addable(self, ids: Sequence[Id]) -> None:
-        """Check the type of the ids; points may have any vectors."""
-        require_ids(ids, self.name)
+    def require_addable(self, ids: Sequence[Id], n: int) -> None:
+        """Do nothing: points may have any vectors."""
+
+    def old_versions(self, n: int) -> int:
+        """Return 0: codes are stored apart from the items."""
+        return 0
 
     def digests(self, field: str, ids: Sequence[Id]) -> list[int | None]:
         """Return the digest beside each code."""

@@ -16,9 +16,11 @@ from compressae_ref.arrays import Floats
 from compressae_ref.codes import Codes
 from compressae_ref.optional import require_package
 from compressae_ref.stores.contract import (
+    NOTHING,
     Address,
     Found,
     Id,
+    Planned,
     Step,
     chosen_field,
     dense_of,
@@ -184,7 +186,7 @@ class QdrantStore(QdrantPoints):
         """Return no sizes: a server does not report them."""
         return {}
 
-    def next_steps(self, field: str, *, cosine: bool) -> list[Step]:
+    def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
         """Return how to drop the dense vectors with the client."""
         return steps_of_qdrant(self._collection, self.dense, self.count())
 

@@ -40,15 +40,20 @@ class Pushed(NamedTuple):
 
 
 class Writer:
-    """Writes codes into a field of a store (`push`)."""
+    """Writes codes into a field of a store (`push`). ``dry_run``: only counts them."""
 
-    def __init__(self, store: Store, field: str, form: Serving, zero_rows: ZeroRows) -> None:
+    def __init__(self, store: Store, field: str, form: Serving, zero_rows: ZeroRows, *, dry_run: bool = False) -> None:
         self.store, self.field, self.form, self.zero_rows = store, field, form, zero_rows
+        self._dry_run, self._no_field = dry_run, not store.has_field(field)
         self.counts, self._erased = dict.fromkeys(Pushed._fields[1:], 0), 0
 
     def pushed(self, before: int) -> Pushed:
         """Return the counts. ``before``: number of items with a code before the first block."""
         return Pushed(self.field, **{**self.counts, "before": before - self.counts["changed"] - self._erased})
+
+    def digests(self, ids: Sequence[Id]) -> list[int | None]:
+        """Return the digest beside the code of each item, also if the field does not exist yet."""
+        return [None] * len(ids) if self._no_field else self.store.digests(self.field, ids)
 
     def write(self, block: Rows, *, new: bool = False) -> None:
         """Write the codes of items that have none. ``new``: these items are added to the store."""
@@ -56,7 +61,7 @@ class Writer:
 
     def write_changed(self, block: Rows, *, unknown: bool = False) -> None:
         """Replace the codes of vectors with another digest; ``unknown``: and of those without a digest."""
-        now, stored = digests_of(block.x), self.store.digests(self.field, block.ids)
+        now, stored = digests_of(block.x), self.digests(block.ids)
         pairs = [*zip(stored, now, strict=True)]
         changed = [was not in (None, UNKNOWN, digest) or (unknown and was == UNKNOWN) for was, digest in pairs]
         self.counts["unchecked"] += 0 if unknown else stored.count(UNKNOWN)
@@ -67,20 +72,26 @@ class Writer:
         if self.zero_rows == "skip" and not nonzero.all():
             zeros = chosen(block, ~nonzero).ids
             if what == "changed":
-                self.store.erase(self.field, zeros)
+                if not self._dry_run:
+                    self.store.erase(self.field, zeros)
                 self._erased += len(zeros)
             self.counts["skipped"] += len(zeros)
             block, digests = chosen(block, nonzero), [d for d, mask in zip(digests, nonzero, strict=True) if mask]
-        if block.ids:
+        if self._dry_run:
+            self._require_encodable(block)
+        elif block.ids:
             write = self.store.add_items if new else self.store.write
             write(self.field, block.ids, self._coded(block), digests)
         self.counts[what] += len(block.ids)
         self.counts["inserted"] += len(block.ids) if new else 0
 
-    def _coded(self, block: Rows) -> Codes:
-        """Return the codes of a block, with split signs if the engine refuses negative values."""
+    def _require_encodable(self, block: Rows) -> None:
         if self.zero_rows == "error":
             reject_zero_vectors(self.store, block, np.any(block.x, axis=1))
+
+    def _coded(self, block: Rows) -> Codes:
+        """Return the codes of a block, with split signs if the engine refuses negative values."""
+        self._require_encodable(block)
         codes = self.form.items(block.x, self.store.name, self.zero_rows)
         return codes if self.store.signed else codes.split_signs()
 
