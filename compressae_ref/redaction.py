@@ -27,6 +27,20 @@ def without_password(address: str) -> str:
     return unquote(body) + mark + "&".join(map(_without_secret, query.split("&")))
 
 
+def pasteable(address: str) -> str:
+    """Return the address of a store without its passwords, so that it can be typed again. Other parts do not change."""
+    place = password_in(address)
+    if place is not None and not PORT.match(address[place]):
+        address = address[: place.start - 1] + address[place.stop :]
+    body, mark, query = address.partition("?")
+    pairs = [pair for pair in query.split("&") if not _is_secret(pair.partition("=")[0])]
+    return body + mark + "&".join(pairs) if any(pairs) else body
+
+
+PORT = re.compile(r"\d+([/?]|$)")
+"""Beginning of a port and what follows it; `password_in` takes it for a password if an "@" comes later."""
+
+
 def password_in(address: str) -> slice | None:
     """Return the place of the password in a URI: up to the last "@", whatever characters are not encoded."""
     start = address.find("//")

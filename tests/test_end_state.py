@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from functools import partial
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from compressae_ref import Model, init_params, save_model
+from compressae_ref.cli.given import to_run
 from compressae_ref.cli.main import main
 from compressae_ref.cli.store_commands import tell_fewer
 from compressae_ref.errors import DomainError, StoreError
@@ -416,6 +418,29 @@ def push_new_and_changed(postgres, shop, capsys):
         command, _, rest = line.partition(" ")
         assert run(command, *rest.split("|")) == 1
         assert reason in capsys.readouterr().err
+
+
+def test_the_next_command_of_a_pull_can_be_pasted(shop, capsys):
+    """Without the password, which this server does not ask for."""
+    address = re.sub("//[^@]*@", "//postgres:open%20sesame@", shop) + "&passfile=none"
+    settings = ("--n-latents", "64", "--k", "4", "--steps", "2")
+    assert run("pull", address, "-o", "m.npz", *settings) == 0
+    *_, note, last = capsys.readouterr().err.splitlines()
+    assert note == "the next command has no password: set PGPASSWORD, or write the password to ~/.pgpass"
+    program, *words = shlex.split(last.removeprefix("next: "))
+    assert (program, words[:2]) == ("compressae-ref", ["push", "m.npz"])
+    assert words[2] == re.sub("//[^@]*@", "//postgres@", shop)
+    assert run(*words) == 0
+    assert f"{ROWS} codes written" in capsys.readouterr().err
+
+
+def test_a_command_that_continues_a_pull_can_be_pasted():
+    words = ["pull", "postgresql://me:secret@host/db?table=t", "-o", "m.npz", "--resume", "a file"]
+    assert to_run(words) == (
+        "set PGPASSWORD, or write the password to ~/.pgpass, then run: "
+        "compressae-ref pull 'postgresql://me@host/db?table=t' -o m.npz --resume 'a file'"
+    )
+    assert to_run(["pull", "edge:shard", "-o", "m.npz"]) == "run: compressae-ref pull edge:shard -o m.npz"
 
 
 def contents(postgres, table):

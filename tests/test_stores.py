@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from compressae_ref import Anchors, Codes, Index, Model, encode_fitted, encode_refined, init_params, save_model
 from compressae_ref.cli.main import main
 from compressae_ref.errors import CompressaeError, DomainError, ShapeError, StoreError
-from compressae_ref.redaction import secrets_in
+from compressae_ref.redaction import pasteable, secrets_in
 from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.stores.contract import engine_errors, open_store, parse_address, without_password
 from compressae_ref.stores.push import embeddings_of, push
@@ -365,6 +365,23 @@ def test_no_password_is_printed(address):
 
 
 @given(addresses())
+def test_an_address_without_its_passwords_is_left_to_type(address):
+    """It has no password, also not a hidden one; all else is as it was, and it is read as the same store."""
+    try:
+        parsed = parse_address(address)
+    except DomainError:
+        return
+    left = pasteable(address)
+    assert not re.search(r"QX|XQ|\*\*\*", left)
+    assert pasteable(left) == left == without_password(left)
+    again = parse_address(left)
+    assert again.scheme == parsed.scheme
+    assert again.options == {name: value for name, value in parsed.options.items() if "QX" not in value}
+    for part in ("host", "me@", "dbname", "collection=c", "dense=x"):
+        assert (part in left) == (part.replace("@", ":") in address or part in address)
+
+
+@given(addresses())
 def test_no_error_about_an_address_prints_a_password(address):
     with pytest.raises(CompressaeError) as caught:
         parse_address(address).required("nothing", without_password(address))
@@ -409,7 +426,7 @@ def test_no_error_of_an_engine_prints_the_password_of_an_address(address):
     ],
 )
 def test_an_address_without_a_password_is_shown_as_it_is(address):
-    assert without_password(address) == address
+    assert without_password(address) == pasteable(address) == address
     assert parse_address(address).scheme == address.partition(":")[0]
 
 

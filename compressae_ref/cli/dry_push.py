@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compressae_ref.cli.dry_run import costs, encoding_memory, say_dry
 from compressae_ref.cli.push_steps import parts, step_lines
 from compressae_ref.evaluation.choose import ENGINES, Engine
-from compressae_ref.stores.contract import ROWS, Planned, Rows, Store
+from compressae_ref.stores.contract import ROWS, Planned, Rows, Store, parse_address
 from compressae_ref.stores.push import read_some
 from compressae_ref.stores.push_from import Source, push_from
 from compressae_ref.stores.stored_form import Serving, serving
@@ -100,7 +100,7 @@ def _vectors(
 
 def _engines(options: argparse.Namespace) -> list[Engine]:
     """Return the engine of the address, or all engines if it is not known."""
-    scheme = options.store.partition(":")[0].replace("edge", "qdrant").replace("postgres:", "postgresql:")
+    scheme = parse_address(options.store).scheme.replace("edge", "qdrant")
     return [engine for engine in ENGINES if engine.address.startswith(f"{scheme}:")] or [*ENGINES]
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Container, Iterator, Sequence
+import shlex
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from compressae_ref.errors import CompressaeError, DomainError
+from compressae_ref.stores.address import to_type
 
 NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
@@ -140,6 +142,19 @@ def again(options: argparse.Namespace, positional: Sequence[str], *without: str,
         if action.option_strings and name not in (*without, *values):
             words += [action.option_strings[0], *([] if action.nargs == 0 else [str(getattr(options, name))])]
     return [*words, *(word for name, value in values.items() for word in (f"--{name}", value))]
+
+
+def typed(words: Iterable[object]) -> tuple[str, str]:
+    """Return a command line that can be pasted, and how to give the passwords that it does not have, or ""."""
+    pairs = [to_type(str(word)) for word in words]
+    how = ", and ".join(dict.fromkeys(how for _, how in pairs if how))
+    return shlex.join(["compressae-ref", *(word for word, _ in pairs)]), how
+
+
+def to_run(words: Iterable[object]) -> str:
+    """Return the end of a message: the command line to run."""
+    command, how = typed(words)
+    return f"{how}, then run: {command}" if how else f"run: {command}"
 
 
 def own_text(error: CompressaeError, options: argparse.Namespace, commands: Container[str]) -> str:

@@ -22,7 +22,8 @@ NEW_MODEL = "model file to write (.npz)"
 STORE = (
     "address of a vector database: edge:FOLDER, qdrant://HOST:PORT/COLLECTION, "
     "postgresql://HOST/DATABASE?table=TABLE or milvus:FILE?collection=NAME; add ?dense=NAME (after another parameter: "
-    "&dense=NAME) to select one of several dense fields"
+    "&dense=NAME) to select one of several dense fields. Passwords: PGPASSWORD or ~/.pgpass, QDRANT_API_KEY, "
+    "MILVUS_TOKEN"
 )
 
 SETTINGS = {

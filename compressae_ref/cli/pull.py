@@ -35,10 +35,8 @@ def add_arguments(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train a model on the vectors in a store and save it; with ``--keep``, save the vectors, too."""
-    from shlex import join
-
     from compressae_ref.checks import as_integer
-    from compressae_ref.cli.given import again
+    from compressae_ref.cli.given import again, to_run
     from compressae_ref.cli.progress import shown_progress
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.cli.train_steps import checkpoints_of, train_and_save
@@ -76,5 +74,5 @@ def run(options: argparse.Namespace) -> None:
             except KeyboardInterrupt as interrupt:
                 if options.keep is not None and not interrupt.args:
                     words = again(options, ["train", options.keep], "keep", "rows")
-                    interrupt.args = (f"{options.keep} is complete; to train on it, run: compressae-ref {join(words)}",)
+                    interrupt.args = (f"{options.keep} is complete; to train on it, {to_run(words)}",)
                 raise

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from compressae_ref.cli.given import typed
 from compressae_ref.training.fit import FitResult
 
 USUAL_DEAD = {"distill": 0.41, "reconstruct": 0.23}
@@ -72,17 +71,16 @@ def _next(output: str, source: str | None, options: argparse.Namespace) -> Itera
     if getattr(options, "follow_links", False):
         also.append("--follow-links")
     if options.command == "pull":
-        yield _command("next", ["push", output, options.store, *also])
+        command, how = typed(["push", output, options.store, *also])
+        if how:
+            yield f"the next command has no password: {how}"
+        yield f"next: {command}"
         return
     if source is None:
         return
     if options.serve == "segments":
-        yield _command("next", ["segments", output, source, *also])
+        yield f"next: {typed(['segments', output, source, *also])[0]}"
         return
     codes = str(Path(output).with_suffix("")) + ".codes.npz"
-    yield _command("next", ["evaluate", output, source, *also])
-    yield _command("then", ["encode", output, source, "-o", codes, *also])
-
-
-def _command(when: str, words: list[Any]) -> str:
-    return f"{when}: {shlex.join(['compressae-ref', *map(str, words)])}"
+    yield f"next: {typed(['evaluate', output, source, *also])[0]}"
+    yield f"then: {typed(['encode', output, source, '-o', codes, *also])[0]}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.cli.any_model import load_any_model
-from compressae_ref.cli.given import again
+from compressae_ref.cli.given import again, to_run
 from compressae_ref.cli.parser import SETTINGS
 from compressae_ref.cli.progress import TrainingBar
 from compressae_ref.cli.terminal import tell, tell_of_mean
@@ -151,4 +151,4 @@ def _say_how_to_resume(
         return
     given = [str(getattr(options, name)) for name, action in options.given.items() if not action.option_strings]
     words = again(options, [options.command, *given], resume=path)
-    interrupt.args = (f"{saved}; to continue, run: {shlex.join(['compressae-ref', *words])}",)
+    interrupt.args = (f"{saved}; to continue, {to_run(words)}",)

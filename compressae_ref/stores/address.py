@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from compressae_ref.errors import DomainError, StoreError
-from compressae_ref.redaction import password_in, without_password
+from compressae_ref.redaction import PORT, password_in, pasteable, without_password
 
 
 class Address(NamedTuple):
@@ -60,8 +60,7 @@ def parse_address(address: str) -> Address:
 def _require_encoded_password(address: str) -> None:
     """Refuse a password that would be split at a special character: its parts would appear in messages."""
     text = address[password_in(address) or slice(0)]
-    port = re.match(r"\d+([/?]|$)", text)
-    if not port and re.search(r"[/?#@:\[\]\s]|%(?![0-9a-fA-F]{2})", text):
+    if not PORT.match(text) and re.search(r"[/?#@:\[\]\s]|%(?![0-9a-fA-F]{2})", text):
         raise DomainError(
             "expected a percent-encoded password in the address, got special characters",
             argument="store",
@@ -79,3 +78,18 @@ def is_address(text: str) -> bool:
     """Return whether a text begins like an address of a store, and is therefore not the name of a file."""
     scheme, colon, _ = text.partition(":")
     return bool(colon) and {"postgres": "postgresql"}.get(scheme, scheme) in ADAPTERS
+
+
+SECRETS_BY = {
+    "postgresql": "set PGPASSWORD, or write the password to ~/.pgpass",
+    "qdrant": "set QDRANT_API_KEY",
+    "milvus": "set MILVUS_TOKEN",
+}
+"""How the password of a store is given without an address."""
+
+
+def to_type(word: str) -> tuple[str, str]:
+    """Return a word of a command line without the passwords of an address, and how to give them, or ""."""
+    if not is_address(word) or pasteable(word) == word:
+        return word, ""
+    return pasteable(word), SECRETS_BY.get(parse_address(word).scheme, "give its password in the address")
