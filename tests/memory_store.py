@@ -41,7 +41,7 @@ class MemoryStore:
 
     signed = True
     fewer = "this store is a test"
-    exact = True
+    accuracy = "this store is exact"
     id_type = "integers"
 
     def __init__(self, collection: str, dense: str | None = None) -> None:
@@ -141,6 +141,9 @@ class MemoryStore:
     def _best(self, scores: dict[Id, float], top: int) -> Found:
         best = sorted(scores, key=lambda key: -scores[key])[:top]
         return Found(best, [scores[key] for key in best])
+
+    def approximate_index(self, field: str) -> str | None:
+        return None
 
     def sizes(self, field: str) -> dict[str, int]:
         return {}

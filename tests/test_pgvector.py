@@ -85,12 +85,11 @@ def test_names_that_must_be_quoted_and_half_vectors(engine, opened):
 def test_an_index_is_used_for_its_own_operator(engine, opened):
     table(engine, f"CREATE TABLE indexed (key bigint PRIMARY KEY, v vector({D}))", range(N))
     store = opened("table=indexed")
-    assert store.exact
     for space, cosine in (("sparse", True), ("expanded", False)):
         field = push(store, MODEL, space=space, **SET).field
         before = search_store(store, MODEL, X[:9], 5, space=space, **SET)
+        assert store.approximate_index(field) is None
         store.build_index(field, cosine=cosine)
-        assert not store.exact
         engine._execute("ANALYZE indexed")
         after = search_store(store, MODEL, X[:9], 5, space=space, **SET)
         assert overlap(before, after) > 0.9
@@ -100,6 +99,29 @@ def test_an_index_is_used_for_its_own_operator(engine, opened):
         with psycopg.connect(engine.uri) as connection:
             connection.execute("SET enable_seqscan = off")
             assert "Index Scan using indexed_" in str(connection.execute(query).fetchall())
+
+
+def test_the_index_that_took_part_is_named(engine, opened):
+    """It is the one that PostgreSQL plans to use, which depends on its settings and costs."""
+    table(engine, f"CREATE TABLE named (key bigint PRIMARY KEY, v vector({D}))", range(N))
+    store = opened("table=named")
+    field = push(store, MODEL, **SET).field
+    store.build_index(field, cosine=True)
+    engine._execute("CREATE INDEX flat_lists ON named USING ivfflat (v vector_cosine_ops) WITH (lists = 2)")
+    assert store.approximate_index(field) is None  # nothing was searched
+    for scans, indexes in (
+        ("on", [None, None]),
+        ("off", ["ivfflat index flat_lists", f"hnsw index named_{field}_idx"]),
+    ):
+        store._run(f"SET enable_seqscan = {scans}")
+        store.query_dense(X[:2], 3)
+        search_store(store, MODEL, X[:2], 3, **SET)
+        assert [store.approximate_index(name) for name in ("v", field)] == indexes
+    store._run("SET enable_seqscan = off")
+    search_store(
+        store, MODEL, X[:2], 3, space="expanded", field=field, **SET
+    )  # another operator than that of the index
+    assert store.approximate_index(field) is None
 
 
 @pytest.mark.parametrize(

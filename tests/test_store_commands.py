@@ -18,7 +18,7 @@ from compressae_ref.cli.main import command_line, main
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
-from compressae_ref.stores.contract import Rows
+from compressae_ref.stores.contract import Rows, open_store
 from compressae_ref.stores.push import ids_in
 from tests.engines import Engine
 
@@ -119,12 +119,39 @@ def test_push_and_the_same_queries_before_and_after(address, capsys):
     lines = [line.split("\t") for line in out.splitlines()]
     assert [line[:2] for line in lines[:4]] == [["0", "dense"], ["0", "codes"], ["1", "dense"], ["1", "codes"]]
     assert all(line[2].startswith(f"{7 * int(line[0]) + 1}:") for line in lines if line[1] == "dense")
-    assert "% of the dense neighbours" in err
+    share = re.search(r"the codes find ([\d.]+)% of the 3 items that the dense search returns for a query\n", err)[1]
+    found = [{hit.partition(":")[0] for hit in line[2].split()} for line in lines]
+    mean = np.mean([len(dense & codes) / 3 for dense, codes in zip(found[::2], found[1::2], strict=True)])
+    assert float(share) == pytest.approx(100 * mean, abs=0.06)
+    assert f"{address}: search in dense: exact; in codes: exact\n" in err
+    assert "approximate" not in err
     assert run(f"search model.npz {address} q.npy --store --json --backend numpy") == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert first["query"] == 0
     assert first["dense"]["ids"][0] == 1
     assert len(first["codes"]["ids"]) == len(first["codes"]["scores"]) <= 10
+
+
+def test_an_approximate_index_is_named_with_what_to_set(tmp_path, monkeypatch, capsys):
+    edge = pytest.importorskip("qdrant_edge")
+    monkeypatch.chdir(tmp_path)
+    save_model("model.npz", MODEL)
+    np.save("q.npy", X[:7])
+    vectors = {"dense": edge.EdgeVectorParams(D, edge.Distance.Cosine)}
+    early = edge.EdgeOptimizersConfig(indexing_threshold=1)  # kB
+    Path("shard").mkdir()
+    edge.EdgeShard.create("shard", edge.EdgeConfig(vectors=vectors, optimizers=early)).close()
+    store = open_store("edge:shard")
+    store.insert(range(N), X, [{}] * N)
+    store.optimize()
+    store.close()
+    assert run("push model.npz edge:shard --backend numpy") == 0
+    capsys.readouterr()
+    for line in ("search model.npz edge:shard q.npy --store", "evaluate model.npz edge:shard q.npy --store"):
+        assert run(f"{line} --backend numpy") == 0
+        err = capsys.readouterr().err
+        assert re.search(r"search in dense.*: approximate \(HNSW index\); in codes.*: exact\n", err)
+        assert "an approximate index may miss items; to miss fewer: raise ef_construct and m of the HNSW index" in err
 
 
 def test_evaluate_takes_relevant_ids_of_the_store(address, capsys):
@@ -227,7 +254,7 @@ def test_the_commands_of_the_page_about_stores_run(engine, tmp_path, monkeypatch
     for line in lines:
         command = line.replace("--query-k 1024", "--query-k 200")  # a model of so few rows has 256 latents
         assert main(shlex.split(command, comments=True)[1:]) == 0, capsys.readouterr().err
-    assert "of the dense neighbours" in capsys.readouterr().err
+    assert "% of the 10 items that the dense search returns" in capsys.readouterr().err
 
 
 def test_without_the_engine_it_says_what_to_install(address, capsys, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from compressae_ref.cli.terminal import hits_text, say, tell
@@ -15,6 +15,7 @@ from compressae_ref.files.model_file import load_model
 from compressae_ref.row_source import row_numbers
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.query import Compared, compare, search_store
+from compressae_ref.stores.stored_form import serving
 
 
 @contextmanager
@@ -39,18 +40,32 @@ def search_and_compare(options: argparse.Namespace) -> None:
     settings = {name: getattr(options, name) for name in names} | {"backend": options.backend}
     settings["space"] = options.space or "sparse"
     with opened(options.codes) as store, naming_file(options.queries):
+        form = {name: settings[name] for name in ("k", "space", "refine", "backend", "fitted")}
+        fields = {"codes": options.field or serving(model, **form).field}
         if store.dense is None:
             results = {"codes": search_store(store, model, queries, options.top, **settings)}
-            summary = "no dense field: these are the hits in the codes; evaluate --store measures them"
+            summary = ["no dense field: these are the hits in the codes; evaluate --store measures them"]
         else:
+            fields = {"dense": store.dense, **fields}
             compared = compare(store, model, queries, options.top, **settings)
             results, summary = {"dense": compared.dense, "codes": compared.codes}, _summary(compared)
         most = min(options.top, store.count())
+        indexes = {name: store.approximate_index(field) for name, field in fields.items()}
     for query, *hits in zip(row_numbers(queries), *results.values(), strict=True):
         _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
-    tell(f"{store.name}: {summary}")
+    for line in summary:
+        tell(f"{store.name}: {line}")
+    tell_indexes(store, indexes)
     for name, found in results.items():
         tell_fewer(store, name, min((len(hits.ids) for hits in found if hits.ids), default=most), most)
+
+
+def tell_indexes(store: Store, indexes: Mapping[str, str | None]) -> None:
+    """Report which searches were exact, and what to do if an approximate index misses items."""
+    words = (f"{name}: {'exact' if index is None else f'approximate ({index})'}" for name, index in indexes.items())
+    tell(f"{store.name}: search in {'; in '.join(words)}")
+    if any(indexes.values()):
+        tell(f"{store.name}: an approximate index may miss items; to miss fewer: {store.accuracy}")
 
 
 def tell_fewer(store: Store, where: str, fewest: int, most: int) -> None:
@@ -67,10 +82,12 @@ def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:
         say(f"{query}\t{name}\t{hits_text(hits.ids, hits.scores)}")
 
 
-def _summary(compared: Compared) -> str:
+def _summary(compared: Compared) -> list[str]:
     """Describe how far both results agree, and the time of each search."""
-    return (
-        f"the codes find {compared.overlap:.1%} of the dense neighbours; "
+    sizes = sorted({len(hits.ids) for hits in compared.dense if hits.ids})
+    n = " to ".join(f"{size:,}" for size in dict.fromkeys([*sizes[:1], *sizes[-1:]]))
+    return [
+        f"the codes find {compared.overlap:.1%} of the {n or 0} items that the dense search returns for a query",
         f"a query takes {1e3 * compared.dense_seconds:.2f} ms in the dense field and "
-        f"{1e3 * compared.codes_seconds:.2f} ms in the codes (including encoding)"
-    )
+        f"{1e3 * compared.codes_seconds:.2f} ms in the codes (including encoding)",
+    ]

@@ -98,8 +98,8 @@ class Store(Protocol):
     """why a search may return fewer items than it is asked for, and what to do, for messages"""
     signed: bool
     """whether the engine accepts negative values; if not, codes are stored with split signs"""
-    exact: bool
-    """whether search in the codes is exact, not approximate"""
+    accuracy: str
+    """how to raise the recall of an approximate index, for messages"""
     dense: str | None
     """the name of the dense field; None if the store has none, so that `scroll` and `query_dense` are refused"""
 
@@ -160,6 +160,9 @@ class Store(Protocol):
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
         """Return the items whose dense vectors have the largest cosine with each row."""
+
+    def approximate_index(self, field: str) -> str | None:
+        """Return the approximate index that the last search in a field used, or may have; None if it was exact."""
 
     def sizes(self, field: str) -> dict[str, int]:
         """Return the bytes on disk of the dense vectors, of the sparse field and of its separate index, if any."""

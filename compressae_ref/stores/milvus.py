@@ -71,7 +71,7 @@ class MilvusStore:
 
     signed = False
     fewer = NO_SHARED
-    exact = True
+    accuracy = "an index of type FLAT is exact"
 
     def __init__(self, client: Any, collection: str, dense: str | None, name: str, at: str) -> None:
         self._types = types()
@@ -234,6 +234,15 @@ class MilvusStore:
                 collection, vectors, anns_field=field, limit=top, search_params={"metric_type": metric}
             )
         return [Found([hit[self._key] for hit in hits], [float(hit["distance"]) for hit in hits]) for hits in results]
+
+    def approximate_index(self, field: str) -> str | None:
+        """Return the type of the index on the dense vectors, unless it is FLAT. The index on codes is exact."""
+        if field != self.dense:
+            return None
+        with self._errors():
+            names = self._client.list_indexes(self._collection, field)
+            kinds = [self._client.describe_index(self._collection, name)["index_type"] for name in names]
+        return next((f"{kind} index" for kind in kinds if kind != "FLAT"), None)
 
     def sizes(self, field: str) -> dict[str, int]:
         """Return no sizes: Milvus does not report them."""

@@ -49,6 +49,7 @@ class PgTable:
         self.name = f"{without_password(uri)} table {table}"
         self._table = self._sql.Identifier(*table.split("."))
         self._names: dict[str, str] = {}
+        self._searches: dict[str, tuple[str, tuple[Any, ...], dict[str, str]]] = {}
         with self._errors():
             self._connection = self._psycopg.connect(uri, autocommit=True)
         try:

@@ -7,7 +7,7 @@ search is exact. An HNSW index is approximate. PostgreSQL uses it only if its op
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -52,14 +52,10 @@ class PgStore(PgTable):
         "an HNSW index returns at most hnsw.ef_search items, 40 by default: add options=-c%20hnsw.ef_search%3D400 to "
         "the address"
     )
-
-    @property
-    def exact(self) -> bool:
-        """Whether no column of codes has an approximate index."""
-        return not self._run(
-            "SELECT 1 FROM pg_index JOIN pg_opclass ON pg_opclass.oid = ANY(indclass::oid[]) "
-            "WHERE indrelid = {relation}::regclass AND opcname LIKE 'sparsevec%%'"
-        )
+    accuracy = (
+        "raise hnsw.ef_search, 40 by default: add options=-c%20hnsw.ef_search%3D400 to the address (for ivfflat: "
+        "ivfflat.probes, 1 by default)"
+    )
 
     def count(self) -> int:
         """Return the number of rows whose dense vector is not null, or of all rows if there is no dense column."""
@@ -204,14 +200,39 @@ class PgStore(PgTable):
         distance, score = ("<=>", "1 - distance") if cosine else ("<#>", "-distance")
         query = self._best(f"{{field}} {distance} %s::text::sparsevec", score, "{field} IS NOT NULL")
         literals = (as_text(*entries, vectors.n_latents) for entries in nonzero(vectors))
-        return [_found(self._run(query, literal, literal, top, field=field)) for literal in literals]
+        return self._searched(query, field, literals, top, field=field)
 
     def query_dense(self, x: Floats, top: int) -> list[Found]:
         """Search by ``<=>``, with an index if one exists."""
-        dense_of(self)
+        dense = dense_of(self)
         query = self._best(f"{{dense}} <=> %s::text::{self._dense_type}", "1 - distance", "{dense} IS NOT NULL")
         literals = (f"[{','.join(map(repr, row))}]" for row in x.tolist())
-        return [_found(self._run(query, literal, literal, top)) for literal in literals]
+        return self._searched(query, dense, literals, top)
+
+    def _searched(self, query: str, column: str, literals: Iterable[str], top: int, **names: str) -> list[Found]:
+        """Return the results of each query vector, and keep the last statement for `approximate_index`."""
+        found = []
+        for literal in literals:
+            found.append(_found(self._run(query, literal, literal, top, **names)))
+            self._searches[column] = (query, (literal, literal, top), names)
+        return found
+
+    def approximate_index(self, field: str) -> str | None:
+        """Return the index of pgvector that PostgreSQL plans to use for the last statement."""
+        if field not in self._searches:
+            return None
+        query, values, names = self._searches[field]
+        plan = str(self._run(f"EXPLAIN (FORMAT JSON) {query}", *values, **names))
+        return next(
+            (f"{kind} index {name}" for name, kind in self._approximate() if f"'Index Name': {name!r}" in plan), None
+        )
+
+    def _approximate(self) -> list[tuple[str, str]]:
+        """Return the names and the kinds of the approximate indexes of the table."""
+        return self._run(
+            "SELECT relname::text, amname::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+            "JOIN pg_am ON pg_am.oid = relam WHERE indrelid = {relation}::regclass AND amname IN ('hnsw', 'ivfflat')"
+        )
 
     def _best(self, distance: str, score: str, where: str) -> str:
         """Return the SQL that orders rows by distance, for which an index may be used, and then by key."""

@@ -173,6 +173,11 @@ class EdgeStore(QdrantPoints):
                 results += self._shard.query_batch(edge.QueryBatchRequest(requests))
         return [Found([plain_id(hit.id) for hit in hits], [hit.score for hit in hits]) for hits in results]
 
+    def approximate_index(self, field: str) -> str | None:
+        """Return the HNSW index on the dense vectors, which `optimize` builds of many items. The sparse index is exact."""
+        built = field == self.dense and any(self._folder.glob(f"segments/*/vector_index-{field}/graph.bin"))
+        return "HNSW index" if built else None
+
     def sizes(self, field: str) -> dict[str, int]:
         """Return the bytes on disk of each vector, which the engine stores in a separate folder."""
         with self._errors():

@@ -93,7 +93,7 @@ class QdrantPoints:
 
     signed = True
     fewer = NO_SHARED
-    exact = True
+    accuracy = "raise ef_construct and m of the HNSW index"
     id_type = ID_TYPE
     name: str
     dense: str | None

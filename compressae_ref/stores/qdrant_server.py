@@ -178,6 +178,12 @@ class QdrantStore(QdrantPoints):
         hits = (result.points for result in results)
         return [Found([plain_id(hit.id) for hit in points], [hit.score for hit in points]) for points in hits]
 
+    def approximate_index(self, field: str) -> str | None:
+        """Return the HNSW index on the dense vectors, if the server may have one. The sparse index is exact."""
+        with self._errors():
+            info = self._client.get_collection(self._collection)
+        return "HNSW index, if the server has built it" if field == self.dense and info.indexed_vectors_count else None
+
     def sizes(self, field: str) -> dict[str, int]:
         """Return no sizes: a server does not report them."""
         return {}
