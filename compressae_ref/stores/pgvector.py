@@ -223,9 +223,8 @@ class PgStore(PgTable):
             return None
         query, values, names = self._searches[field]
         plan = str(self._run(f"EXPLAIN (FORMAT JSON) {query}", *values, **names))
-        return next(
-            (f"{kind} index {name}" for name, kind in self._approximate() if f"'Index Name': {name!r}" in plan), None
-        )
+        used = (f"{kind} index {name}" for name, kind in self._approximate() if f"'Index Name': {name!r}" in plan)
+        return next(used, None)
 
     def _approximate(self) -> list[tuple[str, str]]:
         """Return the names and the kinds of the approximate indexes of the table."""
