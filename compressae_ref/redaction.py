@@ -30,7 +30,7 @@ def without_password(address: str) -> str:
 def pasteable(address: str) -> str:
     """Return the address of a store without its passwords, so that it can be typed again. Other parts do not change."""
     place = password_in(address)
-    if place is not None and not PORT.match(address[place]):
+    if place is not None and address[place] and not PORT.match(address[place]):
         address = address[: place.start - 1] + address[place.stop :]
     body, mark, query = address.partition("?")
     pairs = [pair for pair in query.split("&") if not _is_secret(pair.partition("=")[0])]

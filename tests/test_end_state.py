@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import uuid
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from compressae_ref import Model, init_params, save_model
+from compressae_ref import Model, encode_refined, init_params, save_model
 from compressae_ref.cli.given import to_run
 from compressae_ref.cli.main import main
 from compressae_ref.cli.store_commands import tell_fewer
@@ -23,6 +26,7 @@ from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.item_ids import as_ids
 from compressae_ref.stores.audit import audit_store
 from compressae_ref.stores.contract import Found, open_store
+from compressae_ref.stores.decoded import decoded
 from compressae_ref.stores.evaluate import evaluate_store
 from compressae_ref.stores.pgvector import PgStore
 from compressae_ref.stores.push import embeddings_of, push
@@ -275,6 +279,30 @@ def test_vectors_come_from_another_store(engine):
     new.close()
 
 
+@pytest.mark.parametrize("form", [{}, {"space": "expanded", "refine": True, "k": 7}])
+@pytest.mark.parametrize("mean", [0, 0.1])
+def test_codes_are_decoded_when_the_dense_field_is_gone(engine, form, mean):
+    """The law: the decoded vectors are those of the codes that the model makes, whatever the store has scaled."""
+    ids = engine.ids(N, "texts")
+    params = MODEL.params if not mean else replace(MODEL.params, mean=np.full(X.shape[1], mean, np.float32))
+    model = Model(params, K)
+    address = engine.make(ids, X[:N])
+    store = open_store(address)
+    dense = np.concatenate([block.x for block in store.scroll(N)])
+    store = drop_dense(engine, store, address, push(store, model, **form, **SET).field)
+    blocks = [*decoded(store, model, rows=9, **form, **SET)]
+    assert max(len(block.ids) for block in blocks) <= 9
+    codes = encode_refined(dense, model, 7, **SET) if form else model.encode(dense, **SET)
+    expected = dict(zip(ids, model.decode(codes, **SET), strict=True))
+    found = {key: x for block in blocks for key, x in zip(block.ids, block.x, strict=True)}
+    assert found.keys() == expected.keys()
+    for key, x in found.items():
+        np.testing.assert_allclose(x, expected[key] / np.linalg.norm(expected[key]), atol=1e-5)
+    with pytest.raises(StoreError, match="expected a field 'mine' of codes, got a store without it; name the field"):
+        next(decoded(store, model, field="mine", **SET))
+    store.close()
+
+
 def test_what_an_engine_misses_is_counted(tmp_path_factory, monkeypatch):
     memory = Engine("memory", tmp_path_factory.mktemp("misses"))
     address = memory.make([*range(N)], X[:N])
@@ -523,6 +551,43 @@ def test_rows_that_cannot_be_inserted_are_refused_with_the_statement(postgres, t
     assert "no_ids.npy: expected ids with the vectors, got vectors without ids" in capsys.readouterr().err
     assert run("push", "model.npz", address, "--from", f"{postgres.uri}&table=nowhere") == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+KEYS = {"bigint": int, "text": 'item {}\'s "é"'.format, "uuid": lambda row: str(uuid.UUID(int=row << 70))}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_the_page_rolls_back(postgres, tmp_path, monkeypatch, capsys, kind):
+    """From the kept file the vectors are exact; from the codes they have the directions of the decoded codes."""
+    monkeypatch.chdir(tmp_path)
+    save_model("model.npz", WIDE)
+    n, keys, columns = 120, [KEYS[kind](row) for row in range(120)], f"id {kind} PRIMARY KEY, embedding vector(384)"
+    postgres._execute("DROP TABLE IF EXISTS items")
+    postgres._execute(f"CREATE TABLE items ({columns}, title text DEFAULT 'none')")
+    rows = [(key, str(x)) for key, x in zip(keys, VECTORS[:n].tolist(), strict=True)]
+    postgres._execute("INSERT INTO items VALUES (%s, %s)", rows)
+    address = f"{postgres.uri}&table=items"
+    assert run("push", "model.npz", address) == 0
+    settings = ("--n-latents", "64", "--k", "4", "--steps", "2")
+    assert run("pull", address, "-o", "m.npz", "--keep", "kept.npz", *settings) == 0
+    page = Path(__file__).parents[1] / "examples" / "pages" / "switching-over.md"
+    text = page.read_text(encoding="utf-8").partition("## 6. Roll back")[2].partition("\n## ")[0]
+    assert [main(shlex.split(line)[1:]) for line in re.findall(r"```sh\n(.*?)```", text, re.S)] == [0]
+    text = text.replace("postgresql://db/shop?table=items", address).replace("postgresql://db/shop", postgres.uri)
+    exact, approximate = re.findall(r"```python\n(.*?)```", text, re.S)
+    names: dict = {}
+    for code in (exact, approximate):
+        postgres._execute("ALTER TABLE items DROP COLUMN embedding")
+        exec(compile(code, page.name, "exec"), names)
+        found = {str(key): json.loads(x) for key, x in postgres._execute("SELECT id, embedding::text FROM items")}
+        x = np.array([found[str(key)] for key in keys], np.float32)
+        if code == exact:
+            np.testing.assert_array_equal(x, VECTORS[:n])
+            assert run("verify", "model.npz", address, "--store") == 0
+        else:
+            decoded_rows = WIDE.decode(WIDE.encode(VECTORS[:n], **SET), **SET)
+            norms = np.linalg.norm(decoded_rows, axis=1, keepdims=True)
+            np.testing.assert_allclose(x, decoded_rows / norms, atol=1e-5)
 
 
 # -- a law -------------------------------------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ import pytest
 
 from compressae_ref import Model, init_params
 from compressae_ref.errors import StoreError
+from compressae_ref.item_ids import as_ids
 from compressae_ref.stores.contract import nonzero, open_store
 from compressae_ref.stores.push import push
+from compressae_ref.stores.push_from import push_from, source_of_rows
 from compressae_ref.stores.query import overlap, search_store
 from compressae_ref.stores.sparsevec import as_binary, as_text, from_binary
 from compressae_ref.stores.stored_form import serving
@@ -60,6 +62,10 @@ KEYS = {
 }
 
 
+OTHER = {"smallint": -7, "integer": 7, "varchar(100)": "new", "uuid": str(uuid.UUID(int=7))}
+"""A key that is not in the table."""
+
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_of_all_kinds(engine, opened, kind):
     name = f"keys_{kind[:4]}"
@@ -70,6 +76,13 @@ def test_keys_of_all_kinds(engine, opened, kind):
     found = search_store(store, MODEL, X[:3], 2, **SET)
     assert [hits.ids[0] for hits in found] == KEYS[kind][:3]
     assert store.read(pushed.field, KEYS[kind][5:6])[0][0] == MODEL.encode(X[5:6], **SET).indices[0].tolist()
+    new = source_of_rows(X[:9][::-1], as_ids(KEYS[kind][:9], 9), "new vectors")  # all but the one in the middle changed
+    assert push_from(store, MODEL, new, **SET)[1:] == (0, N - 8, 8, 0, 0, 0, 0)
+    other = as_ids([*KEYS[kind][:2], OTHER[kind]], 3)
+    with pytest.raises(StoreError, match="got 1 unknown of 3 ids in new vectors: "):
+        push_from(store, MODEL, source_of_rows(X[:3], other, "new vectors"), **SET)
+    added = push_from(store, MODEL, source_of_rows(X[:3], other, "new vectors"), on_missing="insert", **SET)
+    assert (added.inserted, store.read(added.field, [OTHER[kind]])[0] is not None) == (1, True)
 
 
 def test_names_that_must_be_quoted_and_half_vectors(engine, opened):

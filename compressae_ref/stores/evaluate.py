@@ -20,6 +20,7 @@ from compressae_ref.metrics import ndcg_at
 from compressae_ref.model import Model
 from compressae_ref.retrieval.brute_force import unit_or_zero
 from compressae_ref.stores.contract import ROWS, CodeRows, Found, Id, Store
+from compressae_ref.stores.decoded import as_matrix
 from compressae_ref.stores.push_from import Source
 from compressae_ref.stores.query import overlap, search_store
 from compressae_ref.stores.stored_form import serving
@@ -157,22 +158,12 @@ class _Exact:
 
     def add(self, block: CodeRows) -> None:
         """Score a block of codes."""
-        scores = self._matrix(block) @ self._u
+        scores = as_matrix(block, len(self._u), signed=self._signed) @ self._u
         joined = np.concatenate([self._best, scores.T], axis=1)
         self._best = -np.sort(-joined, axis=1)[:, : self._top]
         for row, key in enumerate(block.ids):
             for query, rank in self._places.get(key, ()):
                 self._scores[query][rank] = scores[row, query]
-
-    def _matrix(self, block: CodeRows) -> Any:
-        from scipy.sparse import csr_array
-
-        indices = np.concatenate([np.asarray(indices, np.int64) for indices, _ in block.codes])
-        values = np.concatenate([np.asarray(values, np.float64) for _, values in block.codes])
-        if not self._signed:
-            indices, values = indices // 2, np.where(indices % 2, -values, values)
-        starts = np.cumsum([0, *(len(indices) for indices, _ in block.codes)])
-        return csr_array((values, indices, starts), shape=(len(block.ids), len(self._u)))
 
     def agreement(self, top: int) -> float:
         """Return the mean share of the ``top`` exact results that are among the first ``top`` of the engine.

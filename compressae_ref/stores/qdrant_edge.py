@@ -174,7 +174,7 @@ class EdgeStore(QdrantPoints):
         return [Found([plain_id(hit.id) for hit in hits], [hit.score for hit in hits]) for hits in results]
 
     def approximate_index(self, field: str) -> str | None:
-        """Return the HNSW index on the dense vectors, which `optimize` builds of many items; codes have an exact one."""
+        """Return the HNSW index on the dense vectors, which `optimize` builds of many items. Codes have none."""
         built = field == self.dense and any(self._folder.glob(f"segments/*/vector_index-{field}/graph.bin"))
         return "HNSW index" if built else None
 
