@@ -30,7 +30,7 @@ def without_password(address: str) -> str:
 def pasteable(address: str) -> str:
     """Return the address of a store without its passwords, so that it can be typed again. Other parts do not change."""
     place = password_in(address)
-    if place is not None and address[place] and not PORT.match(address[place]):
+    if place is not None and not PORT.match(address[place]):
         address = address[: place.start - 1] + address[place.stop :]
     body, mark, query = address.partition("?")
     pairs = [pair for pair in query.split("&") if not _is_secret(pair.partition("=")[0])]
@@ -45,7 +45,7 @@ def password_in(address: str) -> slice | None:
     """Return the place of the password in a URI: up to the last "@", whatever characters are not encoded."""
     start = address.find("//")
     colon, at = address.find(":", start + 2), address.rfind("@")
-    return slice(colon + 1, at) if 0 <= start < colon < at else None
+    return slice(colon + 1, at) if 0 <= start < colon and colon + 1 < at else None
 
 
 def _without_secret(pair: str) -> str:

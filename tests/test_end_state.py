@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from compressae_ref import Model, encode_refined, init_params, save_model
 from compressae_ref.cli.given import to_run
 from compressae_ref.cli.main import main
-from compressae_ref.cli.store_commands import tell_fewer
+from compressae_ref.cli.store_commands import tell_searches
 from compressae_ref.errors import DomainError, StoreError
 from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.item_ids import as_ids
@@ -28,7 +28,6 @@ from compressae_ref.stores.audit import audit_store
 from compressae_ref.stores.contract import Found, open_store
 from compressae_ref.stores.decoded import decoded
 from compressae_ref.stores.evaluate import evaluate_store
-from compressae_ref.stores.pgvector import PgStore
 from compressae_ref.stores.push import embeddings_of, push
 from compressae_ref.stores.push_from import push_from, source_of_rows, source_of_store
 from compressae_ref.stores.query import search_store
@@ -324,11 +323,16 @@ def test_what_an_engine_misses_is_counted(tmp_path_factory, monkeypatch):
     assert codes.ndcg == pytest.approx(1 / (2 + 1 / np.log2(3)))
 
 
-@pytest.mark.parametrize(("fewest", "said"), [(40, 1), (100, 0)])
-def test_a_search_that_returns_too_few_items_says_why(fewest, said, capsys):
-    store = SimpleNamespace(name="shop", fewer=PgStore.fewer)
-    tell_fewer(store, "dense", fewest, 100)
-    assert capsys.readouterr().err.count("a query got 40 of 100 items: an HNSW index returns at most") == said
+@pytest.mark.parametrize(("fewest", "index"), [(40, "hnsw index i"), (100, "hnsw index i"), (100, None)])
+def test_a_search_says_whether_it_was_exact_and_what_to_set(fewest, index, capsys):
+    store = SimpleNamespace(name="shop", fewer="set this", accuracy="set that")
+    tell_searches(store, {"the dense field": (index, fewest), "the codes": (None, 100)}, 100)
+    first, *rest = capsys.readouterr().err.splitlines()
+    how = "exact" if index is None else "by an approximate hnsw index i"
+    assert first == f"shop: search in the dense field: {how}; search in the codes: exact"
+    few = "shop: the dense field: a query got 40 of 100 items: set this"
+    missed = "shop: an approximate index may miss items; to miss fewer, set that"
+    assert rest == ([few] if fewest < 100 else [missed] if index else [])
 
 
 # -- the commands, in PostgreSQL ---------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_push_and_the_same_queries_before_and_after(address, capsys):
     found = [{hit.partition(":")[0] for hit in line[2].split()} for line in lines]
     mean = np.mean([len(dense & codes) / 3 for dense, codes in zip(found[::2], found[1::2], strict=True)])
     assert float(share) == pytest.approx(100 * mean, abs=0.06)
-    assert f"{address}: search in dense: exact; in codes: exact\n" in err
+    assert f"{address}: search in the dense field: exact; search in the codes: exact\n" in err
     assert "approximate" not in err
     assert run(f"search model.npz {address} q.npy --store --json --backend numpy") == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
@@ -150,8 +150,10 @@ def test_an_approximate_index_is_named_with_what_to_set(tmp_path, monkeypatch, c
     for line in ("search model.npz edge:shard q.npy --store", "evaluate model.npz edge:shard q.npy --store"):
         assert run(f"{line} --backend numpy") == 0
         err = capsys.readouterr().err
-        assert re.search(r"search in dense.*: approximate \(HNSW index\); in codes.*: exact\n", err)
-        assert "an approximate index may miss items; to miss fewer: raise ef_construct and m of the HNSW index" in err
+        assert re.search(
+            r"search in the dense field.*: by an approximate HNSW index; search in the codes.*: exact\n", err
+        )
+        assert "an approximate index may miss items; to miss fewer, raise ef_construct and m of the HNSW index" in err
 
 
 def test_evaluate_takes_relevant_ids_of_the_store(address, capsys):

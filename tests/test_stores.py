@@ -423,6 +423,7 @@ def test_no_error_of_an_engine_prints_the_password_of_an_address(address):
         "qdrant://host:6333/passages",
         "milvus:file.db?collection=c",
         "postgresql://me@host/db?options=a@b",
+        "postgresql://me:@host/db?table=t",
     ],
 )
 def test_an_address_without_a_password_is_shown_as_it_is(address):

@@ -1,8 +1,8 @@
-"""Two command lines for each command: its ``--help`` ends with them."""
+"""Command lines for each command: its ``--help`` ends with them."""
 
 from __future__ import annotations
 
-EXAMPLES: dict[str, tuple[str, str]] = {
+EXAMPLES: dict[str, tuple[str, ...]] = {
     "choose": (
         "choose model.npz items.npy queries.npy --bytes 56",
         "choose items.parquet --recall 0.85 --picture frontier.png",
@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "search": (
         "search model.npz codes.npz queries.npy --top 10",
         "search model.npz packed.npz queries.npy --space asymmetric --json",
+        "search model.npz 'postgresql://localhost/shop?table=items' queries.npy --store",
     ),
     "convert": ("convert model.npz -o model.safetensors", "convert items.parquet -o items.npy --dtype float16"),
     "pull": (
@@ -28,10 +29,12 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "push": (
         "push model.npz 'postgresql://localhost/shop?table=items'",
         "push model.npz qdrant://localhost:6333/items --space expanded --refine",
+        "push model.npz 'postgresql://localhost/shop?table=items' --from new.npz --dry-run",
     ),
     "evaluate": (
         "evaluate model.npz items.npy queries.npy",
         "evaluate model.npz items.npy queries.npy --bits 5 --baselines --picture frontier.png",
+        "evaluate model.npz 'postgresql://localhost/shop?table=items' queries.npy --store",
     ),
     "report": (
         "report model.npz items.npy queries.npy -o report.html",
@@ -45,6 +48,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "verify": (
         "verify model.npz items.npy codes.npz",
         "verify --program ./my_encoder --level L2",
+        "verify model.npz 'postgresql://localhost/shop?table=items' --store",
     ),
 }
 """By command: arguments after ``compressae-ref``."""

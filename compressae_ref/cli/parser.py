@@ -157,10 +157,10 @@ def add_pushed(command: argparse.ArgumentParser, when: str = "", *, k: bool = Tr
     command.add_argument("--field", metavar="NAME", help=when + text)
 
 
-def add_anchors(command: argparse.ArgumentParser) -> None:
-    """Add ``--anchors``."""
+def add_anchors(command: argparse.ArgumentParser, example: str = "EMBEDDINGS itself") -> None:
+    """Add ``--anchors``. ``example``: what may be such a file."""
     text = (
-        "file of embeddings like the queries to expect, such as EMBEDDINGS itself: fit the codes to their sparse "
+        f"file of embeddings like the queries to expect, such as {example}: fit the codes to their sparse "
         "queries, for search in sparse space; slower. Up to 40,960 rows are used, evenly spaced"
     )
     command.add_argument("--anchors", metavar="FILE", help=text)

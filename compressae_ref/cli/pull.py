@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``pull``."""
-    details = "It writes a model file. The database does not change."
+    details = "The model is written to a file. The database does not change."
     command = add_command(commands, "pull", "Train a model on the dense vectors in a vector database.", details=details)
     command.add_argument("store", metavar="STORE", help=STORE)
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help=NEW_MODEL)
-    text = "also write the vectors with their ids to this file: .npz, .parquet, .hdf5 or another format of convert"
+    text = "also write these vectors with their ids to a file: .npz, .parquet, .hdf5 or another format of convert"
     command.add_argument("--keep", metavar="FILE", help=text)
     text = (
-        "train on at most N vectors, evenly spaced over all of them (default: 2000000); zero vectors count, also "
-        "those that --zero-rows skip leaves out; copied to a temporary file"
+        "train on at most N vectors, evenly spaced over all of them (default: 2000000). N includes zero vectors, also "
+        "those that --zero-rows skip leaves out. The vectors are first copied to a temporary file"
     )
     command.add_argument("--rows", type=int, metavar="N", default=2_000_000, help=text)
     add_zero_rows(command, "vectors", f"{TRAINING}, but --keep writes them")

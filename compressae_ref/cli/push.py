@@ -36,7 +36,7 @@ def add_arguments(commands: Any) -> None:
     text = "space in which the codes will be searched; the last three use the same stored codes (default: sparse)"
     command.add_argument("--space", choices=SPACES, default="sparse", help=text)
     add_pushed(command)
-    add_anchors(command)
+    add_anchors(command, "the file of pull --keep")
     text = (
         f"encode these vectors instead of those in STORE, and write the codes under their ids: {EMBEDDINGS}; or the "
         "address of another store or table. STORE needs no dense field"

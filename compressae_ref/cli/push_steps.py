@@ -45,7 +45,8 @@ def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argp
         tell(f"{store.name}: field {pushed.field}: {_counts(pushed)}{_bytes(sizes)}")
         if pushed.unchecked:
             hint = "" if options.source else "; push --replace writes all of them again"
-            tell(f"{store.name}: {pushed.unchecked} codes have no digest: changes of their vectors are not seen{hint}")
+            unseen = f"{pushed.unchecked} codes have no digest, so changes of their vectors are not detected{hint}"
+            tell(f"{store.name}: {unseen}")
         if now:
             tell(f"{store.name}: on disk before: {parts(before)}; now: {parts(now)}")
         for line in step_lines(steps):
@@ -74,7 +75,7 @@ def parts(footprint: dict[str, int]) -> str:
 
 def step_lines(steps: Sequence[Step]) -> list[str]:
     """Return the statements that may follow, each with its effect."""
-    lines = ["what may follow, when the codes serve well; push has done none of it:"] if steps else []
+    lines = ["what may follow, if the codes serve well (push executes none of it):"] if steps else []
     for step in steps:
         lines += [*(f"  {line}" for line in step.statement.split("\n")), f"    {step.effect}"]
     return lines

@@ -27,8 +27,9 @@ def add_arguments(commands: Any) -> None:
     summary = "Find the nearest items of each query by exact cosine search."
     details = (
         "It prints one line for each query: its row number, and the ids and scores of the items, best first. "
-        "With --store it searches a vector database and prints two lines: hits in the dense vectors, if it has a dense "
-        "field, and in the codes."
+        "With --store a vector database searches, and each query has two lines: the hits in the dense vectors, if it "
+        "has any, and in the codes. A summary on standard error says how many hits are the same, and whether the "
+        "database used an approximate index."
     )
     command = add_command(commands, "search", summary, details=details)
     command.add_argument("model", metavar="MODEL", help=MODEL)

@@ -11,7 +11,7 @@ import numpy as np
 from compressae_ref.cli.given import called
 from compressae_ref.cli.push_steps import source_of
 from compressae_ref.cli.relevance_option import ids_for_relevance
-from compressae_ref.cli.store_commands import opened, tell_fewer, tell_indexes
+from compressae_ref.cli.store_commands import WHERE, opened, tell_searches
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
@@ -48,9 +48,10 @@ def evaluate_in_store(options: argparse.Namespace) -> None:
     with opened(options.embeddings) as store, source_of(options.dense, options) as dense, naming_file(options.queries):
         tops = options.top or [top for top in TOPS if top <= store.count()] or [store.count()]
         rows = evaluate_store(store, model, queries[asked], tops, dense=dense, **settings)
-        tell_indexes(store, {f"{row.vectors} ({row.field})": store.approximate_index(row.field) for row in rows})
-        for row in rows:
-            tell_fewer(store, row.field, row.fewest, min(max(tops), store.count()))
+        searches = {
+            f"{WHERE[row.vectors]} ({row.field})": (store.approximate_index(row.field), row.fewest) for row in rows
+        }
+        tell_searches(store, searches, min(max(tops), store.count()))
     if rows[0].recall is None:
         tell(f"{store.name}: recall is not measured without dense vectors; --dense FILE names a file of them")
     say(json.dumps([row.as_json() for row in rows]) if options.json else _table(rows))

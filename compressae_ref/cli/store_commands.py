@@ -55,23 +55,34 @@ def search_and_compare(options: argparse.Namespace) -> None:
         _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
     for line in summary:
         tell(f"{store.name}: {line}")
-    tell_indexes(store, indexes)
-    for name, found in results.items():
-        tell_fewer(store, name, min((len(hits.ids) for hits in found if hits.ids), default=most), most)
+    fewest = {name: min((len(hits.ids) for hits in found if hits.ids), default=most) for name, found in results.items()}
+    tell_searches(store, {WHERE[name]: (index, fewest[name]) for name, index in indexes.items()}, most)
 
 
-def tell_indexes(store: Store, indexes: Mapping[str, str | None]) -> None:
-    """Report which searches were exact, and what to do if an approximate index misses items."""
-    words = (f"{name}: {'exact' if index is None else f'approximate ({index})'}" for name, index in indexes.items())
-    tell(f"{store.name}: search in {'; in '.join(words)}")
-    if any(indexes.values()):
-        tell(f"{store.name}: an approximate index may miss items; to miss fewer: {store.accuracy}")
+WHERE = {"dense": "the dense field", "codes": "the codes"}
+"""Fields as messages call them."""
 
 
-def tell_fewer(store: Store, where: str, fewest: int, most: int) -> None:
+def tell_searches(store: Store, searches: Mapping[str, tuple[str | None, int]], most: int) -> None:
+    """Report which searches were exact, which queries got too few items, and what to do about either.
+
+    Parameters
+    ----------
+    searches : by field: the approximate index that took part, or None, and the fewest items that a query got
+    most : the number of items that each query should get
+    """
+    how = {where: "exact" if index is None else f"by an approximate {index}" for where, (index, _) in searches.items()}
+    tell(f"{store.name}: {'; '.join(f'search in {where}: {text}' for where, text in how.items())}")
+    few = {where: tell_fewer(store, where, fewest, most) for where, (_, fewest) in searches.items()}
+    if any(index and not few[where] for where, (index, _) in searches.items()):
+        tell(f"{store.name}: an approximate index may miss items; to miss fewer, {store.accuracy}")
+
+
+def tell_fewer(store: Store, where: str, fewest: int, most: int) -> bool:
     """Report that a query got fewer items than it was asked for, which lowers recall, and what to do."""
     if fewest < most:
         tell(f"{store.name}: {where}: a query got {fewest} of {most} items: {store.fewer}")
+    return fewest < most
 
 
 def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:

@@ -94,14 +94,18 @@ class Store(Protocol):
 
     name: str
     """the address for messages, without a password"""
-    fewer: str
-    """why a search may return fewer items than it is asked for, and what to do, for messages"""
     signed: bool
     """whether the engine accepts negative values; if not, codes are stored with split signs"""
-    accuracy: str
-    """how to raise the recall of an approximate index, for messages"""
     dense: str | None
     """the name of the dense field; None if the store has none, so that `scroll` and `query_dense` are refused"""
+
+    @property
+    def fewer(self) -> str:
+        """Why a search may return fewer items than it is asked for, and what to do, for messages."""
+
+    @property
+    def accuracy(self) -> str:
+        """How to raise the recall of an approximate index, for messages."""
 
     @property
     def id_type(self) -> str:

@@ -35,6 +35,9 @@ from compressae_ref.stores.digests import SUFFIX
 from compressae_ref.stores.pg_table import DENSE_TYPES, MOST_NAME, PgTable, digest_column
 from compressae_ref.stores.sparsevec import MOST_ENTRIES, as_binary, as_text, copied, from_binary
 
+DEFAULT_EF, MOST_EF = 40, 1_000
+"""Default and maximum of hnsw.ef_search."""
+
 
 def open_at(address: Address) -> PgStore:
     """Open the table of an address; options that this package does not read are passed to libpq."""
@@ -48,14 +51,22 @@ class PgStore(PgTable):
     """A table (`contract.Store`)."""
 
     signed = True
-    fewer = (
-        "an HNSW index returns at most hnsw.ef_search items, 40 by default: add options=-c%20hnsw.ef_search%3D400 to "
-        "the address"
-    )
-    accuracy = (
-        "raise hnsw.ef_search, 40 by default: add options=-c%20hnsw.ef_search%3D400 to the address (for ivfflat: "
-        "ivfflat.probes, 1 by default)"
-    )
+
+    @property
+    def fewer(self) -> str:
+        """What limits the results of an HNSW index, and how to set it."""
+        return f"an HNSW index returns at most hnsw.ef_search items, now {self._ef()}: {self._larger_ef()}"
+
+    @property
+    def accuracy(self) -> str:
+        """How to raise the recall of an index."""
+        return f"raise hnsw.ef_search, now {self._ef()}: {self._larger_ef()} (for ivfflat, raise ivfflat.probes)"
+
+    def _ef(self) -> int:
+        return int(self._run("SELECT current_setting('hnsw.ef_search', true)")[0][0] or DEFAULT_EF)
+
+    def _larger_ef(self) -> str:
+        return f"add options=-c%20hnsw.ef_search%3D{min(10 * self._ef(), MOST_EF)} to the address"
 
     def count(self) -> int:
         """Return the number of rows whose dense vector is not null, or of all rows if there is no dense column."""
