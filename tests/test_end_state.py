@@ -452,6 +452,19 @@ def push_new_and_changed(postgres, shop, capsys):
         assert reason in capsys.readouterr().err
 
 
+def test_a_search_names_the_index_that_took_part_and_its_setting(shop, capsys):
+    assert run("push", "model.npz", shop) == 0
+    for command, dense in (("search", "the dense field"), ("evaluate", "the dense field (de nse)")):
+        for ef, few in ((40, True), (400, False)):
+            capsys.readouterr()
+            address = f"{shop}&options=-c%20enable_seqscan%3Doff%20-c%20hnsw.ef_search%3D{ef}"
+            assert run(command, "model.npz", address, "queries.npy", "--store", "--top", "100") == 0
+            err = capsys.readouterr().err
+            assert f'search in {dense}: by an approximate hnsw index the "items"_de nse_idx; search in the codes' in err
+            assert (f"{dense}: a query got 40 of 100 items: an HNSW index returns at most hnsw.ef_search" in err) == few
+            assert ("an approximate index may miss items; to miss fewer, raise hnsw.ef_search, now 400" in err) != few
+
+
 def test_the_next_command_of_a_pull_can_be_pasted(shop, capsys):
     """Without the password, which this server does not ask for."""
     address = re.sub("//[^@]*@", "//postgres:open%20sesame@", shop) + "&passfile=none"

@@ -130,14 +130,10 @@ def test_the_index_that_took_part_is_named(engine, opened):
         store.query_dense(X[:2], 3)
         search_store(store, MODEL, X[:2], 3, **SET)
         assert [store.approximate_index(name) for name in ("v", field)] == indexes
-    assert (
-        "returns at most hnsw.ef_search items, now 40: add options=-c%20hnsw.ef_search%3D400 to the ad" in store.fewer
-    )
+    assert "at most hnsw.ef_search items, now 40: add options=-c%20hnsw.ef_search%3D400 to the address" in store.fewer
     store._run("SET hnsw.ef_search = 400")
     assert "raise hnsw.ef_search, now 400: add options=-c%20hnsw.ef_search%3D1000 to the address" in store.accuracy
-    search_store(
-        store, MODEL, X[:2], 3, space="expanded", field=field, **SET
-    )  # another operator than that of the index
+    search_store(store, MODEL, X[:2], 3, space="expanded", field=field, **SET)  # not the operator of the index
     assert store.approximate_index(field) is None
 
 

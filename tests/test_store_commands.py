@@ -119,7 +119,7 @@ def test_push_and_the_same_queries_before_and_after(address, capsys):
     lines = [line.split("\t") for line in out.splitlines()]
     assert [line[:2] for line in lines[:4]] == [["0", "dense"], ["0", "codes"], ["1", "dense"], ["1", "codes"]]
     assert all(line[2].startswith(f"{7 * int(line[0]) + 1}:") for line in lines if line[1] == "dense")
-    share = re.search(r"the codes find ([\d.]+)% of the 3 items that the dense search returns for a query\n", err)[1]
+    share = re.search(r"the codes find ([\d.]+)% of the 3 items that the dense search returns for a query; ", err)[1]
     found = [{hit.partition(":")[0] for hit in line[2].split()} for line in lines]
     mean = np.mean([len(dense & codes) / 3 for dense, codes in zip(found[::2], found[1::2], strict=True)])
     assert float(share) == pytest.approx(100 * mean, abs=0.06)

@@ -6,12 +6,14 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from compressae_ref.cli.terminal import hits_text, say, tell
 from compressae_ref.cli.zero_rows import left_of
 from compressae_ref.errors import naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
+from compressae_ref.model import Model
 from compressae_ref.row_source import row_numbers
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.query import Compared, compare, search_store
@@ -39,24 +41,37 @@ def search_and_compare(options: argparse.Namespace) -> None:
     names = ("k", "space", "refine", "fitted", "field", "query_k", "zero_rows")
     settings = {name: getattr(options, name) for name in names} | {"backend": options.backend}
     settings["space"] = options.space or "sparse"
-    with opened(options.codes) as store, naming_file(options.queries):
-        form = {name: settings[name] for name in ("k", "space", "refine", "backend", "fitted")}
-        fields = {"codes": options.field or serving(model, **form).field}
-        if store.dense is None:
-            results = {"codes": search_store(store, model, queries, options.top, **settings)}
-            summary = ["no dense field: these are the hits in the codes; evaluate --store measures them"]
-        else:
-            fields = {"dense": store.dense, **fields}
-            compared = compare(store, model, queries, options.top, **settings)
-            results, summary = {"dense": compared.dense, "codes": compared.codes}, _summary(compared)
+    with opened(options.codes) as store:
+        with naming_file(options.queries):
+            results, summary = _searched(store, model, queries, options.top, settings)
+        for query, *hits in zip(row_numbers(queries), *results.values(), strict=True):
+            _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
+        tell(f"{store.name}: {summary}")
         most = min(options.top, store.count())
-        indexes = {name: store.approximate_index(field) for name, field in fields.items()}
-    for query, *hits in zip(row_numbers(queries), *results.values(), strict=True):
-        _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
-    for line in summary:
-        tell(f"{store.name}: {line}")
-    fewest = {name: min((len(hits.ids) for hits in found if hits.ids), default=most) for name, found in results.items()}
-    tell_searches(store, {WHERE[name]: (index, fewest[name]) for name, index in indexes.items()}, most)
+        fields = {"dense": store.dense or "", "codes": options.field or _field(model, settings)}
+        searches = {
+            WHERE[name]: (
+                store.approximate_index(fields[name]),
+                min((len(hits.ids) for hits in found if hits.ids), default=most),
+            )
+            for name, found in results.items()
+        }
+        tell_searches(store, searches, most)
+
+
+def _searched(
+    store: Store, model: Model, queries: Any, top: int, settings: dict[str, Any]
+) -> tuple[dict[str, list[Found]], str]:
+    """Return the results by field, and what they say."""
+    if store.dense is None:
+        found = search_store(store, model, queries, top, **settings)
+        return {"codes": found}, "no dense field: these are the hits in the codes; evaluate --store measures them"
+    compared = compare(store, model, queries, top, **settings)
+    return {"dense": compared.dense, "codes": compared.codes}, _summary(compared)
+
+
+def _field(model: Model, settings: dict[str, Any]) -> str:
+    return serving(model, **{name: settings[name] for name in ("k", "space", "refine", "backend", "fitted")}).field
 
 
 WHERE = {"dense": "the dense field", "codes": "the codes"}
@@ -93,12 +108,12 @@ def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:
         say(f"{query}\t{name}\t{hits_text(hits.ids, hits.scores)}")
 
 
-def _summary(compared: Compared) -> list[str]:
+def _summary(compared: Compared) -> str:
     """Describe how far both results agree, and the time of each search."""
     sizes = sorted({len(hits.ids) for hits in compared.dense if hits.ids})
     n = " to ".join(f"{size:,}" for size in dict.fromkeys([*sizes[:1], *sizes[-1:]]))
-    return [
-        f"the codes find {compared.overlap:.1%} of the {n or 0} items that the dense search returns for a query",
+    return (
+        f"the codes find {compared.overlap:.1%} of the {n or 0} items that the dense search returns for a query; "
         f"a query takes {1e3 * compared.dense_seconds:.2f} ms in the dense field and "
-        f"{1e3 * compared.codes_seconds:.2f} ms in the codes (including encoding)",
-    ]
+        f"{1e3 * compared.codes_seconds:.2f} ms in the codes (including encoding)"
+    )
