@@ -121,7 +121,7 @@ def _bytes(store: Store, form: Serving, planned: Planned, options: argparse.Name
         lines.append(f"on disk now: {parts(now)}")
     if old:
         lines.append(
-            f"on disk after the push: about {codes * planned.size + old:,} bytes more, because the database keeps the "
-            f"old versions of the rows: about {old:,} bytes"
+            f"on disk after the push: about {codes * planned.size + old:,} bytes more: {codes * planned.size:,} of codes, "
+            f"and {old:,} of old versions of rows, which the database keeps until they are removed"
         )
     return lines
