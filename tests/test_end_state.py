@@ -506,7 +506,7 @@ def test_a_dry_push_foretells_what_the_table_weighs_and_what_follows(postgres, s
     assert contents(postgres, TABLE) == before
     assert f"{ROWS:,} codes of 32 entries to write, 0 already present" in out
     assert f"on disk now: total {total:,} bytes, table " in out
-    (told,) = re.findall(r"on disk after the push: about ([\d,]+) bytes more, .*old versions of the rows", out)
+    (told,) = re.findall(r"on disk after the push: about ([\d,]+) bytes more: .* of old versions of rows", out)
     assert run("push", "model.npz", shop) == 0
     err = capsys.readouterr().err
     assert numbers(told)[0] == pytest.approx(weight(postgres)[1] - total, rel=0.15)

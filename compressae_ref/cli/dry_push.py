@@ -120,8 +120,9 @@ def _bytes(store: Store, form: Serving, planned: Planned, options: argparse.Name
     if now:
         lines.append(f"on disk now: {parts(now)}")
     if old:
+        new = codes * planned.size
         lines.append(
-            f"on disk after the push: about {codes * planned.size + old:,} bytes more: {codes * planned.size:,} of codes, "
-            f"and {old:,} of old versions of rows, which the database keeps until they are removed"
+            f"on disk after the push: about {new + old:,} bytes more: {new:,} of codes, and {old:,} of old versions of "
+            "rows, which the database keeps until they are removed"
         )
     return lines
