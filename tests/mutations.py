@@ -414,6 +414,10 @@ FAULTS = [
     Fault("what an engine misses is not counted", "stores/evaluate.py", "min(int(np.sum(good)), expected) / expected", "1.0", "test_end_state.py -k misses"),
     Fault("vectors of zeros keep the codes of earlier ones", "stores/writer.py", "self.store.erase(self.field, zeros)", "pass", "test_end_state.py -k zero"),
     Fault("ids are added before all of them are looked at", "stores/push_from.py", "refuse_unknown(store, field, find_unknown(store, field, source.ids(rows), source.name), on_missing)", "pass", "test_end_state.py -k memory"),
+    Fault("a dry run writes", "stores/writer.py", "        if self._dry_run:\n            self._require", "        if False:\n            self._require", "test_end_state.py -k latest"),
+    Fault("unknown ids are not refused", "stores/unknown_ids.py", 'if on_missing == "error":', "if False:", "test_end_state.py -k latest"),
+    Fault("split signs are decoded as magnitudes", "stores/decoded.py", "np.where(indices % 2, -values, values)", "values", "test_end_state.py -k decoded"),
+    Fault("an address to type has its password", "redaction.py", "address[: place.start - 1] + address[place.stop :]", "address", "test_stores.py -k left_to_type"),
     Fault("negative products count as positive", "stores/query.py", "np.where(indices % 2, -values, values)", "values", "test_signs.py -k scores_of"),
 ]  # fmt: skip
 
