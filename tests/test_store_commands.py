@@ -175,6 +175,13 @@ def test_options_of_what_was_pushed(address, capsys):
     assert run(f"push model.npz {address} --field mine --replace --backend numpy") == 0
 
 
+@pytest.mark.parametrize(("options", "told"), [("--refine", True), ("", False), ("--refine --space expanded", False)])
+def test_refined_codes_are_not_for_sparse_space(address, capsys, options, told):
+    assert run(f"push model.npz {address} --backend numpy {options}") == 0
+    hint = "refined codes have lower recall in sparse space; --space expanded is for them"
+    assert (hint in capsys.readouterr().err) == told
+
+
 def test_codes_that_are_fitted_to_anchors(address, capsys):
     field = f"codes_{MODEL.digest[:8]}_k4_fitted"
     np.save("anchors.npy", X[::2])

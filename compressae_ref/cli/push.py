@@ -17,7 +17,7 @@ from compressae_ref.cli.parser import (
     add_ids,
     add_pushed,
 )
-from compressae_ref.cli.terminal import say
+from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import add_zero_rows
 from compressae_ref.retrieval.spaces import SPACES
 
@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.stores.push_from import push_from
 
     model = load_model(options.model)
+    if options.refine and options.space == "sparse":
+        tell("refined codes have lower recall in sparse space; --space expanded is for them, here and in search --store")
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "zero_rows", "rows")}
     if options.anchors is not None:
         from compressae_ref.cli.anchors import read_anchors
