@@ -82,6 +82,9 @@ COMMANDS = (
 )
 
 
+NAMES = [module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES]
+
+
 def words(arguments) -> list[str]:
     return [str(argument) for argument in arguments]
 
@@ -131,6 +134,12 @@ def assert_one_line(err: str, *mentions) -> None:
     without_paths = re.sub(r"/\S+", "", err)
     for mention in mentions:
         assert str(mention) in (err if isinstance(mention, Path) else without_paths)
+
+
+def assert_usage_error(err: str, command=()) -> None:
+    """One line that names the command, says what was expected and what came, and where help is."""
+    program = " ".join(["compressae-ref", *(each for each in command if each in NAMES)])
+    assert re.fullmatch(rf"{program}: error: .*expected .*, got .*; for help, run: {program} --help\n", err), err
 
 
 @pytest.fixture
@@ -1106,8 +1115,7 @@ def test_wrong_usage_is_exit_code_2(command, capsys, tmp_path, line):
     out, err = capsys.readouterr()
     assert caught.value.code == 2
     assert out == ""
-    assert err.startswith("usage: compressae-ref")
-    assert "error: " in err.splitlines()[-1]
+    assert_usage_error(err, line.split()[:1])
     assert listing(tmp_path) == before
 
 
@@ -1767,7 +1775,7 @@ def strings_of(command: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES])
+@pytest.mark.parametrize("command", NAMES)
 def test_no_output_is_another_file_of_the_command(command, tmp_path, assert_refused):
     """Each argument that is a string is known as an input, an output or no path; no output replaces another file."""
     strings = strings_of(command)
@@ -1788,7 +1796,7 @@ def test_no_output_is_another_file_of_the_command(command, tmp_path, assert_refu
 SUFFIXES = ["", ".5", ".foo", *sorted(f".{suffix}" for suffix in output_names.KNOWN), ".NPZ", ".PT"]
 
 
-@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES])
+@pytest.mark.parametrize("command", NAMES)
 def test_the_name_of_an_output_never_lies(command):
     """Each command × each output × each suffix: refused if and only if the suffix stands for another format."""
     for output, suffix in product({*strings_of(command)} & {*given.OUTPUTS}, SUFFIXES):
@@ -1873,14 +1881,13 @@ def hints() -> set[str]:
 
 
 def test_hints_name_only_options_of_the_command():
-    names = {module.__name__.rpartition(".")[2].replace("_", "-") for module in MODULES}
     assert len(hints()) > 8
-    for command, hint in product(names, hints()):
+    for command, hint in product(NAMES, hints()):
         error = compressae_ref.DomainError("expected, got", hint=hint)
         options = argparse.Namespace(parser=parser_of(command))
-        text = given.own_text(error, options, names)
+        text = given.own_text(error, options, NAMES)
         for before, option in re.findall(r"(?:([\w-]+) )?(--[a-z][a-z-]*)", text):
-            parser = parser_of(before if before in names else command)
+            parser = parser_of(before if before in NAMES else command)
             assert option in parser._option_string_actions, (command, hint)
 
 

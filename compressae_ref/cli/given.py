@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from compressae_ref.cli.usage import Parser
 from compressae_ref.errors import CompressaeError, DomainError
 from compressae_ref.stores.address import to_type
 
@@ -86,9 +87,12 @@ OUTPUTS = ("output", "keep", "keep_model", "picture", "requests", "checkpoint")
 """Arguments that name files to write."""
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse a command line. ``options.given`` holds the arguments that it has, by name; the others have defaults."""
-    options = parser.parse_args(arguments)
+    options: argparse.Namespace
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        options.parser.error_of_rest(rest)
     actions = options.parser._actions
     defaults = [action.default for action in actions]
     for action in actions:

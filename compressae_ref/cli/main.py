@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
 
 from compressae_ref import __version__
 from compressae_ref.cli import (
@@ -50,6 +49,7 @@ from compressae_ref.cli.terminal import (
     tell_of_compiling,
     without_secrets,
 )
+from compressae_ref.cli.usage import Parser
 from compressae_ref.errors import CompressaeError, reason
 
 COMMANDS: tuple[ModuleType, ...] = (
@@ -128,21 +128,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
             sys.stdout.flush()  # the text of --help
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that shows control characters of arguments as escapes, and does not ignore a full disk."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and the error, and exit with code 2."""
-        super().error(shown(message))
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Print a text. argparse would ignore an error, such as a full disk."""
-        (file or sys.stderr).write(message)
-
-
-def command_line() -> argparse.ArgumentParser:
+def command_line() -> Parser:
     """Return the parser; it stores the name of the command in ``options.command``."""
-    parser = _Parser(
+    parser = Parser(
         prog="compressae-ref",
         description="Compress embeddings to sparse codes with a top-k sparse autoencoder (CompresSAE), and search "
         "them by cosine similarity.",
