@@ -52,7 +52,6 @@ from compressae_ref.cli.interrupts import heed_signals
 from compressae_ref.cli.main import COMMANDS as MODULES
 from compressae_ref.cli.main import command_line, main
 from compressae_ref.cli.terminal import hits_text
-from compressae_ref.errors import FormatError
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import table
 from compressae_ref.extensions.fitted_codes import encode_fitted
@@ -1154,6 +1153,7 @@ def test_the_help_of_each_command_ends_with_examples_that_can_be_copied(module, 
         options = parse(command_line(), arguments)
         require_applicable(options)
         require_kept_inputs(options)
+        output_names.require_honest_names(options)
         assert (program, options.command) == ("compressae-ref", name)
 
 
@@ -1793,23 +1793,44 @@ def test_no_output_is_another_file_of_the_command(command, tmp_path, assert_refu
         assert_refused(line_of(command, **values), ["got the same file"])
 
 
-SUFFIXES = ["", ".5", ".foo", *sorted(f".{suffix}" for suffix in output_names.KNOWN), ".NPZ", ".PT"]
+OTHER_SUFFIXES = (
+    "foo md ckpt onnx gguf pkl mat csv tsv xlsx json yaml txt db pdf jpg svg webp zip gz zst tar py ivecs NPZ PT"
+)
+FORMATS = [*output_names.FORMATS.values(), *output_names.OUTPUT.values()]
+SUFFIXES = ["", ".5", *sorted({f".{suffix}" for suffix in (*OTHER_SUFFIXES.split(), *sum(FORMATS, ()))})]
 
 
 @pytest.mark.parametrize("command", NAMES)
-def test_the_name_of_an_output_never_lies(command):
-    """Each command × each output × each suffix: refused if and only if the suffix stands for another format."""
-    for output, suffix in product({*strings_of(command)} & {*given.OUTPUTS}, SUFFIXES):
-        options = given.parse(command_line(), line_of(command, **{output: f"x{suffix}"}))
+def test_the_suffix_of_an_output_is_that_of_its_format(command, assert_refused):
+    """Each command × each output × each suffix: refused with all suffixes that are possible, before any file is read.
+
+    An output of a new command must have its formats in `output_names`.
+    """
+    for output, suffix in product(sorted({*strings_of(command)} & {*given.OUTPUTS}), SUFFIXES):
         formats = output_names.OUTPUT[command] if output == "output" else output_names.FORMATS[output]
-        kind = kind_by_name(f"x{suffix}")
-        if kind in formats or suffix.lower()[1:] not in output_names.KNOWN:
-            output_names.require_honest_names(options)
+        names = {each.dest: f"absent {each.dest}" for each in parser_of(command)._actions if each.required}
+        needed = given.NEEDS.get(command, {}).get(output, output)
+        line = line_of(command, **{**names, needed: "1", output: f"x{suffix}"})
+        selects = formats in output_names.SELECTED
+        allowed = kind_by_name(f"x{suffix}") in formats
+        allowed |= suffix == "" and formats not in output_names.NO_DEFAULT
+        allowed |= suffix == ".5" and not selects
+        if allowed:
+            output_names.require_honest_names(given.parse(command_line(), line))
         else:
-            with pytest.raises(
-                FormatError, match=rf"^x\{suffix}: expected a name that ends in \..*got {suffix.lower()}"
-            ):
-                output_names.require_honest_names(options)
+            expected = (
+                f"x{suffix}: expected a name that ends in .{', .'.join(formats)}, got {suffix.lower() or 'no suffix'}"
+            )
+            assert_refused(line, [expected])
+
+
+def test_a_folder_and_residual_codes_have_their_own_suffixes(command, assert_refused):
+    for suffix in (".npz", ".foo"):
+        assert_refused(
+            command(f"encode {{model}} {{x}} --dask local:1 -o new{suffix}"), ["expected a name of a folder"]
+        )
+    for suffix in (".parquet", ".foo"):
+        assert_refused(command(f"encode {{model}} {{x}} --bytes 20 -o new{suffix}"), [f"ends in .npz, got {suffix}"])
 
 
 def test_a_model_of_another_format_is_refused_with_what_to_do(command, assert_refused):

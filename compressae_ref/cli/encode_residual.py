@@ -12,8 +12,6 @@ from compressae_ref.errors import naming_file
 from compressae_ref.extensions.residual_codes import residual_blocks
 from compressae_ref.extensions.residual_fit import residual_codec
 from compressae_ref.files.atomic_write import require_writable
-from compressae_ref.files.foreign.sniff import kind_by_name
-from compressae_ref.files.foreign.write import require_format
 from compressae_ref.files.model_file import load_model
 from compressae_ref.files.residual_file import save_residual_blocks
 
@@ -21,8 +19,6 @@ from compressae_ref.files.residual_file import save_residual_blocks
 def run_residual(options: argparse.Namespace) -> None:
     """Fit a codec to the embeddings, encode them with it, and write a file of residual codes."""
     require_writable(options.output)
-    if kind_by_name(options.output):
-        require_format(options.output, ("npz",))
     model = load_model(options.model)
     embeddings, ids, tell_ids = open_with_ids(options.embeddings, options, d=model.params.d)
     how = {"candidates": options.candidates, "backend": options.backend}

@@ -14,7 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "encode --bytes 98 model.npz items.npy -o codes98.npz",
     ),
     "pack": ("pack refined.npz -o packed.npz", "pack codes.npz -o packed.npz --bits 4"),
-    "unpack": ("unpack packed.npz -o codes.npz", "unpack packed.npz -o codes.parquet"),
+    "unpack": ("unpack packed.npz -o codes.npz", "unpack codes98.npz -o codes.npz"),
     "split-signs": ("split-signs codes.npz -o unsigned.npz", "split-signs codes.npz -o unsigned.csr"),
     "search": (
         "search model.npz codes.npz queries.npy --top 10",

@@ -1,7 +1,7 @@
-"""The rule that the name of an output never lies about its format.
+"""The rule that the suffix of an output is that of its format.
 
-A suffix that stands for a format must be that of the file that is written. No suffix, or one that stands for no format,
-such as ``model-0.5``, is allowed, unless the suffix selects the format: then the command itself refuses it.
+Other suffixes are refused before any work, with a list of those that are possible. A name without a suffix is allowed
+where the command has one format, or a usual one. Digits alone are no suffix: ``model-0.5`` is a name of a model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from compressae_ref.errors import FormatError
-from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, SYNONYMS, kind_by_name
+from compressae_ref.files.foreign.sniff import EMBEDDING_NAMES, kind_by_name
 
 _EMBEDDINGS = tuple(name.removeprefix(".") for name in EMBEDDING_NAMES)
 _CODES = ("npz", "csr", "parquet", "arrow", "jsonl")
@@ -40,36 +40,39 @@ OUTPUT: dict[str, tuple[str, ...]] = {
 }
 """Formats of ``-o`` by command. With ``encode --dask`` and ``convert --to`` it is a folder, which has none."""
 
-KNOWN = frozenset(
-    {name.removeprefix(".") for name in (*EMBEDDING_NAMES, *SYNONYMS)}
-    | {kind for formats in FORMATS.values() for kind in formats}
-    | {*_CODES, *_PAGE, "pt", "ckpt", "onnx", "pb", "tflite", "gguf", "joblib", "pkl", "pickle", "mat", "msgpack"}
-    | {"csv", "tsv", "tab", "xls", "xlsx", "json", "xml", "yaml", "yml", "toml", "txt", "text", "log", "md"}
-    | {"sql", "db", "sqlite"}
-    | {"pdf", "jpg", "jpeg", "gif", "svg", "webp", "tif", "tiff", "bmp", "eps", "ps", "ivecs", "ibin", "orc", "avro"}
-    | {"zip", "gz", "bz2", "xz", "zst", "lz4", "7z", "tar", "tgz", "py", "ipynb", "c", "js", "css", "tex", "lance"}
-)  # fmt: skip
-"""Suffixes that stand for a format, ours or that of another program."""
+SELECTED = (_CODES, _EMBEDDINGS, OUTPUT["convert"])
+"""Outputs of several formats, of which the suffix selects one."""
+
+NO_DEFAULT = SELECTED[1:]
+"""Outputs of several formats, of which none is usual."""
 
 
 def formats_of(options: argparse.Namespace, name: str) -> tuple[str, ...]:
     """Return the formats of the file that an output argument names; none for a folder."""
     if name != "output":
         return FORMATS[name]
-    folder = getattr(options, "dask", None) is not None or getattr(options, "to", None) is not None
-    return () if folder else OUTPUT[options.command]
+    if getattr(options, "dask", None) is not None or getattr(options, "to", None) is not None:
+        return ()
+    if options.command == "encode" and options.bytes is not None:
+        return ("npz",)
+    return OUTPUT[options.command]
 
 
 def require_honest_names(options: argparse.Namespace) -> None:
-    """Raise FormatError for an output whose suffix stands for another format than that of the file."""
+    """Raise FormatError for an output whose suffix is not that of a format that the command writes there."""
     for name in ("output", *FORMATS):
         path = getattr(options, name, None)
-        if not isinstance(path, str):
-            continue
-        suffix, formats = Path(path).suffix.lower().removeprefix("."), formats_of(options, name)
-        if suffix in KNOWN and kind_by_name(path) not in formats:
+        if isinstance(path, str) and not _fits(path, formats := formats_of(options, name)):
+            got = Path(path).suffix.lower() or "no suffix"
             expected = f"that ends in .{', .'.join(formats)}" if formats else "of a folder, without a suffix"
-            raise FormatError(f"expected a name {expected}, got .{suffix}", path=path, hint=_hint(formats, path))
+            raise FormatError(f"expected a name {expected}, got {got}", path=path, hint=_hint(formats, path))
+
+
+def _fits(path: str, formats: tuple[str, ...]) -> bool:
+    suffix = Path(path).suffix.removeprefix(".")
+    if not suffix:
+        return formats not in NO_DEFAULT
+    return kind_by_name(path) in formats or (suffix.isdigit() and formats not in SELECTED)
 
 
 def _hint(formats: tuple[str, ...], path: str) -> str | None:
