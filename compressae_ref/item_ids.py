@@ -23,7 +23,8 @@ EXPECTED = "expected 64-bit integers or strings"
 
 def file_hint(hint: str | None) -> str:
     """Return the hint of an error about the ids in a file, after the hint of the error itself."""
-    return f"{hint or 'correct the ids'}, or choose others or none with --ids (encode, convert)"
+    others = "choose others or none with"
+    return f"{hint or 'correct the ids'}, or {others} --ids (encode, convert), or {others} --query-ids (search)"
 
 
 def as_ids(

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Model, init_params, save_model
+from compressae_ref import Model, init_params, load_model, save_codes, save_model
 from compressae_ref.cli.main import main
 from compressae_ref.files.codes_file import load_ids
 from compressae_ref.files.foreign import id_columns
 from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.foreign.id_columns import LONGEST, are_ids, like_id
+from compressae_ref.files.foreign.id_columns import LONGEST, are_ids, first_repeat, like_id
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.safetensors import write_tensors
 from compressae_ref.files.npz import Pieces
@@ -141,6 +141,17 @@ def test_a_column_that_repeats_early_is_not_read_to_its_end():
     assert not are_ids((pytest.fail("read on") if block else [1, 1] for block in range(2)), 4)
 
 
+@given(values, st.integers(1, 7))
+def test_the_first_repeat_is_that_of_a_dictionary(items, size):
+    first, expected = {}, None
+    for row, item in enumerate(items):
+        if first.setdefault(item, row) != row:
+            expected = (first[item], row)
+            break
+    blocks = (items[start : start + size] for start in range(0, len(items), size))
+    assert first_repeat(blocks) == expected
+
+
 @pytest.mark.parametrize("kind", ["parquet", "npz"])
 def test_shards_have_one_column_of_ids(tmp_path, kind):
     columns = {"a_key": [1, 2, 3, 4, 5, 6], "product_id": UNIQUE}
@@ -211,6 +222,120 @@ def test_repeated_ids_are_told_with_both_rows_and_what_to_do_before_any_work(her
     assert not (here / "y.npz").exists()
 
 
+TWICE = "has duplicates (row 4 repeats row 0)"
+PASSED = {
+    "duplicates": ({"product_id": [1, 2, 3, 4, 1, 2], "sku": TEXTS}, f"ids: column sku; product_id {TWICE}"),
+    "several": (
+        {"sku": ["a", "b", "b", "c", "d", "a"], "title": TEXTS, "key": [1, 2, 3, 4, 1, 6]},
+        f"ids: column title; sku has duplicates (row 2 repeats row 1); key {TWICE}",
+    ),
+    "after the ids": ({"sku": TEXTS, "product_id": [1, 2, 3, 4, 1, 2]}, "ids: column sku"),
+    "a named column": ({"product_id": [1, 2, 3, 4, 1, 2], "id": UNIQUE}, "ids: column id"),
+    "none left": (
+        {"product_id": [1, 2, 3, 4, 1, 2]},
+        f"no ids; columns: product_id; product_id {TWICE}; --id-column NAME chooses one",
+    ),
+    "another name": ({"group": [1, 1, 2, 2, 3, 3], "title": TEXTS}, "ids: column title"),
+}
+
+
+@pytest.mark.parametrize("kind", [*TABLES, *TEXT])
+@pytest.mark.parametrize("name", PASSED)
+def test_a_column_that_is_passed_over_is_reported_with_the_reason(here, capsys, kind, name):
+    columns, words = PASSED[name]
+    written(here / f"x.{kind}", columns)
+    assert run(capsys, "encode", "m.npz", f"x.{kind}", *ENCODE[3:])[0] == f"x.{kind}: {words}"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_column_with_null_is_passed_over_as_well(here, capsys, kind):
+    written(here / f"x.{kind}", {"product_id": ["a", None, "a", "d", "e", "f"], "sku": TEXTS})
+    line = run(capsys, "encode", "m.npz", f"x.{kind}", *ENCODE[3:])[0]
+    assert line == f"x.{kind}: ids: column sku; product_id does not have an integer or string in each row"
+
+
+# -- ids of queries ---------------------------------------------------------------------------------------------------
+
+
+def searched(capsys, queries, *options, code=0):
+    capsys.readouterr()
+    assert main(["search", "m.npz", "c.npz", queries, "--top", "2", "--backend", "numpy", *options]) == code
+    return capsys.readouterr()
+
+
+@pytest.fixture
+def codes(here):
+    save_codes("c.npz", load_model("m.npz").encode(X, backend="numpy"), np.arange(100, 100 + N))
+    return here
+
+
+def without_ids(capsys, queries):
+    """The results of queries without their ids, as JSON and as text."""
+    out, err = searched(capsys, queries, "--query-ids", "none", "--json")
+    assert err == ""
+    assert all(set(json.loads(line)) == {"query", "ids", "scores"} for line in out.splitlines())
+    text = searched(capsys, queries, "--query-ids", "none").out
+    return [json.loads(line) for line in out.splitlines()], text.splitlines()
+
+
+@pytest.mark.parametrize("kind", [*TABLES, *TEXT, *ARCHIVES])
+@pytest.mark.parametrize(("name", "ids"), [("id", UNIQUE), ("query_id", UNIQUE), ("query_id", TEXTS)])
+def test_the_results_of_a_query_name_its_id(codes, capsys, kind, name, ids):
+    if not written(codes / f"q.{kind}", {name: ids}):
+        pytest.skip("the format has no strings")
+    objects, lines = without_ids(capsys, f"q.{kind}")
+    out, err = searched(capsys, f"q.{kind}", "--json")
+    assert err == f"q.{kind}: ids: column {name}\n"
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"query": row, "id": ids[row], **result} for row, result in enumerate(objects)
+    ]
+    expected = [f"{row}\t{ids[row]}\t{line.partition(chr(9))[2]}" for row, line in enumerate(lines)]
+    assert searched(capsys, f"q.{kind}").out.splitlines() == expected
+
+
+def test_the_ids_of_queries_are_chosen_like_those_of_items(codes, capsys):
+    pytest.importorskip("pyarrow")
+    written(codes / "q.parquet", {"id": [1, 1, 2, 3, 4, 5], "sku": TEXTS})
+    (line,) = searched(capsys, "q.parquet", code=1).err.splitlines()
+    assert "q.parquet: id: expected unique ids, got 1 of row 0 again in row 1; remove one of the two rows" in line
+    assert line.endswith("or choose others or none with --query-ids (search)")
+    out, err = searched(capsys, "q.parquet", "--query-ids", "::sku", "--json")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == TEXTS
+    assert err == "q.parquet: ids: column sku\n"
+    (codes / "names.txt").write_text("\n".join(f"q{row}" for row in range(N)))
+    out, err = searched(capsys, "q.parquet", "--query-ids", "names.txt")
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [[f"{row}", f"q{row}"] for row in range(N)]
+    assert err == ""
+    written(codes / "two.parquet", {"id": UNIQUE, "_id": UNIQUE})
+    (line,) = searched(capsys, "two.parquet", code=1).err.splitlines()
+    assert line.endswith("expected one entry of ids, got id and _id; choose one with --query-ids ::id (search)")
+    written(codes / "no.parquet", {"price": COLUMNS["price"][0]})
+    out, err = searched(capsys, "no.parquet")
+    assert out.splitlines() == without_ids(capsys, "no.parquet")[1]
+    assert err == "no.parquet: no ids; columns: price; --query-ids ::NAME chooses one\n"
+
+
+def test_the_id_of_a_query_stays_with_its_row_when_rows_of_zeros_are_left_out(codes, capsys):
+    x = X.copy()
+    x[[0, 3]] = 0
+    np.savez("q.npz", embeddings=x, ids=np.array(UNIQUE))
+    out, err = searched(capsys, "q.npz", "--zero-rows", "skip", "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(line["query"], line["id"]) for line in found] == [(row, UNIQUE[row]) for row in (1, 2, 4, 5)]
+    assert err.splitlines() == ["q.npz: 2 zero rows left out", "q.npz: ids: column ids"]
+
+
+def test_each_shown_hit_names_the_id_of_its_query(codes, capsys):
+    written(codes / "q.csv", {"query_id": ["a\tb", *TEXTS[1:]]})
+    written(codes / "items.csv", {"id": range(100, 100 + N), "title": TEXTS})
+    out, _ = searched(capsys, "q.csv", "--items", "items.csv", "--show", "title")
+    assert len(out.splitlines()) == 2 * N
+    for place, line in enumerate(out.splitlines()):
+        row, name, item, _, title = line.split("\t")
+        assert (row, name) == (f"{place // 2}", "a\\tb" if place < 2 else TEXTS[place // 2])
+        assert title == TEXTS[int(item) - 100]
+
+
 def test_pack_tells_the_bytes_of_ids(here, capsys):
     pytest.importorskip("pyarrow")
     written(here / "x.parquet", {"product_id": TEXTS})
@@ -227,3 +352,18 @@ def test_training_does_not_look_for_ids(here, monkeypatch):
     monkeypatch.setattr(id_columns, "are_ids", lambda *_, **__: pytest.fail("looked for ids"))
     settings = ["--n-latents", "8", "--k", "2", "--steps", "2", "--backend", "numpy", "--validation-rows", "1"]
     assert main(["train", "x.parquet", "-o", "n.npz", *settings]) == 0
+
+
+def test_a_report_names_the_columns_of_ids(codes, capsys):
+    written(codes / "q.csv", {"query_id": TEXTS})
+    written(codes / "x.csv", {"group_id": [1, 1, 2, 2, 3, 3], "sku": TEXTS})
+    words = ("report", "m.npz", "x.csv", "q.csv", "-o", "r.html", "--json", "--backend", "numpy")
+    assert main([*words]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines()[:2] == [
+        "x.csv: ids: column sku; group_id has duplicates (row 1 repeats row 0)",
+        "q.csv: ids: column query_id",
+    ]
+    shown = {query["id"] for query in json.loads(out)["searches"]}
+    assert shown
+    assert shown <= {*TEXTS}

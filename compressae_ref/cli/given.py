@@ -60,7 +60,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "push": {"anchors": ("refine",), "dry_run": ("json",), "source": ("replace",), "ids": ("id_column",)},
     "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "pull": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
-    "search": {"store": ("rescore", "items", "show", "id_column")},
+    "search": {"store": ("rescore", "items", "show", "id_column", "query_ids")},
     "evaluate": {
         "queries": ("seed",),
         "store": ("baselines", "bits", "picture", "seed"),
@@ -78,7 +78,20 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 INPUTS = (
     *("model", "embeddings", "queries", "codes", "packed", "input", "file"),
-    *("anchors", "ids", "items", "relevance", "texts", "query_texts", "answers", "vectors", "start", "resume", "store"),
+    *(
+        "anchors",
+        "ids",
+        "query_ids",
+        "items",
+        "relevance",
+        "texts",
+        "query_texts",
+        "answers",
+        "vectors",
+        "start",
+        "resume",
+        "store",
+    ),
     *("source", "dense"),
 )
 """Arguments that name files, folders or patterns to read."""
@@ -182,7 +195,7 @@ _OPTION = re.compile(r"(?:([\w-]+) )?(--[a-z][a-z-]*)")
 def _files(options: argparse.Namespace, name: str) -> Iterator[str | Path]:
     """Yield the files that an argument names."""
     value = getattr(options, name, None)
-    if not isinstance(value, str) or (name == "ids" and (value == "none" or value.startswith("::"))):
+    if not isinstance(value, str) or (name in ("ids", "query_ids") and (value == "none" or value.startswith("::"))):
         return
     if name in OUTPUTS:
         yield value

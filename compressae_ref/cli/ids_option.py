@@ -1,4 +1,4 @@
-"""The options ``--ids`` and ``--id-column``: where the ids of INPUT come from."""
+"""The options ``--ids``, ``--id-column`` and ``--query-ids``: where the ids of rows come from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.cli.terminal import printable, tell
-from compressae_ref.cli.zero_rows import left_of
+from compressae_ref.cli.zero_rows import tell_left_out, without_zero_rows
 from compressae_ref.errors import FormatError, reason
 from compressae_ref.files.foreign.choose_array import listed
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -19,7 +19,7 @@ from compressae_ref.files.npz import reading
 from compressae_ref.item_ids import as_ids, written_ids
 from compressae_ref.row_source import row_numbers
 
-NONE = "none"
+NONE, CHOOSE = "none", "--id-column NAME chooses one"
 
 
 def id_entry_of(option: str | None) -> IdEntry:
@@ -41,13 +41,16 @@ def ids_by(option: str | None, n: int, of_input: Callable[[], NDArray[Any] | Non
     return None if option == NONE else read_id_file(option, n)
 
 
-def tell_id_column(path: str, source: Any) -> None:
-    """Report the column that the ids of a source come from, or which columns there are."""
+def tell_id_column(path: str, source: Any, how: str = CHOOSE) -> None:
+    """Report the column that the ids of a source come from, or which columns there are and how to choose one.
+
+    Columns that are passed over, though their names are like those of ids, are reported with the reason.
+    """
     if source.id_name is not None:
-        tell(f"{path}: ids: column {source.id_name}")
+        tell("; ".join([f"{path}: ids: column {source.id_name}", *source.passed_over()]))
     elif source.columns:
         columns = listed(dict.fromkeys(map(printable, source.columns), ""))
-        tell(f"{path}: no ids; columns: {columns}; --id-column NAME chooses one")
+        tell("; ".join([f"{path}: no ids", f"columns: {columns}", *source.passed_over(), how]))
 
 
 class Opened(NamedTuple):
@@ -58,18 +61,33 @@ class Opened(NamedTuple):
     ids: NDArray[Any] | None
     """their ids, which are checked against all rows first"""
     tell: Callable[[], None]
-    """reports where the ids come from; called when all checks are done, so that an error is a single line"""
+    """reports rows that are left out, and where the ids come from; called when all checks are done, so that an error is
+    a single line"""
 
 
 def open_with_ids(path: str, options: argparse.Namespace, **checks: Any) -> Opened:
     """Open embeddings as the options ``--ids``, ``--id-column``, ``--zero-rows`` and ``--follow-links`` say."""
-    option = ids_option(options)
+    return _opened(path, ids_option(options), options, CHOOSE, **checks)
+
+
+def open_queries(path: str, options: argparse.Namespace, **checks: Any) -> Opened:
+    """Open queries as the options ``--query-ids``, ``--zero-rows`` and ``--follow-links`` say."""
+    return _opened(path, options.query_ids, options, "--query-ids ::NAME chooses one", **checks)
+
+
+def _opened(path: str, option: str | None, options: argparse.Namespace, how: str, **checks: Any) -> Opened:
     source = open_embeddings(path, id_entry_of(option), follow_links=options.follow_links)
     ids = ids_by(option, len(source), lambda: ids_of(source))
     of_input = option is None or option.startswith("::")
-    rows = left_of(source, options.zero_rows, path, **checks)
+    rows = without_zero_rows(source, options.zero_rows, path, **checks)
     ids = ids if ids is None or rows is source else ids[row_numbers(rows)]
-    return Opened(rows, ids, lambda: tell_id_column(path, source) if of_input else None)
+
+    def tell_of_rows() -> None:
+        tell_left_out(path, rows)
+        if of_input:
+            tell_id_column(path, source, how)
+
+    return Opened(rows, ids, tell_of_rows)
 
 
 def read_id_file(path: str, n: int) -> NDArray[Any]:

@@ -181,3 +181,12 @@ def add_ids(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--ids", metavar="IDS", help=text)
     command.add_argument("--id-column", metavar="NAME", help="the column or array of the ids: short for --ids ::NAME")
+
+
+def add_query_ids(command: argparse.ArgumentParser) -> None:
+    """Add ``--query-ids``."""
+    text = (
+        "where the ids of the queries are, which the results then show: ::NAME for a column or array of QUERIES; none "
+        "to leave them out; or a file with one id per row (default: they are found as encode finds ids)"
+    )
+    command.add_argument("--query-ids", metavar="IDS", help=text)

@@ -12,6 +12,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.cli.evaluate_steps import draw_rows
+from compressae_ref.cli.ids_option import tell_id_column
 from compressae_ref.cli.progress import stage
 from compressae_ref.cli.relevance_option import read_relevance
 from compressae_ref.cli.terminal import say, tell
@@ -35,15 +36,19 @@ def run_report(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     source = open_embeddings(options.embeddings, follow_links=options.follow_links)
     items = _read(model, source, options.embeddings, options.texts, options)
-    related = None
+    related, sources = None, {options.embeddings: source}
     if options.queries is None:
         items, queries = _drawn(items, options)
     else:
         query_source = open_embeddings(options.queries, follow_links=options.follow_links)
+        sources[options.queries] = query_source
         related = read_relevance(options, QUERIES=query_source, EMBEDDINGS=source)
         queries = _read(model, query_source, options.queries, options.query_texts, options)
     items_left, queries_left = _left(items, options.embeddings, options), _left(queries, "the queries", options)
     n = len(items_left.x)
+    for path, each in sources.items():
+        if each.id_name is not None:
+            tell_id_column(path, each)
     for note in () if related is None else related.notes:
         tell(note)
     naming = nullcontext() if related is None else related.naming()

@@ -6,9 +6,18 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from compressae_ref.cli.parser import CODES, EMBEDDINGS, MODEL, STORE, add_command, add_follow_links, add_pushed
-from compressae_ref.cli.terminal import hits_text, say, tell
-from compressae_ref.cli.zero_rows import add_zero_rows, left_of
+from compressae_ref.cli.parser import (
+    CODES,
+    EMBEDDINGS,
+    MODEL,
+    STORE,
+    add_command,
+    add_follow_links,
+    add_pushed,
+    add_query_ids,
+)
+from compressae_ref.cli.terminal import hits_text, printable, say, tell
+from compressae_ref.cli.zero_rows import add_zero_rows
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
@@ -26,10 +35,10 @@ def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``search``."""
     summary = "Find the nearest items of each query by exact cosine search."
     details = (
-        "It prints one line for each query: its row number, and the ids and scores of the items, best first. "
-        "With --store a vector database searches, and each query has two lines: the hits in the dense vectors, if it "
-        "has any, and in the codes. A summary on standard error says how many hits are the same, and whether the "
-        "database used an approximate index."
+        "It prints one line for each query: its row number, its id if QUERIES has ids, and the ids and scores of the "
+        "items, best first. With --store a vector database searches, and each query has two lines: the hits in the "
+        "dense vectors, if it has any, and in the codes. A summary on standard error says how many hits are the same, "
+        "and whether the database used an approximate index."
     )
     command = add_command(commands, "search", summary, details=details)
     command.add_argument("model", metavar="MODEL", help=MODEL)
@@ -67,6 +76,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--show", metavar="COLUMN", action="append", help=text)
     text = "with --items, its column of ids (default: it is found as encode finds it)"
     command.add_argument("--id-column", metavar="NAME", help=text)
+    add_query_ids(command)
     add_zero_rows(command, "queries", "print the first items with scores of 0, or no items with --store")
     add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print one JSON object per query")
@@ -81,33 +91,39 @@ def run(options: argparse.Namespace) -> None:
         return
     import numpy as np
 
+    from compressae_ref.cli.ids_option import open_queries
     from compressae_ref.cli.progress import in_parts, shown_progress
     from compressae_ref.cli.shown_columns import ShownColumns, hit_lines
-    from compressae_ref.files.foreign.embeddings import open_embeddings
     from compressae_ref.files.model_file import load_model
     from compressae_ref.files.residual_file import is_residual
-    from compressae_ref.row_source import row_numbers
 
     model = load_model(options.model)
     residual = is_residual(options.codes)
     if residual:
         _require_dense(options)
-    queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
+    queries, query_ids, tell_ids = open_queries(options.queries, options, d=model.params.d, empty=True)
     index, with_ids = (_residual_index if residual else _index)(options, model, len(queries))
-    queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d, empty=True)
     settings = {name: getattr(options, name) for name in ("rescore", "zero_rows", *(() if residual else ("query_k",)))}
     columns = None if options.items is None else ShownColumns(options, with_ids, len(index))
     with naming_file(options.queries), shown_progress("query") as progress:
         parts = in_parts(lambda part: index.search(part, options.top, **settings), queries, progress, QUERIES)
     found_ids, found_scores = (np.concatenate(each) for each in zip(*parts, strict=True))
     found = None if columns is None else columns.values(np.unique(found_ids).tolist())
-    for query, ids, scores in zip(row_numbers(queries), found_ids.tolist(), found_scores.tolist(), strict=True):
+    tell_ids()
+    for query, ids, scores in zip(_names(queries, query_ids), found_ids.tolist(), found_scores.tolist(), strict=True):
         if options.json:
-            say(json.dumps({"query": query, "ids": ids, "scores": scores, **_shown(columns, found, ids)}))
-        elif found is not None:
-            say(hit_lines(query, ids, scores, found))
-        else:
-            say(f"{query}\t{hits_text(ids, scores)}")
+            say(json.dumps({**query, "ids": ids, "scores": scores, **_shown(columns, found, ids)}))
+            continue
+        start = "\t".join(map(printable, query.values()))
+        say(f"{start}\t{hits_text(ids, scores)}" if found is None else hit_lines(start, ids, scores, found))
+
+
+def _names(queries: Any, ids: Any) -> list[dict[str, Any]]:
+    """Return what names each query in the results: its row number, and its id if there are ids."""
+    from compressae_ref.row_source import row_numbers
+
+    rows = [{"query": row} for row in row_numbers(queries)]
+    return rows if ids is None else [{**row, "id": name} for row, name in zip(rows, ids.tolist(), strict=True)]
 
 
 def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[Index, bool]:

@@ -93,7 +93,7 @@ def _id_column(table: Table, options: argparse.Namespace) -> str:
             path=table.path,
             hint="choose it with --id-column",
         )
-    tell(f"{table.path}: ids: column {name}")
+    tell("; ".join([f"{table.path}: ids: column {name}", *columns.passed_over(name)]))
     return name
 
 
@@ -115,8 +115,13 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str, list, dict)) else str(value)
 
 
-def hit_lines(query: int, ids: list[Any], scores: list[float], shown: dict[Any, dict[str, Any]]) -> str:
-    """Return a line for each hit: query, id, score and the shown values, between tabs. On a terminal they are cut."""
+def hit_lines(query: str, ids: list[Any], scores: list[float], shown: dict[Any, dict[str, Any]]) -> str:
+    """Return a line for each hit: the query, id, score and the shown values, between tabs. On a terminal they are cut.
+
+    Parameters
+    ----------
+    query : row number of the query, and its id if there is one, between tabs
+    """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = []
     for item, score in zip(ids, scores, strict=True):

@@ -29,15 +29,25 @@ def add_zero_rows(command: argparse.ArgumentParser, rows: str, empty: str, defau
 
 def left_of(source: Any, zero_rows: ZeroRows, name: str, **checks: Any) -> Any:
     """Return a source without its zero rows if these are to be skipped, and report their number; else the source."""
+    left = without_zero_rows(source, zero_rows, name, **checks)
+    tell_left_out(name, left)
+    return left
+
+
+def without_zero_rows(source: Any, zero_rows: ZeroRows, name: str, **checks: Any) -> Any:
+    """Return a source without its zero rows if these are to be skipped; else the source."""
     if zero_rows != "skip":
         return source
     from compressae_ref.errors import naming_file
     from compressae_ref.row_source import NonzeroRows
 
     with naming_file(name):
-        left = NonzeroRows(source, **checks)
-    tell_skipped(name, left.skipped)
-    return left
+        return NonzeroRows(source, **checks)
+
+
+def tell_left_out(name: str, rows: Any) -> None:
+    """Report how many zero rows `without_zero_rows` has left out, if any."""
+    tell_skipped(name, getattr(rows, "skipped", 0))
 
 
 def tell_skipped(name: str, skipped: int) -> None:

@@ -67,7 +67,8 @@ def id_entry(file: str, wanted: IdEntry, names: Sequence[str]) -> str | None:
             raise FormatError(
                 f"expected one entry of ids, got {' and '.join(usual)}",
                 path=file,
-                hint=f"choose one with --ids ::{usual[0]} (encode, convert)",
+                hint=f"choose one with --ids ::{usual[0]} (encode, convert), or choose one with "
+                f"--query-ids ::{usual[0]} (search)",
             )
         return usual[0] if usual else None
     if wanted in names:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,19 @@ class IdColumns(NamedTuple):
             return self.fixed
         likely = sorted(self.likely, key=like_id)
         return next((name for name in likely if self._qualifies(name)), None)
+
+    def passed_over(self, chosen: str | None) -> list[str]:
+        """Say why columns with names like those of ids were not chosen, though they come first."""
+        if self.fixed is not None:
+            return []
+        first = takewhile(lambda name: name != chosen, sorted(self.names, key=like_id))
+        return [f"{name} {self._fault(name)}" for name in named_like_ids(first)]
+
+    def _fault(self, name: str) -> str:
+        rows = first_repeat(self.blocks(name), written=self.written) if name in self.likely else None
+        if rows is None:
+            return "does not have an integer or string in each row"
+        return f"has duplicates (row {rows[1]} repeats row {rows[0]})"
 
     def _qualifies(self, name: str) -> bool:
         named = like_id(name) < OTHER
@@ -106,10 +120,40 @@ def are_ids(blocks: Iterable[Any], n: int, *, longest: int | None = None, writte
                 return False
             numeric = numeric and all(map(_NUMBER.fullmatch, ids))
             whole = whole and all(map(_WHOLE.fullmatch, ids))
-            ids = np.fromiter(map(hash, ids), np.int64, len(ids))
-        if len(ids) and not numbers.add(ids):
+        if len(ids) and not numbers.add(_hashed(ids)):
             return False
     return numbers.n == n and len(kinds) <= 1 and (whole or not numeric) and numbers.all_differ()
+
+
+def first_repeat(blocks: Iterable[Any], *, written: bool = False) -> tuple[int, int] | None:
+    """Return the rows (earlier, later) of the first id that repeats an earlier one; None if another value comes first.
+
+    Parameters
+    ----------
+    written : as in `are_ids`
+    """
+    numbers, hashes = _Distinct(), list[NDArray[np.int64]]()
+    for block in blocks:
+        try:
+            ids = as_ids(block)
+        except CompressaeError:
+            break
+        if written and ids.dtype.kind == "O" and "" in ids:
+            break
+        hashes.append(_hashed(ids))
+        if len(ids) and not numbers.add(hashes[-1]):
+            break
+    together = np.concatenate(hashes or [np.empty(0, np.int64)])
+    order = np.argsort(together, kind="stable")
+    same = np.flatnonzero(together[order[1:]] == together[order[:-1]])
+    if len(same) == 0:
+        return None
+    place = same[np.argmin(order[same + 1])]
+    return int(order[place]), int(order[place + 1])
+
+
+def _hashed(ids: NDArray[Any]) -> NDArray[np.int64]:
+    return np.fromiter(map(hash, ids), np.int64, len(ids)) if ids.dtype.kind == "O" else ids
 
 
 class _Distinct:
