@@ -427,6 +427,51 @@ def test_pack_and_unpack_write_what_the_library_does(files, tmp_path, run, bits)
     assert (tmp_path / "again.npz").read_bytes() == packed.read_bytes()
 
 
+def test_codes_that_are_packed_already_are_packed_again_with_fewer_bits_only(files, tmp_path, run, assert_refused):
+    packed = {bits: tmp_path / f"p{bits}.npz" for bits in (4, 5, 8)}
+    run("pack", files.codes, "-o", packed[5], *NUMPY)
+    for bits in (5, 6, 8):
+        words = [f"more than {bits} bits per value, got codes packed with 5 bits; use them as they are"]
+        assert_refused(["pack", packed[5], "-o", packed[8], "--bits", bits], words)
+    _, err = run("pack", packed[5], "-o", packed[4], "--bits", 4, *NUMPY)
+    codes = load_codes(files.codes)
+    sizes = [pack(codes, bits).bytes_per_item for bits in (4, 5)]
+    assert f"{N} packed codes, {sizes[0]} bytes each, {sizes[1]} with 5 bits before\n" in err
+    assert_same_codes(load_codes(packed[4]), pack(pack(codes, 5).unpack(), 4).unpack())
+    _, err = run("convert", packed[5], "-o", tmp_path / "back.npz")
+    assert err == f"{tmp_path / 'back.npz'}: {N} codes, unpacked, k {K} of {H} latents\n"
+
+
+KINDS = {"model": "a model", "codes": "codes", "packed": "packed codes", "residual": "residual codes"}
+NEEDED = [
+    ("encode {model} {bad} -o {out}", "embeddings"),
+    ("encode {bad} {x} -o {out}", "a model"),
+    ("train {bad} -o {out}", "embeddings"),
+    ("search {model} {codes} {bad}", "embeddings"),
+    ("search {bad} {codes} {queries}", "a model"),
+    ("evaluate {model} {bad}", "embeddings"),
+    ("report {model} {bad} -o page.html", "embeddings"),
+    ("split-signs {bad} -o {out}", "codes"),
+    ("pack {bad} -o {out}", "codes"),
+    ("unpack {bad} -o {out}", "packed codes"),
+]
+
+
+@pytest.mark.parametrize(("form", "needed"), NEEDED)
+def test_a_file_in_the_place_of_another_is_called_by_its_content(
+    files, command, run, assert_refused, tmp_path, form, needed
+):
+    """Swapped arguments: the error says what the file holds, and what was expected in its place."""
+    run("pack", files.codes, "-o", tmp_path / "p.npz", *NUMPY)
+    run("encode", files.model, files.x, "-o", tmp_path / "r.npz", "--bytes", 14, "--k", 2, *NUMPY)
+    paths = {"model": files.model, "codes": files.codes, "packed": tmp_path / "p.npz", "residual": tmp_path / "r.npz"}
+    fits = {"codes": {"codes", "packed"}, "packed codes": {"packed", "residual"}, "a model": {"model"}}.get(
+        needed, set()
+    )
+    for kind in KINDS.keys() - fits:
+        assert_refused(command(form, bad=paths[kind]), [f"expected {needed}", f"got {KINDS[kind]}"])
+
+
 def test_split_signs_writes_what_the_library_does(files, tmp_path, run):
     split = tmp_path / "split.npz"
     _, err = run("split-signs", files.codes, "-o", split)
@@ -444,7 +489,7 @@ def test_commands_that_change_codes_refuse_what_they_cannot_read_or_write(files,
     assert_refused([name, files.codes, "-o", tmp_path / "no folder" / "out.npz"], [tmp_path / "no folder"])
     assert_refused([name, files.codes, "-o", files.codes], ["an output that is not an input"])
     if name == "unpack":
-        assert_refused([name, files.codes, *out], ["expected a compressae-packed file, got a compressae-codes file"])
+        assert_refused([name, files.codes, *out], ["expected packed codes, got codes"])
 
 
 # -- search -----------------------------------------------------------------------------------------------------------

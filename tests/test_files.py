@@ -439,8 +439,8 @@ def test_an_unknown_format_is_refused(broken, kind_in_file):
 
 
 def test_codes_are_no_model_and_a_model_is_no_codes(model_file, codes_file):
-    assert_refused(load_model, codes_file, "expected a compressae-model file, got a compressae-codes file")
-    assert_refused(load_codes, model_file, "expected a compressae-codes file, got a compressae-model file")
+    assert_refused(load_model, codes_file, "expected a model, got codes")
+    assert_refused(load_codes, model_file, "expected codes, got a model")
 
 
 def named(value) -> str:

@@ -166,7 +166,7 @@ def test_a_file_with_other_bytes_is_refused(tmp_path):
 def test_files_of_another_kind_are_refused(tmp_path):
     path = tmp_path / "codes.npz"
     save_codes(path, Codes([[0, 2]], np.ones((1, 2), "f4"), 5))
-    with pytest.raises(FormatError, match="expected a compressae-packed file, got a compressae-codes file"):
+    with pytest.raises(FormatError, match="expected packed codes, got codes"):
         load_packed(path)
 
 

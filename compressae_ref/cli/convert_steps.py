@@ -11,6 +11,7 @@ from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
 from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
+from compressae_ref.files.packed_file import is_packed
 from compressae_ref.row_source import check_rows
 
 
@@ -57,7 +58,8 @@ def _codes(options: argparse.Namespace) -> str:
     ids = ids_by(option, rows.n, lambda: rows.ids)
     with naming_file(options.input, "codes"):
         write_codes(options.output, rows.blocks(), rows.n, ids=ids)
-    return f"{rows.n} codes, k {rows.k} of {rows.n_latents} latents{without_ids(options.output, ids)}"
+    unpacked = ", unpacked" if is_packed(options.input) else ""
+    return f"{rows.n} codes{unpacked}, k {rows.k} of {rows.n_latents} latents{without_ids(options.output, ids)}"
 
 
 def _embeddings(options: argparse.Namespace) -> str:

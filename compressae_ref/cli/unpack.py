@@ -7,6 +7,7 @@ from typing import Any
 
 from compressae_ref.cli.parser import add_command
 from compressae_ref.cli.terminal import tell
+from compressae_ref.errors import FormatError
 
 
 def add_arguments(commands: Any) -> None:
@@ -31,12 +32,16 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.codes import Codes
     from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.codes_file import save_codes
-    from compressae_ref.files.model_file import RESIDUAL_FORMAT, describe
+    from compressae_ref.files.model_file import CODES_FORMAT, RESIDUAL_FORMAT, describe
     from compressae_ref.files.packed_file import load_packed_and_ids
     from compressae_ref.files.residual_file import load_residual_and_ids
 
     require_writable(options.output)
-    if residual := describe(options.packed)["format"] == RESIDUAL_FORMAT:
+    kind = describe(options.packed)["format"]
+    if kind == CODES_FORMAT:
+        hint = "use them as they are, or give the file that pack wrote"
+        raise FormatError("expected packed codes, got codes that are not packed", path=options.packed, hint=hint)
+    if residual := kind == RESIDUAL_FORMAT:
         codes_and_rest, ids = load_residual_and_ids(options.packed)
         packed = codes_and_rest.sparse
     else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +50,14 @@ MEMBERS = {
 }
 """The arrays of each kind of file that are read; codes may have ids, too (`id_members`). `spec/file-format.md` lets a
 reader ignore all others."""
+
+CONTENT = {
+    MODEL_FORMAT: "a model",
+    CODES_FORMAT: "codes",
+    PACKED_FORMAT: "packed codes",
+    RESIDUAL_FORMAT: "residual codes",
+}
+"""What messages call the content of each kind of file."""
 
 MAX_META_BYTES = 1 << 23
 """The longest ``meta`` that is read."""
@@ -123,6 +131,14 @@ def is_ours(path: PathLike | InputFile) -> bool:
     return "meta" in names and bool(names & {"W_dec", "indptr", "packed", "residual"})
 
 
+def content_of_members(names: Set[str]) -> str | None:
+    """Return what a ``.npz`` with these members holds, if it is a model or codes of any kind; None for others."""
+    for name, kind in (("W_dec", MODEL_FORMAT), ("packed", PACKED_FORMAT), ("residual", RESIDUAL_FORMAT)):
+        if {"meta", name} <= names:
+            return CONTENT[kind]
+    return CONTENT[CODES_FORMAT] if {"indptr", "indices", "data"} <= names else None
+
+
 def describe(path: PathLike) -> dict[str, Any]:
     """Return the ``meta`` of a model or codes file. FormatError for any other file."""
     return read_meta(path)[1]
@@ -158,7 +174,7 @@ def built(
 ) -> Loaded:
     """Build an object from the result of `read_meta`, which must be of one kind. Errors name the file."""
     if meta["format"] != kind:
-        raise FormatError(f"expected a {kind} file, got a {meta['format']} file", path=path)
+        raise FormatError(f"expected {CONTENT[kind]}, got {CONTENT[meta['format']]}", path=path)
     with reading(path, f"a {kind} file", convert=True):
         return build(arrays, meta)
 
@@ -170,6 +186,8 @@ def read_meta(path: PathLike | InputFile, *also: str) -> tuple[dict[str, NDArray
     """
     with reading(path, "a model or codes file of this package"):
         file = opened(path)
+        if file.read(0, 2) != b"PK":
+            raise FormatError("expected a model or codes file of this package (.npz), got a file of another format")
         with zipfile.ZipFile(file.stream()) as archive:
             members = members_of(archive)
             if members["meta"].file_size > MAX_META_BYTES:

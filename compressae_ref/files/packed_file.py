@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from compressae_ref.codes import refined_entry
 from compressae_ref.extensions.packed_codes import PackedCodes, from_arrays
 from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.model_file import PACKED_FORMAT, VERSION, built, json_array, load_file, read_meta
-from compressae_ref.files.npz import PathLike, write_npz
+from compressae_ref.files.npz import PathLike, member_names, write_npz
 from compressae_ref.item_ids import as_ids
 
 
@@ -20,6 +21,11 @@ def save_packed(path: PathLike, packed: PackedCodes, ids: Any = None) -> None:
     meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")} | refined_entry(packed)
     named = id_members(None if ids is None else as_ids(ids, len(packed)))
     write_npz(path, {"packed": packed.data, "meta": json_array(meta), **named})
+
+
+def is_packed(path: str) -> bool:
+    """Return whether a path names a file of packed codes; its content is not checked."""
+    return Path(path).is_file() and {"meta", "packed"} <= member_names(path)
 
 
 def load_packed(path: PathLike) -> PackedCodes:

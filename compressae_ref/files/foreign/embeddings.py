@@ -42,6 +42,7 @@ from compressae_ref.files.foreign.text_embeddings import open_text
 from compressae_ref.files.id_members import LENGTHS, ids_from
 from compressae_ref.files.input_file import FileArray, InputFile
 from compressae_ref.files.memory_map import stored_array
+from compressae_ref.files.model_file import content_of_members
 from compressae_ref.files.npz import members_of, read_header, read_member, reading
 from compressae_ref.item_ids import as_ids, file_hint
 from compressae_ref.row_source import as_source
@@ -146,7 +147,12 @@ def _from_archive(
 ) -> Any:
     with zipfile.ZipFile(stream()) as archive:
         members = members_of(archive)
-        info = members[chosen_entry(place, [*members], dict.fromkeys(members, ""))]
+        try:
+            info = members[chosen_entry(place, [*members], dict.fromkeys(members, ""))]
+        except FormatError:
+            if place.entry is None and (content := content_of_members(members.keys())) is not None:
+                raise FormatError(f"expected embeddings, got {content}", path=place.file) from None
+            raise
         array = stored(archive, info)
         rows = read_member(archive, info) if array is None else array
     return rows_in_file(place, rows, _ids_of_archive(stream, place, members, info, len(rows)))
