@@ -24,8 +24,8 @@ GAP = "  "
 LEAST_TITLE = 16
 """Columns of the first column of a table, at least: with fewer, each row becomes a block of lines."""
 
-COMMAND = "compressae-ref "
-"""Lines that begin so are commands to copy: they are continued as a shell does, after a backslash."""
+COMMAND = re.compile(r" *(?:[a-z, ]+: )?compressae-ref ")
+"""Lines that begin so hold a command to copy: they are continued as a shell does, after a backslash."""
 
 WORD = r"""(?:[^\s'"]|'[^']*'|"[^"]*"|['"])+"""
 CELLS = r"(?<!\\)\|"
@@ -90,7 +90,7 @@ def wrapped(line: str, width: int) -> list[str]:
     if columns_of(line) <= width:
         return [line]
     indent = " " * min(len(line) - len(line.lstrip(" ")), width // 2)
-    is_command = line.lstrip(" ").startswith(COMMAND)
+    is_command = COMMAND.match(line) is not None
     words = re.findall(WORD, line) if is_command else line.split()
     is_command &= max(map(columns_of, words), default=0) < width - len(indent) - 4
     return [*filled(words, width, indent, f"{indent}  ", " \\" if is_command else "")]

@@ -216,16 +216,21 @@ def test_every_setting_arrives(files, tmp_path, run):
     assert {name: training[name] for name in SETTINGS} == SETTINGS
 
 
+SPARSE, DENSE = "then, for sparse queries: ", "then, for dense queries: "
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], ["with another row's", "usually 0% to 41%", "serves sparse and dense", "next: ", "then: "]),
+        ([], ["with another row's", "usually 0% to 41%", "serves sparse and dense", "next: ", SPARSE, DENSE]),
+        (["--serve", "sparse"], ["with another row's", "usually", "serves sparse", "next: ", "then: "]),
         (["--serve", "dense"], ["with another row's", "usually 0% to 23%", "serves dense queries", "next: ", "then: "]),
+        (["--preset", "paper"], ["with another row's", "usually", "serves dense queries", "next: ", "then: "]),
         (["--serve", "segments"], ["with another row's", "usually", "serves segments of items", "next: "]),
-        (["--validation-rows", 0], ["no rows were held out", "usually", "serves sparse", "next: ", "then: "]),
-        (["--validation-rows", 1], ["cosine of", "usually", "serves sparse", "next: ", "then: "]),
-        (["--zero-rows", "skip"], ["mean cosine", "usually", "serves sparse", "next: ", "then: "]),
-        (["--n-latents", 4096, "--steps", 1], ["mean cosine", "is enough", "serves sparse", "next: ", "then: "]),
+        (["--validation-rows", 0], ["no rows were held out", "usually", "serves sparse", "next: ", SPARSE, DENSE]),
+        (["--validation-rows", 1], ["cosine of", "usually", "serves sparse", "next: ", SPARSE, DENSE]),
+        (["--zero-rows", "skip"], ["mean cosine", "usually", "serves sparse", "next: ", SPARSE, DENSE]),
+        (["--n-latents", 4096, "--steps", 1], ["mean cosine", "is enough", "serves sparse", "next: ", SPARSE, DENSE]),
     ],
 )
 def test_train_ends_with_its_meaning_and_with_commands_that_run(options, says, files, tmp_path, run):
@@ -237,11 +242,13 @@ def test_train_ends_with_its_meaning_and_with_commands_that_run(options, says, f
     assert len(lines) == len(says)
     for line, words in zip(lines, says, strict=True):
         assert words in line
-        assert len(line.replace(str(tmp_path), "")) <= 110
+        assert len(line.replace(str(tmp_path), "")) <= (140 if "compressae-ref" in line else 110)
         assert "nan" not in line
-        if words in ("next: ", "then: "):
+        if words in ("next: ", "then: ", SPARSE, DENSE):
             program, *command = shlex.split(line.removeprefix(words))
             assert program == "compressae-ref"
+            for_dense = words == DENSE or (words == "then: " and "sparse" not in options)
+            assert ("--refine" in command) == (for_dense and command[0] == "encode")
             few = ["--min-items", 1] if command[0] == "segments" else []  # for 300 random rows
             run(*command, *few, *NUMPY)
 
@@ -1226,6 +1233,15 @@ def test_bash_completes_what_was_typed(capsys, tmp_path, monkeypatch, typed, com
     """
     run = subprocess.run([bash, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) == completions
+
+
+def test_the_help_of_train_says_what_to_change_first(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    lines = capsys.readouterr().out.partition("\nwhat to change first:\n")[2].partition("\n\nexamples:")[0].split("\n")
+    assert len(lines) == 4
+    assert re.findall(r"--[a-z-]+", " ".join(lines)) == ["--serve", "--k", "--n-latents", "--steps", "--seed"]
 
 
 def test_the_version(capsys):

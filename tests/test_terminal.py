@@ -80,6 +80,8 @@ def test_a_broken_command_can_be_copied(width):
     made = fitted(f"   {command}", width)
     assert "\\\n" in made
     assert shlex.split(made.replace("\\\n", "")) == shlex.split(command)
+    made = fitted(f"then, for dense queries: {command}", width)
+    assert shlex.split(made.partition(": ")[2].replace("\\\n", "")) == shlex.split(command)
 
 
 def test_data_for_programs_are_not_wrapped():

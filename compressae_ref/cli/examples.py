@@ -1,6 +1,8 @@
-"""Command lines for each command: its ``--help`` ends with them."""
+"""The end of the ``--help`` of each command: command lines, and before them what to change first."""
 
 from __future__ import annotations
+
+EXAMPLES_TITLE = "examples:"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "choose": (
@@ -54,7 +56,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 """By command: arguments after ``compressae-ref``."""
 
 
+FIRST: dict[str, tuple[str, ...]] = {
+    "train": (
+        "what to change first:",
+        "  --serve dense: if no query is sparse; then dense queries have higher recall",
+        "  --k: entries per code; more keep more of each vector and take more bytes",
+        "  --n-latents: more help dense queries, and train and encode more slowly",
+        "  --steps: more train longer and reconstruct better; --seed: another model",
+    ),
+}
+"""By command: the options that matter most, and what they trade."""
+
+
 def epilog(command: str) -> str | None:
     """Return the end of the help of a command."""
     lines = [f"  compressae-ref {arguments}" for arguments in EXAMPLES.get(command, ())]
-    return "\n".join(["examples:", *lines]) if lines else None
+    first = FIRST.get(command, ())
+    return "\n".join([*first, *([""] if first else []), *([EXAMPLES_TITLE, *lines] if lines else [])]) or None

@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from compressae_ref.backends import BACKENDS
-from compressae_ref.cli.examples import epilog
+from compressae_ref.cli.examples import EXAMPLES_TITLE, epilog
+from compressae_ref.layout import fitted
 from compressae_ref.training.settings import CHOICES, DEFAULT_SERVE, PRESETS, SERVE, TrainConfig
 
 EMBEDDINGS = (
@@ -48,10 +49,13 @@ SETTINGS = {
 
 
 class _Help(argparse.HelpFormatter):
-    """Does not wrap the examples at the end, so that they can be copied."""
+    """Does not wrap the examples at the end, so that they can be copied. Lines before them are wrapped one by one."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+        before, title, examples = text.rpartition(EXAMPLES_TITLE)
+        if not title:
+            return super()._fill_text(text, width, indent)
+        return fitted(before, width) + title + examples
 
 
 def add_command(

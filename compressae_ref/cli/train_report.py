@@ -26,7 +26,7 @@ def meaning(result: FitResult, output: str, source: str | None, options: argpars
     yield from _cosines(result)
     yield _dead(result)
     yield _served(result, options)
-    yield from _next(output, source, options)
+    yield from _next(output, source, result, options)
 
 
 def _cosines(result: FitResult) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _objective(result: FitResult) -> str:
     return str(result.model.training.get("objective", "reconstruct"))
 
 
-def _next(output: str, source: str | None, options: argparse.Namespace) -> Iterator[str]:
+def _next(output: str, source: str | None, result: FitResult, options: argparse.Namespace) -> Iterator[str]:
     """Yield the commands, quoted for a shell, with the options that reading the same data needs."""
     also = [] if options.zero_rows == "error" else ["--zero-rows", options.zero_rows]
     if getattr(options, "follow_links", False):
@@ -79,8 +79,25 @@ def _next(output: str, source: str | None, options: argparse.Namespace) -> Itera
     if source is None:
         return
     if options.serve == "segments":
-        yield f"next: {typed(['segments', output, source, *also])[0]}"
+        yield _command("next", ["segments", output, source, *also])
         return
-    codes = str(Path(output).with_suffix("")) + ".codes.npz"
-    yield f"next: {typed(['evaluate', output, source, *also])[0]}"
-    yield f"then: {typed(['encode', output, source, '-o', codes, *also])[0]}"
+    yield _command("next", ["evaluate", output, source, *also])
+    yield from _encoding(output, source, result, options.serve, also)
+
+
+def _encoding(output: str, source: str, result: FitResult, serve: str | None, also: list[str]) -> Iterator[str]:
+    """Yield a command for the queries that the model serves: refined codes have higher recall with dense ones."""
+    stem = str(Path(output).with_suffix(""))
+    plain = ["encode", output, source, "-o", f"{stem}.codes.npz", *also]
+    refined = ["encode", "--refine", output, source, "-o", f"{stem}.refined.npz", *also]
+    if _objective(result) != "distill":
+        yield _command("then", refined)
+    elif serve == "sparse":
+        yield _command("then", plain)
+    else:
+        yield _command("then, for sparse queries", plain)
+        yield _command("then, for dense queries", refined)
+
+
+def _command(when: str, words: list[Any]) -> str:
+    return f"{when}: {typed(words)[0]}"
