@@ -6,6 +6,7 @@ and what came, and in which row.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -154,7 +155,9 @@ def as_real(value: Any, name: str, below: float, *, zero_too: bool = False) -> f
     """Return a number from 0 (excluded unless ``zero_too``) to ``below`` (excluded) as a float."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not (0 < value < below or (zero_too and value == 0)):
-        raise DomainError(f"expected a number between 0 and {below:g}, got {short_repr(value)}", argument=name)
+        finite = f"a finite number {'of at least' if zero_too else 'above'} 0"
+        expected = finite if below == math.inf else f"a number between 0 and {below:g}"
+        raise DomainError(f"expected {expected}, got {short_repr(value)}", argument=name)
     return float(value)
 
 

@@ -1060,20 +1060,20 @@ WRONG_NUMBERS = {
         "--k 0": "got 0",
         "--k -1": "got -1",
         "--n-latents 3": "n_latents = 3, got 4",
-        "--n-latents 0": "n_latents",
+        "--n-latents 0": "--n-latents: ",
         "--n-latents 2000000000": "memory",
         "--n-latents 1000000000000000": "at most 2147483647",
         f"--warmup-steps {'9' * 401}": "999 ...",
-        "--batch-size 0": "batch_size",
+        "--batch-size 0": "--batch-size: ",
         "--steps 0": "steps",
         "--lr 0": "lr",
         "--lr -1": "lr",
         "--lr nan": "lr",
         "--lr inf": "lr",
         "--lr 1e30": "lr",
-        "--warmup-steps -1": "warmup_steps",
-        "--validation-rows -1": "validation_rows",
-        "--validation-rows 300": "validation_rows",
+        "--warmup-steps -1": "--warmup-steps: ",
+        "--validation-rows -1": "--validation-rows: ",
+        "--validation-rows 300": "--validation-rows: ",
         "--patience 0": "patience",
         "--patience 1 --validation-rows 0": "patience",
         "--seed -1": "seed",
@@ -1948,7 +1948,7 @@ def test_convert_refuses_options_of_other_kinds(kind, files, tmp_path, assert_re
         else:
             run(*line_of("convert", **values))
     named = line_of("convert", input=str(getattr(files, kind)), output=str(tmp_path / "new.npz"), id_column="none")
-    assert_refused(named, ["as INPUT with --id-column, got" if kind == "model" else "ids ::none, got"])
+    assert_refused(named, ["as INPUT with --id-column, got a model" if kind == "model" else "ids ::none, got"])
 
 
 def hints() -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import product
 
+import numpy as np
 import pytest
 
 from compressae_ref.cli.main import main
@@ -133,3 +134,57 @@ def test_mistakes_of_newcomers(line, words, capsys):
 def test_a_mistake_comes_before_the_argument_that_is_missing_due_to_it(capsys):
     for command, typed in product(NAMES, ("--ouptut", "--josn")):
         assert f"got {typed}" in refused(capsys, [command, typed, "x"])
+
+
+EMPTY = ["npy", "npz", "csv", "tsv", "jsonl", "parquet", "arrow", "hdf5", "safetensors", "fbin", "csr", "txt"]
+READING = [
+    "inspect {bad}",
+    "train {bad} -o new.npz",
+    "encode {bad} {bad} -o new.npz",
+    "pack {bad} -o new.npz",
+    "unpack {bad} -o new.npz",
+]
+
+
+@pytest.mark.parametrize("line", READING)
+@pytest.mark.parametrize("suffix", EMPTY)
+def test_an_empty_file_is_called_empty(line, suffix, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"bad.{suffix}").touch()
+    assert main(line.format(bad=f"bad.{suffix}").split()) == 1
+    (err,) = capsys.readouterr().err.splitlines()
+    assert err.startswith(f"compressae-ref: bad.{suffix}: expected ")
+    assert "got an empty file" in err
+    assert [path.name for path in tmp_path.iterdir()] == [f"bad.{suffix}"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "encode {bad} {bad} -o new.npz",
+        "search {bad} {bad} {bad}",
+        "unpack {bad} -o new.npz",
+        "verify {bad} {bad} {bad}",
+        "segments {bad} {bad}",
+    ],
+)
+def test_a_folder_in_place_of_a_file_is_called_one(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad").mkdir()
+    assert main(line.format(bad="bad").split()) == 1
+    assert capsys.readouterr().err == "compressae-ref: bad: expected a file, got a folder\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train x.npy -o m.npz --n-latents -3", "--n-latents: expected an integer of at least 1, got -3"),
+        ("train x.npy -o m.npz --k 99 --n-latents 8", "--k: expected k from 1 to n_latents = 8, got 99"),
+        ("train x.npy -o m.npz --lr nan", "--lr: expected a finite number above 0, got nan"),
+    ],
+)
+def test_a_value_that_is_refused_is_called_by_its_option(line, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.eye(20, 6, dtype=np.float32) + 1)
+    assert main(line.split()) == 1
+    assert capsys.readouterr().err == f"compressae-ref: {words}\n"

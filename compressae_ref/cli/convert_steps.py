@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
+from compressae_ref.cli.given import called
 from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, open_with_ids
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import require_writable
@@ -40,10 +41,13 @@ _ONLY_FOR = {
 def _check_options(options: argparse.Namespace, kind: str) -> None:
     for name, kinds in _ONLY_FOR.items():
         if name in options.given and kind not in kinds:
-            raise DomainError(
-                f"expected {' or '.join(kinds)} as INPUT with --{name.replace('_', '-')}, got {kind}",
-                argument="convert",
-            )
+            expected = " or ".join(map(_called, kinds))
+            message = f"expected {expected} as INPUT with {called(options, name)}, got {_called(kind)}"
+            raise DomainError(message, argument="convert")
+
+
+def _called(kind: str) -> str:
+    return "a model" if kind == "model" else kind
 
 
 def _model(options: argparse.Namespace) -> str:

@@ -175,7 +175,7 @@ def to_run(words: Iterable[object]) -> str:
 
 
 def own_text(error: CompressaeError, options: argparse.Namespace, commands: Container[str]) -> str:
-    """Return the text of an error, without what its hint says of options that the command does not have.
+    """Return the text of an error: it calls options as they are typed, and its hint names no option of other commands.
 
     Parts of a hint are joined by ", or ". One may name an option of another command after the name of that command.
     """
@@ -186,6 +186,11 @@ def own_text(error: CompressaeError, options: argparse.Namespace, commands: Cont
         if all(option in own or before in commands for before, option in _OPTION.findall(part))
     ]
     error.hint = ", or ".join(parts) or None
+    options_by_name = {
+        action.dest: action.option_strings[-1] for action in options.parser._actions if action.option_strings
+    }
+    if error.path is None and error.argument in options_by_name:
+        error.argument = options_by_name[error.argument]
     return str(error)
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import EISDIR
 from pathlib import Path
 from types import ModuleType
 
@@ -106,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CompressaeError as error:
         return _failed(own_text(error, options, _BY_NAME))
     except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        told = "expected a file, got a folder" if error.strerror == os.strerror(EISDIR) else error.strerror
+        return _failed(f"{error.filename}: {told}" if error.filename else str(error))
     except MemoryError as error:
         return _failed(f"not enough memory: {error}")
     except Exception as error:  # an error of another package that no module expects, or a bug

@@ -187,7 +187,8 @@ def read_meta(path: PathLike | InputFile, *also: str) -> tuple[dict[str, NDArray
     with reading(path, "a model or codes file of this package"):
         file = opened(path)
         if file.read(0, 2) != b"PK":
-            raise FormatError("expected a model or codes file of this package (.npz), got a file of another format")
+            got = "a file of another format" if file.size else "an empty file"
+            raise FormatError(f"expected a model or codes file of this package (.npz), got {got}")
         with zipfile.ZipFile(file.stream()) as archive:
             members = members_of(archive)
             if members["meta"].file_size > MAX_META_BYTES:

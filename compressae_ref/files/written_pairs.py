@@ -111,7 +111,7 @@ def _of_text(path: Path, lines: Any) -> Written:
     width = len(records[0][1])
     for number, fields in records:
         if len(fields) != width:
-            raise _wrong_line(f"expected {width} columns as in the first line", fields, number)
+            raise _wrong_line(f"expected {width} column{'s'[: width != 1]} as in the first line", fields, number)
     first, rest = records[0][1], records[1:]
     header = is_header(first, [fields for _, fields in rest])
     columns = columns_of(first if header else None, width)

@@ -58,7 +58,7 @@ def shard_paths(place: Place) -> list[str] | None:
         files = [file for file in files if _is_shard(file)] or [file for file in files if _is_text_shard(file)]
     if not files:
         raise FormatError(
-            f"expected a directory or pattern of files of embeddings ({', '.join(READ_NAMES)}), got none",
+            f"expected files of embeddings ({', '.join(READ_NAMES)}) in the directory or pattern, got none",
             path=place.path,
         )
     formats = sorted({kind_by_name(_unpacked_name(file)) for file in files})

@@ -118,6 +118,11 @@ def kind_by_name(path: PathLike) -> str:
     return SYNONYMS.get(suffix, suffix.removeprefix("."))
 
 
+def start_of(size: int, head: bytes) -> str:
+    """Describe a file whose format is not known."""
+    return f"{size} bytes that start with {head[:8]!r}" if size else "an empty file"
+
+
 def _by_name(path: Path, fitting: list[str], head: bytes, size: int) -> str:
     pickled = head[:1] == PICKLE and head[1:2] in b"\x02\x03\x04\x05"
     name = kind_by_name(path)
@@ -131,7 +136,7 @@ def _by_name(path: Path, fitting: list[str], head: bytes, size: int) -> str:
         return "pickle"
     if name in _FITS:
         raise FormatError(
-            f"expected a .{name} file whose header matches its size, got {size} bytes that start with {head[:8]!r}",
+            f"expected a .{name} file whose header matches its size, got {start_of(size, head)}",
             path=path,
             hint="the file may be truncated",
         )
@@ -143,8 +148,7 @@ def _by_name(path: Path, fitting: list[str], head: bytes, size: int) -> str:
         )
     if not fitting:
         raise FormatError(
-            f"expected a file of this package, or one of {', '.join(READ_NAMES)}, "
-            f"got {size} bytes that start with {head[:8]!r}",
+            f"expected a file of this package, or one of {', '.join(READ_NAMES)}, got {start_of(size, head)}",
             path=path,
         )
     return fitting[0]
