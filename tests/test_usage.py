@@ -188,3 +188,15 @@ def test_a_value_that_is_refused_is_called_by_its_option(line, words, tmp_path, 
     np.save("x.npy", np.eye(20, 6, dtype=np.float32) + 1)
     assert main(line.split()) == 1
     assert capsys.readouterr().err == f"compressae-ref: {words}\n"
+
+
+@pytest.mark.parametrize("command", ["", *NAMES])
+def test_the_help_fits_a_terminal_and_begins_with_a_short_usage(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    usage, *lines = capsys.readouterr().out.partition("\nexamples:\n")[0].splitlines()
+    assert [line for line in (usage, *lines) if len(line) > 80] == []
+    assert usage.endswith(" [options]" if command else " COMMAND ...")
+    required = [action for action in parser_of(command)._actions if action.required] if command else []
+    assert all(f" {action.metavar}" in usage for action in required)

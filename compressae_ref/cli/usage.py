@@ -27,6 +27,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, exit_on_error=False)
 
+    def format_help(self) -> str:
+        """Return the help. Its first line is short: argparse would list all options there, and again below."""
+        self.usage = f"%(prog)s {self._usage()} {'...' if self._subparsers is not None else '[options]'}"
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """Print an error in one line and exit with code 2."""
         text = " ".join(self._named_missing(message).split())

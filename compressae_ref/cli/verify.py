@@ -70,6 +70,7 @@ def add_arguments(commands: Any) -> None:
     )
     command.add_argument(
         "--level",
+        metavar="LEVEL",
         choices=(*PARTS, "all"),
         help="; ".join(f"{name}: {what}" for name, what in PARTS.items())
         + "; all. Each of L1 to L3 includes the lower ones (default: L3 for a program or answers, all for this "
