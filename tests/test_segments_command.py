@@ -266,7 +266,7 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "codes of another model": (f"{{model}} {{other}} {ALL}", ("other.npz", "codes of model")),
     "a model as embeddings": (f"{{model}} {{model}} {ALL}", ("model.npz", "embeddings or codes")),
     "embeddings as a model": (f"{{x}} {{x}} {ALL}", ("x.npy", "a model")),
-    "codes as a model": ("{codes} {x}", ("codes.npz", "compressae-model")),
+    "codes as a model": ("{codes} {x}", ("codes.npz", "expected a model, got codes")),
     "embeddings as a table": ("{model} {x} --texts {x}", ("x.npy", "a table")),
     "a model as a table": ("{model} {codes} --texts {model}", ("model.npz", "a table")),
     "an absent table": ("{model} {codes} --texts absent.csv", ("absent.csv", "No such file")),
