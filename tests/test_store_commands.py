@@ -156,6 +156,25 @@ def test_an_approximate_index_is_named_with_what_to_set(tmp_path, monkeypatch, c
         assert "an approximate index may miss items; to miss fewer, raise ef_construct and m of the HNSW index" in err
 
 
+def test_search_names_the_ids_of_the_queries(address, capsys):
+    assert run(f"push model.npz {address} --backend numpy") == 0
+    queries = np.load("q.npy")
+    names = [f"q{number}" for number in range(len(queries))]
+    np.savez("named.npz", embeddings=queries, ids=np.array(names))
+    capsys.readouterr()
+    search = f"search model.npz {address} named.npz --store --backend numpy"
+    assert run(f"{search} --json") == 0
+    out, err = capsys.readouterr()
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(each["query"], each["id"]) for each in found] == list(enumerate(names))
+    assert "named.npz: ids: column ids" in err
+    assert run(search) == 0
+    lines = [line.split("\t")[:3] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [[str(row), name, field] for row, name in enumerate(names) for field in ("dense", "codes")]
+    assert run(f"{search} --query-ids none --json") == 0
+    assert "id" not in json.loads(capsys.readouterr().out.splitlines()[0])
+
+
 def test_evaluate_takes_relevant_ids_of_the_store(address, capsys):
     assert run(f"push model.npz {address} --backend numpy") == 0
     Path("pairs.tsv").write_text("query-id\tcorpus-id\tscore\n0\t1\t1\n1\t8\t2\n", encoding="utf-8")

@@ -60,7 +60,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "push": {"anchors": ("refine",), "dry_run": ("json",), "source": ("replace",), "ids": ("id_column",)},
     "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "pull": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
-    "search": {"store": ("rescore", "items", "show", "id_column", "query_ids")},
+    "search": {"store": ("rescore", "items", "show", "id_column")},
     "evaluate": {
         "queries": ("seed",),
         "store": ("baselines", "bits", "picture", "seed"),

@@ -75,6 +75,12 @@ def open_queries(path: str, options: argparse.Namespace, **checks: Any) -> Opene
     return _opened(path, options.query_ids, options, "--query-ids ::NAME chooses one", **checks)
 
 
+def names_of(queries: Any, ids: Any) -> list[dict[str, Any]]:
+    """Return what names each query in results: its row number, and its id if there are ids."""
+    rows = [{"query": row} for row in row_numbers(queries)]
+    return rows if ids is None else [{**row, "id": name} for row, name in zip(rows, ids.tolist(), strict=True)]
+
+
 def _opened(path: str, option: str | None, options: argparse.Namespace, how: str, **checks: Any) -> Opened:
     source = open_embeddings(path, id_entry_of(option), follow_links=options.follow_links)
     ids = ids_by(option, len(source), lambda: ids_of(source))

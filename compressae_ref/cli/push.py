@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
 
     model = load_model(options.model)
     if options.refine and options.space == "sparse":
-        tell("refined codes have lower recall in sparse space; --space expanded is for them, here and in search --store")
+        text = "refined codes have lower recall in sparse space; --space expanded is for them, and for search --store"
+        tell(text)
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "zero_rows", "rows")}
     if options.anchors is not None:
         from compressae_ref.cli.anchors import read_anchors

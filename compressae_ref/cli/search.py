@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
         return
     import numpy as np
 
-    from compressae_ref.cli.ids_option import open_queries
+    from compressae_ref.cli.ids_option import names_of, open_queries
     from compressae_ref.cli.progress import in_parts, shown_progress
     from compressae_ref.cli.shown_columns import ShownColumns, hit_lines
     from compressae_ref.files.model_file import load_model
@@ -110,20 +110,12 @@ def run(options: argparse.Namespace) -> None:
     found_ids, found_scores = (np.concatenate(each) for each in zip(*parts, strict=True))
     found = None if columns is None else columns.values(np.unique(found_ids).tolist())
     tell_ids()
-    for query, ids, scores in zip(_names(queries, query_ids), found_ids.tolist(), found_scores.tolist(), strict=True):
+    for query, ids, scores in zip(names_of(queries, query_ids), found_ids.tolist(), found_scores.tolist(), strict=True):
         if options.json:
             say(json.dumps({**query, "ids": ids, "scores": scores, **_shown(columns, found, ids)}))
             continue
         start = "\t".join(map(printable, query.values()))
         say(f"{start}\t{hits_text(ids, scores)}" if found is None else hit_lines(start, ids, scores, found))
-
-
-def _names(queries: Any, ids: Any) -> list[dict[str, Any]]:
-    """Return what names each query in the results: its row number, and its id if there are ids."""
-    from compressae_ref.row_source import row_numbers
-
-    rows = [{"query": row} for row in row_numbers(queries)]
-    return rows if ids is None else [{**row, "id": name} for row, name in zip(rows, ids.tolist(), strict=True)]
 
 
 def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[Index, bool]:

@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from compressae_ref.cli.terminal import hits_text, say, tell
-from compressae_ref.cli.zero_rows import left_of
+from compressae_ref.cli.ids_option import names_of, open_queries
+from compressae_ref.cli.terminal import hits_text, printable, say, tell
 from compressae_ref.errors import naming_file
-from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
 from compressae_ref.model import Model
-from compressae_ref.row_source import row_numbers
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.query import Compared, compare, search_store
 from compressae_ref.stores.stored_form import serving
@@ -36,15 +34,15 @@ def search_and_compare(options: argparse.Namespace) -> None:
     If the dense field is gone, search the codes alone.
     """
     model = load_model(options.model)
-    queries = open_embeddings(options.queries, ids=False, follow_links=options.follow_links)
-    queries = left_of(queries, options.zero_rows, options.queries, d=model.params.d)
+    queries, query_ids, tell_ids = open_queries(options.queries, options, d=model.params.d)
     names = ("k", "space", "refine", "fitted", "field", "query_k", "zero_rows")
     settings = {name: getattr(options, name) for name in names} | {"backend": options.backend}
     settings["space"] = options.space or "sparse"
     with opened(options.codes) as store:
         with naming_file(options.queries):
             results, summary = _searched(store, model, queries, options.top, settings)
-        for query, *hits in zip(row_numbers(queries), *results.values(), strict=True):
+        tell_ids()
+        for query, *hits in zip(names_of(queries, query_ids), *results.values(), strict=True):
             _say_hits(query, dict(zip(results, hits, strict=True)), as_json=options.json)
         tell(f"{store.name}: {summary}")
         most = min(options.top, store.count())
@@ -100,12 +98,13 @@ def tell_fewer(store: Store, where: str, fewest: int, most: int) -> bool:
     return fewest < most
 
 
-def _say_hits(query: int, results: dict[str, Found], *, as_json: bool) -> None:
+def _say_hits(query: dict[str, Any], results: dict[str, Found], *, as_json: bool) -> None:
     if as_json:
-        say(json.dumps({"query": query, **{name: hits._asdict() for name, hits in results.items()}}))
+        say(json.dumps(query | {name: hits._asdict() for name, hits in results.items()}))
         return
+    start = "\t".join(map(printable, query.values()))
     for name, hits in results.items():
-        say(f"{query}\t{name}\t{hits_text(hits.ids, hits.scores)}")
+        say(f"{start}\t{name}\t{hits_text(hits.ids, hits.scores)}")
 
 
 def _summary(compared: Compared) -> str:

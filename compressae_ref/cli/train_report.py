@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from compressae_ref.cli.given import typed
 from compressae_ref.training.fit import FitResult
