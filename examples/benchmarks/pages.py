@@ -150,6 +150,7 @@ LABELS = {
     ("int8, float32", ""): "int8, re-ranked by stored float32 vectors",
     ("transform coding", ""): "PCA, bits by variance (as SAQ)",
     ("PCA, rotated", ""): "PCA, random rotation (as ASH)",
+    ("residual", ""): "residual codes, dense queries",
     ("RQ", ""): "residual quantiser (RQ)",
     ("LSQ", ""): "local search quantiser (LSQ)",
 }
@@ -233,19 +234,16 @@ CLASSES = (30, 56, 98, 128)
 def data_sets(tables: dict[str, Sequence[Record]]) -> Table:
     """Recall@100 of each way to store items in at most so many bytes, in each data set: its best setting in the class.
 
-    Ways are ordered by their mean over the data sets. Those that some set lacks in a class, because their sizes are
-    fixed, are left out there.
+    Ways are ordered by their mean over the data sets. Some are not measured in a set, or have no size in a class. First
+    dimensions, which keep float32 numbers, are left out.
     """
     rows: list[list[str]] = []
     for least, most in zip((0, *CLASSES), CLASSES, strict=False):
         found = [_best_of_each(records, least, most) for records in tables.values()]
-        means = {
-            name: sum(np.mean(best[name]["recall@100"]) for best in found)
-            for name in found[0]
-            if all(name in best for best in found)
-        }
+        names = dict.fromkeys(name for best in found for name in best)
+        means = {name: np.mean([np.mean(best[name]["recall@100"]) for best in found if name in best]) for name in names}
         rows += [
-            [name, str(most), *(_within(best[name], "recall@100") for best in found)]
+            [name, str(most), *(_within(best[name], "recall@100") if name in best else "" for best in found)]
             for name in sorted(means, key=lambda name: -means[name])
         ]
     return Table(["items stored as", "bytes at most", *(SETS[name] for name in tables)], rows, 1)
@@ -258,7 +256,7 @@ def _best_of_each(records: Sequence[Record], least: int, most: int) -> dict[str,
         label = str(LABELS.get((row["method"], row["refined"]), row["method"]))
         before = best.get(label)
         higher = before is None or np.mean(row["recall@100"]) > np.mean(before["recall@100"])
-        if least < row["bytes"] <= most and row["method"] != "truncation" and higher:
+        if least < row["bytes"] <= most and row["method"] not in ("PCA", "truncation") and higher:
             best[label] = row
     return best
 
