@@ -268,7 +268,7 @@ FAULTS = [
     # evaluation
     Fault("negative values go to the even dimension", "codes.py", "* 2 + negative", "* 2 + ~negative", "test_codes.py -k split"),
     Fault("packed codes are asked as they were before", EVALUATE, "codes, stored_bytes = packed.unpack(backend=backend), packed", "stored_bytes = packed", "test_evaluate.py -k what_its_search_finds"),
-    Fault("truth of other tops", EVALUATE, "self.truth[:, :top]", "self.truth", "test_evaluate.py -k what_its_search_finds"),
+    Fault("truth of other tops", "evaluation/judge.py", "self.truth[:, :top]", "self.truth", "test_evaluate.py -k what_its_search_finds"),
     Fault("two stages choose among too few", EVALUATE, "RESCORED * top if", "top if", "test_evaluate.py -k what_its_search_finds"),
     Fault("the ideal order is the given one", "metrics.py", "sorted(grades.values(), reverse=True)", "list(grades.values())", "test_evaluate.py -k ndcg"),
     Fault("ranks are discounted from 0", "metrics.py", "np.arange(2, top + 2)", "np.arange(1, top + 1) + 1.5", "test_evaluate.py -k ndcg"),

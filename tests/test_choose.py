@@ -19,7 +19,7 @@ from compressae_ref.cli.choose_steps import verdict
 from compressae_ref.cli.choose_text import WIDTH, Choice
 from compressae_ref.cli.main import command_line, main
 from compressae_ref.evaluation.choose import ENGINES, PACKAGE, Goal, Option, best, better_than_codes, nearest
-from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.measured_options import Measured, smallest
 from compressae_ref.evaluation.other_methods import among
 from compressae_ref.evaluation.sample import Sample, smaller_sample

@@ -24,9 +24,10 @@ from compressae_ref import (
 )
 from compressae_ref.evaluation import baselines as baselines_module
 from compressae_ref.evaluation.baselines import baselines, left_out, principal_components
-from compressae_ref.evaluation.evaluate import Row, evaluate
+from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import draw as draw_picture
 from compressae_ref.evaluation.frontier import draw_figure, label, leaders, leaders_sentence, on_frontier, series, table
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.levels import MOST_BITS, allocated_bits, normal_error, normal_levels
 from compressae_ref.evaluation.quantisers import Quantiser, rotated, transform_coded
 from compressae_ref.files.relevance import as_relevance, load_relevance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from contextlib import nullcontext
 from itertools import cycle, pairwise
 
@@ -12,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import fit, save_model
+from compressae_ref import Model, encode_refined, fit, save_model
+from compressae_ref.backends import get_backend
 from compressae_ref.cli.main import main
+from compressae_ref.evaluation import encoded_items
+from compressae_ref.evaluation.encoded_items import EncodedItems
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.report.facts import LATENTS, QUERIES, STRONGEST, TOP, Rows, facts
 from compressae_ref.evaluation.report.html import page
@@ -40,7 +44,8 @@ def made(data, *, texts=True, relevance=True, ids=True, change=lambda text: text
     model, items, queries, written = data
     written = [change(text) for text in written]
     pairs = [[q, q] for q in range(len(queries))] if relevance else None
-    rows = evaluate(model, items, queries, bits=[5], tops=(10, 100), relevance=pairs)
+    encoded = list[EncodedItems]()
+    rows = evaluate(model, items, queries, bits=[5], tops=(10, 100), relevance=pairs, hand_over=encoded.append)
     own = Rows(
         items,
         np.arange(len(items)),
@@ -48,7 +53,7 @@ def made(data, *, texts=True, relevance=True, ids=True, change=lambda text: text
         written[:200] if texts else None,
     )
     asked = Rows(queries, np.arange(len(queries)), None, written[200:] if texts else None)
-    return facts("A report", model, own, asked, rows, stage=lambda what: nullcontext())
+    return facts("A report", model, own, asked, rows, *encoded, stage=lambda what: nullcontext())
 
 
 STATES = {
@@ -212,6 +217,39 @@ def test_the_command_writes_the_page_of_its_facts(files, data, capsys):
     assert (files / "r.html").read_text(encoding="utf-8") == page(found)
     assert found["searches"][0]["text"].startswith(data[3][200].split()[0])
     assert err.startswith("r.html: ")
+
+
+@pytest.mark.parametrize(("ks", "encodings"), [([], {8: 1}), (["--k", "16"], {16: 1}), (["--k", "2"], {2: 1, 8: 1})])
+def test_the_items_are_encoded_and_refined_once(files, monkeypatch, ks, encodings):
+    """The page shows codes of the model's k = 8."""
+    encoded, refined = list[int](), list[int]()
+
+    def encode(self, x, k=None, *, original=Model.encode, **how):
+        encoded.extend([k] if len(x) == 200 else [])
+        return original(self, x, k, **how)
+
+    def refining(original):
+        return lambda *args, **how: refined.append(args[-1]) or original(*args, **how)
+
+    monkeypatch.setattr(Model, "encode", encode)
+    for name in ("refine", "encode_refined"):
+        monkeypatch.setattr(encoded_items, name, refining(getattr(encoded_items, name)))
+    assert main(["report", "model.npz", "items.npy", "queries.npy", "-o", "r.html", *ks]) == 0
+    assert Counter(encoded) == encodings
+    assert sorted(refined) == sorted({8, *(map(int, ks[1:]) if ks else (4, 2))})
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, 11])
+@pytest.mark.parametrize("longest", [1, 4, 32, 64])
+def test_codes_of_any_encoding_are_those_of_encoding_each(data, k, longest):
+    model, items, *_ = data
+    encoded = EncodedItems(model, items, longest, get_backend("numpy"))
+    for made, expected in (
+        (encoded.codes(k), model.encode(items, k)),
+        (encoded.refined(k), encode_refined(items, model, k)),
+    ):
+        np.testing.assert_array_equal(made.indices, expected.indices)
+        np.testing.assert_array_equal(made.values, expected.values)
 
 
 @pytest.mark.parametrize("zeros", [0, 3])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from compressae_ref.cli import demo_steps, progress, terminal
 from compressae_ref.cli.main import COMMANDS, main
-from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.layout import LEAST, columns_of, fitted, markdown, width_of
 from compressae_ref.training.fit import fit
 from tests.terminals import command_on_terminal, on_terminal

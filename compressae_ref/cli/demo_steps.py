@@ -15,8 +15,9 @@ from compressae_ref.codes import Codes
 from compressae_ref.demo_data import DemoData, load_demo_data
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines
-from compressae_ref.evaluation.evaluate import TOPS, Judge, Row, evaluate
+from compressae_ref.evaluation.evaluate import TOPS, evaluate
 from compressae_ref.evaluation.frontier import draw, label, table
+from compressae_ref.evaluation.judge import Judge, Row
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.files.atomic_write import require_writable

@@ -18,6 +18,7 @@ from compressae_ref.cli.relevance_option import read_relevance
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.evaluation.encoded_items import EncodedItems
 from compressae_ref.evaluation.evaluate import TOPS, evaluate
 from compressae_ref.evaluation.report.facts import Rows, facts
 from compressae_ref.evaluation.report.html import write_page
@@ -51,7 +52,7 @@ def run_report(options: argparse.Namespace) -> None:
             tell_id_column(path, each)
     for note in () if related is None else related.notes:
         tell(note)
-    naming = nullcontext() if related is None else related.naming()
+    naming, encoded = nullcontext() if related is None else related.naming(), list[EncodedItems]()
     with naming, stage("measuring what compression costs"):
         rows = evaluate(
             model,
@@ -63,10 +64,12 @@ def run_report(options: argparse.Namespace) -> None:
             relevance=None if related is None else related.pairs,
             baselines=options.baselines,
             zero_rows=options.zero_rows,
+            hand_over=encoded.append,
             backend=options.backend,
         )
     title = options.title or Path(options.embeddings).name
-    found = facts(title, model, items_left, queries_left, rows, bits=options.bits, backend=options.backend, stage=stage)
+    settings = {"bits": options.bits, "backend": options.backend, "stage": stage}
+    found = facts(title, model, items_left, queries_left, rows, *encoded, **settings)
     write_page(options.output, found)
     if options.json:
         say(json.dumps(found, allow_nan=False))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import ceil, hypot
 from typing import Any, Literal, NamedTuple
 
-from compressae_ref.evaluation.evaluate import Row
 from compressae_ref.evaluation.frontier import draw_figure, label
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.files.atomic_write import PathLike, replacing
 
 PACKAGE = "this package"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
@@ -18,13 +15,14 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
 from compressae_ref.evaluation.baselines import by_components, principal_components
+from compressae_ref.evaluation.encoded_items import EncodedItems
+from compressae_ref.evaluation.judge import Find, Judge, Row, Way
 from compressae_ref.extensions.fitted_codes import encode_fitted
 from compressae_ref.extensions.packed_codes import as_bits, pack
-from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.extensions.residual_codes import encode_residual
 from compressae_ref.extensions.residual_fit import as_bytes
-from compressae_ref.files.relevance import Relevance, as_relevance, renumbered
-from compressae_ref.metrics import bytes_per_row, half_width, ndcg_of_each, recall_of_each
+from compressae_ref.files.relevance import as_relevance, renumbered
+from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model, aux_k
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import best_products, nearest_dense, unit_or_zero
@@ -38,101 +36,6 @@ TOPS = (10, 100)
 
 RESCORED = 10
 """Two-stage search: candidates from sparse space for each item to be returned."""
-
-NDCG_TOP = 10
-
-Find = Callable[[], NDArray[np.int64]]
-"""One search for all queries: () → ids (n_q, most neighbours)."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The results of one way to store the items and to search them."""
-
-    method: str
-    """"dense", a baseline, a space of the codes, "split" (sparse space, signs split), "two-stage" or "residual\""""
-    k: int | None
-    """stored entries, for codes"""
-    query_k: int | None
-    """entries of a query, if queries are codes or expanded"""
-    bytes_per_item: int
-    compression: float
-    """bytes of a dense float32 item divided by bytes_per_item"""
-    recall: dict[int, float]
-    """for each number of neighbours: the share of the dense neighbours that the search returns"""
-    refined: bool = False
-    """whether the codes are refined"""
-    bits: int | None = None
-    """bits per value, for packed codes"""
-    ndcg: float | None = None
-    """nDCG@10, if relevance pairs are given"""
-    queries_per_second: float | None = None
-    """of one call with all queries, if it is measured"""
-    fitted: bool = False
-    """whether the codes are fitted to the items as anchors"""
-    recall_error: dict[int, float] = field(default_factory=dict)
-    """half the width of the 95 % interval of each recall over the queries (`metrics.half_width`)"""
-    ndcg_error: float | None = None
-    """half the width of that of nDCG"""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the row as plain numbers and strings."""
-        by_top = {
-            name: {str(top): value for top, value in getattr(self, name).items()} for name in ("recall", "recall_error")
-        }
-        return asdict(self) | by_top
-
-
-class Way(NamedTuple):
-    """How the codes of a row are stored."""
-
-    k: int
-    bits: int | None = None
-    refined: bool = False
-    fitted: bool = False
-
-
-class Judge(NamedTuple):
-    """The queries, and what a search should return."""
-
-    queries: Floats
-    tops: Sequence[int]
-    truth: NDArray[np.int64]
-    """(n_q, most) dense neighbours"""
-    dense_bytes: int
-    relevance: Relevance | None
-    timed: bool
-
-    @property
-    def most(self) -> int:
-        """The number of neighbours that each search returns."""
-        least = 0 if self.relevance is None else NDCG_TOP
-        return max(*self.tops, least)
-
-    def row(
-        self, method: str, stored_bytes: int, find: Find, way: Way | None = None, query_k: int | None = None
-    ) -> Row:
-        """Return a row of the table: one search gives its quality, a second one its time."""
-        found = find()
-        recalls = {top: recall_of_each(found[:, :top], self.truth[:, :top]) for top in self.tops}
-        recall = {top: float(np.mean(each)) for top, each in recalls.items()}
-        error = {top: half_width(each) for top, each in recalls.items()}
-        ndcg, ndcg_error = None, None
-        if self.relevance is not None:
-            gains = ndcg_of_each(found[:, :NDCG_TOP], self.relevance)
-            ndcg, ndcg_error = float(np.mean(gains)), half_width(gains)
-        speed = len(self.queries) / _seconds(find) if self.timed else None
-        k, bits, refined, fitted = way or (None, None, False, False)
-        smaller = self.dense_bytes / stored_bytes
-        return Row(
-            method, k, query_k, stored_bytes, smaller, recall, refined, bits, ndcg, speed, fitted, error, ndcg_error
-        )
-
-
-def _seconds(find: Find) -> float:
-    start = time.perf_counter()
-    find()
-    return time.perf_counter() - start
 
 
 def evaluate(
@@ -149,6 +52,7 @@ def evaluate(
     residual: Sequence[int] = (),
     zero_rows: ZeroRows = "error",
     progress: Callable[[Row], None] | None = None,
+    hand_over: Callable[[EncodedItems], None] | None = None,
     backend: str | Backend | None = None,
 ) -> list[Row]:
     """Return recall and bytes of dense vectors, of PCA, and of codes in every space and at several k from one encoding.
@@ -168,6 +72,7 @@ def evaluate(
     fitted : whether to add codes that are fitted to the items as anchors
     residual : numbers of bytes, for each of which residual codes are added; the bytes of their codec do not count
     progress : called with each row as soon as it is measured
+    hand_over : called at the end with the items and their codes (`encoded_items.EncodedItems`), for further use
 
     Notes
     -----
@@ -196,24 +101,25 @@ def evaluate(
     dense = unit_or_zero(read_all(source, d=d, zeros=zero_rows == "empty"))
     truth = nearest_dense(queries, dense, max(tops)).ids
     judge = Judge(queries, tops, truth, bytes_per_row(dense), pairs, baselines)
-    rows = []
+    encoded, rows = EncodedItems(model, dense, max(ks), kernels), []
     for size in residual:
         as_bytes(size, model)
     of_residual_codes = (residual_row(model, dense, judge, size, kernels) for size in sorted(set(residual)))
-    for row in chain(_rows(model, dense, judge, ks, bits, fitted, kernels), of_residual_codes):
+    for row in chain(_rows(encoded, judge, ks, bits, fitted), of_residual_codes):
         rows.append(row)
         if progress is not None:
             progress(row)
+    if hand_over is not None:
+        hand_over(encoded)
     return rows
 
 
-def _rows(
-    model: Model, dense: Floats, judge: Judge, ks: Sequence[int], bits: Sequence[int], fitted: bool, backend: Backend
-) -> Iterator[Row]:
+def _rows(encoded: EncodedItems, judge: Judge, ks: Sequence[int], bits: Sequence[int], fitted: bool) -> Iterator[Row]:
+    model, dense, backend = encoded.model, encoded.x, encoded.backend
     everything, top, h = judge.timed, judge.most, model.params.n_latents
     x_q = unit_rows(judge.queries, np.float32)
     yield judge.row("dense", judge.dense_bytes, lambda: best_products(x_q, dense, top).ids)
-    codes = model.encode(dense, max(ks), zero_rows="empty", backend=backend)
+    codes = encoded.codes(max(ks))
     if everything:
         none = [codes[:0].truncate(k) for k in ks]
         packed_sizes = [pack(each, b).bytes_per_item for each in none for b in bits]
@@ -232,12 +138,14 @@ def _rows(
             for way in (Way(k, fitted=True), *(Way(k, each, fitted=True) for each in bits)):
                 yield from _asked(judge, model, moved, way, _ways_to_ask(way, h, everything), backend)
         if bits or everything:
-            refined = encode_refined(dense, model, k, zero_rows="empty", backend=backend)
+            refined = encoded.refined(k)
         if everything:
             yield from _asked(judge, model, refined, Way(k, None, True), [("asymmetric", None)], backend)
         for each in bits:
             for way, stored in ((Way(k, each), kept), (Way(k, each, True), refined)):
                 yield from _asked(judge, model, stored, way, _ways_to_ask(way, h, everything), backend)
+        if k != model.k:
+            encoded.forget(k)
 
 
 def residual_row(model: Model, dense: Floats, judge: Judge, n_bytes: int, backend: Backend | None = None) -> Row:

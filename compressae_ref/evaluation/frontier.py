@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from compressae_ref.errors import DomainError
-from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.files.atomic_write import PathLike, replacing
 from compressae_ref.layout import markdown
 from compressae_ref.optional import install_command

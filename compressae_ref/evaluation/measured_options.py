@@ -17,7 +17,7 @@ from compressae_ref.backends.numpy.bit_packing import BITS, Layout
 from compressae_ref.backends.search_types import Items, Queries
 from compressae_ref.codes import Codes
 from compressae_ref.evaluation.choose import PACKAGE, Engine, Goal, Option, best
-from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.sample import Find, Sample
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.extensions.refine import refine

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.evaluation.baselines import baselines
 from compressae_ref.evaluation.choose import Option
-from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.measured_options import judged
 from compressae_ref.evaluation.sample import PARTS, Sample
 from compressae_ref.retrieval.brute_force import unit_or_zero

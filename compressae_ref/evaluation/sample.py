@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
-from compressae_ref.evaluation.evaluate import NDCG_TOP
+from compressae_ref.evaluation.judge import NDCG_TOP
 from compressae_ref.files.relevance import Relevance
 from compressae_ref.metrics import half_width, ndcg_of_each, recall_of_each
 from compressae_ref.retrieval.brute_force import nearest_dense

@@ -15,7 +15,7 @@ from benchmarks.measure import head, in_turns, line, load, same, spread
 from benchmarks.stores import TOP, as_found, our_search
 from compressae_ref import Model, load_model
 from compressae_ref.errors import DomainError
-from compressae_ref.evaluation.evaluate import NDCG_TOP
+from compressae_ref.evaluation.judge import NDCG_TOP
 from compressae_ref.files.relevance import Relevance, as_relevance, load_relevance
 from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense

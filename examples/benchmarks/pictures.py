@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.measure import PAGES
 from benchmarks.pages import load_measured
 from compressae_ref import Model, fit, pack
-from compressae_ref.evaluation.evaluate import Row
 from compressae_ref.evaluation.frontier import draw
+from compressae_ref.evaluation.judge import Row
 
 OURS, DENSE = "tab:blue", "0.45"
 LATENTS, K, BITS = 4096, 32, 5

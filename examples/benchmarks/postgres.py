@@ -15,7 +15,7 @@ from benchmarks.measure import head, in_turns, line, same, spread
 from benchmarks.postgres_problem import Problem, Variant, best
 from benchmarks.postgres_tables import TOP, Tables, register_binary
 from benchmarks.postgres_variants import GROUPS, dense_scan
-from compressae_ref.evaluation.evaluate import NDCG_TOP
+from compressae_ref.evaluation.judge import NDCG_TOP
 from compressae_ref.metrics import ndcg_at, recall_at
 
 SERVER = {"shared_buffers": "2GB", "max_wal_size": "4GB", "max_parallel_workers_per_gather": "0"}

@@ -14,10 +14,10 @@ from compressae_ref.backends import Backend
 from compressae_ref.center import MeanDirection
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
-from compressae_ref.evaluation.evaluate import Row
+from compressae_ref.evaluation.encoded_items import EncodedItems
 from compressae_ref.evaluation.frontier import label, on_frontier, series
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.extensions.packed_codes import PackedCodes, pack
-from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.item_values import KeptTexts
 from compressae_ref.metrics import dead_latents, effective_latents, latent_usage, mean_cosine
 from compressae_ref.model import Model, aux_k
@@ -61,6 +61,7 @@ def facts(
     items: Rows,
     queries: Rows,
     rows: Sequence[Row],
+    encoded: EncodedItems,
     *,
     bits: int = 5,
     backend: str | Backend | None = None,
@@ -71,15 +72,15 @@ def facts(
     Parameters
     ----------
     items, queries : as they were given to `evaluate`
-    rows : the results of `evaluate`
+    rows, encoded : the results of `evaluate`, and the codes that it hands over
     bits : bits per value of the codes that are searched
     stage : a context manager that says what is being done
     """
     with stage("reading the latents"):
-        codes = model.encode(items.x, zero_rows="empty", backend=backend)
+        codes = encoded.codes(model.k)
         latents, count = _latents(model, codes, items)
     with stage("searching before and after"):
-        packed = pack(encode_refined(items.x, model, zero_rows="empty", backend=backend), bits, backend=backend)
+        packed = pack(encoded.refined(model.k), bits, backend=backend)
         searches = _searches(model, codes, packed, items, queries, backend)
     _add_names(latents, searches, items, queries)
     return {
