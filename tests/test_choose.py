@@ -18,7 +18,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.cli.choose_steps import verdict
 from compressae_ref.cli.choose_text import WIDTH, Choice
 from compressae_ref.cli.main import command_line, main
-from compressae_ref.evaluation.choose import ENGINES, PACKAGE, Goal, Option, best, better_than_codes, nearest
+from compressae_ref.evaluation.choose import ENGINES, PACKAGE, Goal, Option, best, nearest
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.measured_options import Measured, smallest
 from compressae_ref.evaluation.other_methods import among
@@ -61,18 +61,6 @@ def test_the_choice_is_the_best_of_what_was_measured(options, goal):
             assert other.recall <= chosen.recall
         else:
             assert other.row.bytes_per_item >= chosen.row.bytes_per_item
-
-
-@given(some_options, shares, st.integers(1, 40))
-def test_another_method_is_named_only_if_it_beats_every_code_by_more_than_the_interval(options, error, size):
-    codes = [each.row for each in options]
-    other = option(20, 0.7, k=None, error=error / 10).row
-    within = [row.recall[100] for row in codes if row.bytes_per_item <= size]
-    better = size >= 20 and all(0.7 - recall > error / 10 for recall in within)
-    sentence = better_than_codes([*codes, other], size)
-    assert (sentence is not None) == better
-    if sentence is not None:
-        assert sentence.startswith("At 20 bytes use int8: recall@100 0.700 ±")
 
 
 @given(st.integers(1, 130), st.integers(1, 140))

@@ -581,7 +581,7 @@ def test_evaluate_prints_the_table_of_the_library(files, run):
         "1.000",
         "1.000",
     ]
-    assert len(others) == 3 * 5
+    assert len(others) == 1 + 3 * 5
     assert {len(line) for line in out.splitlines()} == {len(head)}
 
 
@@ -593,6 +593,7 @@ def test_evaluate_prints_json(files, run):
     assert read_json(out) == [row.as_json() for row in rows]
     assert [(row["method"], row["k"], row["query_k"], row["bytes_per_item"]) for row in read_json(out)] == [
         ("dense", None, None, 64),
+        ("int8", None, None, 16),
         ("PCA", None, None, 32),
         ("sparse", 4, 4, 32),
         ("sparse", 4, 16, 32),

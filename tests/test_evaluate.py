@@ -26,7 +26,7 @@ from compressae_ref.evaluation import baselines as baselines_module
 from compressae_ref.evaluation.baselines import baselines, left_out, principal_components
 from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import draw as draw_picture
-from compressae_ref.evaluation.frontier import draw_figure, label, leaders, leaders_sentence, on_frontier, series, table
+from compressae_ref.evaluation.frontier import draw_figure, label, on_frontier, series, table
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.levels import MOST_BITS, allocated_bits, normal_error, normal_levels
 from compressae_ref.evaluation.quantisers import Quantiser, rotated, transform_coded
@@ -394,38 +394,6 @@ def test_the_frontier_has_what_nothing_beats(points):
             for other in rows
         )
         assert on_frontier(row, rows) == (not beaten)
-
-
-def some_row(drawn: tuple[bool, int, float, float]) -> Row:
-    ours, size, recall, error = drawn
-    method, k = ("asymmetric", 4) if ours else ("PCA", None)
-    return Row(method, k, None, size, 6 / size, {10: 0.0, 100: recall}, recall_error={10: 0.0, 100: error})
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.booleans(), st.integers(1, 7), st.sampled_from([0.2, 0.4, 0.6]), st.sampled_from([0.0, 0.05, 0.3])
-        ),
-        min_size=1,
-        max_size=8,
-    )
-)
-def test_another_method_leads_where_codes_of_as_few_bytes_are_below_its_interval(drawn):
-    rows = list(map(some_row, drawn))
-    ahead = [
-        (size, recall, error)
-        for ours, size, recall, error in drawn
-        if not ours and size < 6 and not any(
-            code and stored <= size and recall - error <= high + width for code, stored, high, width in drawn
-        )
-    ]  # fmt: skip
-    found = leaders(rows)
-    assert [row.bytes_per_item for row in found] == sorted({size for size, *_ in ahead})
-    assert all((row.bytes_per_item, row.recall[100], row.recall_error[100]) in ahead for row in found)
-    sentence = leaders_sentence(rows)
-    assert sentence.startswith("Methods with higher recall@100" if found else "At no size")
-    assert all(f"PCA at {row.bytes_per_item} bytes ({row.recall[100]:.3f})" in sentence for row in found)
 
 
 def test_the_table_is_ordered_by_bytes_and_marks_the_frontier(rows):

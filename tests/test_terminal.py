@@ -308,8 +308,8 @@ def test_the_demo_marks_the_best_row(demo):
     assert all(row.ndcg is not None for row in rows)
 
 
-def row(method: str, size: int, recall: float, k: int | None = None) -> Row:
-    return Row(method, k, None, size, 1536 / size, {10: 0.5, 100: recall})
+def row(method: str, size: int, recall: float, k: int | None = None, error: float = 0.0) -> Row:
+    return Row(method, k, None, size, 1536 / size, {10: 0.5, 100: recall}, recall_error={100: error})
 
 
 @pytest.mark.parametrize(
@@ -318,6 +318,7 @@ def row(method: str, size: int, recall: float, k: int | None = None) -> Row:
         ([row("int8", 384, 0.99)], "int8 is the better choice if 384 bytes per item (recall@100 0.990) are"),
         ([row("int8", 384, 0.69)], "int8 is better at none of these sizes"),
         ([row("PCA", 256, 0.85)], "PCA is the better choice if 256 bytes per item (recall@100 0.850) are"),
+        ([row("PCA", 256, 0.85, error=0.04)], "PCA is better than codes in sparse space at 256 bytes"),
         ([row("PCA", 256, 0.75)], "PCA is better than codes in sparse space at 256 bytes"),
         ([row("PCA", 256, 0.65), row("PCA", 64, 0.1)], "PCA is better than codes in sparse space at 64 bytes"),
         ([row("PCA", 256, 0.65)], "PCA is better at none of these sizes"),
@@ -326,7 +327,7 @@ def row(method: str, size: int, recall: float, k: int | None = None) -> Row:
 )
 def test_the_sentence_about_other_methods_follows_from_the_rows(rows, said):
     codes = [row("asymmetric", 48, 0.82, 32), row("sparse", 256, 0.70, 32), row("sparse", 128, 0.6, 16)]
-    sentence = demo_steps.better_than_codes([*codes, *rows])
+    sentence = demo_steps.other_methods([*codes, *rows])
     assert said in sentence
     assert sentence.count(".") <= 1 + sentence.count("0.")
 

@@ -22,12 +22,12 @@ from compressae_ref.evaluation.choose import (
     Goal,
     Option,
     best,
-    better_than_codes,
     draw_choice,
     nearest,
 )
 from compressae_ref.evaluation.frontier import label, require_matplotlib
 from compressae_ref.evaluation.judge import Row
+from compressae_ref.evaluation.leaders import better_than_codes
 from compressae_ref.evaluation.measured_options import MOST_K, Measured
 from compressae_ref.evaluation.other_methods import other_methods
 from compressae_ref.evaluation.sample import Sample

@@ -14,17 +14,15 @@ from compressae_ref.cli.progress import TrainingBar, stage
 from compressae_ref.codes import Codes
 from compressae_ref.demo_data import DemoData, load_demo_data
 from compressae_ref.errors import DomainError
-from compressae_ref.evaluation.baselines import baselines
-from compressae_ref.evaluation.evaluate import TOPS, evaluate
+from compressae_ref.evaluation.evaluate import evaluate
 from compressae_ref.evaluation.frontier import draw, label, table
-from compressae_ref.evaluation.judge import Judge, Row
+from compressae_ref.evaluation.judge import Row
+from compressae_ref.evaluation.leaders import leaders
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.files.atomic_write import require_writable
-from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import bytes_per_row
 from compressae_ref.model import Model
-from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.retrieval.index import search
 from compressae_ref.retrieval.spaces import Space
@@ -100,7 +98,6 @@ def measure(model: Model, data: DemoData, backend: Backend) -> tuple[list[Row], 
             progress=lambda row: show(f"measured: {label(row)}, {row.bytes_per_item} bytes"),
             backend=backend,
         )
-        measured.insert(1, _int8(data))
     return [row for row in measured if _in_table(row)], measured
 
 
@@ -111,18 +108,6 @@ def _in_table(row: Row) -> bool:
     if row.refined:
         return row.method == "asymmetric"
     return row.bits is None and (row.method == "asymmetric" or (row.method == "sparse" and row.query_k != row.k))
-
-
-def _int8(data: DemoData) -> Row:
-    """Measure integers of 8 bits, one for each dimension."""
-    items, queries = (unit_rows(x, np.float32) for x in (data.items, data.queries))
-    truth, relevance = (
-        nearest_dense(queries, items, max(TOPS)).ids,
-        as_relevance(data.relevance, len(queries), len(items)),
-    )
-    judge = Judge(queries, TOPS, truth, bytes_per_row(items), relevance, False)
-    int8 = next(one for one in baselines(items, [], []) if one.method == "int8")
-    return judge.row(int8.method, int8.bytes_per_item, lambda: int8.search(queries, judge.most))
 
 
 def best_of(rows: Sequence[Row]) -> Row:
@@ -158,7 +143,7 @@ def _explain_rows(rows: Sequence[Row], best: Row, say: Say) -> None:
     say(
         "\n   •: no other row has higher recall at as few bytes.\n"
         f"   (best): the highest recall at {LEAST_COMPRESSION} times fewer bytes than dense vectors, or even fewer.\n"
-        f"   {better_than_codes(rows)}\n\n"
+        f"   {other_methods(rows)}\n\n"
         "   Sparse space: the cosine of two codes, which any database for sparse vectors can compute.\n"
         "   A query code with more entries (query k) has higher recall and needs no storage.\n"
         "   Dense queries: the cosine of the dense query and the decoded code of the item.\n"
@@ -167,22 +152,20 @@ def _explain_rows(rows: Sequence[Row], best: Row, say: Say) -> None:
     )
 
 
-def better_than_codes(rows: Sequence[Row]) -> str:
-    """Return a sentence that says at which sizes int8 and PCA find more than codes of as few bytes.
+def other_methods(rows: Sequence[Row]) -> str:
+    """Return a sentence that says at which sizes int8 and PCA are ahead of codes (`leaders.leaders`).
 
     Parameters
     ----------
-    rows : with recall for the same numbers of neighbours; the largest number counts
+    rows : with recall for the same numbers of neighbours
     """
     codes = [row for row in rows if row.k is not None]
     clauses = []
     for method in ("int8", "PCA"):
         others = [row for row in rows if row.method == method]
-        ahead = [row for row in others if _leads(row, codes)]
-        partly = [row for row in others if row not in ahead and _leads(row, [c for c in codes if c.method == "sparse"])]
-        if ahead:
+        if ahead := leaders([*others, *codes]):
             clauses.append(f"{method} is the better choice if {_at(ahead)} are affordable")
-        elif partly:
+        elif partly := leaders([*others, *(code for code in codes if code.method == "sparse")]):
             clauses.append(f"{method} is better than codes in sparse space at {_at(partly)}")
         elif others:
             clauses.append(f"{method} is better at none of these sizes")
@@ -190,18 +173,11 @@ def better_than_codes(rows: Sequence[Row]) -> str:
     return f"{sentence}." if sentence else ""
 
 
-def _leads(row: Row, codes: Sequence[Row]) -> bool:
-    """Tell whether a row finds more than each of the codes that take as few bytes."""
-    top = max(row.recall)
-    return all(row.recall[top] > code.recall[top] for code in codes if code.bytes_per_item <= row.bytes_per_item)
-
-
 def _at(rows: Sequence[Row]) -> str:
-    """Return the sizes of rows, and what they find."""
-    top = max(rows[0].recall)
+    """Return the sizes of rows, and their recall."""
     sizes = " or ".join(str(row.bytes_per_item) for row in rows)
-    recalls = " and ".join(f"{row.recall[top]:.3f}" for row in rows)
-    return f"{sizes} bytes per item (recall@{top} {recalls})"
+    recalls = " and ".join(f"{row.deepest:.3f}" for row in rows)
+    return f"{sizes} bytes per item (recall@{max(rows[0].recall)} {recalls})"
 
 
 def shown_queries(names: Sequence[str]) -> list[int]:

@@ -24,7 +24,8 @@ def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``evaluate``."""
     summary = "Measure what compression costs on your data: recall of the dense neighbours and bytes per item."
     details = (
-        "It encodes EMBEDDINGS, searches them with QUERIES in each space, for several k, and prints a table. "
+        "It encodes EMBEDDINGS, searches them with QUERIES in each space, for several k, and prints a table, "
+        "with int8 and principal components to compare with. "
         "With --store it searches a vector database with QUERIES and measures what the engine returns."
     )
     command = add_command(commands, "evaluate", summary, details=details)

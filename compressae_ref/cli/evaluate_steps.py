@@ -20,8 +20,9 @@ from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.evaluation.baselines import left_out
 from compressae_ref.evaluation.evaluate import TOPS, evaluate
-from compressae_ref.evaluation.frontier import draw, label, leaders_sentence, require_matplotlib, table
+from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
 from compressae_ref.evaluation.judge import NDCG_TOP, Row
+from compressae_ref.evaluation.leaders import leaders_sentence
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model

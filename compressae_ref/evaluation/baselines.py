@@ -99,14 +99,19 @@ def by_components(method: str, x_unit: Floats, directions: Floats) -> Baseline:
     )
 
 
+def int8(x_unit: Floats) -> Baseline:
+    """Store an integer of 8 bits for each dimension, whose largest magnitude in the items becomes 127."""
+    scale = np.maximum(np.abs(x_unit).max(axis=0), np.finfo(np.float32).tiny) / 127
+    integers = np.rint(x_unit / scale).astype(np.int8)
+    return Baseline("int8", x_unit.shape[1], _decoded(integers, lambda rows: rows * scale))
+
+
 def _scalar(x_unit: Floats) -> Iterator[Baseline]:
     d, half = x_unit.shape[1], x_unit.astype(np.float16)
     yield Baseline("float16", 2 * d, _decoded(half, lambda rows: rows.astype(np.float32)))
-    scale = np.maximum(np.abs(x_unit).max(axis=0), np.finfo(np.float32).tiny) / 127
-    integers = np.rint(x_unit / scale).astype(np.int8)
-    int8 = Baseline("int8", d, _decoded(integers, lambda rows: rows * scale))
-    yield int8
-    yield _with_floats(int8, x_unit)
+    of_integers = int8(x_unit)
+    yield of_integers
+    yield _with_floats(of_integers, x_unit)
     bits = np.packbits(x_unit > 0, axis=1)
     binary = Baseline("binary", bits.shape[1], lambda x_q, top: _nearest_signs(x_q, bits, top))
     yield binary

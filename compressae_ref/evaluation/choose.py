@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, hypot
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
-from compressae_ref.evaluation.frontier import draw_figure, label
+from compressae_ref.evaluation.frontier import draw_figure
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.files.atomic_write import PathLike, replacing
 
@@ -91,12 +91,12 @@ class Option(NamedTuple):
     @property
     def recall(self) -> float:
         """The recall of the most neighbours."""
-        return self.row.recall[max(self.row.recall)]
+        return self.row.deepest
 
     @property
     def recall_error(self) -> float:
         """Half the width of its 95 % interval."""
-        return self.row.recall_error.get(max(self.row.recall), 0.0)
+        return self.row.deepest_error
 
     def quality(self, goal: Goal) -> float:
         """Return what the goal is about: the share of nDCG, or the recall."""
@@ -125,51 +125,10 @@ def nearest(options: Sequence[Option], goal: Goal) -> Option | None:
     return max(options, key=lambda option: (option.quality(goal), -option.row.bytes_per_item), default=None)
 
 
-def better_than_codes(rows: Sequence[Row], size: float) -> str | None:
-    """Say in a sentence which other method has higher recall than every code of at most ``size`` bytes, or None.
-
-    Parameters
-    ----------
-    rows : results of `evaluate.evaluate`, or of other measurements of the same queries
-    size : bytes per item
-
-    Notes
-    -----
-    A method is better if the difference of recall is larger than the 95 % interval of a difference of independent
-    means. The queries are the same, so this interval is rather too wide.
-    """
-    within = [row for row in rows if row.bytes_per_item <= size and row.method != "dense"]
-    codes = max((row for row in within if row.k is not None), key=_recall, default=None)
-    others = [row for row in within if row.k is None and (codes is None or _is_higher(row, codes))]
-    if not others:
-        return None
-    other = max(others, key=lambda row: (_recall(row), -row.bytes_per_item))
-    found = f"At {other.bytes_per_item} bytes use {label(other)}: recall@{max(other.recall)} {_shown(other)}"
-    if codes is None:
-        return f"{found}. No codes of at most {size:,.0f} bytes were measured."
-    return f"{found}; {label(codes)} of k {codes.k} have {_shown(codes)} in {codes.bytes_per_item} bytes."
-
-
-def _recall(row: Row) -> float:
-    return row.recall[max(row.recall)]
-
-
-def _error(row: Row) -> float:
-    return row.recall_error.get(max(row.recall), 0.0)
-
-
-def _is_higher(row: Row, than: Row) -> bool:
-    return _recall(row) - _recall(than) > hypot(_error(row), _error(than))
-
-
-def _shown(row: Row) -> str:
-    return f"{_recall(row):.3f} ± {_error(row):.3f}"
-
-
 def draw_choice(rows: Sequence[Row], marked: Sequence[Row], path: PathLike) -> None:
     """Draw the frontier as `frontier.draw` does, with a ring around each of the chosen rows."""
     figure: Any = draw_figure(rows, "What compression costs, and the choice")
-    points = [(row.bytes_per_item, _recall(row)) for row in marked]
+    points = [(row.bytes_per_item, row.deepest) for row in marked]
     if points:
         # the lines leave out some settings, which may be the chosen ones
         figure.axes[0].plot(*zip(*points, strict=True), "o", color="tab:blue", markersize=5)

@@ -14,7 +14,7 @@ from compressae_ref.checks import ZeroRows, as_embeddings, as_integer, as_k, as_
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.baselines import baselines as all_baselines
-from compressae_ref.evaluation.baselines import by_components, principal_components
+from compressae_ref.evaluation.baselines import by_components, int8, principal_components
 from compressae_ref.evaluation.encoded_items import EncodedItems
 from compressae_ref.evaluation.judge import Find, Judge, Row, Way
 from compressae_ref.extensions.fitted_codes import encode_fitted
@@ -55,7 +55,7 @@ def evaluate(
     hand_over: Callable[[EncodedItems], None] | None = None,
     backend: str | Backend | None = None,
 ) -> list[Row]:
-    """Return recall and bytes of dense vectors, of PCA, and of codes in every space and at several k from one encoding.
+    """Return recall and bytes of dense vectors, int8, PCA, and of codes in every space and at several k.
 
     Parameters
     ----------
@@ -126,7 +126,8 @@ def _rows(encoded: EncodedItems, judge: Judge, ks: Sequence[int], bits: Sequence
         for one in all_baselines(dense, list(map(bytes_per_row, none)), packed_sizes):
             yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, top))  # type: ignore[misc]
     else:
-        components = principal_components(dense)
+        of_integers, components = int8(dense), principal_components(dense)
+        yield judge.row(of_integers.method, of_integers.bytes_per_item, lambda: of_integers.search(x_q, top))
     for k in ks:
         kept = codes.truncate(k)
         if not everything:

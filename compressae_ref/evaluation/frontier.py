@@ -46,41 +46,6 @@ def on_frontier(row: Row, rows: Sequence[Row]) -> bool:
     return not any(there != here and all(a >= b for a, b in zip(there, here, strict=True)) for there in others)
 
 
-def leaders(rows: Sequence[Row]) -> list[Row]:
-    """Return where codes are behind: for each size in bytes, the best other method that codes do not reach.
-
-    A method is ahead if the lower end of the interval of its recall is above the upper end of that of every row of
-    codes with at most as many bytes. The measure is recall at the highest number of neighbours. Methods that store at
-    least the bytes of dense vectors do not count. Rows are ordered by bytes.
-    """
-    ends = {id(row): _interval(row) for row in rows}
-    others = [row for row in rows if row.k is None and row.compression > 1]
-    best = {row.bytes_per_item: row for row in sorted(others, key=lambda row: ends[id(row)])}
-    codes = [row for row in rows if row.k is not None]
-    return [
-        row
-        for size, row in sorted(best.items())
-        if all(ends[id(row)][0] > ends[id(one)][1] for one in codes if one.bytes_per_item <= size)
-    ]
-
-
-def leaders_sentence(rows: Sequence[Row]) -> str:
-    """Say in one sentence where `leaders` have higher recall than codes."""
-    top, ahead = max(rows[0].recall), leaders(rows)
-    measure = f"recall@{top} than codes of as few bytes"
-    if not ahead:
-        return f"At no size measured here another method has higher {measure} (95 % intervals over queries)."
-    named = [f"{label(row)} at {row.bytes_per_item:,} bytes ({row.recall[top]:.3f})" for row in ahead]
-    return f"Methods with higher {measure} (95 % intervals over queries): {', '.join(named)}."
-
-
-def _interval(row: Row) -> tuple[float, float]:
-    """Return the ends of the interval of recall, which are equal if its width is not known."""
-    top = max(row.recall)
-    error = row.recall_error.get(top, 0.0)
-    return row.recall[top] - error, row.recall[top] + error
-
-
 def table(rows: Sequence[Row], best: Row | None = None) -> str:
     """The rows as a Markdown table.
 

@@ -16,8 +16,9 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.numpy.bit_packing import BITS as EVERY_BITS
 from compressae_ref.evaluation.baselines import Baseline, baselines
 from compressae_ref.evaluation.evaluate import evaluate, residual_row
-from compressae_ref.evaluation.frontier import label, leaders_sentence
+from compressae_ref.evaluation.frontier import label
 from compressae_ref.evaluation.judge import NDCG_TOP, Judge, Row, Way
+from compressae_ref.evaluation.leaders import leaders_sentence
 from compressae_ref.extensions.residual_fit import as_bytes
 from compressae_ref.files.relevance import as_relevance, load_relevance
 from compressae_ref.metrics import bytes_per_row, ndcg_of_each
