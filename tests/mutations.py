@@ -281,7 +281,7 @@ FAULTS = [
     Fault("indices move where the cosine falls", "evaluation/quantisers.py", "square > dot * np.abs(dot)", "square < dot * np.abs(dot)", "test_evaluate.py -k nearest_levels"),
     Fault("a choice exceeds the budget", "evaluation/choose.py", "self.row.bytes_per_item <= goal.value if", "True if", "test_choose.py -k best_of_what"),
     Fault("all items are as far as the sample from its part", "evaluation/sample.py", "values + self.factor * change", "values + change", "test_choose.py -k logarithm"),
-    Fault("signs are lost and items are not ranked again", "evaluation/measured_options.py", "codes.values[ids]).sum", "split.values[ids]).sum", "test_choose.py -k refuses_signs"),
+    Fault("signs are lost and items are not ranked again", "evaluation/sample_searches.py", "codes.values[ids]).sum", "split.values[ids]).sum", "test_choose.py -k refuses_signs"),
     Fault("a large member has a short header", "files/npz.py", "20 * (content * 1.05 > limit) + size", "size", "test_dry_run.py -k large"),
     Fault("the frontier forgets bytes", "evaluation/frontier.py", "row.recall[top], -row.bytes_per_item\n", "row.recall[top], 0\n", "test_evaluate.py -k frontier"),
     Fault("altered bytes of an index are not looked at", "retrieval/index_file.py", "map_npz(InputFile(path), check=check)", "map_npz(InputFile(path))", "test_index.py -k every_bit"),

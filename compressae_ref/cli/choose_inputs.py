@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.checks import as_integer, as_real
+from compressae_ref.checks import as_integer
 from compressae_ref.cli.evaluate_steps import require_drawable
 from compressae_ref.cli.relevance_option import ids_for_relevance, read_relevance
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
-from compressae_ref.evaluation.choose import Goal
+from compressae_ref.evaluation.choose import Goal, least_bytes
 from compressae_ref.evaluation.sample import Sample, drawn_rows, smaller_sample
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -57,11 +57,36 @@ def goal_of(options: argparse.Namespace) -> Goal:
         got = " and ".join(f"--{kind}" for kind in given) or "none"
         raise DomainError(f"expected exactly one of --bytes, --recall and --ndcg, got {got}", argument="choose")
     (kind,) = given
+    if kind == "ndcg" and options.relevance is None:
+        raise DomainError("expected --relevance with --ndcg, got --ndcg alone", argument="choose")
     value = getattr(options, kind)
-    if kind == "bytes":
-        return Goal("bytes", as_integer(value, "bytes"))
-    most = 1.0 if kind == "recall" else 2.0  # codes may have a higher nDCG than dense vectors
-    return Goal(kind, as_real(value, kind, float(np.nextafter(most, 2 * most))))  # type: ignore[arg-type]
+    return Goal(kind, as_integer(value, "bytes") if kind == "bytes" else _as_share(value, kind))  # type: ignore[arg-type]
+
+
+def _as_share(value: float, kind: str) -> float:
+    """Return a number above 0 and at most 1. DomainError for others."""
+    if not 0 < value <= 1:  # NaN compares false
+        hint = f"for {value:g} % use --{kind} {value / 100:g}" if 1 < value <= 100 else None
+        raise DomainError(f"expected a number above 0 and at most 1, got {value:g}", argument=kind, hint=hint)
+    return value
+
+
+def require_reachable(goal: Goal, h: int) -> None:
+    """Raise DomainError if no code of any way of serving fits the bytes of a goal.
+
+    Parameters
+    ----------
+    h : latents of the model
+    """
+    least = least_bytes(h)
+    if goal.kind != "bytes" or goal.value >= min(least.values()):
+        return
+    each = ", ".join(f"{size} for {serving}" for serving, size in least.items())
+    raise DomainError(
+        f"expected at least {min(least.values())} bytes, got {goal.value:g}",
+        argument="bytes",
+        hint=f"the smallest codes take {each}",
+    )
 
 
 def sample_of(options: argparse.Namespace, files: Files, d: int | None) -> Sample:
@@ -122,7 +147,8 @@ def _sample(
 ) -> Sample:
     """Return the sample with the items of these numbers, which relevance names by the numbers of all items."""
     items = _read(source, numbers, files.embeddings, options)
-    top = as_integer(options.top or (100 if len(items) >= FEW_ITEMS else min(10, len(items))), "top", 1)
+    usual = 100 if len(items) >= FEW_ITEMS else min(10, len(items))
+    top = usual if options.top is None else as_integer(options.top, "top")
     if top > len(items):
         raise DomainError(f"expected at most as many neighbours as the {len(items)} items, got {top}", argument="top")
     if not len(queries):

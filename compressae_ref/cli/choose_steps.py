@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from compressae_ref.backends import get_backend
 from compressae_ref.backends.numpy.bit_packing import BITS
 from compressae_ref.checks import as_integer
-from compressae_ref.cli.choose_inputs import Files, files_of, goal_of, sample_of
+from compressae_ref.cli.choose_commands import Choice, choice_of
+from compressae_ref.cli.choose_inputs import Files, files_of, goal_of, require_reachable, sample_of
 from compressae_ref.cli.choose_models import Models, trained_on
-from compressae_ref.cli.choose_text import Choice, as_json, as_text, choice_of, option_json, wrapped
+from compressae_ref.cli.choose_text import as_json, as_text, option_json, quality_of, wrapped
 from compressae_ref.cli.progress import shown_progress
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.errors import DomainError
@@ -29,12 +30,13 @@ from compressae_ref.evaluation.frontier import label, require_matplotlib
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.leaders import better_than_codes
 from compressae_ref.evaluation.measured_options import MOST_K, Measured
-from compressae_ref.evaluation.other_methods import other_methods
+from compressae_ref.evaluation.other_methods import half_in_engines, other_methods
 from compressae_ref.evaluation.sample import Sample
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.model_file import load_model, save_model
+from compressae_ref.training.settings import default_latents
 
-MEASUREMENTS = {"bytes": 2 * len(BITS) + 3 * len(ENGINES), "recall": 60, "ndcg": 60}
+MEASUREMENTS = {"bytes": 2 * len(BITS) + 1 + 3 * len(ENGINES), "recall": 65, "ndcg": 65}
 """About how many settings are measured, for the progress bar."""
 
 
@@ -45,6 +47,7 @@ def run_choice(options: argparse.Namespace) -> None:
     model = None if files.model is None else load_model(files.model)
     sample = sample_of(options, files, None if model is None else model.params.d)
     tell(f"{files.embeddings}: measuring on {len(sample.items):,} of {sample.n:,} items, {len(sample.queries)} queries")
+    require_reachable(goal, default_latents(sample.n) if model is None else model.params.n_latents)
     models = trained_on(sample, options) if model is None else Models(model, model, False)
     if options.keep_model is not None:
         save_model(options.keep_model, models.package)
@@ -83,8 +86,10 @@ def _measured(
     engines = package if models.engines is models.package else Measured(models.engines, sample, backend, progress)
     if goal.kind == "bytes":
         package.packed_within(goal.value)
+        package.residual(int(goal.value))
     else:
         package.packed_that_reach(goal)
+        package.residual_that_reach(goal)
     for engine in ENGINES:
         if goal.kind != "bytes":
             engines.engine_that_reaches(engine, goal)
@@ -97,6 +102,7 @@ def _measured(
     for option in other_methods(sample, [size], [size] if options.baselines else []):
         progress(option)
         others.append(option)
+    engines.options += half_in_engines(others, sample.items.shape[1])
     return [package, engines], others
 
 
@@ -153,8 +159,7 @@ def _print(
         }
         say(json.dumps(found))
         return
-    blocks = [as_text(goal, choices, others, every), *(["\n".join(wrapped(better, others=""))] if better else [])]
-    say("\n\n".join(blocks))
+    say(as_text(goal, choices, others, every, better))
     for line in (line for note in notes for line in wrapped(note)):
         tell(line)
 
@@ -169,11 +174,12 @@ def verdict(goal: Goal, choice: Choice, others: Sequence[Option], rows: Sequence
         if other is None or other.row.bytes_per_item >= choice.option.row.bytes_per_item:
             return None
         return f"Use {label(other.row)}: it reaches the goal in {other.row.bytes_per_item} bytes."
-    limit = f"Codes of up to {MOST_K} entries do not reach the goal"
+    limit = f"Codes of up to {MOST_K} entries and residual codes do not reach the goal"
     if other is None:
-        return f"{limit}, and neither does another method that was measured: the limit is what each loses."
-    found = f"recall@{max(other.row.recall)} {other.recall:.3f} ± {other.recall_error:.3f}"
-    return f"{limit}. Use {label(other.row)}: {found} in {other.row.bytes_per_item} bytes."
+        most = nearest([option for option in others if option.row.bytes_per_item < dense], goal)
+        reached = "" if most is None else f": the best is {label(most.row)} with {quality_of(most)}"
+        return f"{limit}, and neither does another method that was measured{reached}."
+    return f"{limit}. Use {label(other.row)}: {quality_of(other)} in {other.row.bytes_per_item:,} bytes."
 
 
 def _notes(sample: Sample, models: Models, measured: Sequence[Option]) -> list[str]:

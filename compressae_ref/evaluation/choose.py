@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
+from compressae_ref.backends.numpy.bit_packing import BITS, Layout
 from compressae_ref.evaluation.frontier import draw_figure
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.files.atomic_write import PathLike, replacing
 
 PACKAGE = "this package"
+
+
+HALF_FIXED = 8
+"""Bytes of a vector ``halfvec`` of pgvector besides its dimensions."""
 
 
 class Engine(NamedTuple):
@@ -27,6 +32,16 @@ class Engine(NamedTuple):
     """where these bytes come from"""
     address: str
     """form of its address (`stores.contract.parse_address`)"""
+    half: str | None = None
+    """its type for dense vectors in float16, if it has one that takes fewer bytes"""
+
+    def half_type(self, d: int) -> str:
+        """Return the type of a dense vector of d dimensions in float16."""
+        return f"{self.half}({d})"
+
+    def half_bytes(self, d: int) -> int:
+        """Return the bytes of a dense vector of d dimensions in float16."""
+        return HALF_FIXED + 2 * d
 
     def bytes_of(self, k: int) -> int:
         """Return the bytes of a code with k entries."""
@@ -45,6 +60,7 @@ ENGINES = (
         8,
         "the column, without the HNSW index",
         "postgresql://HOST/DATABASE?table=TABLE",
+        "halfvec",
     ),
     Engine(
         "Qdrant",
@@ -64,6 +80,11 @@ ENGINES = (
     ),
 )
 """The bytes are those of ``examples/pages/stores.md``: the tests compare them with its measurements."""
+
+
+def least_bytes(h: int) -> dict[str, int]:
+    """Return the bytes of the smallest code, of one entry, for each way of serving codes of h latents."""
+    return {PACKAGE: Layout.of(h, 1, min(BITS)).row_bytes} | {engine.name: engine.bytes_of(1) for engine in ENGINES}
 
 
 class Goal(NamedTuple):
@@ -87,6 +108,11 @@ class Option(NamedTuple):
     """half the width of its 95 % interval"""
     extrapolated: bool = False
     """whether the expected quality differs from that in the sample"""
+
+    @property
+    def kind(self) -> str:
+        """What is stored: "dense", "residual" or "sparse" codes."""
+        return "dense" if self.row.k is None else "residual" if self.row.method == "residual" else "sparse"
 
     @property
     def recall(self) -> float:

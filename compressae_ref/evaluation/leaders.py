@@ -90,7 +90,7 @@ def better_than_codes(rows: Sequence[Row], budget: float) -> str | None:
     found = f"At {other.bytes_per_item:,} bytes use {label(other)}: recall@{max(other.recall)} {shown(other)}"
     if codes is None:
         return f"{found}. No codes of at most {budget:,.0f} bytes were measured."
-    return f"{found}; {label(codes)} of k {codes.k} have {shown(codes)} in {codes.bytes_per_item:,} bytes."
+    return f"{found}; {label(codes)}, k {codes.k}, have {shown(codes)} in {codes.bytes_per_item:,} bytes."
 
 
 def shown(row: Row) -> str:

@@ -5,37 +5,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressae_ref.arrays import Bools
 from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.bit_packing import BITS, Layout
-from compressae_ref.backends.search_types import Items, Queries
 from compressae_ref.codes import Codes
+from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.choose import PACKAGE, Engine, Goal, Option, best
+from compressae_ref.evaluation.encoded_items import EncodedItems
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.sample import Find, Sample
+from compressae_ref.evaluation.sample_searches import SampleSearches
 from compressae_ref.extensions.packed_codes import pack
-from compressae_ref.extensions.refine import refine
+from compressae_ref.extensions.residual_codes import ResidualCodes, encode_residual
+from compressae_ref.extensions.residual_fit import bytes_range
 from compressae_ref.model import Model, aux_k
 from compressae_ref.retrieval.index import Index
-from compressae_ref.retrieval.spaces import EXPANSION, Space, as_queries, as_space, checked_item_norms
+from compressae_ref.retrieval.residual_index import ResidualIndex
+from compressae_ref.retrieval.spaces import EXPANSION, Space, as_space
 
 MOST_K = 128
 """Codes with more entries are not measured: refining takes time in proportion to k², and int8 is near."""
 
 FIRST_K = 8
-"""The first k that is measured for a quality."""
+"""The first number that `smallest` tries."""
 
 LONGEST_QUERY = 1000
 """Entries of an expanded query, at most: an index of pgvector (HNSW) takes no more."""
 
-FETCHED = 4
-"""Items that are re-ranked per result, if signs are split (`stores.query.RESCORED`)."""
+RESIDUAL_PARTS = 16
+"""The smallest residual codes that reach a quality are found up to this part of their bytes."""
 
 
 class Measured:
@@ -51,8 +53,9 @@ class Measured:
     ) -> None:
         self.model, self.sample, self.backend, self._progress = model, sample, backend, progress
         self.options: list[Option] = []
-        self._codes: dict[tuple[int, bool], Codes] = {}
-        self._queries: dict[tuple[Space, int | None], Queries] = {}
+        self.searches = SampleSearches(model, sample.queries, backend)
+        self._encoded = EncodedItems(model, sample.items, aux_k(self.most_k, model.params.n_latents), backend)
+        self._residual: dict[int, ResidualCodes] = {}
         self._judged: dict[tuple[Any, ...], Option] = {}
 
     @property
@@ -60,27 +63,17 @@ class Measured:
         """The largest k that is measured."""
         return min(MOST_K, self.model.params.n_latents)
 
-    @cached_property
-    def _wide(self) -> Codes:
-        """Codes with the candidates for the largest k."""
-        k = aux_k(self.most_k, self.model.params.n_latents)
-        return self.model.encode(self.sample.items, k, zero_rows="empty", backend=self.backend)
-
     def codes(self, k: int, refined: bool) -> Codes:
         """Return the codes of the items."""
-        if (k, refined) not in self._codes:
-            codes = self._wide.truncate(aux_k(k, self.model.params.n_latents) if refined else k)
-            if refined:
-                settings = {"zero_rows": "empty", "backend": self.backend}
-                codes = refine(codes, self.sample.items, self.model.params, k, **settings)  # type: ignore[arg-type]
-            self._codes[k, refined] = codes
-        return self._codes[k, refined]
+        return self._encoded.refined(k) if refined else self._encoded.codes(k)
 
     def packed(self, k: int, bits: int, refined: bool = True) -> Option:
         """Measure packed codes that are searched with dense queries."""
         size = Layout.of(self.model.params.n_latents, k, bits).row_bytes
         row = Row("asymmetric", k, None, size, 1.0, {}, refined, bits)
-        return self._option(PACKAGE, row, lambda: self._search("asymmetric", self._unpacked(k, bits, refined), None))
+        return self._option(
+            PACKAGE, row, lambda: self.searches.exact("asymmetric", self._unpacked(k, bits, refined), None)
+        )
 
     def _unpacked(self, k: int, bits: int, refined: bool) -> Codes:
         """Return codes as they are after packing."""
@@ -105,6 +98,40 @@ class Measured:
             if more <= self.most_k:  # more entries of fewer bits may take fewer bytes
                 measure(more)
 
+    # -- residual codes -------------------------------------------------------------------------------------------
+
+    def residual(self, size: int) -> Option | None:
+        """Measure residual codes of at most ``size`` bytes; None if the items have none.
+
+        There are none if ``size`` is too small for the model, or if short codes explain the items without a rest.
+        """
+        least, most = bytes_range(self.model)
+        if size < least:
+            return None
+        try:
+            codes = encode_residual(
+                self.sample.items, self.model, min(size, most), zero_rows="empty", backend=self.backend
+            )
+        except DomainError:
+            return None
+        self._residual[codes.bytes_per_item] = codes
+        row = Row("residual", codes.codec.k, None, codes.bytes_per_item, 1.0, {})
+        return self._option(PACKAGE, row, lambda: self.searches.residual(codes))
+
+    def residual_that_reach(self, goal: Goal) -> None:
+        """Measure residual codes around the smallest ones that reach a quality in fewer bytes than packed codes."""
+        least, most = bytes_range(self.model)
+        packed = best([option for option in self.options if option.serving == PACKAGE], goal)
+        most = most if packed is None else min(most, packed.row.bytes_per_item - 1)
+        if most < least:
+            return
+
+        def reaches(size: int) -> bool:
+            option = self.residual(size)
+            return option is not None and option.meets(goal)
+
+        smallest(reaches, most, least=least, first=2 * least, parts=RESIDUAL_PARTS)
+
     # -- vector databases -----------------------------------------------------------------------------------------
 
     def in_engine(self, engine: Engine, k: int) -> list[Option]:
@@ -115,7 +142,7 @@ class Measured:
         ways += [("expanded", query_k, True) for query_k in longer]
         options = []
         for space, query_k, refined in ways:
-            search = self._search if engine.signed else self._split_search
+            search = self.searches.exact if engine.signed else self.searches.split
             row = Row(space, k, query_k, engine.bytes_of(k), 1.0, {}, refined)
             find = partial(self._found_by, search, row)
             options.append(self._option(engine.name, row, find, split=not engine.signed))
@@ -128,67 +155,38 @@ class Measured:
         """Measure codes in an engine around the smallest ones that reach a quality."""
         smallest(lambda k: best(self.in_engine(engine, k), goal) is not None, self.most_k)
 
-    # -- searches -------------------------------------------------------------------------------------------------
-
-    def _vectors(self, space: Space, query_k: int | None) -> Queries:
-        """Return the queries as vectors over the latents; they are the same for all codes."""
-        if (space, query_k) not in self._queries:
-            like = Codes.none(1, self.model.params.n_latents, self.model.params.dtype)
-            vectors = as_queries(space, self.sample.queries, like, self.model, query_k, self.backend)
-            self._queries[space, query_k] = vectors
-        return self._queries[space, query_k]
-
-    def _search(self, space: Space, codes: Codes, query_k: int | None) -> Find:
-        """Return the search of `Index.search`, without encoding the queries again."""
-        codes = codes.astype(self.model.params.dtype)
-        norms, ranks = checked_item_norms(space, codes, self.model, self.backend), np.arange(len(codes))
-        built, vectors = self.backend.build_index(codes, norms), self._vectors(space, query_k)
-
-        def find(top: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
-            items = Items(codes, norms, ranks, _mask(allowed, len(codes)), built)
-            return self.backend.best_items(vectors, items, top).ids
-
-        return find
-
-    def _split_search(self, space: Space, codes: Codes, query_k: int | None) -> Find:
-        """Return the search of an engine that refuses signs: it finds items by split codes, and signed ones re-rank."""
-        norms, ranks = checked_item_norms(space, codes, self.model, self.backend), np.arange(len(codes))
-        vectors = self._vectors(space, query_k)
-        assert isinstance(vectors.u, Codes)
-        split, queries = codes.split_signs(), Queries(vectors.u.split_signs(), vectors.norms)
-        built, u = self.backend.build_index(split, norms), vectors.dense()
-
-        def find(top: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
-            items = Items(split, norms, ranks, _mask(allowed, len(codes)), built)
-            near = self.backend.best_items(queries, items, FETCHED * top).ids
-            scores = [
-                (query[codes.indices[ids]] * codes.values[ids]).sum(axis=1) / norms[ids]
-                for query, ids in zip(u, near, strict=True)
-            ]
-            order = np.argsort(np.negative(scores), axis=1, kind="stable")[:, :top]
-            return np.take_along_axis(near, order, axis=1)
-
-        return find
+    # -- measurements -------------------------------------------------------------------------------------------------
 
     def milliseconds(self, option: Option) -> float:
         """Return the time of a query among all items: a line through the times among the sample and half of it."""
         row, m = option.row, len(self.sample.items)
-        codes = self._unpacked(row.k or 0, row.bits or 0, row.refined)
-        whole, half = self._seconds(codes), self._seconds(codes[: (m + 1) // 2])
+        if row.method == "residual":
+            residual = self._residual[row.bytes_per_item]
+            whole, half = (
+                self._seconds(ResidualIndex(codes, self.model, backend=self.backend))
+                for codes in (residual, residual[: (m + 1) // 2])
+            )
+        else:
+            packed = self._unpacked(row.k or 0, row.bits or 0, row.refined)
+            whole, half = (
+                self._seconds(Index.build(codes, space="asymmetric", model=self.model, backend=self.backend))
+                for codes in (packed, packed[: (m + 1) // 2])
+            )
         more = max(0.0, whole - half) / max(1, m // 2) * (self.sample.n - m)
         return 1e3 * (whole + more) / len(self.sample.queries)
 
-    def _seconds(self, codes: Codes) -> float:
+    def _seconds(self, index: Index | ResidualIndex) -> float:
         """Return the time of all queries."""
-        index = Index.build(codes, space="asymmetric", model=self.model, backend=self.backend)
-        index.search(self.sample.queries, self.sample.top)
+        top = min(self.sample.top, len(index))
+        index.search(self.sample.queries, top)
         started = time.perf_counter()
-        index.search(self.sample.queries, self.sample.top)
+        index.search(self.sample.queries, top)
         return time.perf_counter() - started
 
     def _option(self, serving: str, row: Row, search: Callable[[], Find], split: bool = False) -> Option:
         """Return the option of a row; the same search in another engine is measured once."""
-        key = (split, row.method, row.k, row.query_k, row.refined, row.bits)
+        of_residual = row.bytes_per_item if row.method == "residual" else None
+        key = (split, row.method, row.k, row.query_k, row.refined, row.bits, of_residual)
         if key not in self._judged:
             self._judged[key] = judged(self.sample, serving, row, search())
         judgement = self._judged[key]
@@ -201,10 +199,6 @@ class Measured:
             self.options.append(option)
             self._progress(option)
         return option
-
-
-def _mask(allowed: NDArray[np.int64] | None, n: int) -> Bools | None:
-    return None if allowed is None else np.isin(np.arange(n), allowed)
 
 
 def judged(sample: Sample, serving: str, row: Row, find: Find) -> Option:
@@ -234,17 +228,20 @@ def judged(sample: Sample, serving: str, row: Row, find: Find) -> Option:
     )
 
 
-def smallest(reaches: Callable[[int], bool], most: int) -> int | None:
-    """Return about the smallest k up to ``most`` for which a function is true: it doubles, then bisects. None if none.
+def smallest(
+    reaches: Callable[[int], bool], most: int, *, least: int = 1, first: int = FIRST_K, parts: int = 8
+) -> int | None:
+    """Return about the smallest number from ``least`` to ``most`` for which a function is true; None if there is none.
 
-    The function should be true for all larger k, too.
+    It tries ``first``, doubles, then bisects, up to one of ``parts`` parts of the number. The function should be true
+    for all larger numbers, too.
     """
-    below, k = 0, min(FIRST_K, most)
-    while not reaches(k):
-        if k == most:
+    below, number = least - 1, min(max(first, least), most)
+    while not reaches(number):
+        if number == most:
             return None
-        below, k = k, min(2 * k, most)
-    while k - below > max(1, k // 8):
-        middle = (below + k) // 2
-        below, k = (below, middle) if reaches(middle) else (middle, k)
-    return k
+        below, number = number, min(2 * number, most)
+    while number - below > max(1, number // parts):
+        middle = (below + number) // 2
+        below, number = (below, middle) if reaches(middle) else (middle, number)
+    return number

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.evaluation.baselines import baselines
-from compressae_ref.evaluation.choose import Option
+from compressae_ref.evaluation.choose import ENGINES, Option
 from compressae_ref.evaluation.judge import Row
 from compressae_ref.evaluation.measured_options import judged
 from compressae_ref.evaluation.sample import PARTS, Sample
@@ -24,6 +25,16 @@ def other_methods(sample: Sample, sizes: Sequence[int], quantised: Sequence[int]
         row = Row(one.method, None, None, one.bytes_per_item, 1.0, {})
         deeper = one.search(x_q, min(len(x_unit), (PARTS + 1) * top))
         yield judged(sample, "", row, lambda top, allowed, ids=deeper: among(ids, top, allowed))  # type: ignore[misc]
+
+
+def half_in_engines(others: Sequence[Option], d: int) -> Iterator[Option]:
+    """Yield float16, as it was measured, as an option of each engine that has a type for it."""
+    float16 = next(option for option in others if option.row.method == "float16")
+    for engine in ENGINES:
+        if engine.half is not None:
+            size = engine.half_bytes(d)
+            row = replace(float16.row, method=engine.half_type(d), bytes_per_item=size, compression=4 * d / size)
+            yield float16._replace(serving=engine.name, row=row)
 
 
 def among(ids: NDArray[np.int64], top: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -60,15 +60,24 @@ def residual_codec(
 def as_bytes(n_bytes: int, model: Model, k: int | None = None) -> int:
     """Return k of residual codes of ``n_bytes`` bytes; DomainError if there are no such codes of the model."""
     d, h = model.params.d, model.params.n_latents
-    asked, k = k, as_k(min(K, h) if k is None else k, h)
-    sparse = Layout.of(h, k, VALUE_BITS).row_bytes
-    most = sparse + 1 + (MOST_BITS * d + 7) // 8
-    least = sparse + 2 if asked is not None else min(sparse + 1 + LEAST_REST, most)
+    (least, most), k = bytes_range(model, k), _k_of(model, k)
     if not least <= as_integer(n_bytes, "bytes") <= most:
         hint = "use refined, packed codes (encode --refine, then pack)" if n_bytes < least else None
         what = f"from {least} to {most} bytes for d {d}, k {k} of {h} latents"
         raise DomainError(f"expected {what}, got {n_bytes}", argument="bytes", hint=hint)
     return k
+
+
+def bytes_range(model: Model, k: int | None = None) -> tuple[int, int]:
+    """Return the fewest and the most bytes of residual codes of a model, for k as in `residual_codec`."""
+    sparse = Layout.of(model.params.n_latents, _k_of(model, k), VALUE_BITS).row_bytes
+    most = sparse + 1 + (MOST_BITS * model.params.d + 7) // 8
+    return sparse + 2 if k is not None else min(sparse + 1 + LEAST_REST, most), most
+
+
+def _k_of(model: Model, k: int | None) -> int:
+    h = model.params.n_latents
+    return as_k(min(K, h) if k is None else k, h)
 
 
 def candidates_of(k: int, candidates: int | None, n_latents: int) -> int:
