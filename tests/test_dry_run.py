@@ -12,8 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compressae_ref import Model, init_params, save_model
+from compressae_ref.cli import dry_run, encode_residual
+from compressae_ref.cli import main as cli_main
 from compressae_ref.cli.main import main
+from compressae_ref.extensions import refine
 from compressae_ref.files import npz
+from compressae_ref.files.foreign import codes_json
 from compressae_ref.files.npz import Pieces, archive_bytes, write_npz
 from compressae_ref.stores import contract
 from tests import memory_store
@@ -61,6 +65,90 @@ def test_bytes_of_other_formats_are_about_right(folder, capsys):
     told = re.search(r"c.jsonl: about ([\d,]+) bytes", dry(folder, line, capsys))
     assert main([*line.split(), *NUMPY]) == 0
     assert int(told[1].replace(",", "")) == pytest.approx(Path("c.jsonl").stat().st_size, rel=0.05)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that work moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def blocks(self, sizes, first, each):
+        """Yield blocks of rows, of which each takes so many seconds, and the first one more."""
+        for number, size in enumerate(sizes):
+            self.now += size * each + (first if number == 0 else 0)
+            yield range(size)
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=2, max_size=40), st.floats(0, 100), st.floats(0, 100), st.floats(0.001, 10)
+)
+def test_the_time_is_that_of_the_command_if_rows_take_equally_long(sizes, before, first, each):
+    """What comes before the first block counts, and so does what is done only in it, once."""
+    clock, n = Clock(), sum(sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dry_run, "time", clock)
+        started = clock.now
+        clock.now += before
+        _, read, seconds = dry_run.timed(clock.blocks(sizes, first, each), n, started)
+    assert seconds == pytest.approx(before + first + n * each)
+    assert sizes[0] + sizes[1] <= read <= n
+    measured = (read - sizes[0]) * each
+    assert read == n or measured >= dry_run.TIMED_SECONDS
+
+
+def told_seconds(out: str) -> float:
+    number, unit = re.search(r"time: about ([\d.]+) (s|min|h)", out).groups()
+    return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+
+
+def test_the_time_of_a_fitted_codec_and_of_written_rows_is_included(folder, capsys, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(dry_run, "time", clock)
+    monkeypatch.setattr(cli_main, "time", clock)
+    taking(monkeypatch, clock, encode_residual, "residual_codec", 40)
+    taking(monkeypatch, clock, codes_json, "write", 10)
+    line = "encode model.npz x.npy -o r.npz --bytes 10 --k 2"
+    assert told_seconds(dry(folder, line, capsys)) == 40
+    assert told_seconds(dry(folder, "encode model.npz x.npy -o c.jsonl", capsys)) == 10  # all rows are one block
+    assert told_seconds(dry(folder, "encode model.npz x.npy -o c.npz", capsys)) == 0
+
+
+def taking(monkeypatch, clock: Clock, module, name: str, seconds: float) -> None:
+    """Let a function of a module take so many seconds."""
+    original = getattr(module, name)
+
+    def slow(*args, **settings):
+        clock.now += seconds
+        return original(*args, **settings)
+
+    monkeypatch.setattr(module, name, slow)
+
+
+@pytest.mark.parametrize("more", ["--refine", "--refine --k 3 --candidates 9", "--refine --zero-rows skip", "--k 2"])
+def test_the_rows_that_are_timed_have_the_settings_of_the_command(folder, capsys, monkeypatch, more):
+    asked = []
+    for module, name in ((refine, "refined_blocks"), (Model, "encode_blocks")):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda *args, original=original, **how: asked.append((args[1:], how)) or original(*args, **how),
+        )
+    line = f"encode model.npz x.npy -o c.npz {more}"
+    dry(folder, line, capsys)
+    assert main([*line.split(), *NUMPY]) == 0
+    (dry_args, dry_how), (args, how) = asked
+    assert dry_how == how
+    assert [getattr(each, "digest", getattr(each, "shape", each)) for each in dry_args] == [
+        getattr(each, "digest", getattr(each, "shape", each)) for each in args
+    ]
 
 
 shapes = st.lists(st.integers(0, 30), max_size=2).map(tuple)

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from compressae_ref import Model, init_params
+from compressae_ref.cli.choose_commands import statements_of
 from compressae_ref.errors import StoreError
+from compressae_ref.evaluation.choose import Option
+from compressae_ref.evaluation.judge import Row
 from compressae_ref.item_ids import as_ids
 from compressae_ref.stores.contract import nonzero, open_store
 from compressae_ref.stores.push import push
@@ -170,6 +173,16 @@ def test_a_column_that_is_no_sparsevec_is_refused(engine, opened):
     store = opened("table=taken")
     with pytest.raises(StoreError, match="expected a sparsevec in the column 'name', got text"):
         push(store, MODEL, field="name", **SET)
+
+
+def test_the_statements_of_a_choice_store_the_vectors_as_halfvec(engine):
+    table(engine, f"CREATE TABLE items (key bigint PRIMARY KEY, embedding vector({D}))", range(N))
+    row = Row(f"halfvec({D})", None, None, 8 + 2 * D, 2.0, {10: 1.0})
+    for statement in statements_of(Option("PostgreSQL with pgvector", row)):
+        engine._execute(statement)
+    with psycopg.connect(engine.uri) as connection:
+        found = connection.execute("SELECT half::vector = embedding FROM items").fetchall()
+    assert found == [(True,)] * N
 
 
 def test_rows_without_a_vector_are_left_alone(engine, opened):

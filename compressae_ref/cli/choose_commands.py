@@ -96,11 +96,11 @@ def commands_of(option: Option, files: Files, options: argparse.Namespace, train
 
 
 def statements_of(option: Option) -> list[str]:
-    """Return the statements of SQL that store dense vectors in float16; none for codes."""
+    """Return the statements of SQL that store a column ``embedding`` of ``items`` in float16, too; none for codes."""
     if option.kind != "dense":
         return []
     half = option.row.method
-    return [f"ALTER TABLE TABLE ADD COLUMN half {half};", f"UPDATE TABLE SET half = EMBEDDING::{half};"]
+    return [f"ALTER TABLE items ADD COLUMN half {half};", f"UPDATE items SET half = embedding::{half};"]
 
 
 def _base(embeddings: str) -> str:

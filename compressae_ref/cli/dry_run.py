@@ -27,6 +27,9 @@ T = TypeVar("T", bound=Sized)
 TIMED_STEPS = 6
 """Steps of a training that are timed; the first one is not, because kernels may be compiled in it."""
 
+TIMED_SECONDS = 1.0
+"""Time after which no further block of rows is encoded."""
+
 TIMED_ROWS = 1024
 """Rows of a step that is timed, at most; the time of a larger step is in proportion to its rows."""
 
@@ -68,9 +71,12 @@ def duration(seconds: float) -> str:
 
 
 def dry_encode(model: Model, rows: RowSource, ids: Any, blocks: Iterator[Codes], options: argparse.Namespace) -> None:
-    """Encode two blocks, and print what encoding all rows takes. ``blocks`` yields the codes of the rows."""
-    first, read, seconds = _timed(blocks, len(rows))
+    """Encode some blocks, and print what encoding all rows takes. ``blocks`` yields the codes of the rows."""
+    first, read, seconds = timed(blocks, len(rows), options.started)
+    started = time.perf_counter()
     size, exact = codes_size(options.output, first, len(rows), ids)
+    if not exact:  # the first block was written to memory
+        seconds += (time.perf_counter() - started) / len(first) * len(rows)
     k, how = first.k, "refined" if options.refine else "fitted" if options.anchors is not None else "encoded"
     kept = "" if ids is None else f", with {len(ids):,} ids"
     say_dry(
@@ -91,10 +97,10 @@ def dry_encode_residual(
     blocks: Iterator[ResidualCodes],
     options: argparse.Namespace,
 ) -> None:
-    """Encode two blocks with a codec that is fitted already, and print what encoding all rows takes."""
+    """Encode some blocks with a codec that is fitted already, and print what fitting and encoding takes."""
     from compressae_ref.files.residual_file import residual_bytes
 
-    _, read, seconds = _timed(blocks, len(rows))
+    _, read, seconds = timed(blocks, len(rows), options.started)
     kept = "" if ids is None else f", with {len(ids):,} ids"
     memory = encoding_memory(model, codec.k, True) + (0 if ids is None else 64 * len(ids))
     say_dry(
@@ -108,16 +114,24 @@ def dry_encode_residual(
     )
 
 
-def _timed(blocks: Iterator[T], n: int) -> tuple[T, int, float]:
-    """Return the first block, the rows of the first two, and the time of all n rows."""
-    started = time.perf_counter()
+def timed(blocks: Iterator[T], n: int, started: float) -> tuple[T, int, float]:
+    """Return the first block, the rows of the blocks that were encoded, and the time of a command that encodes n rows.
+
+    Parameters
+    ----------
+    blocks : of the command itself, so with its settings
+    started : the time at which the command began. What it did before the first block, such as fitting a codec or
+        loading kernels, counts once; the first block may contain such work, so the time of a row is that of the others
+    """
     first = next(blocks)
-    begun = time.perf_counter() - started
-    second = next(blocks, None)
-    if second is None:
-        return first, len(first), begun
-    seconds = time.perf_counter() - started - begun
-    return first, len(first) + len(second), begun + seconds / len(second) * (n - len(first))
+    begun = time.perf_counter()
+    rows, seconds = 0, 0.0
+    for block in blocks:
+        rows, seconds = rows + len(block), time.perf_counter() - begun
+        if seconds >= TIMED_SECONDS:
+            break
+    each = seconds / rows if rows else 0.0
+    return first, len(first) + rows, begun - started + each * max(0, n - len(first))
 
 
 def codes_size(path: str, like: Codes, n: int, ids: Any) -> tuple[int, bool]:

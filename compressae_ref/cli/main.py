@@ -11,6 +11,7 @@ import argparse
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from errno import EISDIR
@@ -87,10 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # print "?" on terminals that cannot encode "×"
-    options = argparse.Namespace()
+    options, started = argparse.Namespace(), time.perf_counter()
     try:
         with heed_signals(), one_line_warnings():
             options = _parsed(arguments)
+            options.started = started
             be_quiet(options.quiet)
             forget_written()
             require_applicable(options)
