@@ -27,6 +27,9 @@ LEAST_TITLE = 16
 COMMAND = re.compile(r" *(?:[a-z, ]+: )?compressae-ref ")
 """Lines that begin so hold a command to copy: they are continued as a shell does, after a backslash."""
 
+GLUED = r"\s+(?![•(])"
+"""Where the title of a row may be broken: not before a mark, which would stand alone on a line."""
+
 WORD = r"""(?:[^\s'"]|'[^']*'|"[^"]*"|['"])+"""
 CELLS = r"(?<!\\)\|"
 RULE = r":?-+:?"
@@ -164,23 +167,34 @@ def _short(header: str) -> str:
 
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[str]], rules: Sequence[str], width: int) -> list[str]:
-    """Return aligned columns with short headers, the first one wrapped; nothing if there is no room for it."""
+    """Return aligned columns with short headers, the first one wrapped, and below them what the headers stand for.
+
+    Nothing if there is no room for the first column.
+    """
     names = [*map(_short, head)]
     rows = [names if len({*names}) == len(names) else head, *body]
     widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
     room = width - sum(len(GAP) + other for other in widths[1:])
-    longest = max(columns_of(word) for row in rows for word in row[0].split() or [""])
+    longest = max(columns_of(word) for row in rows for word in _pieces(row[0], width))
     if room < max(longest, min(LEAST_TITLE, widths[0])):
         return []
     made = []
     for row in rows:
-        title, *more = filled(row[0].split(), room, "", "") if columns_of(row[0]) > room else [row[0]]
+        title, *more = filled(_pieces(row[0], room), room, "", "") if columns_of(row[0]) > room else [row[0]]
         cells = [
             padded(cell, size, right=rule.endswith(":"))
             for cell, size, rule in zip(row[1:], widths[1:], rules[1:] or [""] * len(row), strict=False)
         ]
         made += [GAP.join([padded(title, min(room, widths[0])), *cells]).rstrip(), *more]
-    return made
+    # "bytes" for "bytes/item" explains itself
+    meant = [f"{name}: {full}" for name, full in zip(rows[0], head, strict=True) if not full.startswith(name)]
+    return [*made, *(wrapped("; ".join(meant), width) if meant else ())]
+
+
+def _pieces(title: str, width: int) -> list[str]:
+    """Return the words of a title, those before a mark together with it if there is room."""
+    pieces = re.split(GLUED, title)
+    return [word for piece in pieces for word in ([piece] if columns_of(piece) <= width else piece.split())]
 
 
 def _blocks(head: Sequence[str], body: Sequence[Sequence[str]], width: int) -> list[str]:
@@ -188,7 +202,10 @@ def _blocks(head: Sequence[str], body: Sequence[Sequence[str]], width: int) -> l
     made = []
     for title, *cells in body:
         pairs = [f"{name} {cell}" for name, cell in zip(head[1:], cells, strict=True) if cell]
-        made += [*(filled(title.split(), width, "", GAP) if title else ()), *_pair_lines(pairs, width)]
+        made += [
+            *(filled(_pieces(title, width - len(GAP)), width, "", GAP) if title else ()),
+            *_pair_lines(pairs, width),
+        ]
     return made
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from compressae_ref.cli import demo_steps, progress, terminal
 from compressae_ref.cli.main import COMMANDS, main
 from compressae_ref.evaluation.judge import Row
-from compressae_ref.layout import LEAST, columns_of, fitted, markdown, width_of
+from compressae_ref.layout import GAP, LEAST, columns_of, fitted, markdown, width_of
 from compressae_ref.training.fit import fit
 from tests.terminals import command_on_terminal, on_terminal
 
@@ -45,6 +45,7 @@ def squeezed(text: str) -> str:
 
 @given(tables(), st.integers(LEAST, 130))
 @example(({"a": ["long " * 9], "b": ["1"], "c": ["22"]}, True), 20)
+@example(({"a": [f"{'x' * 15} ({'y' * 13} •"], "b": ["1"]}, True), 20)
 def test_a_table_fits_any_width_and_keeps_every_cell(table, width):
     """Every word of every cell is there as often as in the table; a word is broken only if it is wider than a line."""
     columns, right = table
@@ -145,6 +146,21 @@ def test_the_demo_fits_the_terminal(monkeypatch, width, demo):
     for number in ("1,026,560", "6,159,360", "118.2×", "1536", "384"):
         assert number in shown.out
     assert "compressae-ref train embeddings.npy -o model.npz" in re.sub(r" \\\n *", " ", shown.out)
+
+
+@pytest.mark.parametrize("width", range(LEAST, 130))
+def test_marks_are_on_the_line_of_a_word_and_short_headers_are_explained(width):
+    names = {"items stored as": ["dense vectors •", "refined codes, dense queries • (best)", "int8"]}
+    heads = ("k", "query k", "bytes/item", "smaller by", "recall@100")
+    lines = fitted(markdown(names | {head: ["1.0", "2", "3"] for head in heads}), width).split("\n")
+    for line in lines:
+        title = line.split(GAP)[0].strip("| -:")
+        assert title == "" or re.search(r"\w", title.replace("(best)", ""))
+    assert "".join(lines).count("(best)") == 1
+    used = set(lines[0].split()) & {"qk", "ratio", "R@100"}
+    explained = set(re.findall(r"(\S+): ", " ".join(lines)))
+    assert used == explained & {"qk", "ratio", "R@100"}
+    assert not used or "qk: query k; ratio: smaller by; R@100: recall@100" in " ".join(" ".join(lines).split())
 
 
 def test_a_pipe_gets_the_whole_table(files, capsys, monkeypatch):

@@ -62,7 +62,8 @@ def run_demo(say: Say, *, picture: str | None = None, backend: str | Backend | N
     codes = model.encode(data.items, backend=kernels)
     _show_code(data, model, say, kernels)
     say("\n3. Search with all queries. Recall is the share of the nearest dense neighbours that a search finds.")
-    say("   nDCG rates the order of the entries that WordNet relates to the query.\n")
+    say("   nDCG rates the order of the entries that WordNet relates to the query.")
+    say('   k is the number of entries of a code. "smaller by" compares its bytes with those of a dense vector.\n')
     rows, measured = measure(model, data, kernels)
     best = best_of(rows)
     say(table(rows, best))
@@ -142,7 +143,7 @@ def _show_code(data: DemoData, model: Model, say: Say, backend: Backend) -> None
 def _explain_rows(rows: Sequence[Row], best: Row, say: Say) -> None:
     say(
         "\n   •: no other row has higher recall at as few bytes.\n"
-        f"   (best): the highest recall at {LEAST_COMPRESSION} times fewer bytes than dense vectors, or even fewer.\n"
+        f"   (best): the highest recall in at most 1/{LEAST_COMPRESSION} of the bytes of dense vectors.\n"
         f"   {other_methods(rows)}\n\n"
         "   Sparse space: the cosine of two codes, which any database for sparse vectors can compute.\n"
         "   A query code with more entries (query k) has higher recall and needs no storage.\n"
