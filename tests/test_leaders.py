@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import hypot
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compressae_ref.evaluation.judge import Row
@@ -26,6 +26,9 @@ budgets = st.none() | st.integers(1, 8)
 
 
 @given(some_rows, budgets)
+@example([made(False, 3, 0.6, 0.3), made(True, 3, 0.5, 0.0)], None)
+@example([made(False, 3, 0.6, 0.0), made(True, 4, 0.7, 0.0)], None)
+@example([made(False, 3, 0.6, 0.0), made(True, 4, 0.7, 0.0)], 4)
 def test_a_leader_is_ahead_of_the_best_codes_of_as_few_bytes(rows, budget):
     found = leaders(rows, budget)
     for row in found:
@@ -43,6 +46,7 @@ def test_a_leader_is_ahead_of_the_best_codes_of_as_few_bytes(rows, budget):
 
 
 @given(some_rows, budgets)
+@example([made(False, 3, 0.6, 0.0), made(True, 4, 0.7, 0.0)], None)
 def test_who_is_ahead_of_all_codes_of_as_few_bytes_leads_or_is_beaten_by_a_leader(rows, budget):
     found = leaders(rows, budget)
     for row in rows:

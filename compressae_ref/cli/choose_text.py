@@ -31,7 +31,7 @@ def as_text(
     blocks += [_table(serving, [option for option in shown if option.serving == serving]) for serving in servings]
     dense = others[0].row.bytes_per_item
     small = [option for option in others if option.row.bytes_per_item <= dense]
-    blocks.append(_table("other methods, by bytes", sorted(small, key=lambda option: -option.row.bytes_per_item)))
+    blocks.append(_table("the other methods", sorted(small, key=lambda option: -option.row.bytes_per_item)))
     return "\n\n".join([*blocks, *(["\n".join(wrapped(better, others=""))] if better else [])])
 
 
