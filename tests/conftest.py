@@ -49,6 +49,10 @@ if SIMULATED:
     simulator.install()
 
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For processes that share the processors: threads of BLAS and PyTorch spin where they wait, and take others' time."""
+
+
 class OnADevice(np.ndarray):
     """An array that says that it lies on a device, and can be copied from there."""
 
@@ -79,6 +83,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):
+        os.environ |= ONE_THREAD | os.environ  # before the processes start
     needed = config.getoption("--need")
     missing = [name for name in (HAS if needed == "all" else needed.split(",")) if name and not HAS[name]]
     if missing:

@@ -10,16 +10,17 @@ whose lines hold one of them.
 
 from __future__ import annotations
 
+import os
 import sys
 
 sys.modules["numba"] = None  # type: ignore[assignment]  # before anything imports it: the truth alone
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: there is a process for each processor
 
 import ast
 import contextlib
 import copy
 import importlib
 import io
-import os
 import signal
 import time
 import types
@@ -137,7 +138,7 @@ def mutants(module: str) -> Iterator[Mutant]:
                 if mutated is None:
                     continue
                 before, after = mutated
-                code = compile(ast.fix_missing_locations(copy.deepcopy(tree)), str(path), "exec")
+                code = compile(ast.fix_missing_locations(tree), str(path), "exec")
                 undo()
                 yield Mutant(module, name, getattr(node, "lineno", function.lineno), before, after, code_of(code, name))
 
