@@ -38,7 +38,7 @@ import compressae_ref
 from compressae_ref.backends import get_backend
 from compressae_ref.verify.operations import IN_REFERENCE
 from compressae_ref.verify.programs import ask_package, ask_reference
-from compressae_ref.verify.report import run
+from compressae_ref.verify.report import judged
 from compressae_ref.verify.suite import Suite, levels_up_to
 from compressae_ref.verify.vectors import default_folder
 
@@ -55,18 +55,19 @@ FILES = (
     "retrieval.similarity",
 )
 TESTS = (
+    "model",
+    "metrics",
     "reference",
-    "gradients",
     "codes",
     "similarity",
-    "model",
-    "spec",
-    "metrics",
     "files",
-    "train",
+    "gradients",
     "distill",
+    "spec",
+    "train",
     "fitted",
 )
+"""By the time that they take, the shortest first: a run ends where one of them is red."""
 FIRST = {
     "training.step": "gradients",
     "training.distillation": "distill",
@@ -233,13 +234,13 @@ def live_function(mutant: Mutant) -> types.FunctionType:
 
 def vectors_notice(module: str) -> bool:
     """Whether the test vectors turn red, answered by the reference file or by the package."""
-    asked = (
+    ask, levels = (
         (ask_reference(), IN_REFERENCE)
         if module == "reference"
         else (ask_package(get_backend("numpy")), LEVELS.get(module, levels_up_to("L3")))
     )
     try:
-        return not all(each.full for each in run(suite(), *asked))
+        return not all(judged(test, ask(test), bits=False)[0].passed for test in suite().tests(levels))
     except Exception:
         return True
 
@@ -250,14 +251,15 @@ def suite() -> Suite:
     return Suite(default_folder(), cases=100)
 
 
-def tests_notice(module: str) -> bool:
-    """Whether the tests of the mathematics turn red; those of the file itself run first."""
-    os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+def order_for(module: str) -> tuple[list[str], list[str]]:
+    """The tests of the mathematics in two runs: first those of the file itself."""
     first = FIRST.get(module, module.rpartition(".")[2])
-    return any(_red(names) for names in ([first], [name for name in TESTS if name != first]))
+    return [first], [name for name in TESTS if name != first]
 
 
-def _red(names: list[str]) -> bool:
+def tests_notice(names: list[str]) -> bool:
+    """Whether some of the tests of the mathematics turn red."""
+    os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     files = [f"tests/test_{name}.py" for name in names]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]) != 0
@@ -265,21 +267,17 @@ def _red(names: list[str]) -> bool:
 
 def noticed_by(mutant: Mutant, limits: Limits) -> str:
     """``vectors``, ``tests`` or ``nothing``, found out in a process of its own."""
-    child = os.fork()
-    if child == 0:
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
+
+    def work() -> int:
         live_function(mutant).__code__ = mutant.code
         signal.alarm(limits.vectors)
         if vectors_notice(mutant.module):
-            os._exit(1)
+            return 1
         signal.alarm(limits.tests)
-        os._exit(2 if tests_notice(mutant.module) else 0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return "tests"
-    return {1: "vectors", 2: "tests", 0: "nothing"}[os.WEXITSTATUS(status)]
+        return 2 if any(map(tests_notice, order_for(mutant.module))) else 0
+
+    code = in_child(work)
+    return "tests" if code < 0 else ("nothing", "vectors", "tests")[code]
 
 
 class Limits(NamedTuple):
@@ -289,14 +287,36 @@ class Limits(NamedTuple):
     tests: int = 0
 
 
-def limits_of(unchanged: Mutant) -> Limits:
-    """Time the unchanged code, which must be green."""
+def limits_of_unchanged() -> Limits:
+    """Time the unchanged code, which must be green: the tests in a process for each file."""
     started = time.perf_counter()
     assert not any(vectors_notice(module) for module in ("reference", "model")), "red before anything is changed"
     vectors = time.perf_counter() - started
-    assert noticed_by(unchanged, Limits()) == "nothing", "red before anything is changed"
-    tests = time.perf_counter() - started - vectors
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        tests = sum(pool.map(seconds_of, TESTS))
     return Limits(*(int(TIMES_AS_LONG * seconds) + 1 for seconds in (vectors, tests)))
+
+
+def seconds_of(name: str) -> float:
+    """Time the tests of one file on the unchanged code, which must be green, in a process of its own."""
+    started = time.perf_counter()
+    assert in_child(lambda: int(tests_notice([name]))) == 0, f"{name}: red before anything is changed"
+    return time.perf_counter() - started
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """Run something in a forked process that prints nothing; return its exit code, below 0 if a signal ended it."""
+    child = os.fork()
+    if child == 0:
+        code = os.EX_SOFTWARE  # if it raises
+        try:
+            with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            code = work()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main(arguments: list[str]) -> int:
@@ -311,7 +331,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         chosen = [mutant for mutant in chosen if any(text in str(mutant) for text in arguments)]
     started = time.perf_counter()
-    limits = limits_of(chosen[0]._replace(code=live_function(chosen[0]).__code__))
+    limits = limits_of_unchanged()
 
     def outcome(mutant: Mutant) -> str:
         return "nothing" if str(mutant) in EXPLAINED and not arguments else noticed_by(mutant, limits)

@@ -71,7 +71,7 @@ def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) ->
         result = LevelResult(level)
         for test in suite.tests([level]):
             answer = ask(test)
-            verdict, only_bits = _judged(test, answer, bits)
+            verdict, only_bits = judged(test, answer, bits)
             result.add(test, verdict)
             result.noise += answer.get("noise", [])
             if "unsupported" in answer:
@@ -83,7 +83,7 @@ def run(suite: Suite, ask: Ask, levels: Sequence[str], *, bits: bool = False) ->
         yield result
 
 
-def _judged(test: Test, answer: dict[str, Any], bits: bool) -> tuple[Verdict, bool]:
+def judged(test: Test, answer: dict[str, Any], bits: bool) -> tuple[Verdict, bool]:
     """Return the verdict, and whether the answer fails only because ``bits`` demands bit-exact outputs."""
     if "failed" in answer or "unsupported" in answer:
         return Verdict(False, False, str(answer.get("failed", "not supported")), in_form=False), False
