@@ -243,8 +243,8 @@ FAULTS = [
     Fault("the second of equal correlations is taken", PURSUIT, "np.where(left, np.abs(r), -1)))", "-np.where(left, np.abs(r), -1)[::-1]))", "test_vectors.py -k every_level"),
     Fault("atoms in the span of others are chosen", PURSUIT, "if not new[c] > tolerance(r.dtype) * square:", "if not new[c] > 0 * square:", "test_vectors.py -k every_level"),
     Fault("correlations stay those with the row", PURSUIT, "r = r - y[s] * p[s]", "r = r - 0 * p[s]", "test_refinement.py -k by_hand"),
-    Fault("a product is taken away that is not there", PURSUIT, "for c in chosen[t + 1 :]:", "for c in chosen[t + 2 :]:", "test_refinement.py"),
-    Fault("too few entries are filled up from the top", PURSUIT, "others[: k - len(pursuit.chosen)]", "others[::-1][: k - len(pursuit.chosen)]", "test_refinement.py"),
+    Fault("a product is taken away that is not there", PURSUIT, "for c in chosen[t + 1 :]:", "for c in chosen[t + 2 :]:", "test_refinement.py -k 'bits and numba'"),
+    Fault("too few entries are filled up from the top", PURSUIT, "others[: k - len(pursuit.chosen)]", "others[::-1][: k - len(pursuit.chosen)]", "test_refinement.py -k 'bits and numba'"),
     Fault("fewer candidates than entries", REFINE, "    if m < k:", "    if m < 0:", "test_refinement.py -k what_does_not_fit"),
     Fault("zero rows are refined", REFINE, "parts.append(rows.finish(refined, block.zero, ", "parts.append(rows.finish(refined, block.zero & False, ", "test_refinement.py -k zero_rows"),
     Fault("what has been tried is tried again", NUMBA_REFINE, "left[c] = 0\n            if", "left[c] = left[c]\n            if", "test_refinement.py -k 'bits and numba'"),
@@ -264,7 +264,7 @@ FAULTS = [
     Fault("the kernel takes a latent twice", PACKED, "latent <= previous", "latent < previous", "test_packing.py -k 'changed_bit and numba'"),
     Fault("the kernel reads beyond the end", PACKED, "padded[0, :row_bytes] = data[i]", "padded[0, :8] = data[i, :8]", "test_packing.py -k 'bytes_of_an_item and numba'"),
     Fault("the kernel does not look at the padding", PACKED, "or padding != 0", "or padding < 0", "test_packing.py -k 'any_bytes and numba'"),
-    Fault("packed files are not looked at", PACKING, "    packed.unpack()\n", "    packed.layout\n", "test_packing.py"),
+    Fault("packed files are not looked at", PACKING, "    packed.unpack()\n", "    packed.layout\n", "test_packing.py -k other_bytes"),
     # evaluation
     Fault("negative values go to the even dimension", "codes.py", "* 2 + negative", "* 2 + ~negative", "test_codes.py -k split"),
     Fault("packed codes are asked as they were before", EVALUATE, "codes, stored_bytes = packed.unpack(backend=backend), packed", "stored_bytes = packed", "test_evaluate.py -k what_its_search_finds"),
@@ -298,8 +298,8 @@ FAULTS = [
     Fault("the kernel looks at the top bits alone", SELECT, "range(8 * keys.itemsize - 2, -1, -1)", "range(8 * keys.itemsize - 2, 12, -1)", "test_backends.py -k 'last_bits and numba'"),
     Fault("the kernel adds from left to right", SCALAR, "(terms > 16) & (terms % 2 == 0)", "(terms > 64) & (terms % 2 == 0)", "test_refinement.py -k 'real_size and numba'"),
     # files
-    Fault("the digest is not looked at", "files/model_file.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py"),
-    Fault("the version is not looked at", "files/model_file.py", " or version not in versions:", ":", "test_files.py"),
+    Fault("the digest is not looked at", "files/model_file.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py -k without_a_key"),
+    Fault("the version is not looked at", "files/model_file.py", " or version not in versions:", ":", "test_files.py -k unknown_version"),
     # the vectors, which know nothing of the code
     Fault("a zero row gets a code at other latents", "unit_blocks.py", "= np.arange(codes.k), 0\n", "= np.arange(codes.k) + 1, 0\n", "test_vectors.py -k to_the_bit"),
     Fault("rows after a gap are those before it", "row_source.py", 'self._left_before, rows, side="right")', 'self._left_before, rows, side="left")', "test_zero_rows.py"),
