@@ -394,7 +394,7 @@ def test_a_budget_below_all_codes_is_an_error_that_names_the_smallest(folder, ca
         assert "training" not in err
         *_, error = err.splitlines()
         assert error.startswith(
-            "compressae-ref: bytes: expected at least 2 bytes, got 1; the smallest codes take 2 for"
+            "compressae-ref: --bytes: expected at least 2 bytes, got 1; the smallest codes take 2 for"
         )
         assert "24 for PostgreSQL with pgvector, 157 for Qdrant, 8 for Milvus, Elasticsearch" in error
 

@@ -204,7 +204,8 @@ def test_quality_at_equal_bytes_needs_no_relevance(tmp_path, monkeypatch, capsys
 
 def test_data_sets_are_compared_at_their_best_settings():
     def record(method: str, size: int, *recalls: float, refined: str = "") -> dict[str, object]:
-        return {"method": method, "refined": refined, "bytes": size, "recall@100": [*recalls], "recall@100 ±": [0.01]}
+        shares = {"recall@100": [*recalls], "recall@100 ±": [0.01], "nDCG@10": [recalls[0] / 2]}
+        return {"method": method, "refined": refined, "bytes": size, **shares}
 
     first = [
         record("dense", 1536, 1.0),
@@ -217,13 +218,15 @@ def test_data_sets_are_compared_at_their_best_settings():
         record("RaBitQ", 56, 0.7),
     ]
     second = [record("PQ", 30, 0.75), record("asymmetric", 30, 0.6, refined="refined"), record("PQ", 48, 0.5)]
+    for row in second:
+        row["nDCG@10"] = None  # no relevance
     shown = pages.data_sets({"sizes-minilm": first, "sizes-wordnet": second})
-    assert shown.columns == ["items stored as", "bytes at most", "MiniLM", "WordNet"]
+    assert shown.columns == ["items stored as", "bytes at most", "MiniLM", "WordNet", "MiniLM: nDCG@10, % of dense"]
     assert shown.rows == [
-        ["refined codes, dense queries", "30", "0.800 ± 0.010", "0.600 ± 0.010"],
-        ["PQ", "30", "0.500 ± 0.010", "0.750 ± 0.010"],
-        ["PQ", "56", "0.900 ± 0.010", "0.500 ± 0.010"],
-        ["RaBitQ", "56", "0.700 ± 0.010", ""],
+        ["refined codes, dense queries", "30", "0.800 ± 0.010", "0.600 ± 0.010", "80.0"],
+        ["PQ", "30", "0.500 ± 0.010", "0.750 ± 0.010", "50.0"],
+        ["PQ", "56", "0.900 ± 0.010", "0.500 ± 0.010", "90.0"],
+        ["RaBitQ", "56", "0.700 ± 0.010", "", "70.0"],
     ]
 
 

@@ -234,19 +234,31 @@ CLASSES = (30, 56, 98, 128)
 def data_sets(tables: dict[str, Sequence[Record]]) -> Table:
     """Recall@100 of each way to store items in at most so many bytes, in each data set: its best setting in the class.
 
-    Ways are ordered by their mean over the data sets. Some are not measured in a set, or have no size in a class. First
-    dimensions, which keep float32 numbers, are left out.
+    For sets with relevance, nDCG@10 of that setting follows, in percent of dense. Ways are ordered by their mean recall.
+    Those that are not measured in a set, or have no size in a class, come last. First dimensions, which keep float32
+    numbers, are left out.
     """
+    judged = {name: records for name, records in tables.items() if records[0].get("nDCG@10") is not None}
     rows: list[list[str]] = []
     for least, most in zip((0, *CLASSES), CLASSES, strict=False):
-        found = [_best_of_each(records, least, most) for records in tables.values()]
-        names = dict.fromkeys(name for best in found for name in best)
-        means = {name: np.mean([np.mean(best[name]["recall@100"]) for best in found if name in best]) for name in names}
-        rows += [
-            [name, str(most), *(_within(best[name], "recall@100") if name in best else "" for best in found)]
-            for name in sorted(means, key=lambda name: -means[name])
-        ]
-    return Table(["items stored as", "bytes at most", *(SETS[name] for name in tables)], rows, 1)
+        found = {name: _best_of_each(records, least, most) for name, records in tables.items()}
+        for way in _ordered(list(found.values())):
+            recalls = [_within(best[way], "recall@100") if way in best else "" for best in found.values()]
+            shares = [_share_of_dense(found[name].get(way), records) for name, records in judged.items()]
+            rows.append([way, str(most), *recalls, *shares])
+    heads = [SETS[name] for name in tables], [f"{SETS[name]}: nDCG@10, % of dense" for name in judged]
+    return Table(["items stored as", "bytes at most", *heads[0], *heads[1]], rows, 1)
+
+
+def _ordered(found: Sequence[dict[str, Record]]) -> list[str]:
+    """Return all ways: first those of every set, and among these the one with the highest mean recall."""
+    ways = dict.fromkeys(way for best in found for way in best)
+    of_each = {way: [np.mean(best[way]["recall@100"]) for best in found if way in best] for way in ways}
+    return sorted(ways, key=lambda way: (-len(of_each[way]), -np.mean(of_each[way])))
+
+
+def _share_of_dense(row: Record | None, records: Sequence[Record]) -> str:
+    return "" if row is None else f"{100 * np.mean(row['nDCG@10']) / _dense(records):.1f}"
 
 
 def _best_of_each(records: Sequence[Record], least: int, most: int) -> dict[str, Record]:
