@@ -107,7 +107,9 @@ def test_each_measurement_is_shown_and_names_its_command():
         measured = pages.load_measured(path.stem)
         assert set(measured) == {"command", "where", "when", "text", "columns", "rows"}, path.name
         assert {len(row) for row in measured["rows"]} == {len(measured["columns"])}, path.name
-        assert re.search(rf"<!-- table (?:[\w-]+\+)*{path.stem}[ /+]|<!--={path.stem}/", text), f"{path.name} is not shown anywhere"
+        assert re.search(rf"<!-- table (?:[\w-]+\+)*{path.stem}[ /+]|<!--={path.stem}/", text), (
+            f"{path.name} is not shown anywhere"
+        )
 
 
 def test_pictures_are_small():

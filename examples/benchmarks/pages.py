@@ -261,16 +261,26 @@ def _share_of_dense(row: Record | None, records: Sequence[Record]) -> str:
     return "" if row is None else f"{100 * np.mean(row['nDCG@10']) / _dense(records):.1f}"
 
 
+def best(records: Sequence[Record]) -> Table:
+    """Mean recall@100 of the best setting of each way in each class of bytes, for sentences: each row names both."""
+    rows = [
+        [f"{way}, {most} bytes", f"{np.mean(row['recall@100']):.3f}"]
+        for least, most in zip((0, *CLASSES), CLASSES, strict=False)
+        for way, row in _best_of_each(records, least, most).items()
+    ]
+    return Table(["way", "recall@100"], rows, 1)
+
+
 def _best_of_each(records: Sequence[Record], least: int, most: int) -> dict[str, Record]:
     """Return the row with the highest recall@100 of each label, among those of more than ``least`` bytes."""
-    best: dict[str, Record] = {}
+    found: dict[str, Record] = {}
     for row in records:
         label = str(LABELS.get((row["method"], row["refined"]), row["method"]))
-        before = best.get(label)
+        before = found.get(label)
         higher = before is None or np.mean(row["recall@100"]) > np.mean(before["recall@100"])
         if least < row["bytes"] <= most and row["method"] not in ("PCA", "truncation") and higher:
-            best[label] = row
-    return best
+            found[label] = row
+    return found
 
 
 def _beaten(row: Record, codes: Sequence[Record]) -> bool:
@@ -369,6 +379,7 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "full": full,
     "chosen": chosen,
     "at-sizes": at_sizes,
+    "best": best,
     "fitted": fitted,
     "seeds": _pairs("seeds"),
     "halves": _pairs("halves"),
