@@ -545,7 +545,7 @@ def test_nothing_is_added_or_removed_after_an_error():
 
 
 class Recorded(Index):
-    """An index that remembers all of its states."""
+    """An index that remembers all of its states, and lets only the one writer that holds the lock change them."""
 
     @property
     def _state(self):
@@ -553,7 +553,9 @@ class Recorded(Index):
 
     @_state.setter
     def _state(self, state):
-        vars(self).setdefault("states", []).append(state)
+        states = vars(self).setdefault("states", [])
+        assert not states or self._lock.locked(), "a writer changes the index without the lock"
+        states.append(state)
 
 
 def in_threads(tasks):
