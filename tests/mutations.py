@@ -335,7 +335,7 @@ FAULTS = [
     Fault("the reference is not held against its digest", "verify/suite.py", "if answers.hexdigest() != expected:", "if False:", "test_verify.py -k reference"),
     Fault("wrong values count as rounding", "verify/audit_rows.py", "wrong = (errors > bounds).any(axis=1)", "wrong = np.zeros(len(given), bool)", "test_verify.py -k rounding"),
     Fault("wrong selections count as rounding", "verify/audit_rows.py", "    wrong |= left.max(axis=1) > least\n", "", "test_verify.py -k right_values"),
-    Fault("packed values may be at any level", "verify/audit_rows.py", "    return np.where(kept, np.abs(dense - scaled), 0), bad & kept", "    return np.where(kept, np.abs(dense - scaled), 0), bad & False", "test_audit.py -k another_level"),
+    Fault("packed values may be at any level", "verify/rounding_bounds.py", "    return np.where(kept, np.abs(dense - scaled), 0), bad & kept", "    return np.where(kept, np.abs(dense - scaled), 0), bad & False", "test_audit.py -k another_level"),
     Fault("wrong values of refined codes count as rounding", "verify/audit_refined.py", "bad = errors > solved.bounds", "bad = errors > np.inf", "test_audit.py -k wrong_value"),
     Fault("refined codes may choose any atoms", "verify/audit_refined.py", "if rivals.max(initial=-np.inf) > np.abs(r[now]) + errors[now]:", "if False:", "test_audit.py -k other_atoms"),
     Fault("an audit ends early when few rows are wrong", "verify/audit.py", " and 2 * result.wrong > result.rows", "", "test_audit.py -k ends_early"),

@@ -26,10 +26,11 @@ from compressae_ref.extensions.fitted_codes import STEPS, Anchors
 from compressae_ref.files.spool import spool_to_disk
 from compressae_ref.model import Model
 from compressae_ref.row_source import RowSource, as_source, read_block, read_rows
-from compressae_ref.verify.audit_rows import ROWS_AT_ONCE, Judged, judge_rows, reasons, rounding_bounds
+from compressae_ref.verify.audit_rows import ROWS_AT_ONCE, judge_rows, reasons
 from compressae_ref.verify.code_forms import Form, Maker, as_stored_by, bits_of, recognise
 from compressae_ref.verify.mistakes import cause, of_other_rows
 from compressae_ref.verify.report import json_fields
+from compressae_ref.verify.rounding_bounds import Judged, rounding_bounds
 
 ROWS_KEPT = 1000
 """Number of wrong rows, and of other differing rows, that a report lists one by one."""

@@ -17,9 +17,9 @@ from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends.numpy.matching_pursuit import tolerance
 from compressae_ref.center import encoded_rows
 from compressae_ref.codes import Codes
-from compressae_ref.verify.audit_rows import Judged, packed_errors, relative_bound
 from compressae_ref.verify.code_forms import Maker
 from compressae_ref.verify.mistakes import exact_pre
+from compressae_ref.verify.rounding_bounds import Judged, packed_errors, relative_bound
 
 
 class Solved(NamedTuple):
