@@ -246,7 +246,7 @@ FAULTS = [
     Fault("a product is taken away that is not there", PURSUIT, "for c in chosen[t + 1 :]:", "for c in chosen[t + 2 :]:", "test_refinement.py -k 'bits and numba'"),
     Fault("too few entries are filled up from the top", PURSUIT, "others[: k - len(pursuit.chosen)]", "others[::-1][: k - len(pursuit.chosen)]", "test_refinement.py -k 'bits and numba'"),
     Fault("fewer candidates than entries", REFINE, "    if m < k:", "    if m < 0:", "test_refinement.py -k what_does_not_fit"),
-    Fault("zero rows are refined", REFINE, "parts.append(rows.finish(refined, block.zero, ", "parts.append(rows.finish(refined, block.zero & False, ", "test_refinement.py -k zero_rows"),
+    Fault("zero rows are refined", REFINE, "rows.finish(codes, block.zero, ", "rows.finish(codes, block.zero & False, ", "test_refinement.py -k zero_rows"),
     Fault("what has been tried is tried again", NUMBA_REFINE, "left[c] = 0\n            if", "left[c] = left[c]\n            if", "test_refinement.py -k 'bits and numba'"),
     Fault("directions are taken away from the last one", NUMBA_REFINE, "for s in range(size):\n            lanes", "for s in range(size - 1, -1, -1):\n            lanes", "test_refinement.py -k 'bits and numba'"),
     Fault("the dots of another atom", NUMBA_REFINE, "row = dots[latent]", "row = dots[latent - 1]", "test_refinement.py -k 'bits and numba'"),

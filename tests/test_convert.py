@@ -143,7 +143,7 @@ def test_a_split_code_has_no_model(here):
         ("convert x.npy -o x.npy", "expected an output that is not an input"),
         ("convert x.npy -o y.csr", "y.csr: expected a name that ends in"),
         ("convert x.npy -o y.bvecs", "x.npy: expected values that uint8 holds exactly, got "),
-        ("convert x.npy -o y.fbin --k 3", "expected model as INPUT with --k, got embeddings"),
+        ("convert x.npy -o y.fbin --k 3", "expected a model as INPUT with --k, got embeddings"),
         ("convert codes.npz -o y.npz --dtype float16", "expected embeddings as INPUT with --dtype, got codes"),
         ("convert codes.npz -o y.fbin", "y.fbin: expected a name that ends in .npz, .csr"),
         ("convert codes.npz -o y.csr --n-latents 25", "codes.npz: expected n_latents = 25, got 24"),
@@ -152,7 +152,7 @@ def test_a_split_code_has_no_model(here):
             "y.csr: expected a name that ends in .npz, .safetensors or .pt for a model, got 'y.csr'",
         ),
         ("convert model.npz -o y.npz --k 25", "k: expected k from 1 to n_latents = 24, got 25"),
-        ("convert model.npz -o y.npz --n-latents 3", "expected codes as INPUT with --n-latents, got model"),
+        ("convert model.npz -o y.npz --n-latents 3", "expected codes as INPUT with --n-latents, got a model"),
         ("convert x.npy -o y.npz --ids short.txt", "short.txt: ids: expected 60 ids, one for each row, got 1"),
         (
             "convert x.npy -o y.npz --ids twice.txt",

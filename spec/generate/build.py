@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -261,6 +262,30 @@ def codes(rng: np.random.Generator, n: int, h: int, k: int) -> tuple[Any, Any]:
 def unit_atoms(rng: np.random.Generator, h: int, d: int) -> Any:
     """Return unit rows with four entries of ±1/2, whose norms are exact and which overlap."""
     return exact_rows(rng, h, d, 4) / 2
+
+
+def exact_exp(x: Any) -> Any:
+    """Return exp(x) (n,), correctly rounded: libraries differ in the last bit between processors."""
+    digits = Context(prec=40)
+    return np.array([float(Decimal(value).exp(digits)) for value in x.tolist()])
+
+
+def orthonormal(rows: Any) -> Any:
+    """Return rows (m, d), m ≤ d, made orthonormal one after the other, in sums whose order no library chooses."""
+    basis: list[Any] = []
+    for row in rows:
+        for _ in range(2):  # once more removes what rounding has left
+            row = row - sum(((row * other).sum() * other for other in basis), np.zeros_like(row))
+        basis.append(row / np.sqrt((row * row).sum()))
+    return np.stack(basis)
+
+
+def fused_products(x: Any, rows: Any) -> Any:
+    """Return the dots (n, m) of float32 rows, one term after the other, each rounded once with the sum so far."""
+    dots = np.zeros((len(x), len(rows)), np.float32)
+    for a, b in zip(x.T.astype(np.float64), rows.T.astype(np.float64), strict=True):
+        dots = f32(a[:, None] * b + dots)
+    return dots
 
 
 def random_atoms(rng: np.random.Generator, h: int, d: int, dtype: Any = np.float32) -> Any:

@@ -7,15 +7,27 @@ from typing import Any
 import numpy as np
 
 from spec.generate.answers import Spec, Values
-from spec.generate.build import Case, Flag, Group, accepts, codes, f32, names_row, random_atoms, spread
+from spec.generate.build import (
+    Case,
+    Flag,
+    Group,
+    accepts,
+    codes,
+    exact_exp,
+    f32,
+    names_row,
+    orthonormal,
+    random_atoms,
+    spread,
+)
 
 H, D, K = 24, 12, 3
 
 
 def _codec(rng: np.random.Generator, bits: list[int]) -> Values:
     """Return a codec with some orthonormal directions."""
-    basis = np.linalg.qr(rng.standard_normal((D, D)))[0][: len(bits)]
-    lengths = np.repeat(np.exp(np.linspace(-2, 1, 8)), 32)
+    basis = orthonormal(rng.standard_normal((D, D)))[: len(bits)]
+    lengths = np.repeat(exact_exp(np.linspace(-2, 1, 8)), 32)
     scales = 0.5 / np.arange(1, len(bits) + 1)
     kept = {"basis": f32(np.ascontiguousarray(basis)), "scales": f32(scales), "lengths": f32(lengths)}
     return kept | {"bits": np.array(bits, np.uint8), "k": K, "value_bits": 4}
@@ -25,7 +37,7 @@ def _rows(rng: np.random.Generator, W_dec: Any, n: int) -> tuple[Any, Any]:
     """Return rows near their sparse parts, and these, packed."""
     indices, values = codes(rng, n, H, K)
     packed = Spec().answer("pack", {"indices": indices, "values": values, "n_latents": H, "bits": 4})["packed"]
-    x = np.stack([values[i] @ W_dec[indices[i]] for i in range(n)]) + 0.2 * rng.standard_normal((n, D))
+    x = (values[:, :, None] * W_dec[indices]).sum(axis=1) + 0.2 * rng.standard_normal((n, D))
     return x.astype(W_dec.dtype), packed
 
 

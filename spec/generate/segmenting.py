@@ -8,7 +8,19 @@ import numpy as np
 
 from compressae_ref.verify.segments_answers import COUNTED
 from spec.generate.answers import Spec, Values
-from spec.generate.build import Answer, Case, Flag, Group, accepts, exact_rows, f32, names_row, random_atoms
+from spec.generate.build import (
+    Answer,
+    Case,
+    Flag,
+    Group,
+    accepts,
+    exact_exp,
+    exact_rows,
+    f32,
+    fused_products,
+    names_row,
+    random_atoms,
+)
 from spec.generate.training import MEASURED, measured
 
 EXACT = "All bits are stated: sums run in the stated order, and there are no bounds."
@@ -88,7 +100,7 @@ def logarithm() -> Group:
         "Order": Flag("the three terms are added from the left", ("E40",), (("e * high + (2.0 * s * series + e * low)", "e * high + 2.0 * s * series + e * low"),)),
     }  # fmt: skip
     rng = np.random.default_rng(82)
-    x = np.exp(rng.normal(0, 3, 40))
+    x = exact_exp(rng.normal(0, 3, 40))
     edges = np.array([1.0, 2.0**-0.5, np.nextafter(2.0**-0.5, 0), np.nextafter(1, 0), np.nextafter(1, 2), 2.0**-1022, 1e308, 0.5, 2.0])  # fmt: skip
     cases = [
         Case("any numbers", ("Library", "Root", "Terms", "SecondPart", "Order"), {"numbers": x}),
@@ -548,7 +560,7 @@ def explained() -> Group:
     x, W_dec = f32(rng.standard_normal((40, 6))), random_atoms(rng, 9, 6)
     x[7] = 0
     indices = np.sort(rng.random((40, 9)).argsort(axis=1)[:, :2], axis=1).astype(np.int32)
-    values = f32(np.take_along_axis(x @ W_dec.T, indices, 1))
+    values = np.take_along_axis(fused_products(x, W_dec), indices, 1)
     cases = [Case("forty rows, one of them zero", tuple(flags), {"x": x, "indices": indices, "values": values, "W_dec": W_dec}, bounds=measured("explained"))]  # fmt: skip
     return Group("explained", "explained", [MEASURED], flags, cases)
 
