@@ -354,9 +354,9 @@ def test_the_bytes_of_a_halfvec_are_those_that_were_measured():
 
 
 def test_a_sample_contains_the_judged_items_and_says_so(folder, chosen):
-    goal = ("--ndcg", 0.3, "--relevance", "pairs.npy", "--sample", 100)
+    goal = ("--ndcg", 0.3, "--relevance", "pairs.npy", "--sample", 200)
     found = chosen("model.npz", "my items.npy", "queries.npy", *goal)
-    assert found["sample"]["items"] == 100
+    assert found["sample"]["items"] == 200
     assert any(f"all {N_QUERIES} items that are relevant" in note for note in found["notes"])
     assert all(each["share"] is not None for each in found["measured"])
 
@@ -457,3 +457,12 @@ def test_the_picture_marks_the_choice(folder, chosen):
     pytest.importorskip("matplotlib")
     chosen("model.npz", "my items.npy", "queries.npy", "--bytes", 12, "--picture", "f.png")
     assert (folder / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sample_that_is_too_small_for_its_neighbours_is_refused(folder, capsys):
+    goal = ("choose", "model.npz", "my items.npy", "queries.npy", "--bytes", "30", "--top", "10")
+    assert main([*goal, "--sample", "199"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--sample: expected at least 20 sampled items for each neighbour, got 199 of" in line
+    assert line.endswith("use --sample 200, or a lower --top")
+    assert main([*goal, "--sample", "200"]) == 0

@@ -560,6 +560,12 @@ def test_evaluate_prints_the_table_of_the_library(files, run):
     rows = evaluate(load_model(files.model), np.load(files.x), np.load(files.queries), backend="numpy")
     out, err = run("evaluate", files.model, files.x, files.queries, *NUMPY)
     assert out == table(rows) + "\n"
+    assert err.splitlines() == [
+        "recall@100 among 300 items says little: a search at random finds 33% of the neighbours; measure more items, "
+        "or a lower --top",
+        "not measured: refined codes, and packed codes of fewer bytes; add --bits 5",
+    ]
+    _, err = run("evaluate", files.model, files.x, files.queries, "--top", 10, "--bits", 5, *NUMPY)
     assert err == ""
     head, rule, dense, *others = out.splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == [
@@ -633,7 +639,7 @@ def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkey
     assert "than codes of as few bytes" in said
     assert {"int8", "binary", "first dimensions", "codes, two stages"} <= {line[0].removesuffix(" •") for line in lines}
     assert err.splitlines()[0] == "relevance: 2 pairs by row number"
-    assert len(err.splitlines()) == 2 + len(lines)
+    assert len(err.splitlines()) == 3 + len(lines)
     measured = [line for line in err.splitlines() if " bytes: " in line]
     assert len(measured) == len(lines)
     assert all(re.search(r" bytes: recall@100 [01]\.\d+, nDCG@10 [01]\.\d+$", line) for line in measured)
@@ -1236,6 +1242,14 @@ def test_bash_completes_what_was_typed(capsys, tmp_path, monkeypatch, typed, com
     assert set(run.stdout.split()) == completions
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_without_its_package_is_an_error_of_one_line(capsys, monkeypatch, shell):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["--print-completion", shell]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("compressae-ref: --print-completion: the package shtab is not installed")
+
+
 def test_the_help_of_train_says_what_to_change_first(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
@@ -1803,6 +1817,13 @@ def test_train_reports_the_model_that_it_saves(files, tmp_path, capsys):
     assert load_model(tmp_path / "m.npz").digest == best.model.digest
     assert said == pytest.approx(best.record.validation_cosine, abs=1e-4)
     assert best.record != best.history[-1], "the last was the best, so the test shows nothing"
+
+
+def test_train_says_when_its_cosine_is_low(files, tmp_path, capsys, monkeypatch):
+    for lowest, told in ((-1.0, False), (1.1, True)):
+        monkeypatch.setattr("compressae_ref.cli.train_report.LOW_COSINE", lowest)
+        assert main(words(["train", files.x, "-o", tmp_path / "m.npz", "--steps", 3, *NUMPY])) == 0
+        assert (f"a cosine below {lowest} is low" in capsys.readouterr().err) is told
 
 
 # -- outputs that are inputs ------------------------------------------------------------------------------------------

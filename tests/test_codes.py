@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compressae_ref import BackendError, Codes, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings
-from compressae_ref.codes import require_even_rows
+from compressae_ref.codes import is_refined, refined_entry, require_even_rows
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
 from tests.conftest import OnADevice
@@ -284,3 +284,12 @@ def test_uneven_rows_are_refused_unless_k_says_how_long_they_shall_be():
     with pytest.raises(ShapeError, match="rows of about equal length, got one of 300 entries among 5000 rows"):
         Codes.from_csr(uneven)
     assert Codes.from_csr(uneven, longest).k == longest
+
+
+def test_the_metadata_of_a_file_marks_refined_codes_alone():
+    for refined in (True, False):
+        codes = Codes.trusted(np.zeros((1, 1), np.int32), np.ones((1, 1)), 2, refined=refined)
+        assert refined_entry(codes) == ({"refined": True} if refined else {})
+        assert is_refined({"k": 1, **refined_entry(codes)}) is refined
+    assert not is_refined({"refined": "yes"})
+    assert not is_refined({"refined": False})

@@ -450,6 +450,7 @@ def test_commands_that_read_residual_codes(folder, capsys, monkeypatch):
     assert main(["unpack", "r.npz", "-o", "sparse.npz"]) == 0
     assert "without the residuals" in capsys.readouterr().err
     assert_same_codes(load_codes("sparse.npz"), codes.sparse.unpack())
+    assert load_codes("sparse.npz").refined
     assert main(["inspect", "r.npz", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["bytes_per_code"], facts["bytes_of_the_sparse_part"], facts["ids"]) == (40, 19, True)

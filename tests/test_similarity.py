@@ -29,7 +29,7 @@ from compressae_ref.backends.numpy import search as numpy_search
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval import brute_force
 from compressae_ref.retrieval.brute_force import nearest_dense
-from compressae_ref.retrieval.spaces import SPACES
+from compressae_ref.retrieval.spaces import SPACES, space_for
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_within, gamma
 
@@ -287,3 +287,19 @@ def test_nearest_dense_is_a_plain_sort(monkeypatch):
     hits = nearest_dense(np.vstack([queries, np.zeros((1, 6))]), items, 50)
     assert (hits.scores[hits.ids == 7] == 0).all()
     assert hits.ids[3].tolist() == list(range(50))
+
+
+def test_the_space_of_codes_is_sparse_unless_they_are_refined():
+    rng = np.random.default_rng(0)
+    model = Model(init_params(6, 8, rng), 2)
+    plain = model.encode(rng.standard_normal((4, 6), np.float32))
+    refined = replace(plain, refined=True)
+    assert (space_for(None, plain, None), space_for(None, plain, model)) == ("sparse", "sparse")
+    assert space_for(None, refined, model) == "asymmetric"
+    for codes in (plain, refined):
+        assert space_for("sparse", codes, None) == "sparse"
+        assert [space_for(space, codes, model) for space in SPACES] == [*SPACES]
+        with pytest.raises(DomainError, match=r"for the expanded space, got None$"):
+            space_for("expanded", codes, None)
+    with pytest.raises(DomainError, match="for refined codes in the asymmetric space, got None; space='sparse'"):
+        space_for(None, refined, None)

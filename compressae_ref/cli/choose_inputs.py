@@ -25,6 +25,9 @@ from compressae_ref.training.settings import MOST_SEED
 N_QUERIES = 500
 """Queries to measure with, at most."""
 
+LEAST_SAMPLE = 20
+"""Sampled items for each neighbour of recall, at least: among fewer, a search at random finds too many of them."""
+
 FEW_ITEMS = 1000
 """Among fewer items, 100 neighbours would be too easy to find."""
 
@@ -151,6 +154,13 @@ def _sample(
     top = usual if options.top is None else as_integer(options.top, "top")
     if top > len(items):
         raise DomainError(f"expected at most as many neighbours as the {len(items)} items, got {top}", argument="top")
+    if len(items) < min(n, LEAST_SAMPLE * top):
+        got = f"got {len(items):,} of {n:,} for recall@{top}"
+        raise DomainError(
+            f"expected at least {LEAST_SAMPLE} sampled items for each neighbour, {got}",
+            argument="sample",
+            hint=f"use --sample {LEAST_SAMPLE * top}, or a lower --top",
+        )
     if not len(queries):
         raise DomainError("expected at least one query that is not zero, got none", argument="choose")
     kept = np.zeros(0, np.int64)

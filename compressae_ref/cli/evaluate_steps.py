@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -29,6 +29,9 @@ from compressae_ref.files.model_file import load_model
 from compressae_ref.row_source import RowSource, read_all
 from compressae_ref.training.batches import held_out_rows
 from compressae_ref.training.settings import MOST_SEED
+
+EASY = 0.1
+"""A share of the neighbours that a search at random finds, from which on a note says so."""
 
 
 def run_evaluation(options: argparse.Namespace) -> None:
@@ -62,6 +65,8 @@ def run_evaluation(options: argparse.Namespace) -> None:
     if options.queries is None:
         tell(f"no QUERIES given: {len(queries)} rows drawn from EMBEDDINGS are used as queries and are not searched")
     say(json.dumps([row.as_json() for row in rows]) if options.json else table(rows))
+    for note in _notes(settings["tops"], n_items, options):
+        tell(note)
     if options.baselines:
         if not options.json:
             say(f"\n{leaders_sentence(rows)}")
@@ -69,6 +74,17 @@ def run_evaluation(options: argparse.Namespace) -> None:
             tell(missing)
     if options.picture is not None:
         draw(rows, options.picture)
+
+
+def _notes(tops: Sequence[int], n_items: int, options: argparse.Namespace) -> Iterator[str]:
+    """Yield what the table does not show: recall that chance explains, and codes that were not measured."""
+    if (share := max(tops) / n_items) >= EASY:
+        yield (
+            f"recall@{max(tops)} among {n_items:,} items says little: a search at random finds {share:.0%} of the "
+            "neighbours; measure more items, or a lower --top"
+        )
+    if not (options.bits or options.baselines):
+        yield "not measured: refined codes, and packed codes of fewer bytes; add --bits 5"
 
 
 def _open(path: str, options: argparse.Namespace) -> Any:

@@ -179,6 +179,8 @@ def own_text(error: CompressaeError, options: argparse.Namespace, commands: Cont
 
     Parts of a hint are joined by ", or ". One may name an option of another command after the name of that command.
     """
+    if "parser" not in options:  # the command line itself has failed, before a command was known
+        return str(error)
     own = options.parser._option_string_actions
     parts = [
         part

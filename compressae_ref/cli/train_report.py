@@ -15,6 +15,9 @@ USUAL_DEAD = {"distill": 0.41, "reconstruct": 0.23}
 """Largest share of dead latents in trainings with default batches and learning rates, by objective: of 0 to 1,661 of
 4,096 on four data sets (distill), and of the tables in ``spec/evidence.md`` (reconstruct)."""
 
+LOW_COSINE = 0.7
+"""A validation cosine that is lower than those of all trainings with default k in ``spec/evidence.md``."""
+
 
 def meaning(result: FitResult, output: str, source: str | None, options: argparse.Namespace) -> Iterator[str]:
     """Yield short lines about the numbers of a training, and the next commands.
@@ -40,6 +43,8 @@ def _cosines(result: FitResult) -> Iterator[str]:
         others.append((result.mean_cosine, "with another row itself"))
     known = [f"{value:.2f} {what}" for value, what in others if not math.isnan(value)]
     yield ", ".join([f"mean cosine of a row: {cosine:.2f} with its own reconstruction", *known])
+    if cosine < LOW_COSINE:
+        yield f"a cosine below {LOW_COSINE} is low; usual is 0.75 to 0.95: try more --steps, or a larger --k"
 
 
 def _dead(result: FitResult) -> str:

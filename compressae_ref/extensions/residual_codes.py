@@ -87,10 +87,10 @@ class ResidualCodes:
 
     @cached_property
     def sparse(self) -> PackedCodes:
-        """The sparse part of each row, packed codes."""
+        """The sparse part of each row: packed, refined codes."""
         codec = self.codec
         data = np.ascontiguousarray(self.data[:, : codec.sparse_bytes])
-        return PackedCodes(data, codec.n_latents, codec.k, codec.value_bits, codec.model)
+        return PackedCodes(data, codec.n_latents, codec.k, codec.value_bits, codec.model, refined=True)
 
     def parts(self, dtype: Any) -> tuple[Floats, Floats]:
         """Return the lengths ρ̂ (n,) and the levels T[b_j, m_j] (n, J) of all rows; a row of zero bytes has ρ̂ = 0."""
