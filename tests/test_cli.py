@@ -639,7 +639,7 @@ def test_evaluate_compares_with_baselines_and_draws(files, run, tmp_path, monkey
     assert "than codes of as few bytes" in said
     assert {"int8", "binary", "first dimensions", "codes, two stages"} <= {line[0].removesuffix(" •") for line in lines}
     assert err.splitlines()[0] == "relevance: 2 pairs by row number"
-    assert len(err.splitlines()) == 3 + len(lines)
+    assert len(err.splitlines()) == 3 + len(lines), err
     measured = [line for line in err.splitlines() if " bytes: " in line]
     assert len(measured) == len(lines)
     assert all(re.search(r" bytes: recall@100 [01]\.\d+, nDCG@10 [01]\.\d+$", line) for line in measured)
@@ -1247,7 +1247,9 @@ def test_completion_without_its_package_is_an_error_of_one_line(capsys, monkeypa
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["--print-completion", shell]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("compressae-ref: --print-completion: the package shtab is not installed")
+    assert line.startswith(
+        "compressae-ref: --print-completion: expected the package shtab, which is not installed; pip install"
+    )
 
 
 def test_the_help_of_train_says_what_to_change_first(capsys, monkeypatch):

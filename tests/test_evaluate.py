@@ -450,3 +450,12 @@ def test_labels_of_the_picture_do_not_overlap(shares):
     assert len(boxes) == 5
     for place, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:place])
+
+
+def test_quantisers_that_take_longest_can_be_left_out(problem):
+    pytest.importorskip("faiss")
+    _, x, _ = problem
+    x_unit = unit_rows(x, np.float32)
+    left = {way.method for way in baselines(x_unit, [], [3], ["OPQ", "LSQ"]) if "Q" in way.method}
+    assert {"PQ", "RQ", "RaBitQ"} <= left
+    assert not {"OPQ", "LSQ"} & left

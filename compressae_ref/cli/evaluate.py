@@ -44,6 +44,8 @@ def add_arguments(commands: Any) -> None:
         "if faiss is installed, its methods are included and train for many minutes"
     )
     command.add_argument("--baselines", action="store_true", help=text)
+    text = "with --baselines, quantisers of faiss that are not trained; OPQ and LSQ take longest"
+    command.add_argument("--without", nargs="+", choices=("PQ", "OPQ", "RQ", "LSQ"), default=(), help=text)
     text = "add packed codes, plain and refined, with this many bits per value (default: none; with --baselines: 5)"
     command.add_argument("--bits", type=int, choices=BITS, nargs="+", help=text)
     text = (

@@ -18,7 +18,7 @@ from compressae_ref.cli.relevance_option import ids_for_relevance, read_relevanc
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
-from compressae_ref.evaluation.baselines import left_out
+from compressae_ref.evaluation import baselines
 from compressae_ref.evaluation.evaluate import TOPS, evaluate
 from compressae_ref.evaluation.frontier import draw, label, require_matplotlib, table
 from compressae_ref.evaluation.judge import NDCG_TOP, Row
@@ -53,13 +53,20 @@ def run_evaluation(options: argparse.Namespace) -> None:
     else:
         queries = _read(query_rows, options.queries, model.params.d, options.zero_rows)
     tell_skipped(options.queries or "queries drawn from EMBEDDINGS", int((~queries.any(axis=1)).sum()))
-    settings = {"ks": options.k, "bits": options.bits, "baselines": options.baselines, "backend": options.backend}
+    settings = {
+        "ks": options.k,
+        "bits": options.bits,
+        "baselines": options.baselines,
+        "without": options.without,
+        "backend": options.backend,
+    }
     settings["tops"] = options.top or [top for top in TOPS if top <= n_items] or [n_items]
     settings |= {"zero_rows": options.zero_rows, "fitted": options.fitted, "residual": options.bytes}
     for note in () if related is None else related.notes:
         tell(note)
     settings["relevance"] = None if related is None else related.pairs
     naming = nullcontext() if related is None else related.naming()
+    _tell_time(options)
     with naming, _reporting(lines=options.baselines) as report:
         rows = evaluate(model, items, queries, progress=report, **settings)
     if options.queries is None:
@@ -70,10 +77,17 @@ def run_evaluation(options: argparse.Namespace) -> None:
     if options.baselines:
         if not options.json:
             say(f"\n{leaders_sentence(rows)}")
-        if missing := left_out(n_items):
+        if missing := baselines.left_out(n_items):
             tell(missing)
     if options.picture is not None:
         draw(rows, options.picture)
+
+
+def _tell_time(options: argparse.Namespace) -> None:
+    """Say before long trainings how to shorten them."""
+    slow = [name for name in ("OPQ", "LSQ") if name not in options.without]
+    if options.baselines and slow and baselines.has_faiss():
+        tell(f"{' and '.join(slow)} train for minutes at each size; to leave them out: --without {' '.join(slow)}")
 
 
 def _notes(tops: Sequence[int], n_items: int, options: argparse.Namespace) -> Iterator[str]:

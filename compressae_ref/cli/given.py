@@ -26,6 +26,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "evaluate": {
         "relevance": "queries",
         "relevance_by": "relevance",
+        "without": "baselines",
         **dict.fromkeys(("space", "refine", "field", "query_k", "dense", "ids", "id_column"), "store"),
     },
     "search": {

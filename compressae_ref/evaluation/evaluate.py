@@ -48,6 +48,7 @@ def evaluate(
     bits: Sequence[int] | None = None,
     relevance: Any = None,
     baselines: bool = False,
+    without: Sequence[str] = (),
     fitted: bool = False,
     residual: Sequence[int] = (),
     zero_rows: ZeroRows = "error",
@@ -69,6 +70,7 @@ def evaluate(
         queries out, because these have no neighbours. Row numbers in ``relevance`` count all rows; pairs of rows that
         are left out are ignored
     baselines : whether to add other ways to store dense vectors, all ways to search codes, and the time of each
+    without : baselines that are left out, of "PQ", "OPQ", "RQ" and "LSQ"; OPQ and LSQ take longest
     fitted : whether to add codes that are fitted to the items as anchors
     residual : numbers of bytes, for each of which residual codes are added; the bytes of their codec do not count
     progress : called with each row as soon as it is measured
@@ -105,7 +107,7 @@ def evaluate(
     for size in residual:
         as_bytes(size, model)
     of_residual_codes = (residual_row(model, dense, judge, size, kernels) for size in sorted(set(residual)))
-    for row in chain(_rows(encoded, judge, ks, bits, fitted), of_residual_codes):
+    for row in chain(_rows(encoded, judge, ks, bits, fitted, without), of_residual_codes):
         rows.append(row)
         if progress is not None:
             progress(row)
@@ -114,7 +116,9 @@ def evaluate(
     return rows
 
 
-def _rows(encoded: EncodedItems, judge: Judge, ks: Sequence[int], bits: Sequence[int], fitted: bool) -> Iterator[Row]:
+def _rows(
+    encoded: EncodedItems, judge: Judge, ks: Sequence[int], bits: Sequence[int], fitted: bool, without: Sequence[str]
+) -> Iterator[Row]:
     model, dense, backend = encoded.model, encoded.x, encoded.backend
     everything, top, h = judge.timed, judge.most, model.params.n_latents
     x_q = unit_rows(judge.queries, np.float32)
@@ -123,7 +127,7 @@ def _rows(encoded: EncodedItems, judge: Judge, ks: Sequence[int], bits: Sequence
     if everything:
         none = [codes[:0].truncate(k) for k in ks]
         packed_sizes = [pack(each, b).bytes_per_item for each in none for b in bits]
-        for one in all_baselines(dense, list(map(bytes_per_row, none)), packed_sizes):
+        for one in all_baselines(dense, list(map(bytes_per_row, none)), packed_sizes, without):
             yield judge.row(one.method, one.bytes_per_item, lambda one=one: one.search(x_q, top))  # type: ignore[misc]
     else:
         of_integers, components = int8(dense), principal_components(dense)
