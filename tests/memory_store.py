@@ -121,6 +121,14 @@ class MemoryStore:
     def count_written(self, field: str) -> int:
         return sum(field in item for item in self._items.values())
 
+    def codes_alone(self, field: str, rows: int) -> Iterator[list[Id]]:
+        keys = sorted(key for key, item in self._items.items() if field in item and "dense" not in item)
+        for start in range(0, len(keys), rows):
+            yield keys[start : start + rows]
+
+    def count_bare(self, field: str) -> int:
+        return sum(field not in item and "dense" not in item for item in self._items.values())
+
     def read(self, field: str, ids: Sequence[Id]) -> list[tuple[list[int], list[float]] | None]:
         return [self._items.get(key, {}).get(field) for key in ids]
 

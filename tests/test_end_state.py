@@ -26,6 +26,7 @@ from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.item_ids import as_ids
 from compressae_ref.stores.audit import audit_store
 from compressae_ref.stores.contract import Found, open_store
+from compressae_ref.stores.coverage import codes_to_write
 from compressae_ref.stores.decoded import decoded
 from compressae_ref.stores.evaluate import evaluate_store
 from compressae_ref.stores.push import embeddings_of, push
@@ -102,7 +103,68 @@ def change(engine, address, ids, x):
             engine._done(client)
 
 
+def forget_vectors(engine, address, ids):
+    """Take the dense vectors of items away; their codes stay. Milvus cannot do it: there the items go."""
+    if engine.engine == "memory":
+        for key in ids:
+            del memory_store.COLLECTIONS[address.removeprefix("memory:")][key][DENSE]
+    elif engine.engine == "pgvector":
+        engine._execute(f"UPDATE {address.rpartition('=')[2]} SET dense = NULL WHERE key IN ({str(ids)[1:-1]})")
+    elif engine.engine == "edge":
+        store = open_store(address)
+        store._update(store.edge.UpdateOperation.delete_vectors(ids, [DENSE]))
+        store.close()
+    else:
+        client = engine._client(address) if engine.engine == "qdrant" else engine._milvus()[0]
+        if engine.engine == "qdrant":
+            client.delete_vectors(address.partition("=")[2], [DENSE], ids)
+            client.close()
+        else:
+            client.delete(address.partition("=")[2], ids=ids)
+            engine._done(client)
+
+
 # -- every engine ------------------------------------------------------------------------------------------------------
+
+
+def test_items_without_a_vector_are_counted_and_keep_their_codes(engine, tmp_path, monkeypatch, capsys):
+    """A dry run counts what the push writes, and no push deletes a code that it cannot write again."""
+    monkeypatch.chdir(tmp_path)
+    save_model("model.npz", MODEL)
+    ids = engine.ids(N)
+    address = engine.make(ids[:50], X[:50])
+    store = open_store(address)
+    assert (codes_to_write(store, "codes"), store.count_bare("codes")) == (50, 0)
+    field = push(store, MODEL, **SET).field
+    store.close()
+    forget_vectors(engine, address, ids[:7])
+    engine.insert(address, ids[50:], X[50:N])
+    forget_vectors(engine, address, ids[50:52])
+    bare = 0 if engine.engine == "milvus" else 2
+    assert run("push", "model.npz", address, "--dry-run") == 0
+    assert f"field {field}: 8 codes of {K} entries to write, 50 already present" in capsys.readouterr().out
+    store = open_store(address)
+    assert (codes_to_write(store, field), store.count_bare(field)) == (8, bare)
+    assert store.count_bare("codes") == (0 if engine.engine == "milvus" else 9)
+    assert push(store, MODEL, **SET)[1:4] == (8, 50, 0)
+    blocks = [*store.codes_alone(field, 3)]
+    assert [key for block in blocks for key in block] == ids[:7]
+    assert 0 < min(map(len, blocks)) <= max(map(len, blocks)) <= 3
+    got = f"got 7 items with a code and without a vector: {', '.join(map(str, ids[:7]))}"
+    with pytest.raises(StoreError, match=got):
+        push(store, MODEL, replace=True, **SET)
+    assert store.count_written(field) == 58
+    store.close()
+    for more in ((), ("--dry-run",)):
+        assert run("push", "model.npz", address, "--replace", *more) == 1
+        out, err = capsys.readouterr()
+        assert (out, got in err, err.count("\n")) == ("", True, 1)
+    store = open_store(address)
+    assert store.count_written(field) == 58
+    store.erase(field, ids[:7])
+    assert codes_to_write(store, field, replace=True) == 51
+    assert push(store, MODEL, replace=True, **SET)[1:4] == (51, 0, 0)
+    store.close()
 
 
 def test_all_goes_on_when_the_dense_field_is_gone(engine):
@@ -637,7 +699,25 @@ class Application(RuleBasedStateMachine):
     @precondition(lambda self: any("dense" in item for item in self.items.values()))
     def push(self, rows):
         self.seen |= {key: item["dense"] for key, item in self.items.items() if "dense" in item}
-        self.after(lambda: push(self.opened(), MODEL, rows=rows, **SET))
+        missing = codes_to_write(self.opened(), self.field)
+        assert self.after(lambda: push(self.opened(), MODEL, rows=rows, **SET)).written == missing
+
+    @rule()
+    @precondition(lambda self: any("dense" in item for item in self.items.values()))
+    def replace_all(self):
+        act = partial(push, self.opened(), MODEL, replace=True, **SET)
+        if any("dense" not in item for key, item in self.items.items() if key in self.seen):
+            before = self.content()
+            with pytest.raises(StoreError, match="without a vector"):
+                act()
+            assert self.content() == before
+            return
+        self.seen |= {key: item["dense"] for key, item in self.items.items() if "dense" in item}
+        assert self.after(act).written == len(self.seen)
+
+    @rule(key=st.integers(0, 12))
+    def forget_vector(self, key):
+        self.items.setdefault(key, {"name": f"n{key}"}).pop("dense", None)
 
     @rule(
         new=st.dictionaries(st.integers(0, 20), st.integers(0, 30), min_size=1),

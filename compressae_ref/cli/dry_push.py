@@ -10,6 +10,7 @@ from compressae_ref.cli.dry_run import costs, encoding_memory, say_dry
 from compressae_ref.cli.push_steps import parts, step_lines
 from compressae_ref.evaluation.choose import ENGINES, Engine
 from compressae_ref.stores.contract import ROWS, Planned, Rows, Store, parse_address
+from compressae_ref.stores.coverage import codes_to_write
 from compressae_ref.stores.push import read_some
 from compressae_ref.stores.push_from import Source, push_from
 from compressae_ref.stores.stored_form import Serving, serving
@@ -54,14 +55,15 @@ def _items(
     store: Store, form: Serving, field: str, block: Rows, options: argparse.Namespace
 ) -> tuple[Planned, list[str]]:
     """Return what a push of the vectors in the store would write, by the numbers of items and of codes."""
-    n = store.count()
+    n, missing = store.count(), codes_to_write(store, field, replace=options.replace)
     kept = 0 if options.replace or not store.has_field(field) else store.count_written(field)
     lines = [
-        f"{store.name}: {n:,} items, d {block.x.shape[1]}; the first {len(block.ids):,} were read",
-        f"field {field}: {n - kept:,} codes of {form.k} entries to write, {kept:,} already present"
-        + ("; changes of their vectors were not looked for" if kept else ""),
+        f"{store.name}: {n:,} items with a vector, d {block.x.shape[1]}; the first {len(block.ids):,} were read",
+        f"field {field}: {missing:,} codes of {form.k} entries to write, {kept:,} already present"
+        + ("; changes of their vectors were not looked for" if kept else "")
+        + ("; vectors of zeros, which get no code, are counted" if options.zero_rows == "skip" else ""),
     ]
-    return Planned(n - kept, 0, _engines(options)[0].bytes_of(form.k)), lines
+    return Planned(missing, 0, _engines(options)[0].bytes_of(form.k)), lines
 
 
 def _vectors(

@@ -50,7 +50,8 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--on-missing", choices=("error", "insert", "skip"), default="error", help=text)
     add_ids(command)
     add_follow_links(command)
-    command.add_argument("--replace", action="store_true", help="first delete the field with all its codes")
+    text = "first delete the field with all its codes; refused if an item has a code, but no vector in STORE"
+    command.add_argument("--replace", action="store_true", help=text)
     add_zero_rows(command, "vectors", "write codes of zeros, which no query finds")
     command.add_argument("--rows", type=int, default=2048, help="items per write (default: 2048)")
     add_dry_run(command, "; with --from, all vectors are read, to count unknown, new, changed and unchanged ids")

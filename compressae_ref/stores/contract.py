@@ -156,6 +156,12 @@ class Store(Protocol):
     def count_written(self, field: str) -> int:
         """Return the number of items that have a sparse vector in this field."""
 
+    def codes_alone(self, field: str, rows: int) -> Iterator[list[Id]]:
+        """Yield the ids of items that have a code in this field, but no dense vector, in blocks."""
+
+    def count_bare(self, field: str) -> int:
+        """Return how many items have neither a dense vector nor a code in this field, which need not exist."""
+
     def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the stored code of each item, or None if it has no sparse vector."""
 

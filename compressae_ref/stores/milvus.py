@@ -213,6 +213,18 @@ class MilvusStore:
         """Return the number of items that have a code."""
         return self._row_count(self._beside(field))
 
+    def codes_alone(self, field: str, rows: int) -> Iterator[list[Id]]:
+        """Yield the keys of codes whose item is not in the first collection, in blocks."""
+        for block in self._blocks(self._beside(field), rows, [self._key]):
+            ids = [item[self._key] for item in block]
+            known = [False] * len(ids) if self.dense is None else self.known(ids)
+            if alone := [key for key, is_known in zip(ids, known, strict=True) if not is_known]:
+                yield alone
+
+    def count_bare(self, field: str) -> int:
+        """Return 0: each item of the first collection has a vector, and each of the second one a code."""
+        return 0
+
     def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored, with split signs."""
         items = self._get(self._beside(field), ids, [self._key, CODE])

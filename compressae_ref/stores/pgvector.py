@@ -200,6 +200,19 @@ class PgStore(PgTable):
         """Return the number of rows whose code is not null."""
         return int(self._run("SELECT count({field}) FROM {table}", field=field)[0][0])
 
+    def codes_alone(self, field: str, rows: int) -> Iterator[list[Id]]:
+        """Yield the keys of rows with a code and without a vector, in blocks by ascending key."""
+        where = " AND {field} IS NOT NULL" + ("" if self.dense is None else " AND {dense} IS NULL")
+        for block in self._blocks("key", where, rows, field=field):
+            yield [plain_id(key) for key, _ in block]
+
+    def count_bare(self, field: str) -> int:
+        """Return the number of rows in which the vector and the code are null."""
+        columns = [] if self.dense is None else ["{dense} IS NULL"]
+        columns += ["{field} IS NULL"] if self.has_field(field) else []
+        where = " AND ".join(columns) or "true"
+        return int(self._run(f"SELECT count(*) FROM {{table}} WHERE {where}", field=field)[0][0])
+
     def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored."""
         query = f"SELECT {{key}}, {{field}} FROM {{table}} WHERE {{key}} = ANY(%s::{self._key_type}[])"

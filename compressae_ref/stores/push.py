@@ -18,6 +18,7 @@ from compressae_ref.item_ids import as_ids
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import ROWS, Rows, Store, dense_of
+from compressae_ref.stores.coverage import codes_to_write
 from compressae_ref.stores.stored_form import serving
 from compressae_ref.stores.writer import CODES_COMPARED, Pushed, Writer, reject_zero_vectors
 
@@ -99,6 +100,7 @@ def push(
 ) -> Pushed:
     """Write the codes of all items that have no code, or the code of an earlier vector, into a sparse field.
 
+    Items without a dense vector are left out; ``store.count_bare(field)`` is the number of those without a code.
     Ids, dense vectors and payload do not change. Each block is written as a whole or not at all, together with digests
     of its dense vectors. The code of a vector that has the stored digest is never rewritten. An interrupted push
     therefore resumes with the same call, which also encodes items that were added or changed since.
@@ -111,7 +113,7 @@ def push(
     anchors : fit the codes to these, as `extensions.fitted_codes.encode_fitted` does; k is theirs. Later calls need
         the same anchors
     field : name of the sparse field; None: `stored_form.Serving.field`, which is unique to model and settings
-    replace : delete the field and its content first
+    replace : delete the field and its content first. Refused if an item has a code, but no vector in the store
     zero_rows : "error" refuses zero vectors; "empty" gives them codes of zeros, which no query finds; "skip" writes no
         codes for them
     rows : number of items that are read, encoded and written together
@@ -121,8 +123,9 @@ def push(
     Raises
     ------
     StoreError
-        If the store has no dense vectors, if the field holds codes of another model or other settings, if a vector is
-        zero or not finite (with its id), or if the engine refuses a request.
+        If the store has no dense vectors, if the field holds codes of another model or other settings, if ``replace``
+        would delete codes of items without a vector, if a vector is zero or not finite (with its id), or if the engine
+        refuses a request.
     DomainError, ShapeError
         If a setting is out of range, or the vectors do not have the dimension of the model.
     """
@@ -131,6 +134,7 @@ def push(
     field = form.field if field is None else field
     dense_of(store, PUSH_HINT)
     as_embeddings(_first(store).x, name=store.name, d=model.params.d, zeros=True)  # before the store is changed
+    missing = codes_to_write(store, field, replace=replace)
     if replace and store.has_field(field):
         store.drop_field(field)
     store.add_field(field, form.width(signed=store.signed))
@@ -138,8 +142,7 @@ def push(
     writer = Writer(store, field, form, zero_rows)
     if before:
         writer.require_same_form(store.scroll(CODES_COMPARED))
-    total = store.count()
-    total, done = total + (total - before if before else 0), 0
+    total, done = missing + (store.count() if before else 0), 0
     for block in store.scroll(rows, without=field):
         writer.write(block)
         done += len(block.ids)
@@ -156,6 +159,7 @@ def push(
 def written_before(
     store: Store, model: Model, *, k: int | None, space: Space, refine: bool, field: str | None, fitted: bool = False
 ) -> tuple[int, int]:
-    """Return how many items have the codes that `push` writes with these settings, and the number of all items."""
+    """Return how many items have the codes that `push` writes with these settings, and how many will have them."""
     field = serving(model, k, space, refine, None, fitted=fitted).field if field is None else field
-    return store.count_written(field) if store.has_field(field) else 0, store.count()
+    done = store.count_written(field) if store.has_field(field) else 0
+    return done, store.count() if store.dense is None else done + codes_to_write(store, field)

@@ -113,6 +113,10 @@ class QdrantPoints:
     def _has_digests(self, field: str) -> bool:
         raise NotImplementedError
 
+    def has_field(self, field: str) -> bool:
+        """Return whether there is a sparse vector of this name."""
+        raise NotImplementedError
+
     def count(self) -> int:
         """Return the number of items that have a dense vector, or of all items if there is no dense field."""
         return self._count() if self.dense is None else self._count(self.dense)
@@ -152,6 +156,17 @@ class QdrantPoints:
     def count_written(self, field: str) -> int:
         """Return the number of items that have a code."""
         return self._count(field)
+
+    def codes_alone(self, field: str, rows: int) -> Iterator[list[Id]]:
+        """Yield the ids of points with a code and without a dense vector, in blocks by ascending id."""
+        for ids, _ in self._blocks(rows, field, self.dense):
+            yield ids
+
+    def count_bare(self, field: str) -> int:
+        """Return the number of points that have neither vector."""
+        names = [name for name in (self.dense, field if self.has_field(field) else None) if name is not None]
+        both = self._count(*names) if len(names) == 2 else 0
+        return self._count() - sum(map(self._count, names)) + both
 
     def read(self, field: str, ids: Sequence[Id]) -> list[Entries | None]:
         """Return the codes as stored."""
