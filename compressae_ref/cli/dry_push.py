@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from compressae_ref.cli.dry_run import costs, encoding_memory, say_dry
-from compressae_ref.cli.push_steps import parts, step_lines
+from compressae_ref.cli.push_steps import bare_line, parts, step_lines
 from compressae_ref.evaluation.choose import ENGINES, Engine
 from compressae_ref.stores.contract import ROWS, Planned, Rows, Store, parse_address
 from compressae_ref.stores.coverage import codes_to_write
@@ -37,12 +37,14 @@ def dry_push(
         planned, found = _vectors(store, model, source, form, settings, options)
         block = next(source.blocks(settings["rows"]))
     seconds = _seconds(form, block, store.name, settings["zero_rows"]) * (planned.codes + planned.new)
+    bare = store.count_bare(field)
     say_dry(
         [
             *found,
             *_bytes(store, form, planned, options),
             costs(encoding_memory(model, form.k, form.refine), seconds) + ", and that of the database",
             f"settings: k {form.k}, {form.space} space, refined: {form.refine}, fitted: {form.fitted}",
+            *([f"before this push, {bare_line(bare)}"] if bare else []),
             *step_lines(store.next_steps(field, cosine=form.space == "sparse", planned=planned)),
         ]
     )

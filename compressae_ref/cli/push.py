@@ -45,7 +45,7 @@ def add_arguments(commands: Any) -> None:
     text = (
         "with --from, what to do with ids that STORE does not have; error: write nothing and name some of them; "
         "insert: add items that have only an id and a code, if your application does not insert them; skip: leave "
-        "them out and report their number (default: error)"
+        "them out and report their number (default: error). Ids of another kind than those of STORE are always refused"
     )
     command.add_argument("--on-missing", choices=("error", "insert", "skip"), default="error", help=text)
     add_ids(command)

@@ -40,6 +40,7 @@ def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argp
     """Print what was written, what the database weighs and what follows, unless as JSON; return all of it."""
     sizes, now = store.sizes(pushed.field), store.footprint()
     steps = store.next_steps(pushed.field, cosine=options.space == "sparse")
+    bare = store.count_bare(pushed.field)
     tell_skipped(store.name, pushed.skipped)
     if not options.json:
         tell(f"{store.name}: field {pushed.field}: {_counts(pushed)}{_bytes(sizes)}")
@@ -49,10 +50,18 @@ def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argp
             tell(f"{store.name}: {unseen}")
         if now:
             tell(f"{store.name}: on disk before: {parts(before)}; now: {parts(now)}")
+        if bare:
+            tell(f"{store.name}: {bare_line(bare)}")
         for line in step_lines(steps):
             tell(line)
-    report = {**pushed._asdict(), "bytes": sizes, "disk_before": before, "disk_now": now}
+    report = {**pushed._asdict(), "without_vector_and_code": bare, "bytes": sizes}
+    report |= {"disk_before": before, "disk_now": now}
     return report | {"next_steps": [step._asdict() for step in steps]}
+
+
+def bare_line(n: int) -> str:
+    """Return what is told about n items of a store that have neither a dense vector nor a code."""
+    return f"{n:,} items have neither a vector nor a code in this field, so no search finds them"
 
 
 def _counts(pushed: Pushed) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compressae_ref.cli.given import called
-from compressae_ref.cli.push_steps import source_of
+from compressae_ref.cli.push_steps import bare_line, source_of
 from compressae_ref.cli.relevance_option import ids_for_relevance
 from compressae_ref.cli.store_commands import WHERE, opened, tell_searches
 from compressae_ref.cli.terminal import say, tell
@@ -121,4 +121,6 @@ def _text(result: Audit, passed: bool) -> str:
     ]
     if result.not_compared:
         lines.append(f"{result.not_compared} codes were not compared: no vector is known for them")
+    if result.bare:
+        lines.append(bare_line(result.bare))
     return "\n".join([*lines, "passes" if passed else "does not pass"])

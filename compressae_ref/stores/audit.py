@@ -41,6 +41,8 @@ class Audit:
     not_compared: int = 0
     """codes of items whose vector is not known"""
     first_wrong: Id | None = None
+    bare: int = 0
+    """items of the store that have neither a dense vector nor a code"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields for JSON."""
@@ -89,7 +91,7 @@ def audit_store(
         zeros: list[bool] = np.logical_not(x.any(axis=1)).tolist()
         for key, zero, code, *expected in zip(block.ids, zeros, stored, codes.indices, codes.values, strict=True):
             _judge(result, key, code, expected, zero=zero)
-    result.not_compared = store.count_written(field) - compared
+    result.not_compared, result.bare = store.count_written(field) - compared, store.count_bare(field)
     return result
 
 

@@ -17,7 +17,14 @@ from compressae_ref.retrieval.spaces import Space
 from compressae_ref.row_source import RowSource
 from compressae_ref.stores.contract import ROWS, Id, Rows, Store, as_rows, dense_of
 from compressae_ref.stores.stored_form import serving
-from compressae_ref.stores.unknown_ids import OnMissing, are_unknown, as_on_missing, find_unknown, refuse_unknown
+from compressae_ref.stores.unknown_ids import (
+    OnMissing,
+    are_unknown,
+    as_on_missing,
+    find_refused,
+    find_unknown,
+    refuse_unknown,
+)
 from compressae_ref.stores.writer import CODES_COMPARED, Pushed, Writer, chosen
 
 
@@ -84,16 +91,17 @@ def push_from(
     Parameters
     ----------
     on_missing : for ids that the store does not have: "error" refuses them; "insert" adds items that have only an id
-        and a code; "skip" leaves them out. All ids are looked up before anything is written, so another store is read
-        twice. Each block is looked up again before it is written: if another program changes one of the stores in
-        between, an error may come after blocks that were written
+        and a code; "skip" leaves them out. Ids of another kind than those of the store are always refused. All ids are
+        looked up before anything is written, so another store is read twice. Each block is looked up again before it
+        is written: if another program changes one of the stores in between, an error may come after blocks that were
+        written
     dry_run : only count what would be written: read all vectors, encode a few, and write nothing
     k, space, refine, anchors, field, zero_rows, rows, backend, progress : as in `push.push`
 
     Raises
     ------
     StoreError
-        If an id does not exist and cannot be added, and as in `push.push`.
+        If the store cannot hold an id, if an id does not exist and is not added, and as in `push.push`.
     """
     on_missing = as_on_missing(on_missing)
     rows, zero_rows = as_integer(rows, "rows"), as_zero_rows(zero_rows)
@@ -102,8 +110,9 @@ def push_from(
     for block in source.blocks(1):
         as_embeddings(block.x, name=source.name, d=model.params.d, zeros=True)  # before the store is changed
         break
-    if on_missing != "skip":
-        refuse_unknown(store, field, find_unknown(store, field, source.ids(rows), source.name), on_missing)
+    ids = source.ids(rows)
+    unknown = find_refused(store, ids, source.name) if on_missing == "skip" else None
+    refuse_unknown(store, field, unknown or find_unknown(store, field, ids, source.name), on_missing)
     if not dry_run:
         store.add_field(field, form.width(signed=store.signed))
     before = store.count_written(field) if store.has_field(field) else 0

@@ -62,6 +62,15 @@ def find_unknown(store: Store, name: str, blocks: Iterable[Sequence[Id]], source
     return unknown
 
 
+def find_refused(store: Store, blocks: Iterable[Sequence[Id]], source: str) -> Unknown:
+    """Check all ids of a source, and look up none of them."""
+    unknown = Unknown(source)
+    for ids in blocks:
+        unknown.looked_up += len(ids)
+        unknown.refused.add([key for key, held in zip(ids, store.holds(ids), strict=True) if not held])
+    return unknown
+
+
 def are_unknown(store: Store, name: str, ids: Sequence[Id]) -> list[bool]:
     """Return which of these ids have neither an item nor a code in the field ``name``."""
     asked = [key for key, held in zip(ids, store.holds(ids), strict=True) if held]
@@ -73,25 +82,23 @@ def are_unknown(store: Store, name: str, ids: Sequence[Id]) -> list[bool]:
 
 
 def refuse_unknown(store: Store, name: str, unknown: Unknown, on_missing: OnMissing) -> None:
-    """Raise StoreError if these ids are not to be added, or cannot be."""
-    if on_missing == "skip" or not unknown.ids.n:
-        return
-    has = _has(store, name)
-    if on_missing == "error":
-        raise StoreError(
-            f"expected ids that the store has ({has}), got {unknown.ids.n:,} unknown of {unknown.looked_up:,} ids "
-            f"in {unknown.source}: {unknown.ids}",
-            path=store.name,
-            hint=_CONVERT if unknown.refused.n else f"{_CHOOSE}; {_ADD}",
-        )
+    """Raise StoreError if the store cannot hold one of these ids, or if they are not to be added, or cannot be."""
     if unknown.refused.n:
         raise StoreError(
-            f"expected ids that the store can hold ({has}), got {unknown.refused.n:,} of another kind among "
-            f"{unknown.looked_up:,} ids in {unknown.source}: {unknown.refused}",
+            f"expected ids that the store can hold ({_has(store, name)}), got {unknown.refused.n:,} of another kind "
+            f"among {unknown.looked_up:,} ids in {unknown.source}: {unknown.refused}",
             path=store.name,
             hint=_CONVERT,
         )
-    store.require_addable(unknown.ids.first, unknown.ids.n)
+    if on_missing == "error" and unknown.ids.n:
+        raise StoreError(
+            f"expected ids that the store has ({_has(store, name)}), got {unknown.ids.n:,} unknown of "
+            f"{unknown.looked_up:,} ids in {unknown.source}: {unknown.ids}",
+            path=store.name,
+            hint=f"{_CHOOSE}; {_ADD}",
+        )
+    if on_missing == "insert" and unknown.ids.n:
+        store.require_addable(unknown.ids.first, unknown.ids.n)
 
 
 _CHOOSE = "if the ids are of the wrong column, choose another with --ids"
