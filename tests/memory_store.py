@@ -82,6 +82,9 @@ class MemoryStore:
             block = keys[start : start + rows]
             yield CodeRows(block, [self._items[key][field] for key in block])
 
+    def fields(self) -> list[str]:
+        return [*self._fields]
+
     def has_field(self, field: str) -> bool:
         return field in self._fields
 

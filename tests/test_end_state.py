@@ -371,7 +371,7 @@ def test_codes_are_decoded_when_the_dense_field_is_gone(engine, form, mean):
     assert found.keys() == expected.keys()
     for key, x in found.items():
         np.testing.assert_allclose(x, expected[key] / np.linalg.norm(expected[key]), atol=1e-5)
-    with pytest.raises(StoreError, match="expected a field 'mine' of codes, got a store without it; name the field"):
+    with pytest.raises(StoreError, match="expected a field 'mine' of codes, got a store without it; it has other"):
         next(decoded(store, model, field="mine", **SET))
     store.close()
 

@@ -194,6 +194,58 @@ def test_options_of_what_was_pushed(address, capsys):
     assert run(f"push model.npz {address} --field mine --replace --backend numpy") == 0
 
 
+OTHERS = [
+    "",
+    "--k 3",
+    "--space expanded",
+    "--k 2 --space asymmetric --refine",
+    "--refine",
+    "--anchors q.npy --space expanded --k 3",
+    "--anchors q.npy",
+]
+"""Settings of a push. No two have the same field."""
+
+
+@pytest.mark.parametrize("row", range(len(OTHERS)))
+def test_codes_with_other_settings_are_named_with_the_options_to_type(address, capsys, row):
+    """The law: with the options that are printed, each command finds the codes."""
+    pushed, asked = OTHERS[row], OTHERS[row - 1]
+    read, asked_of = (line.replace("--anchors q.npy", "--fitted") for line in (pushed, asked))
+    assert run(f"push model.npz {address} {pushed} --backend numpy --json") == 0
+    out, err = capsys.readouterr()
+    field = json.loads(out)["field"]
+    assert "also has" not in err
+    for name, line in {
+        f"search model.npz {address} q.npy --store": asked_of,
+        f"evaluate model.npz {address} q.npy --store": asked_of,
+        f"verify model.npz {address} --store": asked,
+    }.items():
+        assert run(f"{name} {line} --backend numpy") == 1
+        said = capsys.readouterr().err
+        found = re.search(r"got a store without it; it has other codes of this model: use (.*) for (\w+)\n", said)
+        assert found[2] == field, said
+        assert run(f"{name} {found[1].replace('FILE', 'q.npy')} --backend numpy") == 0, (read, found[1])
+        capsys.readouterr()
+    np.savez("new.npz", embeddings=X[:9], ids=np.array([7 * row + 1 for row in range(9)]))
+    for more in ("--dry-run", "--from new.npz --dry-run", "--from new.npz", ""):
+        assert run(f"push model.npz {address} {asked} {more} --backend numpy") == 0
+        said = capsys.readouterr().err
+        found = re.search(rf"the store also has {field} \(.*\): {N} codes; add (.*) to update it\n", said)
+        assert run(f"push model.npz {address} {found[1].replace('FILE', 'q.npy')} --backend numpy") == 0
+        assert f"field {field}: 0 codes written, 0 changed, {N} already present" in capsys.readouterr().err
+
+
+def test_fields_of_other_names_and_other_models(address, capsys):
+    save_model("other.npz", Model(init_params(D, H, np.random.default_rng(9)), 4))
+    assert run(f"push other.npz {address} --backend numpy") == 0
+    assert run(f"push model.npz {address} --field mine --backend numpy") == 0
+    assert "also has" not in capsys.readouterr().err
+    assert run(f"search model.npz {address} q.npy --store --backend numpy") == 1
+    said = capsys.readouterr().err
+    assert "push codes with these settings first; its sparse fields are 'codes_" in said
+    assert "'mine' (--field NAME)" in said
+
+
 @pytest.mark.parametrize(("options", "told"), [("--refine", True), ("", False), ("--refine --space expanded", False)])
 def test_refined_codes_are_not_for_sparse_space(address, capsys, options, told):
     assert run(f"push model.npz {address} --backend numpy {options}") == 0

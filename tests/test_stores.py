@@ -159,6 +159,8 @@ def test_codes_of_two_models_live_beside_each_other(opened):
     store, _ = opened()
     fields = {push(store, model, k=k, backend="numpy").field for model in (MODEL, OTHER) for k in (3, 5)}
     assert len(fields) == 4
+    assert {*store.fields()} == fields
+    assert len(store.fields()) == 4
     assert all(store.count_written(field) == N for field in fields)
 
 

@@ -61,11 +61,12 @@ def add_arguments(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write codes into a store, and report how many and what follows."""
     from compressae_ref.cli.progress import shown_progress
-    from compressae_ref.cli.push_steps import reported, source_of
+    from compressae_ref.cli.push_steps import reported, source_of, tell_other_fields
     from compressae_ref.cli.store_commands import opened
     from compressae_ref.files.model_file import load_model
     from compressae_ref.stores.push import push, written_before
     from compressae_ref.stores.push_from import push_from
+    from compressae_ref.stores.stored_form import serving
 
     model = load_model(options.model)
     if options.refine and options.space == "sparse":
@@ -76,11 +77,14 @@ def run(options: argparse.Namespace) -> None:
         from compressae_ref.cli.anchors import read_anchors
 
         settings["anchors"] = read_anchors(options, model)
+    fitted = options.anchors is not None
+    form = serving(model, options.k, options.space, options.refine, options.backend, fitted=fitted)
     with (
         opened(options.store) as store,
         source_of(options.source, options) as source,
         shown_progress("item") as progress,
     ):
+        tell_other_fields(store, model, options.field or form.field)
         if options.dry_run:
             from compressae_ref.cli.dry_push import dry_push
 
@@ -94,7 +98,6 @@ def run(options: argparse.Namespace) -> None:
                 pushed = push_from(store, model, source, on_missing=options.on_missing, **settings, **shared)
         except KeyboardInterrupt as interrupt:
             names = ("k", "space", "refine", "field")
-            fitted = options.anchors is not None
             done, total = written_before(store, model, **{name: settings[name] for name in names}, fitted=fitted)
             again = "the same command without --replace" if options.replace else "the same command"
             interrupt.args = (f"{done} of {total} codes are in {store.name}; {again} writes the others",)

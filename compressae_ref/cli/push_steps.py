@@ -13,8 +13,10 @@ from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.rows import ids_of
+from compressae_ref.model import Model
 from compressae_ref.stores.address import is_address
 from compressae_ref.stores.contract import Step, Store
+from compressae_ref.stores.field_names import PUSHED_FITTED, other_fields
 from compressae_ref.stores.push_from import Source, source_of_rows, source_of_store
 from compressae_ref.stores.writer import Pushed
 
@@ -34,6 +36,17 @@ def source_of(path: str | None, options: argparse.Namespace) -> Iterator[Source 
         if option is None or option.startswith("::"):
             tell_id_column(path, rows)
         yield source_of_rows(rows, ids, path)
+
+
+def tell_other_fields(store: Store, model: Model, field: str) -> None:
+    """Name the other fields of codes of this model, which a push with these settings does not update."""
+    others = [
+        f"{name} ({name.settings()}): {store.count_written(str(name)):,} codes; "
+        f"add {name.options(PUSHED_FITTED)} to update it"
+        for name in other_fields(store, model, field)
+    ]
+    if others:
+        tell(f"{store.name}: this push writes {field}; the store also has {', and '.join(others)}")
 
 
 def reported(store: Store, pushed: Pushed, before: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 
 from compressae_ref.backends import Backend
 from compressae_ref.checks import as_embeddings
-from compressae_ref.errors import StoreError
 from compressae_ref.extensions.fitted_codes import Anchors
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import ROWS, Entries, Id, Store, dense_of
+from compressae_ref.stores.field_names import PUSHED_FITTED, require_field
 from compressae_ref.stores.push_from import Source
 from compressae_ref.stores.stored_form import serving
 from compressae_ref.stores.writer import same_code
@@ -78,9 +78,7 @@ def audit_store(
     field = form.field if field is None else field
     if source is None:
         dense_of(store, NO_DENSE)
-    if not store.has_field(field):
-        hint = "push codes with these settings first"
-        raise StoreError(f"expected a field {field!r} of codes, got a store without it", path=store.name, hint=hint)
+    require_field(store, model, field, fitted=PUSHED_FITTED)
     result, compared = Audit(field), 0
     for block in store.scroll(ROWS) if source is None else source.blocks(ROWS):
         x = as_embeddings(block.x, name="x", d=model.params.d, zeros=True)

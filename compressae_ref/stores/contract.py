@@ -126,6 +126,9 @@ class Store(Protocol):
     def scroll_codes(self, field: str, rows: int) -> Iterator[CodeRows]:
         """Yield items with a code in blocks, in the order of the engine."""
 
+    def fields(self) -> list[str]:
+        """Return the names of the sparse fields."""
+
     def has_field(self, field: str) -> bool:
         """Return whether the sparse field exists."""
 

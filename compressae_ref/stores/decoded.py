@@ -9,10 +9,10 @@ import numpy as np
 
 from compressae_ref.backends import Backend
 from compressae_ref.codes import Codes
-from compressae_ref.errors import StoreError
 from compressae_ref.model import Model
 from compressae_ref.retrieval.brute_force import unit_or_zero
 from compressae_ref.stores.contract import ROWS, CodeRows, Rows, Store
+from compressae_ref.stores.field_names import require_field
 from compressae_ref.stores.stored_form import serving
 
 
@@ -42,12 +42,7 @@ def decoded(
     """
     of_codes: dict[str, Any] = {"k": None, "space": "sparse", "refine": False, "fitted": False, **settings}
     field = serving(model, backend=backend, **of_codes).field if field is None else field
-    if not store.has_field(field):
-        raise StoreError(
-            f"expected a field {field!r} of codes, got a store without it",
-            path=store.name,
-            hint="name the field, or give the settings of the push",
-        )
+    require_field(store, model, field, missing="name the field, or give the settings of the push")
     for block in store.scroll_codes(field, rows):
         codes = as_codes(block, model.params.n_latents, signed=store.signed)
         yield Rows(block.ids, unit_or_zero(model.decode(codes, backend=backend)))

@@ -43,6 +43,7 @@ from compressae_ref.stores.milvus_schema import (
     collection_or_codes,
     create_codes,
     entries_of,
+    fields_beside,
     has_field,
     scalar_fields,
     types,
@@ -152,6 +153,11 @@ class MilvusStore:
                 blocks.close()
                 return
             yield block
+
+    def fields(self) -> list[str]:
+        """Return the fields whose codes have a collection."""
+        with self._errors():
+            return [*fields_beside(self._client, self._collection)]
 
     def has_field(self, field: str) -> bool:
         """Return whether the collection of these codes exists."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from compressae_ref.optional import require_package
@@ -36,12 +37,17 @@ def create_codes(client: Any, name: str, key: str, key_type: Any) -> None:
 
 def collection_or_codes(client: Any, collection: str) -> str:
     """Return the collection or, if it was dropped, one with its codes, which has the same keys."""
-    if not client.has_collection(collection):
-        names: list[str] = sorted(client.list_collections())
-        for name in names:
-            if name.startswith(f"{collection}_") and has_field(client, name, CODE, types().SPARSE_FLOAT_VECTOR):
-                return name
-    return collection
+    if client.has_collection(collection):
+        return collection
+    return next((f"{collection}_{field}" for field in fields_beside(client, collection)), collection)
+
+
+def fields_beside(client: Any, collection: str) -> Iterator[str]:
+    """Yield the names of the fields of codes: those of the collections ``COLLECTION_FIELD``, without COLLECTION_."""
+    start = f"{collection}_"
+    for name in sorted(client.list_collections()):
+        if name.startswith(start) and has_field(client, name, CODE, types().SPARSE_FLOAT_VECTOR):
+            yield name.removeprefix(start)
 
 
 def has_field(client: Any, collection: str, field: str, kind: Any) -> bool:

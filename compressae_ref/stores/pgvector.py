@@ -105,6 +105,10 @@ class PgStore(PgTable):
             yield block
             last = (block[-1][0],)
 
+    def fields(self) -> list[str]:
+        """Return the columns of type sparsevec."""
+        return [name for name, kind in self._columns().items() if kind.startswith("sparsevec")]
+
     def has_field(self, field: str) -> bool:
         """Return whether the table has this column; raise StoreError if it is not a sparsevec."""
         kind = self._columns().get(field)

@@ -121,9 +121,9 @@ class EdgeStore(QdrantPoints):
             if offset is None:
                 return
 
-    def has_field(self, field: str) -> bool:
-        """Return whether the shard has a sparse vector of this name."""
-        return field in self._config("sparse_vectors")
+    def fields(self) -> list[str]:
+        """Return the names of the sparse vectors."""
+        return [*self._config("sparse_vectors")]
 
     def add_field(self, field: str, width: int) -> None:
         """Add a sparse vector and its digests to the existing shard, where they are missing."""

@@ -113,9 +113,13 @@ class QdrantPoints:
     def _has_digests(self, field: str) -> bool:
         raise NotImplementedError
 
+    def fields(self) -> list[str]:
+        """Return the names of the sparse vectors."""
+        raise NotImplementedError
+
     def has_field(self, field: str) -> bool:
         """Return whether there is a sparse vector of this name."""
-        raise NotImplementedError
+        return field in self.fields()
 
     def count(self) -> int:
         """Return the number of items that have a dense vector, or of all items if there is no dense field."""

@@ -112,9 +112,9 @@ class QdrantStore(QdrantPoints):
             if offset is None:
                 return
 
-    def has_field(self, field: str) -> bool:
-        """Return whether the collection has a sparse vector of this name."""
-        return field in (self._params().sparse_vectors or {})
+    def fields(self) -> list[str]:
+        """Return the names of the sparse vectors."""
+        return [*(self._params().sparse_vectors or {})]
 
     def add_field(self, field: str, width: int) -> None:
         """Add a sparse vector and its digests to the existing collection, where they are missing."""

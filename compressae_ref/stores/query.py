@@ -10,10 +10,10 @@ import numpy as np
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
 from compressae_ref.checks import ZeroRows, all_zero, as_integer, as_zero_rows, checked_rows
-from compressae_ref.errors import StoreError
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import Found, Store
+from compressae_ref.stores.field_names import require_field
 from compressae_ref.stores.stored_form import serving
 
 RESCORED = 4
@@ -55,12 +55,7 @@ def search_store(
     """
     top, form = as_integer(top, "top"), serving(model, k, space, refine, backend, fitted=fitted)
     field = form.field if field is None else field
-    if not store.has_field(field):
-        raise StoreError(
-            f"expected a field {field!r} of codes, got a store without it",
-            path=store.name,
-            hint="push codes with these settings first",
-        )
+    require_field(store, model, field)
     x, nonzero = _checked_queries(queries, model, zero_rows)
     vectors, added = form.queries_and_added(x[nonzero], query_k)
     if not len(vectors):

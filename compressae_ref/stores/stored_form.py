@@ -22,6 +22,7 @@ from compressae_ref.extensions.fitted_codes import Anchors, encode_fitted
 from compressae_ref.extensions.refine import encode_refined
 from compressae_ref.model import Model
 from compressae_ref.retrieval.spaces import Space, as_queries, as_space, checked_item_norms
+from compressae_ref.stores.field_names import FieldName
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Serving:
     @property
     def field(self) -> str:
         """Default name of the field, unique to model and settings, such as ``codes_3f2a9c1b_k32``."""
-        scale = "" if self.space == "sparse" else "_reconstruction"  # all other spaces divide by the same norm
-        return f"codes_{self.model.digest[:8]}_k{self.k}{scale}" + "_refined" * self.refine + "_fitted" * self.fitted
+        scaled = self.space != "sparse"  # all other spaces divide by the same norm
+        return str(FieldName(self.model.digest[:8], self.k, scaled, self.refine, self.fitted))
 
     def width(self, *, signed: bool) -> int:
         """Return the dimensions of the field; with split signs, there are two for each latent."""
