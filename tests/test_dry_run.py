@@ -47,7 +47,7 @@ def dry(folder: Path, line: str, capsys) -> str:
     out = capsys.readouterr().out
     assert listing(folder) == before
     assert out.startswith("dry run: nothing is written\n")
-    assert re.search(r"memory: about [\d,]+ MB; time: about [\d.]+ (s|min|h)", out)
+    assert re.search(r"memory: about [\d,]+ MB of arrays, .*; time: about [\d.]+ (s|min|h)", out)
     return out
 
 
@@ -58,6 +58,16 @@ def test_the_bytes_of_codes_are_exact(folder, capsys, source, out, more):
     told = re.search(rf"{out}: ([\d,]+) bytes", dry(folder, line, capsys))
     assert main([*line.split(), *NUMPY]) == 0
     assert int(told[1].replace(",", "")) == Path(out).stat().st_size
+
+
+def test_the_memory_of_this_process_is_measured():
+    """It grows with an array of known size, and not when this array is freed."""
+    before = dry_run.most_memory()
+    array = np.ones((before + 2**26) // 8)
+    most = dry_run.most_memory()
+    assert array.nbytes < most < before + array.nbytes + 2**26
+    del array
+    assert dry_run.most_memory() > most - 2**22  # the kernel counts in batches
 
 
 def test_bytes_of_other_formats_are_about_right(folder, capsys):

@@ -592,6 +592,23 @@ def test_a_dry_push_foretells_what_the_table_weighs_and_what_follows(postgres, s
             assert numbers(line) == pytest.approx(numbers(other), rel=0.2)
 
 
+@pytest.mark.parametrize("vacuum", [False, True])
+def test_a_dry_push_of_a_second_field_foretells_how_much_the_table_grows(postgres, shop, capsys, vacuum):
+    """The growth is that of the first push, whose old versions do not count again; less if there is free space."""
+    first = weight(postgres)[1]
+    assert run("push", "model.npz", shop) == 0
+    if vacuum:
+        postgres._execute(f"VACUUM {TABLE}")
+    before = weight(postgres)[1]
+    capsys.readouterr()
+    assert run("push", "model.npz", shop, "--k", "10", "--dry-run") == 0
+    (told,) = re.findall(r"on disk after the push: about ([\d,]+) bytes more", capsys.readouterr().out)
+    assert run("push", "model.npz", shop, "--k", "10") == 0
+    grown = weight(postgres)[1] - before
+    assert numbers(told)[0] == pytest.approx(before - first, rel=0.15)
+    assert grown < 0.5 * (before - first) if vacuum else grown == pytest.approx(before - first, rel=0.15)
+
+
 @pytest.mark.parametrize("how", [None, "error", "insert", "skip"])
 def test_a_dry_push_of_a_file_counts_its_ids(postgres, shop, capsys, how):
     assert run("push", "model.npz", shop) == 0

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from compressae_ref.model import Model
 
 
+TIME_LEFT_OUT = " for encoding; reading and writing in the database is not estimated, and often takes longer"
+"""What follows the time of a dry push."""
+
+
 def dry_push(
     store: Store, model: Model, source: Source | None, settings: dict[str, Any], options: argparse.Namespace
 ) -> None:
@@ -42,7 +46,7 @@ def dry_push(
         [
             *found,
             *_bytes(store, form, planned, options),
-            costs(encoding_memory(model, form.k, form.refine), seconds) + ", and that of the database",
+            costs(encoding_memory(model, form.k, form.refine), seconds) + TIME_LEFT_OUT,
             f"settings: k {form.k}, {form.space} space, refined: {form.refine}, fitted: {form.fitted}",
             *([f"before this push, {bare_line(bare)}"] if bare else []),
             *step_lines(store.next_steps(field, cosine=form.space == "sparse", planned=planned)),
@@ -127,6 +131,6 @@ def _bytes(store: Store, form: Serving, planned: Planned, options: argparse.Name
         new = codes * planned.size
         lines.append(
             f"on disk after the push: about {new + old:,} bytes more: {new:,} of codes, and {old:,} of old versions of "
-            "rows, which the database keeps until they are removed"
+            "rows, which the database keeps until they are removed; less if it has free space from earlier updates"
         )
     return lines

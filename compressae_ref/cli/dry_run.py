@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
+import sys
 import time
 from collections.abc import Iterator, Sized
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -56,7 +59,25 @@ def _rows(name: str, rows: Any, read: int) -> str:
 
 def costs(size: float, seconds: float) -> str:
     """Return the memory and the time to expect."""
-    return f"memory: about {size / 2**20:,.0f} MB; time: about {duration(seconds)}"
+    return f"memory: about {size / 2**20:,.0f} MB{_with_libraries()}; time: about {duration(seconds)}"
+
+
+def _with_libraries() -> str:
+    """Return what an estimate of the memory leaves out, and the most that this process has taken with it."""
+    left_out, most = " of arrays, without Python and its libraries", most_memory()
+    return left_out if most is None else f"{left_out}; this dry run took {most / 2**20:,.0f} MB with them"
+
+
+def most_memory() -> int | None:
+    """Return the most bytes of main memory that this process has taken, or None if the system does not report them."""
+    status = Path("/proc/self/status")  # Linux; there ru_maxrss may be that of the process that started this one
+    if status.exists() and (found := re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.M)):
+        return 1024 * int(found[1])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def duration(seconds: float) -> str:

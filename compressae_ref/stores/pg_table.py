@@ -20,7 +20,7 @@ from compressae_ref.stores.contract import (
     without_password,
 )
 from compressae_ref.stores.digests import SUFFIX
-from compressae_ref.stores.next_steps import Table, steps_of_postgres
+from compressae_ref.stores.next_steps import ROW_BYTES, Table, steps_of_postgres
 
 DENSE_TYPES = {"vector": ">f4", "halfvec": ">f2"}
 """Types of dense columns, and the dtype of their binary form."""
@@ -33,6 +33,9 @@ INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 
 DIGEST_BYTES = 8
 """Bytes of a digest."""
+
+PAGE = 8192
+"""Bytes of a page, which holds whole rows."""
 
 MOST_NAME = 63
 """Bytes of a name. PostgreSQL would cut a longer one."""
@@ -193,17 +196,28 @@ class PgTable:
         return dict(zip(("total", "table", "indexes", "toast", "dead rows"), self._run(query)[0], strict=True))
 
     def old_versions(self, n: int) -> int:
-        """Return about the bytes of n rows on disk: PostgreSQL writes an updated row anew and keeps the old version."""
-        size, rows = self._run("SELECT pg_relation_size({relation}::regclass), count(*) FROM {table}")[0]
-        return int(size * n // max(rows, 1))
+        """Return about the bytes of n rows on disk: PostgreSQL writes an updated row anew and keeps the old version.
+
+        The table also holds dead rows and free space of earlier updates, so a row takes at most what its values need.
+        Long values are stored apart and not written anew, so a row takes at most its share of the table.
+        """
+        rows, values = self._values([*self._columns()])
+        size = self._run("SELECT pg_relation_size({relation}::regclass)")[0][0]
+        share = size / max(rows + self.footprint()["dead rows"], 1)
+        needed = PAGE / max(PAGE // (values / max(rows, 1) + ROW_BYTES), 1)
+        return int(n * min(share, needed))
+
+    def _values(self, columns: Sequence[str]) -> tuple[int, int]:
+        """Return the number of rows, and the bytes of the values in these columns."""
+        names = {f"column{number}": name for number, name in enumerate(columns)}
+        values = " + ".join(f"coalesce(sum(pg_column_size({{{name}}})), 0)" for name in names)
+        rows, size = self._run(f"SELECT count(*), ({values})::bigint FROM {{table}}", **names)[0]
+        return rows, size
 
     def next_steps(self, field: str, *, cosine: bool, planned: Planned = NOTHING) -> list[Step]:
         """Return the statements that build an index on the codes, drop the dense column, and free its bytes."""
         existing = self._columns()
-        columns = [name for name in existing if name != self.dense]
-        names = {f"column{number}": name for number, name in enumerate(columns)}
-        values = " + ".join(f"coalesce(sum(pg_column_size({{{name}}})), 0)" for name in names)
-        rows, kept = self._run(f"SELECT count(*), ({values})::bigint FROM {{table}}", **names)[0]
+        rows, kept = self._values([name for name in existing if name != self.dense])
         sizes = self.sizes(field) if field in existing else {"codes": 0}
         codes = sizes["codes"] + planned.size * (planned.codes + planned.new)
         more = (planned.size + DIGEST_BYTES) * (planned.codes + planned.new)
