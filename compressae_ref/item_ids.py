@@ -23,8 +23,11 @@ EXPECTED = "expected 64-bit integers or strings"
 
 def file_hint(hint: str | None) -> str:
     """Return the hint of an error about the ids in a file, after the hint of the error itself."""
-    others = "choose others or none with"
-    return f"{hint or 'correct the ids'}, or {others} --ids (encode, convert), or {others} --query-ids (search)"
+    by_option = (
+        f"choose a column with {option} ::NAME or none with {option} none ({commands})"
+        for option, commands in (("--ids", "encode, convert"), ("--query-ids", "search"))
+    )
+    return ", or ".join([hint or "correct the ids", *by_option])
 
 
 def as_ids(

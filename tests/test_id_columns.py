@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from compressae_ref import Model, init_params, load_model, save_codes, save_model
 from compressae_ref.cli.main import main
+from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.files.codes_file import load_ids
 from compressae_ref.files.foreign import id_columns
 from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.foreign.id_columns import LONGEST, are_ids, first_repeat, like_id
+from compressae_ref.files.foreign.id_columns import LONGEST, are_ids, says_ids
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.foreign.safetensors import write_tensors
 from compressae_ref.files.npz import Pieces
@@ -33,14 +34,24 @@ COLUMNS = {
     "name": (TEXTS, True, True),
     "rows": (UNIQUE, True, False),
     "title": (TEXTS, True, False),
-    "constant_id": ([5] * N, False, False),
-    "twice_id": ([1, 2, 3, 4, 1, 6], False, False),
+    "constant": ([5] * N, False, False),
+    "twice": ([1, 2, 3, 4, 1, 6], False, False),
     "price": ([1.5, 2.0, 3.25, 4.0, 5.0, 6.0], False, False),
-    "whole_price_id": ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], False, False),
-    "null_id": (["a", None, "c", "d", "e", "f"], False, False),
-    "some_number_id": ([1, None, 3, 4, 5, 6], False, False),
+    "price_paid": ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], False, False),
+    "null": (["a", None, "c", "d", "e", "f"], False, False),
+    "some_number": ([1, None, 3, 4, 5, 6], False, False),
     "body": (["x" * LONGEST + f"{row}" for row in range(N)], False, False),
 }
+WRONG = {
+    "constant_id": ([5] * N, "expected unique ids, got 5 of row 0 again in row 1"),
+    "sku": (["a", "b", "b", "c", "d", "a"], "expected unique ids, got 'b' of row 1 again in row 2"),
+    "null_id": (["a", None, "c", "d", "e", "f"], "expected 64-bit integers or strings, got None"),
+    "some_number_id": ([1, None, 3, 4, 5, 6], "expected 64-bit integers or strings, got None"),
+    "price_id": ([1.5, 2.0, 3.25, 4.0, 5.0, 6.0], "expected 64-bit integers or strings, got 1.5"),
+    "flag_key": ([True, False] * 3, "expected 64-bit integers or strings, got True"),
+}
+"""Columns whose names say that they hold ids, and why they do not"""
+
 TABLES, TEXT, ARCHIVES = ("parquet", "arrow"), ("csv", "tsv", "jsonl"), ("npz", "hdf5", "safetensors")
 
 
@@ -68,7 +79,7 @@ def written(path, columns):
             file["embeddings"] = X
             for name, array in arrays.items():
                 file[name] = array.tolist() if array.dtype.kind == "U" else array
-    elif any(array.dtype.kind == "U" for array in arrays.values()):
+    elif any(array.dtype.kind in "Ub" for array in arrays.values()):
         return False
     else:
         with path.open("wb") as file:
@@ -110,19 +121,61 @@ def test_a_column_alone_is_the_ids_if_it_qualifies(tmp_path, kind):
 
 
 @given(names=st.lists(st.sampled_from([*COLUMNS, "id"]), min_size=1, max_size=5, unique=True))
-def test_of_several_columns_the_usual_names_come_first_then_names_like_ids_then_the_first(tmp_path_factory, names):
+def test_a_name_decides_and_otherwise_a_column_that_is_the_only_one(tmp_path_factory, names):
     pytest.importorskip("pyarrow")
     path = tmp_path_factory.mktemp("x") / "x.parquet"
     assert written(path, {name: UNIQUE if name == "id" else COLUMNS[name][0] for name in names})
-    qualifying = [name for name in names if name != "id" and COLUMNS[name][1]]
-    expected = "id" if "id" in names else min(qualifying, key=like_id, default=None)
+    say_ids = [name for name in names if name in ("product_id", "ProductID", "skus", "image url")]
+    unique = [name for name in names if name in ("rows", "title")]
+    by_content = ["name"] if "name" in names else unique if len(unique) == 1 else []
+    expected = next(iter([*(["id"] if "id" in names else []), *say_ids, *by_content]), None)
     assert open_embeddings(str(path)).id_name == expected
 
 
-def test_names_are_preferred_by_the_order_of_the_rule():
-    first = ["id", "_id", "key", "SKU", "itemUuid", "guid", "asin", "isbn", "url", "doi", "code", "handle", "slug"]
-    assert {like_id(name) for name in first} == {0}
-    assert [like_id(name) for name in ("name", "title", "identity", "code_of")] == [1, 2, 2, 2]
+@pytest.mark.parametrize("kind", [*TABLES, *TEXT, *ARCHIVES])
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("others", [{}, {"stock": UNIQUE}, {"stock": UNIQUE, "uuid": TEXTS}])
+def test_no_column_is_taken_in_place_of_one_that_says_it_holds_ids(here, capsys, kind, name, others):
+    values, words = WRONG[name]
+    if kind in ("csv", "tsv") and name in ("price_id", "flag_key"):
+        return  # there, numbers and words are strings; flag_key repeats
+    if not written(here / f"x.{kind}", {name: values, **others}):
+        return
+    x = f"x.{kind}"
+    before = sorted(here.iterdir())
+    for command in (["encode", "m.npz", x], ["convert", x]):
+        (line,) = run(capsys, *command, "-q", "-o", "y.npz", code=1)
+        assert line.startswith(f"compressae-ref: {x}: {name}: {words}")
+        assert line.endswith("or choose a column with --ids ::NAME or none with --ids none (encode, convert)")
+    save_codes("c.npz", load_model("m.npz").encode(X, backend="numpy"))
+    (line,) = run(capsys, "search", "m.npz", "c.npz", x, "-q", code=1)
+    assert line.startswith(f"compressae-ref: {x}: {name}: {words}")
+    (here / "c.npz").unlink()
+    assert sorted(here.iterdir()) == before
+    assert main(["inspect", x]) == 0
+    out = capsys.readouterr().out
+    assert f"{'why no ids':<30} {name}: {words}" in out
+    assert main(["encode", "m.npz", x, "--ids", "none", "-o", "y.npz", "--backend", "numpy"]) == 0
+    assert load_ids("y.npz", N) is None
+
+
+def test_inspect_names_the_columns_where_no_name_decides(here, capsys):
+    written(here / "x.csv", {"stock": UNIQUE, "weight": TEXTS})
+    assert main(["inspect", "x.csv"]) == 0
+    assert f"{'why no ids':<30} columns: stock, weight" in capsys.readouterr().out
+    np.save("x.npy", X)
+    assert main(["inspect", "x.npy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["why_no_ids"] == "the file has no column beside the embeddings"
+    written(here / "x.csv", {"id": UNIQUE, "_id": UNIQUE})
+    assert main(["inspect", "x.csv"]) == 0
+    assert "expected one entry of ids, got id and _id" in capsys.readouterr().out
+
+
+def test_words_that_end_like_ids_say_nothing():
+    for name in ("key", "SKU", "itemUuid", "guid", "asin", "isbn", "url", "doi", "code", "handle", "slugs", "docid"):
+        assert says_ids(name), name
+    for name in ("paid", "is_valid", "android", "grid", "monkey", "name", "identity", "code_of", "basin"):
+        assert not says_ids(name), name
 
 
 values = st.one_of(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40), st.lists(st.text(max_size=3), max_size=40))
@@ -141,27 +194,20 @@ def test_a_column_that_repeats_early_is_not_read_to_its_end():
     assert not are_ids((pytest.fail("read on") if block else [1, 1] for block in range(2)), 4)
 
 
-@given(values, st.integers(1, 7))
-def test_the_first_repeat_is_that_of_a_dictionary(items, size):
-    first, expected = {}, None
-    for row, item in enumerate(items):
-        if first.setdefault(item, row) != row:
-            expected = (first[item], row)
-            break
-    blocks = (items[start : start + size] for start in range(0, len(items), size))
-    assert first_repeat(blocks) == expected
-
-
 @pytest.mark.parametrize("kind", ["parquet", "npz"])
 def test_shards_have_one_column_of_ids(tmp_path, kind):
     columns = {"a_key": [1, 2, 3, 4, 5, 6], "product_id": UNIQUE}
     assert written(tmp_path / f"0.{kind}", columns)
     assert written(tmp_path / f"1.{kind}", {**columns, "product_id": [item + 100 for item in UNIQUE]})
+    with pytest.raises(CompressaeError, match="a_key: expected unique ids, got 1 of row 0 again in row 6"):
+        ids_of(open_embeddings(str(tmp_path)))
+    assert written(tmp_path / f"1.{kind}", {**columns, "a_key": [7, 8, 9, 10, 11, 12]})
     source = open_embeddings(str(tmp_path))
-    assert source.id_name == "product_id"  # a_key repeats in the second shard
-    assert ids_of(source).tolist() == [*UNIQUE, *(item + 100 for item in UNIQUE)]
-    assert written(tmp_path / f"2.{kind}", {"a_key": [7, 8, 9, 10, 11, 12]})
-    assert open_embeddings(str(tmp_path)).id_name is None  # a_key repeats, and product_id is not in all shards
+    assert source.id_name == "a_key"
+    assert ids_of(source).tolist() == [*range(1, 7), *range(7, 13)]
+    assert written(tmp_path / f"2.{kind}", {"title": TEXTS})
+    with pytest.raises(FormatError, match=f"2.{kind}: expected ids in a_key as in .*0.{kind}, got none"):
+        open_embeddings(str(tmp_path))
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -218,40 +264,8 @@ def test_repeated_ids_are_told_with_both_rows_and_what_to_do_before_any_work(her
         ".parquet: id: expected unique ids, got 'b' of row 1 again in row 3; remove one of the two rows, or correct"
     )
     assert expected in line
-    assert line.endswith("with --ids (encode, convert)") == (not command.startswith("pack"))
+    assert line.endswith("with --ids none (encode, convert)") == (not command.startswith("pack"))
     assert not (here / "y.npz").exists()
-
-
-TWICE = "has duplicates (row 4 repeats row 0)"
-PASSED = {
-    "duplicates": ({"product_id": [1, 2, 3, 4, 1, 2], "sku": TEXTS}, f"ids: column sku; product_id {TWICE}"),
-    "several": (
-        {"sku": ["a", "b", "b", "c", "d", "a"], "title": TEXTS, "key": [1, 2, 3, 4, 1, 6]},
-        f"ids: column title; sku has duplicates (row 2 repeats row 1); key {TWICE}",
-    ),
-    "after the ids": ({"sku": TEXTS, "product_id": [1, 2, 3, 4, 1, 2]}, "ids: column sku"),
-    "a named column": ({"product_id": [1, 2, 3, 4, 1, 2], "id": UNIQUE}, "ids: column id"),
-    "none left": (
-        {"product_id": [1, 2, 3, 4, 1, 2]},
-        f"no ids; columns: product_id; product_id {TWICE}; --id-column NAME chooses one",
-    ),
-    "another name": ({"group": [1, 1, 2, 2, 3, 3], "title": TEXTS}, "ids: column title"),
-}
-
-
-@pytest.mark.parametrize("kind", [*TABLES, *TEXT])
-@pytest.mark.parametrize("name", PASSED)
-def test_a_column_that_is_passed_over_is_reported_with_the_reason(here, capsys, kind, name):
-    columns, words = PASSED[name]
-    written(here / f"x.{kind}", columns)
-    assert run(capsys, "encode", "m.npz", f"x.{kind}", *ENCODE[3:])[0] == f"x.{kind}: {words}"
-
-
-@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
-def test_a_column_with_null_is_passed_over_as_well(here, capsys, kind):
-    written(here / f"x.{kind}", {"product_id": ["a", None, "a", "d", "e", "f"], "sku": TEXTS})
-    line = run(capsys, "encode", "m.npz", f"x.{kind}", *ENCODE[3:])[0]
-    assert line == f"x.{kind}: ids: column sku; product_id does not have an integer or string in each row"
 
 
 # -- ids of queries ---------------------------------------------------------------------------------------------------
@@ -298,7 +312,7 @@ def test_the_ids_of_queries_are_chosen_like_those_of_items(codes, capsys):
     written(codes / "q.parquet", {"id": [1, 1, 2, 3, 4, 5], "sku": TEXTS})
     (line,) = searched(capsys, "q.parquet", code=1).err.splitlines()
     assert "q.parquet: id: expected unique ids, got 1 of row 0 again in row 1; remove one of the two rows" in line
-    assert line.endswith("or choose others or none with --query-ids (search)")
+    assert line.endswith("or choose a column with --query-ids ::NAME or none with --query-ids none (search)")
     out, err = searched(capsys, "q.parquet", "--query-ids", "::sku", "--json")
     assert [json.loads(line)["id"] for line in out.splitlines()] == TEXTS
     assert err == "q.parquet: ids: column sku\n"
@@ -358,12 +372,21 @@ def test_a_report_names_the_columns_of_ids(codes, capsys):
     written(codes / "q.csv", {"query_id": TEXTS})
     written(codes / "x.csv", {"group_id": [1, 1, 2, 2, 3, 3], "sku": TEXTS})
     words = ("report", "m.npz", "x.csv", "q.csv", "-o", "r.html", "--json", "--backend", "numpy")
-    assert main([*words]) == 0
+    (line,) = run(capsys, *words, code=1)
+    assert "x.csv: group_id: expected unique ids, got 1 of row 0 again in row 1" in line
+    assert "--ids ::NAME" in line
+    (line,) = run(capsys, *words, "--ids", "names.txt", code=1)
+    assert "expected ::NAME or none, got 'names.txt'" in line
+    assert not (codes / "r.html").exists()
+    assert main([*words, "--id-column", "sku"]) == 0
     out, err = capsys.readouterr()
     assert err.splitlines()[:2] == [
-        "x.csv: ids: column sku; group_id has duplicates (row 1 repeats row 0)",
+        "x.csv: ids: column sku",
         "q.csv: ids: column query_id",
     ]
     shown = {query["id"] for query in json.loads(out)["searches"]}
     assert shown
     assert shown <= {*TEXTS}
+    assert main([*words, "--ids", "none", "--query-ids", "none"]) == 0
+    out, _ = capsys.readouterr()
+    assert {query["id"] for query in json.loads(out)["searches"]} <= {*range(N), None}

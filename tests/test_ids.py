@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tracemalloc
 from decimal import Decimal
 from functools import cache, partial
@@ -336,7 +337,9 @@ def test_ids_of_embeddings_stay_or_are_refused_in_one_line(here, capsys, source,
         for command, output in ((encode, "y.npz"), (encode, "y.csr"), (convert, "y.npz"), (convert, "y.npy")):
             refused(capsys, name, *command, output)
         if not option:
-            refused(capsys, name, "inspect", name)
+            capsys.readouterr()
+            assert run("inspect", name) == 0
+            assert re.search(r"\nids +False\nwhy no ids +\S", capsys.readouterr().out)
             assert run(*encode, "y.npz", "--ids", "none") == 0
             assert load_ids("y.npz", N) is None
             (here / "y.npz").unlink()
@@ -596,11 +599,14 @@ def test_an_entry_called_ids_that_holds_none_is_never_ignored(here, capsys, what
     for command in (
         ["encode", "m.npz", "x.h5", "-o", "y.npz"],
         ["convert", "x.h5", "-o", "y.npz"],
-        ["inspect", "x.h5"],
     ):
         told = refused(capsys, "x.h5", *command)
-        assert "ids" in told
-        assert ("--ids" in told) == (command[0] != "inspect")  # it has no such option
+        assert "--ids" in told
+    capsys.readouterr()
+    assert run("inspect", "x.h5") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\nwhy no ids +\S.*ids", out)
+    assert "--ids" not in out
     assert run("encode", "m.npz", "x.h5", "-o", "y.npz", "--ids", "none") == 0
 
 

@@ -87,7 +87,7 @@ WRONG = {
     "an unknown column": ({}, ["--show", "name"], "items.csv: expected a column 'name', got title, sku, price, day"),
     "a missing id": ({"sku": [f"z{row}" for row in range(N)]}, [], "items.csv: sku: expected the id 'k00"),
     "an id twice": ({"sku": ["k000"] * N}, ["--id-column", "sku"], "expected unique ids, got 'k000' of row 0 again"),
-    "no ids": ({"sku": ["a"] * N, "title": ["a"] * N, "day": ["a"] * N}, [], "sku, price, day; choose it with"),
+    "ids of others": ({"sku": ["a"] * N, "stock": [*range(N)]}, [], "items.csv: sku: expected the id 'k00"),
 }  # fmt: skip
 
 
@@ -99,6 +99,13 @@ def test_a_table_that_does_not_fit_is_refused_in_one_line(here, capsys, name):
     out, err = search(capsys, "--items", "items.csv", "--show", "title", *options, code=1)
     assert out == ""
     assert words in err.splitlines()[-1]
+
+
+def test_a_table_whose_columns_all_repeat_needs_a_chosen_one(here, capsys):
+    save_codes("c.npz", MODEL.encode(X, backend="numpy"), TABLE["sku"])
+    write_table(here / "items.csv", "csv", {"title": ["a"] * N, "day": ["a"] * N})
+    _, err = search(capsys, "--items", "items.csv", "--show", "title", code=1)
+    assert "expected a column with the ids of CODES, got title, day; choose it with --id-column" in err
 
 
 def test_without_ids_the_table_has_a_row_for_each_code(here, capsys):

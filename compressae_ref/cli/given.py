@@ -20,7 +20,13 @@ NEEDS: dict[str, dict[str, str]] = {
     "demo": {"output": "segments"},
     "choose": {"ndcg": "relevance"},
     "encode": {"candidates": "refine|bytes", "fit_steps": "anchors", "part_rows": "dask"},
-    "report": {"relevance": "queries", "relevance_by": "relevance", "query_texts": "queries", "text": "texts"},
+    "report": {
+        "relevance": "queries",
+        "relevance_by": "relevance",
+        "query_texts": "queries",
+        "query_ids": "queries",
+        "text": "texts",
+    },
     "push": dict.fromkeys(("on_missing", "ids", "id_column", "follow_links"), "source"),
     "train": dict.fromkeys(("relevance_weight", "relevance_by"), "relevance"),
     "evaluate": {
@@ -67,7 +73,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
         "store": ("baselines", "bits", "picture", "seed"),
         "ids": ("id_column",),
     },
-    "report": {"queries": ("seed",)},
+    "report": {"queries": ("seed",), "ids": ("id_column",)},
     "verify": {
         "model": _WITH_VECTORS,
         "program": ("backend",),

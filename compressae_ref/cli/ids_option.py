@@ -42,15 +42,16 @@ def ids_by(option: str | None, n: int, of_input: Callable[[], NDArray[Any] | Non
 
 
 def tell_id_column(path: str, source: Any, how: str = CHOOSE) -> None:
-    """Report the column that the ids of a source come from, or which columns there are and how to choose one.
-
-    Columns that are passed over, though their names are like those of ids, are reported with the reason.
-    """
+    """Report the column that the ids of a source come from, or which columns there are and how to choose one."""
     if source.id_name is not None:
-        tell("; ".join([f"{path}: ids: column {source.id_name}", *source.passed_over()]))
+        tell(f"{path}: ids: column {source.id_name}")
     elif source.columns:
-        columns = listed(dict.fromkeys(map(printable, source.columns), ""))
-        tell("; ".join([f"{path}: no ids", f"columns: {columns}", *source.passed_over(), how]))
+        tell(f"{path}: no ids; {columns_of(source)}; {how}")
+
+
+def columns_of(source: Any) -> str:
+    """Return the names of the columns beside the embeddings, for a message."""
+    return f"columns: {listed(dict.fromkeys(map(printable, source.columns), ''))}"
 
 
 class Opened(NamedTuple):

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from compressae_ref.center import MeanDirection
 from compressae_ref.cli.any_model import load_any_model
+from compressae_ref.cli.ids_option import columns_of
 from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
+from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.extensions.residual_codes import ResidualCodes
 from compressae_ref.files.codes_file import load_codes_and_ids
 from compressae_ref.files.detect import content_of
@@ -196,8 +198,7 @@ def _residual_facts(codes: ResidualCodes) -> dict[str, Any]:
 
 
 def _embeddings_facts(path: str, follow_links: bool) -> dict[str, Any]:
-    array = open_embeddings(path, follow_links=follow_links)
-    ids = ids_of(array)
+    array, why_not = _with_ids(path, follow_links)
     sample = np.asarray(array[:10_000], np.float64)
     norms = _norms(sample)
     return {
@@ -207,8 +208,8 @@ def _embeddings_facts(path: str, follow_links: bool) -> dict[str, Any]:
         "dense_dimension_d": int(array.shape[1]),
         "dtype": array.dtype.name,
         "bytes_per_row": int(array.shape[1]) * array.dtype.itemsize,
-        "ids": ids is not None,
-        **({} if array.id_name is None else {"id_column": array.id_name}),
+        "ids": why_not is None,
+        **({"id_column": array.id_name} if why_not is None else {"why_no_ids": why_not}),
         "rows_looked_at": len(sample),
         "smallest_norm": float(norms.min()),
         "largest_norm": float(norms.max()),
@@ -216,6 +217,28 @@ def _embeddings_facts(path: str, follow_links: bool) -> dict[str, Any]:
         "rows_of_zeros": int((~sample.any(axis=1)).sum()),
         "mean_cosine_of_pairs": _mean_cosine(sample),
     }
+
+
+def _with_ids(path: str, follow_links: bool) -> tuple[Any, str | None]:
+    """Open embeddings. Return them, and why no ids are found, or None if there are ids.
+
+    Ids that other commands refuse are a fact about the file, so they are no error here.
+    """
+    try:
+        array = open_embeddings(path, follow_links=follow_links)
+    except FormatError as error:  # such as two columns of usual names
+        return open_embeddings(path, ids=False, follow_links=follow_links), _without_place(error)
+    try:
+        if ids_of(array) is not None:
+            return array, None
+    except CompressaeError as error:
+        return array, _without_place(error)
+    return array, columns_of(array) if array.columns else "the file has no column beside the embeddings"
+
+
+def _without_place(error: CompressaeError) -> str:
+    error.path, error.hint = None, None
+    return str(error)
 
 
 def _mean_cosine(sample: NDArray[np.float64]) -> float | None:

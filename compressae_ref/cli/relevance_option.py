@@ -41,11 +41,12 @@ def read_relevance(options: argparse.Namespace, **sources: Any) -> Any:
         return None
     from compressae_ref.files.relevance_file import open_relevance
 
-    sides = [_side(name, source, ids_for_relevance(options)) for name, source in sources.items()]
+    sides = [side(name, source, ids_for_relevance(options)) for name, source in sources.items()]
     return open_relevance(options.relevance, sides[0], sides[-1], options.relevance_by)
 
 
-def _side(name: str, source: Any, with_ids: bool) -> Any:
+def side(name: str, source: Any, with_ids: bool) -> Any:
+    """Return the rows that pairs of relevance name, with their ids if these are needed."""
     from compressae_ref.errors import CompressaeError
     from compressae_ref.files.foreign.rows import ids_of
     from compressae_ref.files.relevance_file import Side

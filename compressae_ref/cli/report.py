@@ -40,6 +40,10 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("--baselines", action="store_true", help=text)
     text = f"file of relevant pairs, for nDCG@10: each line has a query, an item and optionally a grade, {FORM}"
     add_relevance(command, text)
+    text = "the ids of EMBEDDINGS: ::NAME for a column or array; none for row numbers (default: found as in encode)"
+    command.add_argument("--ids", metavar="IDS", help=text)
+    command.add_argument("--id-column", metavar="NAME", help="the column or array of the ids: short for --ids ::NAME")
+    command.add_argument("--query-ids", metavar="IDS", help="the same for the ids of QUERIES")
     command.add_argument("--title", help="title of the page (default: the name of EMBEDDINGS)")
     empty = "give items codes of zeros, and leave queries out, because they have no neighbours"
     add_zero_rows(command, "rows", empty)

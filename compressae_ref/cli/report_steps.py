@@ -12,7 +12,7 @@ import numpy as np
 
 from compressae_ref.arrays import Floats
 from compressae_ref.cli.evaluate_steps import draw_rows
-from compressae_ref.cli.ids_option import tell_id_column
+from compressae_ref.cli.ids_option import NONE, id_entry_of, ids_option, tell_id_column
 from compressae_ref.cli.progress import stage
 from compressae_ref.cli.relevance_option import read_relevance
 from compressae_ref.cli.terminal import say, tell
@@ -35,13 +35,13 @@ def run_report(options: argparse.Namespace) -> None:
     """Measure, write the page, and print its facts on request."""
     require_writable(options.output)
     model = load_model(options.model)
-    source = open_embeddings(options.embeddings, follow_links=options.follow_links)
+    source = _open(options.embeddings, ids_option(options), "--ids", options)
     items = _read(model, source, options.embeddings, options.texts, options)
     related, sources = None, {options.embeddings: source}
     if options.queries is None:
         items, queries = _drawn(items, options)
     else:
-        query_source = open_embeddings(options.queries, follow_links=options.follow_links)
+        query_source = _open(options.queries, options.query_ids, "--query-ids", options)
         sources[options.queries] = query_source
         related = read_relevance(options, QUERIES=query_source, EMBEDDINGS=source)
         queries = _read(model, query_source, options.queries, options.query_texts, options)
@@ -75,6 +75,13 @@ def run_report(options: argparse.Namespace) -> None:
         say(json.dumps(found, allow_nan=False))
     size = Path(options.output).stat().st_size
     tell(f"{options.output}: {len(rows)} ways to store {n:,} items, {len(found['strongest'])} latents, {size:,} bytes")
+
+
+def _open(path: str, ids: str | None, option: str, options: argparse.Namespace) -> Any:
+    entry = id_entry_of(ids)
+    if entry is False and ids != NONE:
+        raise DomainError(f"expected ::NAME or none, got {ids!r}", argument=option)
+    return open_embeddings(path, entry, follow_links=options.follow_links)
 
 
 def _read(model: Model, source: Any, path: str, texts: str | None, options: argparse.Namespace) -> Rows:

@@ -17,7 +17,7 @@ from compressae_ref.cli.terminal import printable, tell
 from compressae_ref.errors import DomainError, FormatError
 from compressae_ref.files.foreign.choose_array import id_entry, listed
 from compressae_ref.files.foreign.columns import Table, open_table
-from compressae_ref.files.foreign.id_columns import IdColumns
+from compressae_ref.files.foreign.id_columns import IdColumns, that_say_ids
 
 TAB, LEAST = 8, 8
 """Characters to the next tab at most, and of a column that is cut."""
@@ -84,8 +84,8 @@ def _split(given: list[str], names: list[str]) -> list[str]:
 
 def _id_column(table: Table, options: argparse.Namespace) -> str:
     fixed = id_entry(table.path, True if options.id_column is None else options.id_column, table.names)
-    likely = [] if fixed else table.likely
-    columns = IdColumns(table.names, table.n, fixed, likely, table.blocks, lambda _: None, table.written)
+    claims, likely = ([], []) if fixed else (that_say_ids(table.names), table.likely)
+    columns = IdColumns(table.names, table.n, fixed, claims, likely, table.blocks, lambda _: None, table.written)
     name = columns.chosen()
     if name is None:
         raise FormatError(
@@ -93,7 +93,7 @@ def _id_column(table: Table, options: argparse.Namespace) -> str:
             path=table.path,
             hint="choose it with --id-column",
         )
-    tell("; ".join([f"{table.path}: ids: column {name}", *columns.passed_over(name)]))
+    tell(f"{table.path}: ids: column {name}")
     return name
 
 

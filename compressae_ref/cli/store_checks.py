@@ -10,15 +10,14 @@ import numpy as np
 
 from compressae_ref.cli.given import called
 from compressae_ref.cli.push_steps import bare_line, source_of
-from compressae_ref.cli.relevance_option import ids_for_relevance
+from compressae_ref.cli.relevance_option import ids_for_relevance, side
 from compressae_ref.cli.store_commands import WHERE, opened, tell_searches
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.model_file import load_model
-from compressae_ref.files.relevance_file import Side, open_store_relevance
+from compressae_ref.files.relevance_file import open_store_relevance
 from compressae_ref.layout import markdown
 from compressae_ref.row_source import read_all
 from compressae_ref.stores.audit import Audit, audit_store
@@ -61,8 +60,8 @@ def _relevance(options: argparse.Namespace, source: Any, asked: list[int]) -> di
     """Return the relevant ids of the queries that are asked, by their places among these."""
     if options.relevance is None:
         return None
-    by, ids = options.relevance_by, ids_of(source) if ids_for_relevance(options) else None
-    related, notes = open_store_relevance(options.relevance, Side("QUERIES", len(source), ids), by)
+    queries = side("QUERIES", source, ids_for_relevance(options))
+    related, notes = open_store_relevance(options.relevance, queries, options.relevance_by)
     for note in notes:
         tell(note)
     places = {row: place for place, row in enumerate(asked)}

@@ -32,7 +32,7 @@ from compressae_ref.errors import CompressaeError, FormatError, naming_file
 from compressae_ref.files.foreign.ann_benchmarks import BIG_ANN, open_big_ann, open_vecs
 from compressae_ref.files.foreign.choose_array import chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5 import open_hdf5
-from compressae_ref.files.foreign.id_columns import IdColumns, may_be_ids, named_like_ids
+from compressae_ref.files.foreign.id_columns import IdColumns, called_name, may_be_ids, one_a_row, that_say_ids
 from compressae_ref.files.foreign.parquet import open_columns
 from compressae_ref.files.foreign.rows import EmbeddingRows, IdEntry, Place, rows_in_file
 from compressae_ref.files.foreign.safetensors import open_tensors
@@ -177,9 +177,14 @@ def _ids_of_archive(
             raise
         return ids_from(found, n, place.file, name)
 
+    def has_one_a_row(name: str) -> bool:
+        with zipfile.ZipFile(stream()) as archive, archive.open(members[name]) as member:
+            return one_a_row(read_header(member)[0], n)
+
     names = [name for name, info in members.items() if info is not rows and name != LENGTHS]
-    likely = named_like_ids(names) if place.ids is True else []
-    return IdColumns(names, n, id_entry(place.file, place.ids, [*members]), likely, blocks, read)
+    found = names if place.ids is True else []
+    claims = [name for name in that_say_ids(found) if has_one_a_row(name)]
+    return IdColumns(names, n, id_entry(place.file, place.ids, [*members]), claims, called_name(found), blocks, read)
 
 
 def _open_tensors(place: Place, file: InputFile) -> Any:
@@ -197,9 +202,10 @@ def _open_tensors(place: Place, file: InputFile) -> Any:
     def read(column: str) -> NDArray[Any]:
         return as_ids(np.asarray(tensors[column]), len(chosen), column, place.file)
 
-    likely = named_like_ids(names) if place.ids is True else []
+    found, n = names if place.ids is True else [], len(chosen)
+    claims = [name for name in that_say_ids(found) if one_a_row(tensors.shape(name), n)]
     fixed = id_entry(place.file, place.ids, [*tensors])
-    return rows_in_file(place, chosen, IdColumns(names, len(chosen), fixed, likely, blocks, read))
+    return rows_in_file(place, chosen, IdColumns(names, n, fixed, claims, called_name(found), blocks, read))
 
 
 _OF_SEVERAL: dict[str, Callable[[Place, InputFile], Any]] = {

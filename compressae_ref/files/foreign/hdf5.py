@@ -18,7 +18,7 @@ from compressae_ref.checks import FREE_BYTES, reject, require_unfolding, short_r
 from compressae_ref.errors import FormatError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, MAX_LISTED, chosen_entry, id_entry
 from compressae_ref.files.foreign.hdf5_heap import require_strings
-from compressae_ref.files.foreign.id_columns import IdColumns, may_be_ids, named_like_ids
+from compressae_ref.files.foreign.id_columns import IdColumns, called_name, may_be_ids, one_a_row, that_say_ids
 from compressae_ref.files.foreign.rows import EmbeddingRows, Place
 from compressae_ref.files.npz import reading
 from compressae_ref.item_ids import as_ids, file_hint
@@ -117,12 +117,13 @@ class _File:
         """Return the datasets beside the embeddings."""
         n, own = len(rows), rows.name.rpartition("/")[2]
         names = [name for name in self._names_of(self._file[group] if group else self._file) if name != own]
-        likely = named_like_ids(names) if self._place.ids is True else []
+        found = names if self._place.ids is True else []
         return IdColumns(
             names,
             n,
             fixed,
-            likely,
+            [name for name in that_say_ids(found) if self._has_one_a_row(group, name, n)],
+            called_name(found),
             lambda name: self._id_blocks(group, name, n),
             lambda name: self._ids(self._ids_at(group, name), n),
         )
@@ -136,6 +137,13 @@ class _File:
             error.path, error.hint = self._place.file, file_hint(error.hint)
             raise
         return dataset
+
+    def _has_one_a_row(self, group: str, name: str, n: int) -> bool:
+        """Return whether a dataset has a value for each row. True for one that reading refuses."""
+        try:
+            return one_a_row(self.at(f"{group}/{name}" if group else name).shape or (), n)
+        except FormatError:
+            return True
 
     def _id_blocks(self, group: str, name: str, n: int) -> Iterator[NDArray[Any]]:
         """Yield the values of a dataset that may hold ids. One in another file that is not followed does not."""

@@ -2,19 +2,21 @@
 
 1. The column that the caller names.
 2. The column called id, ids or _id (`choose_array.ID_ENTRIES`).
-3. A column of integers or strings that are all different, with a value in each row. If there are several, one whose
-   name is like that of ids (`like_id`), and of those the first one of the file. Floats, booleans, dates and columns
-   with nulls never qualify, and neither do strings of more than `LONGEST` characters under another name.
+3. The first column whose name says that it holds ids (`says_ids`), such as ``product_id`` or ``SKU``.
+4. A column of integers or strings that are all different, with a value in each row: the one called name, or the only
+   one, if none is called name. Floats, booleans, dates and columns with nulls never qualify, and neither do strings of
+   more than `LONGEST` characters under another name.
 
-In archives of arrays (NumPy, HDF5, safetensors) only names like those of ids qualify for 3, because an array of
-different integers there may number anything.
+For 1 to 3, values that are no ids are an error: no other column is taken in place of one that says it holds ids.
+In archives of arrays (NumPy, HDF5, safetensors), 3 needs an array with one value for each row, and only an array
+called name qualifies for 4, because different integers there may number anything.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +29,12 @@ from compressae_ref.item_values import NUMBER
 LONGEST = 256
 """Characters of the longest string in a column that counts as ids by its content alone."""
 
-_LIKE_ID = re.compile(r"(?:id|key|sku|uuid|guid|asin|isbn|url|doi|code|handle|slug)s?$", re.IGNORECASE)
+_WORD = "id|key|sku|uuid|guid|asin|isbn|url|doi|code|handle|slug"
+_BEFORE = (
+    "item|product|user|doc|document|article|query|passage|image|video|movie|book|post|page|row|object|record|[gopqu]"
+)
+_SAYS_IDS = re.compile(rf"(?:.*[^a-z])?(?:{_WORD}|(?:{_BEFORE})id)s?", re.IGNORECASE)
+_CAMEL_CASE = re.compile(rf".*[a-z](?=[A-Z])(?i:{_WORD})s?")
 _NUMBER = re.compile(rf"\s*(?:{NUMBER.pattern}|nan|[+-]?inf(?:inity)?)\s*", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
@@ -40,6 +47,8 @@ class IdColumns(NamedTuple):
     n: int
     fixed: str | None
     """the column that the caller or its usual name determines"""
+    claims: list[str]
+    """columns whose names say that they hold ids, in the order of the file"""
     likely: list[str]
     """columns that may hold ids, as far as their types tell, in the order of the file"""
     blocks: Callable[[str], Iterator[Any]]
@@ -49,51 +58,54 @@ class IdColumns(NamedTuple):
     written: bool = False
     """whether numbers are strings, as in CSV"""
 
+    @property
+    def named(self) -> str | None:
+        """The column that a name determines: given by the caller, usual, or one that says that it holds ids."""
+        return next(iter(self.claims), None) if self.fixed is None else self.fixed
+
     def chosen(self) -> str | None:
-        """Return the name of the column of ids, or None. Columns are read until one qualifies."""
-        if self.fixed is not None:
-            return self.fixed
-        likely = sorted(self.likely, key=like_id)
-        return next((name for name in likely if self._qualifies(name)), None)
-
-    def passed_over(self, chosen: str | None) -> list[str]:
-        """Say why columns with names like those of ids were not chosen, though they come first."""
-        if self.fixed is not None:
-            return []
-        first = takewhile(lambda name: name != chosen, sorted(self.names, key=like_id))
-        return [f"{name} {self._fault(name)}" for name in named_like_ids(first)]
-
-    def _fault(self, name: str) -> str:
-        rows = first_repeat(self.blocks(name), written=self.written) if name in self.likely else None
-        if rows is None:
-            return "does not have an integer or string in each row"
-        return f"has duplicates (row {rows[1]} repeats row {rows[0]})"
+        """Return the name of the column of ids, or None. Without a name that decides, columns are read."""
+        if self.named is not None:
+            return self.named
+        candidates = [name for name in self.likely if is_name(name) or not called_name(self.names)]
+        found = [*islice(filter(self._qualifies, candidates), 2)]
+        return found[0] if len(found) == 1 else None
 
     def _qualifies(self, name: str) -> bool:
-        named = like_id(name) < OTHER
+        named = is_name(name)
         return (named or self.n > 1) and are_ids(
             self.blocks(name), self.n, longest=None if named else LONGEST, written=self.written
         )
 
 
-OTHER = 2
+def says_ids(name: str) -> bool:
+    """Return whether a name says that its column holds ids: ``product_id``, ``itemUuid``, ``URL``, not ``paid``."""
+    return bool(_SAYS_IDS.fullmatch(name) or _CAMEL_CASE.fullmatch(name))
 
 
-def like_id(name: str) -> int:
-    """Return how much a name is like that of ids: 0 for ``product_id`` or ``URL``, 1 for ``name``, otherwise 2."""
-    if _LIKE_ID.search(name):
-        return 0
-    return 1 if name.lower() in ("name", "names") else OTHER
+def is_name(name: str) -> bool:
+    """Return whether a column is called name or names."""
+    return name.lower() in ("name", "names")
 
 
-def named_like_ids(names: Iterable[str]) -> list[str]:
-    """Return the names that are like those of ids."""
-    return [name for name in names if like_id(name) < OTHER]
+def that_say_ids(names: Iterable[str]) -> list[str]:
+    """Return the names that say that their columns hold ids."""
+    return [name for name in names if says_ids(name)]
+
+
+def called_name(names: Iterable[str]) -> list[str]:
+    """Return the names of the arrays of an archive that may hold ids by their content."""
+    return [name for name in names if is_name(name)]
+
+
+def one_a_row(shape: tuple[int, ...], n: int) -> bool:
+    """Return whether an array has one value for each of n rows, flat or in a column."""
+    return shape in ((n,), (n, 1))
 
 
 def may_be_ids(shape: tuple[int, ...], dtype: np.dtype[Any], n: int) -> bool:
     """Return whether an array may hold the ids of n rows: n integers or strings, flat or in a column."""
-    return shape in ((n,), (n, 1)) and dtype.kind in "iuSUTO"
+    return one_a_row(shape, n) and dtype.kind in "iuSUTO"
 
 
 def are_ids(blocks: Iterable[Any], n: int, *, longest: int | None = None, written: bool = False) -> bool:
@@ -123,33 +135,6 @@ def are_ids(blocks: Iterable[Any], n: int, *, longest: int | None = None, writte
         if len(ids) and not numbers.add(_hashed(ids)):
             return False
     return numbers.n == n and len(kinds) <= 1 and (whole or not numeric) and numbers.all_differ()
-
-
-def first_repeat(blocks: Iterable[Any], *, written: bool = False) -> tuple[int, int] | None:
-    """Return the rows (earlier, later) of the first id that repeats an earlier one; None if another value comes first.
-
-    Parameters
-    ----------
-    written : as in `are_ids`
-    """
-    numbers, hashes = _Distinct(), list[NDArray[np.int64]]()
-    for block in blocks:
-        try:
-            ids = as_ids(block)
-        except CompressaeError:
-            break
-        if written and ids.dtype.kind == "O" and "" in ids:
-            break
-        hashes.append(_hashed(ids))
-        if len(ids) and not numbers.add(hashes[-1]):
-            break
-    together = np.concatenate(hashes or [np.empty(0, np.int64)])
-    order = np.argsort(together, kind="stable")
-    same = np.flatnonzero(together[order[1:]] == together[order[:-1]])
-    if len(same) == 0:
-        return None
-    place = same[np.argmin(order[same + 1])]
-    return int(order[place]), int(order[place + 1])
 
 
 def _hashed(ids: NDArray[Any]) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from compressae_ref.files.foreign.arrow_table import (
     storage_type,
 )
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, chosen_entry, id_entry, require_distinct
-from compressae_ref.files.foreign.id_columns import IdColumns
+from compressae_ref.files.foreign.id_columns import IdColumns, that_say_ids
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
 from compressae_ref.files.foreign.text_embeddings import dtype_of, vector_in
 from compressae_ref.files.input_file import InputFile
@@ -63,6 +63,7 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
     others = [each for each in columns.names if each != name]
     fixed = id_entry(place.file, place.ids, columns.names)
     likely = [each for each in columns.likely if place.ids is True and each != name]
+    claims = that_say_ids(others) if place.ids is True else []
 
     def begin(row: int) -> tuple[int, Iterator[Floats]]:
         first, batches = table.batches([name], row)
@@ -80,7 +81,7 @@ def open_columns(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
         Forwards(begin),
         sequential=True,
         ids=IdColumns(
-            others, table.n, fixed, likely, columns.blocks, lambda column: read_ids(place.file, table, column)
+            others, table.n, fixed, claims, likely, columns.blocks, lambda column: read_ids(place.file, table, column)
         ),
         place=place,
     )

@@ -103,13 +103,6 @@ class EmbeddingRows:
         with self._reading():
             return self.id_columns.chosen()
 
-    def passed_over(self) -> list[str]:
-        """Say why columns with names like those of ids do not hold the ids (`IdColumns.passed_over`)."""
-        if self.id_columns is None:
-            return []
-        with self._reading():
-            return self.id_columns.passed_over(self.id_name)
-
     @cached_property
     def ids(self) -> NDArray[Any] | None:
         """The ids of the rows, read on first access, or None if the file has none."""

@@ -57,6 +57,10 @@ class Tensors(Mapping[str, Any]):
         """Return the dtype and the shape of a tensor, for messages."""
         return f"{self._header[name]['dtype']} {self._header[name]['shape']}"
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor, of any dtype."""
+        return tuple(self._header[name]["shape"])
+
     def is_readable(self, name: str) -> bool:
         """Return whether NumPy has the dtype of a tensor."""
         return self._header[name]["dtype"] in DTYPES

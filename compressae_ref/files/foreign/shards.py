@@ -198,13 +198,21 @@ def _require_like(first: EmbeddingRows, first_name: str, rows: EmbeddingRows, na
     """Raise unless a shard has the dimension of the first one, and has ids if that has."""
     if rows.shape[1] != first.shape[1]:
         raise ShapeError(f"expected d = {first.shape[1]} dimensions as in {first_name}, got {rows.shape[1]}", path=name)
-    if _has_named_ids(rows) != _has_named_ids(first):
-        having = "ids" if _has_named_ids(first) else "no ids"
-        raise FormatError(f"expected {having} as in {first_name}, got a shard {_with(_has_named_ids(rows))}", path=name)
+    ids, own = _named_ids(first), _named_ids(rows)
+    if (own is None) != (ids is None) or not _has_ids(rows, ids):
+        having = "no ids" if ids is None else f"ids in {ids}"
+        got = "none" if own is None else own if ids is None else f"no {ids}"
+        raise FormatError(f"expected {having} as in {first_name}, got {got}", path=name, hint=file_hint(None))
 
 
-def _has_named_ids(rows: EmbeddingRows) -> bool:
-    return rows.id_columns is not None and rows.id_columns.fixed is not None
+def _named_ids(rows: EmbeddingRows) -> str | None:
+    return None if rows.id_columns is None else rows.id_columns.named
+
+
+def _has_ids(rows: EmbeddingRows, name: str | None) -> bool:
+    """Return whether a shard has the ids that the first one has, or has a column of a usual name."""
+    columns = rows.id_columns
+    return name is None or (columns is not None and (columns.fixed is not None or name in columns.claims))
 
 
 def one_version(open_file: Callable[[str], Opened]) -> Callable[[str], Opened]:
@@ -228,10 +236,6 @@ def one_version(open_file: Callable[[str], Opened]) -> Callable[[str], Opened]:
 
 def _kind(ids: NDArray[Any]) -> str:
     return "integers" if ids.dtype.kind == "i" else "strings"
-
-
-def _with(ids: bool) -> str:
-    return "with ids" if ids else "without ids"
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from compressae_ref.checks import no_rows, require_unfolding, short_repr
 from compressae_ref.errors import FormatError, ShapeError
 from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, ID_ENTRIES, chosen_entry, id_entry
 from compressae_ref.files.foreign.csv_rows import open_csv, open_tsv
-from compressae_ref.files.foreign.id_columns import OTHER, IdColumns, like_id
+from compressae_ref.files.foreign.id_columns import IdColumns, is_name, says_ids, that_say_ids
 from compressae_ref.files.foreign.json_rows import open_json
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
 from compressae_ref.files.foreign.text_rows import Row, TextRows, read_lines
@@ -111,7 +111,7 @@ def _chosen(place: Place, source: TextRows, rows: list[Row]) -> list[str]:
 
 
 def _names_ids(name: str) -> bool:
-    return name in ID_ENTRIES or like_id(name) < OTHER
+    return name in ID_ENTRIES or says_ids(name) or is_name(name)
 
 
 def _numbered(names: Sequence[str], numeric: set[str]) -> dict[str, list[str]]:
@@ -245,4 +245,5 @@ def _id_columns(place: Place, file: InputFile, source: TextRows, vector: list[st
         return as_ids(values, n, column, place.file)
 
     fixed = id_entry(place.file, place.ids, source.names)
-    return IdColumns(others, n, fixed, likely, source.blocks, read, source.written)
+    claims = that_say_ids(others) if place.ids is True else []
+    return IdColumns(others, n, fixed, claims, likely, source.blocks, read, source.written)
