@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compressae_ref.errors import CompressaeError
+from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign import rows as rows_module
 from compressae_ref.files.foreign.embeddings import open_embeddings
@@ -149,6 +150,83 @@ def test_a_wrong_line_is_named(tmp_path, name):
     assert message.startswith(str(path))
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+def written_columns(path, names):
+    """Write three rows with a number in each column, and an id in front, as CSV, TSV or JSON lines."""
+    rows = [[f"k{row}", *(f"{row}.{j}5" for j in range(len(names)))] for row in range(3)]
+    if path.suffix == ".jsonl":
+        lines = [json.dumps(dict(zip(["sku", *names], [row[0], *map(float, row[1:])], strict=True))) for row in rows]
+    else:
+        separator = "\t" if path.suffix == ".tsv" else ","
+        lines = [*map(separator.join, [["sku", *names], *rows])]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+NUMBERED = {"emb_{}": "emb", "{}": None, "dim-{}": "dim", "v[{}]": "v"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("form", NUMBERED)
+@given(
+    start=st.sampled_from([0, 1]),
+    d=st.integers(6, 30),
+    lost=st.sets(st.integers(2, 28), max_size=2),
+    seed=st.integers(0, 2**31),
+)
+def test_numbered_columns_are_whole_or_an_error_that_names_what_is_missing(
+    tmp_path_factory, kind, form, start, d, lost, seed
+):
+    path = tmp_path_factory.mktemp("x") / f"x.{kind}"
+    last = start + d - 1
+    numbers = [number for number in range(start, last + 1) if number not in lost or number == last]
+    np.random.default_rng(seed).shuffle(numbers)
+    name = written_columns(path, [form.format(number) for number in numbers])
+    missing = [form.format(number) for number in range(start, last) if number not in numbers]
+    if not missing:
+        assert open_embeddings(name).shape == (3, d)
+        return
+    for place in (name, *([f"{name}::{NUMBERED[form]}"] if NUMBERED[form] else [])):
+        with pytest.raises(FormatError) as caught:
+            open_embeddings(place)
+        assert f"got none in {', '.join(missing)}; " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["e0", "e1", "e2", "e02"], "got e02 and e2 with one number"),
+        (["e0", "e1", "e-1", "e2", "e3"], "got e-1 and e1 with one number"),
+        (["e2", "e3", "e4", "e5"], "got none in e1"),
+        (["e00", "e01", "e03", "e10", "e02", "e04", "e06", "e07", "e08", "e09"], "got none in e05"),
+        (["q0", "q1", "e0", "e1", "e2", "e4"], "got none in e3"),
+    ],
+)
+def test_numbers_that_do_not_number_dimensions_are_refused(tmp_path, names, words):
+    with pytest.raises(FormatError, match=re.escape(words)):
+        open_embeddings(written_columns(tmp_path / "x.csv", names))
+
+
+@pytest.mark.parametrize(
+    ("names", "d"),
+    [
+        (["x1", "x3"], 2),
+        (["year2019", "year2020", "year2021"], 3),
+        (["e0", "e1", "e2", "e3", "q1", "q2", "q4"], 4),
+        ([f"e{j:02d}" for j in range(12)], 12),
+    ],
+)
+def test_columns_that_are_numbered_otherwise_are_no_gap(tmp_path, names, d):
+    assert open_embeddings(written_columns(tmp_path / "x.csv", names)).shape == (3, d)
+
+
+def test_a_first_line_of_numbers_with_a_gap_is_no_row(tmp_path):
+    (tmp_path / "x.csv").write_text("0,1,2,3,4,6,7,8\n" + "0.5,1,2,3,4,6,7,8\n" * 3)
+    with pytest.raises(FormatError, match="got none in 5;"):
+        open_embeddings(str(tmp_path / "x.csv"))
+    (tmp_path / "x.csv").write_text("0,1,3\n2,1,3\n12345678901,1,3\n")
+    assert open_embeddings(str(tmp_path / "x.csv")).shape == (3, 3)
 
 
 def test_one_of_several_vectors_is_chosen_by_name(tmp_path):

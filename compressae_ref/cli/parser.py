@@ -180,8 +180,8 @@ def add_ids(command: argparse.ArgumentParser) -> None:
     """Add ``--ids`` and ``--id-column``."""
     text = (
         "where the ids are: ::NAME for an array or column of the input; none to leave ids out; or a file with one id "
-        "per row, a text file with one per line or a .npy (default: the column id, ids or _id; else the first with a name "
-        "such as product_id; else, in tables, the only one of different integers or strings; it is reported)"
+        "per row, a text file with one per line or a .npy (default: the column id, ids or _id; else the first with a "
+        "name such as product_id; else, in tables, the only one of different integers or strings; it is reported)"
     )
     command.add_argument("--ids", metavar="IDS", help=text)
     command.add_argument("--id-column", metavar="NAME", help="the column or array of the ids: short for --ids ::NAME")

@@ -14,7 +14,7 @@ of the first rows are float32, or have no more than the nine digits that determi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,18 @@ from compressae_ref.files.foreign.choose_array import EMBEDDING_ENTRIES, ID_ENTR
 from compressae_ref.files.foreign.csv_rows import open_csv, open_tsv
 from compressae_ref.files.foreign.id_columns import IdColumns, is_name, says_ids, that_say_ids
 from compressae_ref.files.foreign.json_rows import open_json
+from compressae_ref.files.foreign.numbered_columns import Group, numbered
 from compressae_ref.files.foreign.rows import EmbeddingRows, Forwards, Place
 from compressae_ref.files.foreign.text_rows import Row, TextRows, read_lines
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.item_ids import as_ids, written_ids
 
 BRACKETS = ("[]", "()", "{}")
+LEAST_UNNAMED = 8
+"""Integers in a first line that number the columns though one is missing. Fewer ones may be a row."""
+
 SINGLE_DIGITS = 9
 """Decimal digits that determine a float32."""
-
-_NUMBERED = re.compile(r"(.*?)[_\-.\[( ]*(\d{1,9})[\])]?")
 
 
 def open_text(place: Place, file: InputFile, kind: str) -> EmbeddingRows:
@@ -85,9 +87,10 @@ def _is_header(fields: list[str]) -> bool:
     """Return whether the first line names the columns: not all fields are numbers, or they number the columns."""
     if not all(map(_is_number, fields)):
         return True
-    numbers = [field for field in fields if field.isdigit()]
-    start = int(numbers[0]) if len(numbers) == len(fields) else -1
-    return start in (0, 1) and numbers == [*map(str, range(start, start + len(fields)))]
+    for group in numbered(fields).values():
+        if group.names == fields == [*map(str, group.numbers)]:
+            return group.whole or (group.broken and len(fields) >= LEAST_UNNAMED)
+    return False
 
 
 # -- the columns of the vector ----------------------------------------------------------------------------------------
@@ -99,7 +102,9 @@ def _chosen(place: Place, source: TextRows, rows: list[Row]) -> list[str]:
     groups = {name: [name] for name, found in values.items() if any(map(_is_vector, found))}
     numeric = {name for name, found in values.items() if all(map(_is_number, found))}
     some = {name for name, found in values.items() if any(map(_is_number, found))}  # a wrong number is an error later
-    groups |= {name: of for name, of in _numbered(source.names, some).items() if name not in groups}
+    numbers = numbered(name for name in source.names if name in some)
+    groups |= {name: of.names for name, of in numbers.items() if of.whole and name not in groups}
+    _require_whole(place, numbers, groups)
     others = [name for name in source.names if name not in numeric]
     plain = [name for name in source.names if name in numeric and not _names_ids(name)]
     if not groups and source.written and plain and all(map(_names_ids, others)):
@@ -114,18 +119,14 @@ def _names_ids(name: str) -> bool:
     return name in ID_ENTRIES or says_ids(name) or is_name(name)
 
 
-def _numbered(names: Sequence[str], numeric: set[str]) -> dict[str, list[str]]:
-    """Return groups of columns of numbers that are numbered from 0 or 1, by the name before the number."""
-    groups: dict[str, dict[int, str]] = {}
-    for name in names:
-        if name in numeric and (match := _NUMBERED.fullmatch(name)):
-            groups.setdefault(match[1], {})[int(match[2])] = name
-    found = {}
-    for prefix, columns in groups.items():
-        order = sorted(columns)
-        if len(order) > 1 and order[0] in (0, 1) and order[-1] - order[0] + 1 == len(order):
-            found[prefix or f"{order[0]}…{order[-1]}"] = [columns[number] for number in order]
-    return found
+def _require_whole(place: Place, numbers: dict[str, Group], groups: dict[str, list[str]]) -> None:
+    """Raise FormatError for numbered columns with a gap, unless another column or larger group is the vector."""
+    most = max(map(len, groups.values()), default=0)
+    clear = any(name in EMBEDDING_ENTRIES or len(of) == 1 for name, of in groups.items())
+    for name, group in numbers.items():
+        larger = group.broken and len(group.columns) > most
+        if (larger and not clear) if place.entry is None else (name == place.entry and name not in groups):
+            group.require_whole(place.file)
 
 
 def _called(found: list[Any]) -> str:
