@@ -356,6 +356,7 @@ FAULTS = [
     Fault("numbered columns may have a gap", "files/foreign/numbered_columns.py", "        if self.whole:\n            return\n", "        return\n", "test_text_embeddings.py -k 'missing or no_row'"),
     Fault("a list in text may have another length", "files/foreign/text_embeddings.py", "    if len(numbers) != d:", "    if False:", "test_text_embeddings.py -k wrong_line"),
     Fault("a model may be called .pt", "cli/output_names.py", "return kind_by_name(path) in formats or (suffix", "return True or (suffix", "test_cli.py -k model_of_another_format"),
+    Fault("save_model may write an archive called .pt", "files/foreign/sniff.py", "    if suffix in NOT_WRITTEN_AS_NPZ:", "    if False:", "test_files.py -k name_of_another_format"),
     Fault("an unknown option is reported last", "cli/usage.py", "        self._require_known_options(args)\n", "", "test_usage.py -k comes_before"),
     Fault("-output is read as -o utput", "cli/usage.py", "and not long  #", "#", "test_usage.py -k newcomers"),
     Fault("another column is taken in place of one that says it holds ids", "files/foreign/id_columns.py", "        if self.named is not None:\n", "        if self.fixed is not None:\n", "test_id_columns.py -k in_place"),

@@ -17,9 +17,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from compressae_ref import Codes, Model, Params, init_params, load_codes, load_model, save_codes, save_model
+from compressae_ref import (
+    Codes,
+    Index,
+    Model,
+    Params,
+    encode_residual,
+    fit,
+    init_params,
+    load_codes,
+    load_model,
+    pack,
+    save_codes,
+    save_model,
+    save_packed,
+    save_residual,
+)
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
 from compressae_ref.files.codes_file import save_code_blocks
+from compressae_ref.files.foreign.sniff import NOT_WRITTEN_AS_NPZ, READ_NAMES
 from compressae_ref.files.model_file import describe
 from tests import strategies
 from tests.bounds import assert_same_bits, assert_same_codes
@@ -701,3 +717,47 @@ def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path, model):
     with pytest.raises(CompressaeError):
         save_model(tmp_path / "m.npz", model)
     assert list(tmp_path.iterdir()) == []
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def unread():
+    """Yield a block of codes, but fail: names are refused before any work."""
+    pytest.fail("made a block")
+    yield make_codes()
+
+
+def write_all(path):
+    """Yield functions of this package that write their own files."""
+    x = np.random.default_rng(0).standard_normal((64, D), np.float32)
+    model = Model(init_params(D, H, np.random.default_rng(1)), 4)
+    codes = model.encode(x, backend="numpy")
+    yield lambda: save_model(path, model)
+    yield lambda: save_codes(path, codes)
+    yield lambda: save_code_blocks(path, unread(), N)
+    yield lambda: save_packed(path, pack(codes, 5))
+    yield lambda: Index.build(codes).save(path)
+    yield lambda: save_residual(path, encode_residual(x, model, 26, backend="numpy"))
+    yield lambda: fit(x, n_latents=H, k=4, steps=2, checkpoint=path, callback=lambda _: pytest.fail("a step"))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".PTH", ".safetensors", ".npy", ".parquet", ".csv", ".json", ".onnx", ".h5"])
+def test_a_name_of_another_format_is_refused_before_any_work(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    for write in write_all(path):
+        with pytest.raises(FormatError) as caught:
+            write()
+        expected = f"{path}: expected a name that ends in .npz, got {suffix.lower()}; name it x.npz"
+        assert str(caught.value).startswith(expected)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["x", "x.npz", "x.NPZ", "model-0.5", "x.model", "x.index"])
+def test_other_names_are_allowed(tmp_path, name):
+    save_model(tmp_path / name, make_model())
+    assert_same_model(load_model(tmp_path / name), make_model())
+
+
+def test_every_format_that_is_read_has_its_suffix_for_itself():
+    assert {*READ_NAMES} - NOT_WRITTEN_AS_NPZ == {".npz"}

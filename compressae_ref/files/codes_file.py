@@ -14,6 +14,7 @@ from compressae_ref.codes import Codes, is_refined, refined_entry
 from compressae_ref.errors import FormatError
 from compressae_ref.extensions.packed_codes import from_arrays
 from compressae_ref.files.atomic_write import spool_beside
+from compressae_ref.files.foreign.sniff import require_own_name
 from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.model_file import (
@@ -70,6 +71,7 @@ def save_code_blocks(path: PathLike, blocks: Iterable[Codes], n: int, ids: Any =
     OSError
         If the file cannot be written. No partial file remains.
     """
+    require_own_name(path)
     ids = None if ids is None else as_ids(ids, n)
     with spool_beside(path) as file:  # the file stores all values before all indices, which wait here
         blocks = iter(blocks)

@@ -20,6 +20,7 @@ from compressae_ref.checks import require_unfolding
 from compressae_ref.errors import BackendError, CompressaeError, FormatError, format_error, unreadable
 from compressae_ref.files.atomic_write import PathLike as PathLike
 from compressae_ref.files.atomic_write import replacing
+from compressae_ref.files.foreign.sniff import require_own_name
 from compressae_ref.files.input_file import InputFile, opened
 
 UNIX = 3
@@ -92,9 +93,12 @@ def write_npz(path: PathLike, arrays: Mapping[str, NDArray[Any] | Pieces], *, al
 
     Raises
     ------
+    FormatError
+        If the suffix of the name is that of another format.
     OSError
         If the file cannot be written.
     """
+    require_own_name(path)
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             pieces = array if isinstance(array, Pieces) else Pieces(array.shape, array.dtype, [array])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from compressae_ref.checks import as_real
 from compressae_ref.files.atomic_write import PathLike, require_output
+from compressae_ref.files.foreign.sniff import require_own_name
 from compressae_ref.training.checkpoint import Run, save_checkpoint
 from compressae_ref.training.deferred_signals import DeferredSignals
 
@@ -45,8 +46,12 @@ class Checkpoints:
         self.step: int | None = None
 
     def require_writable(self, *inputs: PathLike) -> None:
-        """Raise if the file cannot be written or is an input. A file that nobody asked for does not stop a training."""
+        """Raise if the file cannot be written, is an input, or has the suffix of another format.
+
+        A file that nobody asked for does not stop a training.
+        """
         if not self._only_long:
+            require_own_name(self.path)
             require_output(self.path, *inputs)
 
     @contextmanager

@@ -59,6 +59,21 @@ SYNONYMS = {
 }  # fmt: skip
 
 
+NOT_WRITTEN_AS_NPZ = {
+    *READ_NAMES, *INTEGER_SUFFIXES, *SYNONYMS, ".pt", ".csr", ".json", ".txt", ".html", ".htm", ".png", ".onnx", ".pkl",
+    ".pickle", ".gz", ".zip",
+} - {".npz"}  # fmt: skip
+"""Suffixes of other formats than that of this package's own files, which are archives of arrays."""
+
+
+def require_own_name(path: PathLike) -> None:
+    """Raise FormatError if a file of this package would get the suffix of another format. Other names are allowed."""
+    suffix = Path(path).suffix.lower()
+    if suffix in NOT_WRITTEN_AS_NPZ:
+        hint = f"name it {Path(path).with_suffix('.npz').name}; compressae-ref convert writes other formats"
+        raise FormatError(f"expected a name that ends in .npz, got {suffix}", path=path, hint=hint)
+
+
 def kind_of(file: InputFile | PathLike) -> str:
     """Return the format of a file: one of `SIGNATURES`, `_FITS` or `TABLE_NAMES`, or "pickle".
 
