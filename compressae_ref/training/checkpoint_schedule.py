@@ -51,8 +51,8 @@ class Checkpoints:
         A file that nobody asked for does not stop a training.
         """
         if not self._only_long:
-            require_own_name(self.path)
             require_output(self.path, *inputs)
+            require_own_name(self.path)
 
     @contextmanager
     def saving(self, run: Run) -> Iterator[None]:
