@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compressae_ref import Model, init_params, load_model, save_codes, save_model
@@ -120,6 +120,8 @@ def test_a_column_alone_is_the_ids_if_it_qualifies(tmp_path, kind):
         assert open_embeddings(str(path), ids=False).id_name is None
 
 
+@example(names=["rows", "title"])
+@example(names=["constant", "name", "rows"])
 @given(names=st.lists(st.sampled_from([*COLUMNS, "id"]), min_size=1, max_size=5, unique=True))
 def test_a_name_decides_and_otherwise_a_column_that_is_the_only_one(tmp_path_factory, names):
     pytest.importorskip("pyarrow")
@@ -208,6 +210,14 @@ def test_shards_have_one_column_of_ids(tmp_path, kind):
     assert written(tmp_path / f"2.{kind}", {"title": TEXTS})
     with pytest.raises(FormatError, match=f"2.{kind}: expected ids in a_key as in .*0.{kind}, got none"):
         open_embeddings(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npz"])
+@pytest.mark.parametrize("again", [True, False])
+def test_a_column_of_shards_qualifies_if_it_does_in_all_of_them_together(tmp_path, kind, again):
+    assert written(tmp_path / f"0.{kind}", {"name": UNIQUE})
+    assert written(tmp_path / f"1.{kind}", {"name": [item + (0 if again else 100) for item in UNIQUE]})
+    assert open_embeddings(str(tmp_path)).id_name == (None if again else "name")
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
