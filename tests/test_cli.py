@@ -1773,7 +1773,8 @@ def test_a_device_a_pipe_and_a_dash_are_no_outputs(files, tmp_path, capsys, monk
 
 def test_a_terminal_that_has_no_multiplication_sign_gets_another(files):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = process(["evaluate", files.model, files.x, files.queries, *NUMPY], env=environment, text=True)
+    line = ["evaluate", files.model, files.x, files.queries, "--top", 10, "--bits", 5, *NUMPY]
+    done = process(line, env=environment, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1.0?" in done.stdout
 
