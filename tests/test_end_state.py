@@ -295,6 +295,27 @@ def forget_digests(engine, store, address, field):
     store.close()
 
 
+def test_a_zero_vector_of_a_file_that_is_skipped_leaves_the_stored_code_alone(engine, capsys, tmp_path):
+    ids = engine.ids(N)
+    address = engine.make(ids, X[:N])
+    store = open_store(address)
+    field = push(store, MODEL, **SET).field
+    before = store.read(field, ids), store.digests(field, ids)
+    x = X[:N].copy()
+    x[[3, 7]] = 0
+    pushed = push_from(store, MODEL, source(ids, x), zero_rows="skip", **SET)
+    assert (pushed.written, pushed.changed, pushed.skipped) == (0, 0, 2)
+    for code, stored in zip(store.read(field, ids), before[0], strict=True):
+        assert [np.asarray(part).tolist() for part in code] == [np.asarray(part).tolist() for part in stored]
+    assert store.digests(field, ids) == before[1]
+    store.close()
+    save_model(tmp_path / "m.npz", MODEL)
+    np.savez(tmp_path / "new.npz", embeddings=x, ids=np.array(ids))
+    line = ["push", tmp_path / "m.npz", address, "--from", tmp_path / "new.npz", "--zero-rows", "skip", "--dry-run"]
+    assert main([*map(str, line), "--k", str(K), "--backend", "numpy"]) == 0
+    assert "2 vectors of zeros left out" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("how", "counts"), [("insert", (3, 0, 0, 3, 0, 0, 0)), ("skip", (0, 0, 0, 0, 0, 0, 3))])
 def test_ids_that_the_store_does_not_have(engine, how, counts):
     ids = engine.ids(N + 3)

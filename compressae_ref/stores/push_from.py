@@ -130,6 +130,10 @@ def push_from(
 
 def _write_block(writer: Writer, block: Rows, source: str, on_missing: OnMissing) -> None:
     store, field = writer.store, writer.field
+    if writer.zero_rows == "skip":  # left out as if the source did not have them: their codes stay as they are
+        nonzero = np.any(block.x, axis=1)
+        writer.counts["skipped"] += int((~nonzero).sum())
+        block = chosen(block, nonzero)
     unknown = are_unknown(store, field, block.ids)
     if any(unknown):
         new = chosen(block, unknown)
