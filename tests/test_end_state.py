@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from compressae_ref import Model, encode_refined, init_params, save_model
 from compressae_ref.cli.given import to_run
 from compressae_ref.cli.main import main
-from compressae_ref.cli.store_commands import tell_searches
+from compressae_ref.cli.store_commands import tell_few_codes, tell_searches
 from compressae_ref.errors import DomainError, StoreError
 from compressae_ref.files.foreign.write import write_embeddings
 from compressae_ref.item_ids import as_ids
@@ -428,6 +428,21 @@ def test_a_search_says_whether_it_was_exact_and_what_to_set(fewest, index, capsy
     few = "shop: the dense field: a query got 40 of 100 items: set this"
     missed = "shop: an approximate index may miss items; to miss fewer, set that"
     assert rest == ([few] if fewest < 100 else [missed] if index else [])
+
+
+def test_a_search_says_why_it_found_few_items(capsys):
+    store = SimpleNamespace(
+        name="shop", fewer="set this", count=lambda: 8000, count_written={"few": 5, "all": 8000}.get
+    )
+    tell_searches(store, {"the codes": (None, 5)}, 10)
+    told = capsys.readouterr().err
+    assert "shop: the codes: a query got 5 of 10 items: an exact search finds all items that have vectors there" in told
+    assert "set this" not in told
+    tell_few_codes(store, "few")
+    expected = "shop: field few has codes of 5 of 8,000 items: a search there misses the others\n"
+    assert capsys.readouterr().err == expected
+    tell_few_codes(store, "all")
+    assert capsys.readouterr().err == ""
 
 
 # -- the commands, in PostgreSQL ---------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ WRONG = {
 
 TABLES, TEXT, ARCHIVES = ("parquet", "arrow"), ("csv", "tsv", "jsonl"), ("npz", "hdf5", "safetensors")
 
+WHY_NONE = "not exactly one column has a different integer or string in each row"
+
 
 def written(path, columns):
     """Write embeddings and columns in a format. Return False if the format has no such columns."""
@@ -164,7 +166,7 @@ def test_no_column_is_taken_in_place_of_one_that_says_it_holds_ids(here, capsys,
 def test_inspect_names_the_columns_where_no_name_decides(here, capsys):
     written(here / "x.csv", {"stock": UNIQUE, "weight": TEXTS})
     assert main(["inspect", "x.csv"]) == 0
-    assert f"{'why no ids':<30} columns: stock, weight" in capsys.readouterr().out
+    assert f"{'why no ids':<30} {WHY_NONE}; columns: stock, weight" in capsys.readouterr().out
     np.save("x.npy", X)
     assert main(["inspect", "x.npy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["why_no_ids"] == "the file has no column beside the embeddings"
@@ -250,7 +252,9 @@ def test_encode_names_the_column_or_says_which_there_are(here, capsys):
         assert "x.parquet: twice: expected unique ids, got 1 of row 0 again in row 4; remove one" in line
     del columns["product_id"]
     written(here / "x.parquet", columns)
-    assert run(capsys, *ENCODE)[0] == "x.parquet: no ids; columns: price, twice; --id-column NAME chooses one"
+    assert (
+        run(capsys, *ENCODE)[0] == f"x.parquet: no ids: {WHY_NONE}; columns: price, twice; --id-column NAME chooses one"
+    )
     assert load_ids("c.npz", N) is None
     (line,) = run(capsys, *ENCODE, "--ids", "none", "--id-column", "price", code=1)
     assert "expected no --id-column with --ids, got both" in line
@@ -336,7 +340,7 @@ def test_the_ids_of_queries_are_chosen_like_those_of_items(codes, capsys):
     written(codes / "no.parquet", {"price": COLUMNS["price"][0]})
     out, err = searched(capsys, "no.parquet")
     assert out.splitlines() == without_ids(capsys, "no.parquet")[1]
-    assert err == "no.parquet: no ids; columns: price; --query-ids ::NAME chooses one\n"
+    assert err == f"no.parquet: no ids: {WHY_NONE}; columns: price; --query-ids ::NAME chooses one\n"
 
 
 def test_the_id_of_a_query_stays_with_its_row_when_rows_of_zeros_are_left_out(codes, capsys):

@@ -80,7 +80,9 @@ def _setting(choice: Choice) -> str:
     if choice.option.kind == "dense":
         return f"the dense vectors as {row.method}, without codes"
     if choice.option.kind == "residual":
-        return f"residual codes, k {row.k}, dense queries{time}; only search, inspect and unpack read them"
+        d = round(row.bytes_per_item * row.compression) // 4
+        text = f"residual codes, k {row.k}, dense queries{time}; only search, inspect and unpack read them"
+        return f"{text}; the file also holds a codec of at most {4 * d * (d + 2) + 2048:,} bytes"
     kind = "refined codes" if row.refined else "codes"
     if choice.serving == PACKAGE:
         return f"{kind}, k {row.k}, {row.bits} bits per value, dense queries{time}"

@@ -46,12 +46,13 @@ def tell_id_column(path: str, source: Any, how: str = CHOOSE) -> None:
     if source.id_name is not None:
         tell(f"{path}: ids: column {source.id_name}")
     elif source.columns:
-        tell(f"{path}: no ids; {columns_of(source)}; {how}")
+        tell(f"{path}: no ids: {without_ids(source)}; {how}")
 
 
-def columns_of(source: Any) -> str:
-    """Return the names of the columns beside the embeddings, for a message."""
-    return f"columns: {listed(dict.fromkeys(map(printable, source.columns), ''))}"
+def without_ids(source: Any) -> str:
+    """Say why no column is taken as ids, and name those beside the embeddings."""
+    columns = listed(dict.fromkeys(map(printable, source.columns), ""))
+    return f"not exactly one column has a different integer or string in each row; columns: {columns}"
 
 
 class Opened(NamedTuple):

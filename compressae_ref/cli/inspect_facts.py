@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.center import MeanDirection
 from compressae_ref.cli.any_model import load_any_model
-from compressae_ref.cli.ids_option import columns_of
+from compressae_ref.cli.ids_option import without_ids
 from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
 from compressae_ref.errors import CompressaeError, FormatError
@@ -233,7 +233,7 @@ def _with_ids(path: str, follow_links: bool) -> tuple[Any, str | None]:
             return array, None
     except CompressaeError as error:
         return array, _without_place(error)
-    return array, columns_of(array) if array.columns else "the file has no column beside the embeddings"
+    return array, without_ids(array) if array.columns else "the file has no column beside the embeddings"
 
 
 def _without_place(error: CompressaeError) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from compressae_ref.cli.given import called
 from compressae_ref.cli.push_steps import bare_line, source_of
 from compressae_ref.cli.relevance_option import ids_for_relevance, side
-from compressae_ref.cli.store_commands import WHERE, opened, tell_searches
+from compressae_ref.cli.store_commands import WHERE, opened, tell_few_codes, tell_searches
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.cli.zero_rows import tell_skipped
 from compressae_ref.errors import DomainError, naming_file
@@ -51,6 +51,8 @@ def evaluate_in_store(options: argparse.Namespace) -> None:
             f"{WHERE[row.vectors]} ({row.field})": (store.approximate_index(row.field), row.fewest) for row in rows
         }
         tell_searches(store, searches, min(max(tops), store.count()))
+        for field in (row.field for row in rows if row.vectors == "codes"):
+            tell_few_codes(store, field)
     if rows[0].recall is None:
         tell(f"{store.name}: recall is not measured without dense vectors; --dense FILE names a file of them")
     say(json.dumps([row.as_json() for row in rows]) if options.json else _table(rows))

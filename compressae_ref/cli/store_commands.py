@@ -55,6 +55,7 @@ def search_and_compare(options: argparse.Namespace) -> None:
             for name, found in results.items()
         }
         tell_searches(store, searches, most)
+        tell_few_codes(store, fields["codes"])
 
 
 def _searched(
@@ -86,16 +87,24 @@ def tell_searches(store: Store, searches: Mapping[str, tuple[str | None, int]], 
     """
     how = {where: "exact" if index is None else f"by an approximate {index}" for where, (index, _) in searches.items()}
     tell(f"{store.name}: {'; '.join(f'search in {where}: {text}' for where, text in how.items())}")
-    few = {where: tell_fewer(store, where, fewest, most) for where, (_, fewest) in searches.items()}
+    few = {where: _tell_fewer(store, where, index, fewest, most) for where, (index, fewest) in searches.items()}
     if any(index and not few[where] for where, (index, _) in searches.items()):
         tell(f"{store.name}: an approximate index may miss items; to miss fewer, {store.accuracy}")
 
 
-def tell_fewer(store: Store, where: str, fewest: int, most: int) -> bool:
+def _tell_fewer(store: Store, where: str, index: str | None, fewest: int, most: int) -> bool:
     """Report that a query got fewer items than it was asked for, which lowers recall, and what to do."""
     if fewest < most:
-        tell(f"{store.name}: {where}: a query got {fewest} of {most} items: {store.fewer}")
+        why = store.fewer if index else "an exact search finds all items that have vectors there and share a latent"
+        tell(f"{store.name}: {where}: a query got {fewest} of {most} items: {why}")
     return fewest < most
+
+
+def tell_few_codes(store: Store, field: str) -> None:
+    """Report that not all items have a code in the field, so that a search there cannot find the others."""
+    coded, n = store.count_written(field), store.count()
+    if coded < n:
+        tell(f"{store.name}: field {field} has codes of {coded:,} of {n:,} items: a search there misses the others")
 
 
 def _say_hits(query: dict[str, Any], results: dict[str, Found], *, as_json: bool) -> None:
