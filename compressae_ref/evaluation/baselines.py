@@ -212,11 +212,12 @@ def _additive(method: str, x_unit: Floats, size: int) -> Baseline:
     """
     import faiss
 
+    library: Any = faiss  # its stubs lack some functions, and may not be installed
     parts, books = _codebooks(x_unit.shape[1], size)
     index: Any = faiss.index_factory(x_unit.shape[1], f"P{method}{parts}x{books}x8", faiss.METRIC_INNER_PRODUCT)
     split = index.prq if method == "RQ" else index.plsq
     for number in range(parts):
-        part = faiss.downcast_AdditiveQuantizer(split.subquantizer(number))  # type: ignore[attr-defined]
+        part = library.downcast_AdditiveQuantizer(split.subquantizer(number))
         if method == "RQ":
             part.train_type = faiss.ResidualQuantizer.Train_default
             part.cp.min_points_per_centroid = FEWEST
