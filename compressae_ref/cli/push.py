@@ -73,11 +73,11 @@ def run(options: argparse.Namespace) -> None:
         text = "refined codes have lower recall in sparse space; --space expanded is for them, and for search --store"
         tell(text)
     settings = {name: getattr(options, name) for name in ("k", "space", "refine", "field", "zero_rows", "rows")}
-    if options.anchors is not None:
+    fitted = options.anchors is not None
+    if fitted:
         from compressae_ref.cli.anchors import read_anchors
 
         settings["anchors"] = read_anchors(options, model)
-    fitted = options.anchors is not None
     form = serving(model, options.k, options.space, options.refine, options.backend, fitted=fitted)
     with (
         opened(options.store) as store,

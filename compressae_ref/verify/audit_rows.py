@@ -1,7 +1,6 @@
-"""Classify rows that differ from the right codes, by bounds on rounding errors: rounding, tie or wrong.
+"""Classify rows that differ from the right codes, by `rounding_bounds`: rounding, tie or wrong.
 
-All rows of a block are classified at once. Another order of sums changes a sum by at most γ times the sum
-of its magnitudes (Higham, Accuracy and Stability, section 3.1).
+All rows of a block are classified at once.
 """
 
 from __future__ import annotations
