@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from compressae_ref.params import init_params as init_params
     from compressae_ref.retrieval.index import Index as Index
     from compressae_ref.retrieval.index import search as search
+    from compressae_ref.retrieval.packed_index import PackedIndex as PackedIndex
     from compressae_ref.retrieval.residual_index import ResidualIndex as ResidualIndex
     from compressae_ref.retrieval.similarity import asymmetric_cosine as asymmetric_cosine
     from compressae_ref.retrieval.similarity import expanded_cosine as expanded_cosine
@@ -85,6 +86,7 @@ _NAMES = {
     "extensions.residual_codec": "ResidualCodec",
     "retrieval.similarity": "sparse_cosine reconstructed_cosine asymmetric_cosine expanded_cosine gram",
     "retrieval.index": "search Index",
+    "retrieval.packed_index": "PackedIndex",
     "retrieval.residual_index": "ResidualIndex",
     "backends.search_types": "Hits",
     "evaluation.evaluate": "evaluate",

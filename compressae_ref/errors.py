@@ -90,6 +90,16 @@ def naming_file(path: object, *arguments: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def rows_from(start: int) -> Iterator[None]:
+    """Number the rows in errors from ``start``: for a block of rows that begins there."""
+    try:
+        yield
+    except CompressaeError as error:
+        error.row = None if error.row is None else start + error.row
+        raise
+
+
 def format_error(path: object, error: Exception) -> FormatError:
     """A `FormatError` about a file, with the words and fields of another error that its content caused."""
     if isinstance(error, CompressaeError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from compressae_ref.backends.search_types import Hits, Items, Queries
+    from compressae_ref.backends.search_types import Hits, Items, PackedItems, Queries
     from compressae_ref.params import Params
 
 BACKENDS = ("numpy", "numba", "cuda")
@@ -126,6 +126,9 @@ class Backend(Protocol):
 
     def best_items(self, queries: Queries, items: Items, top: int) -> Hits:
         """The best items by score, as `reference.best` orders them."""
+
+    def best_packed_items(self, queries: Queries, parts: Sequence[PackedItems], top: int) -> Hits:
+        """`best_items` of packed codes, of which few are unpacked at a time. Rows are numbered over all parts."""
 
 
 SMALL_SECONDS = 1.0

@@ -17,6 +17,18 @@ def best_of(parts: list[Hits], ranks: NDArray[np.int64], top: int) -> Hits:
     return _in_order(Hits(rows, scores), np.lexsort((ranks[rows], -scores))[:, :top])
 
 
+Ranked = tuple[Hits, NDArray[np.int64]]
+"""Hits, and the rank of each."""
+
+
+def best_of_ranked(parts: list[Ranked], top: int) -> Ranked:
+    """Return the ``top`` best hits of several sets of items, for which no array of all ranks exists."""
+    hits = Hits(*(np.concatenate(columns, axis=1) for columns in zip(*(hits for hits, _ in parts), strict=True)))
+    ranks = np.concatenate([ranks for _, ranks in parts], axis=1)
+    order = np.lexsort((ranks, -hits.scores))[:, :top]
+    return _in_order(hits, order), np.take_along_axis(ranks, order, axis=1)
+
+
 def by_score(best: Hits) -> Hits:
     """Sort by descending score; the sort is stable, and items come in the order of their ranks (R10)."""
     return _in_order(best, np.argsort(-best.scores, axis=1, kind="stable"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,29 @@ class Items(NamedTuple):
         return min(top, len(self.codes) if self.allowed is None else int(self.allowed.sum()))
 
 
+class PackedItems(NamedTuple):
+    """Packed codes that are searched, of float32 or float64 norms; a search takes several such parts."""
+
+    data: NDArray[np.uint8]
+    """(n, row bytes); bytes that packing cannot produce give any scores"""
+    n_latents: int
+    k: int
+    bits: int
+    norms: Floats
+    ranks: NDArray[Any] | range
+    """(n,) integers, as in `Items`, all different over all parts"""
+    allowed: Bools | None
+
+    def count(self) -> int:
+        """Return the number of items that may be returned."""
+        return len(self.norms) if self.allowed is None else int(self.allowed.sum())
+
+    def rows(self, rows: slice) -> PackedItems:
+        """Return some of the items."""
+        allowed = None if self.allowed is None else self.allowed[rows]
+        return self._replace(data=self.data[rows], norms=self.norms[rows], ranks=self.ranks[rows], allowed=allowed)
+
+
 def no_hits(n_q: int, dtype: Any, top: int = 0) -> Hits:
     """Return empty results of n_q queries."""
     return Hits(np.zeros((n_q, top), np.int64), np.empty((n_q, top), dtype))
@@ -74,6 +98,19 @@ def stacked(parts: list[Hits], items: Items, top: int) -> Hits:
     """Stack the hits of blocks of queries; without blocks, return the hits of no queries."""
     none = no_hits(0, items.norms.dtype, items.found(top))
     return Hits(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
+
+
+def found_in(
+    queries: Queries,
+    parts: Sequence[PackedItems],
+    top: int,
+    best: Callable[[Queries, Sequence[PackedItems], int], Hits],
+) -> Hits:
+    """Call ``best`` for blocks of queries, with the number of results per query: at most as many as there are items."""
+    found = min(top, sum(part.count() for part in parts))
+    hits = no_hits(len(queries.norms) if found == 0 else 0, queries.norms.dtype, found)
+    blocks = queries.blocks() if found else []
+    return Hits(*map(np.concatenate, zip(hits, *(best(block, parts, found) for block in blocks), strict=True)))
 
 
 def scaled_dots(dots: Floats, query_norms: Floats, norms: Floats) -> Floats:

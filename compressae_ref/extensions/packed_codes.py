@@ -5,7 +5,7 @@ No cosine depends on the scale of an item's code, so the scale is not stored (R1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,10 @@ from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.numpy.bit_packing import BITS, Layout, Packed
 from compressae_ref.checks import as_integer, as_k
 from compressae_ref.codes import Codes, is_refined
-from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError, rows_from
+
+ROWS_PER_BLOCK = 65_536
+"""Rows that are unpacked at a time. The choice affects memory and speed only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,21 @@ class PackedCodes:
         indices, values = kernels.unpack_rows(self.data, self.n_latents, self.k, self.bits)
         return Codes.trusted(indices, values, self.n_latents, self.model, refined=self.refined)
 
+    def unpack_blocks(self, *, backend: str | Backend | None = None) -> Iterator[tuple[int, Codes]]:
+        """Yield the number of the first row of each block, and its codes. Errors as `unpack`."""
+        for start in range(0, len(self), ROWS_PER_BLOCK):
+            with rows_from(start):
+                codes = replace(self, data=self.data[start : start + ROWS_PER_BLOCK]).unpack(backend=backend)
+            yield start, codes
+
+
+def require_packed(packed: Any) -> PackedCodes:
+    """Return packed codes; DTypeError for anything else."""
+    if not isinstance(packed, PackedCodes):
+        hint = "pack(codes) packs codes" if isinstance(packed, Codes) else None
+        raise DTypeError(f"expected PackedCodes, got {type(packed).__name__}", argument="packed", hint=hint)
+    return packed
+
 
 def as_codes(codes: Codes | PackedCodes, backend: str | Backend | None = None) -> Codes:
     """Return codes unchanged and unpack packed ones; DTypeError for anything else."""
@@ -139,5 +157,6 @@ def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Packed
         raise FormatError(f"expected the digest of a model or null, got {meta['model']!r}")
     settings = {name: meta[name] for name in ("n_latents", "k", "bits", "model")}
     packed = PackedCodes(arrays["packed"], **settings, refined=is_refined(meta))
-    packed.unpack()
+    for _ in packed.unpack_blocks():  # raises the error of the first bad row
+        pass
     return packed

@@ -14,9 +14,9 @@ from compressae_ref.arrays import require_memory
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.ranking import best_of
 from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots
-from compressae_ref.checks import ZeroRows, as_integer, as_zero_rows
+from compressae_ref.checks import ZeroRows, as_zero_rows
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, ShapeError, naming_file
+from compressae_ref.errors import ShapeError, naming_file
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
 from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import as_ids
@@ -28,9 +28,11 @@ from compressae_ref.retrieval.spaces import (
     Space,
     as_queries,
     as_space,
+    as_top,
     check_pair,
     checked_item_norms,
     needed,
+    rescoring_queries,
     space_for,
 )
 
@@ -179,16 +181,13 @@ class Index:
         zero_rows : for dense queries of zeros: "error"; "empty" for scores of 0, so that the first items are returned;
             "skip" for no row in the result. The rows of the result are then those of `row_source.nonzero_rows`
         """
-        top, zero_rows = as_integer(top, "top"), as_zero_rows(zero_rows)
-        if rescore is not None:
-            needed(self.model, "re-ranking")
-            if as_integer(rescore, "rescore") < top:
-                raise DomainError(f"expected at least top = {top} items to re-rank, got {rescore}", argument="rescore")
+        top, found = as_top(top, rescore, self.model)
+        zero_rows = as_zero_rows(zero_rows)
         vectors = as_queries(self.space, queries, self.like, self.model, query_k, self.backend, zero_rows)
         state = self._state
-        hits = self._best(state, vectors, rescore or top, allowed)
+        hits = self._best(state, vectors, found, allowed)
         if rescore is not None:
-            vectors = self._to_rescore(queries, zero_rows)
+            vectors = rescoring_queries(queries, self.like, self.model, self.backend, zero_rows)
             hits = self._rescored(state, vectors, hits, top)
         return Hits(state.ids.values[hits.ids], vectors.scores(hits.scores))
 
@@ -271,11 +270,6 @@ class Index:
             parts.append(Hits(hits.ids + first, hits.scores))
             first = rows.stop
         return parts[1] if len(parts) == 2 else best_of(parts, ranks, top)
-
-    def _to_rescore(self, queries: Any, zero_rows: ZeroRows) -> Queries:
-        if isinstance(queries, Codes):
-            raise DomainError("expected dense embeddings to re-rank with, got codes", argument="queries")
-        return as_queries("asymmetric", queries, self.like, self.model, None, self.backend, zero_rows)
 
     def _rescored(self, state: State, queries: Queries, hits: Hits, top: int) -> Hits:
         """Re-rank ``hits`` by asymmetric cosine."""

@@ -54,14 +54,12 @@ class Ids:
 
     def added(self, ids: NDArray[Any] | None, n: int) -> Ids:
         """Append n rows with these ids. If ``ids`` is None, use the integers that follow the highest id ever used."""
-        new = self._numbers(n) if ids is None else ids
+        strings = self.values.dtype.kind == "O" and len(self.values) > 0
+        new = np.array(automatic_ids(self._next(), n, strings=strings), np.int64) if ids is None else ids
         if n == 0:
             return self
-        if len(self.values) and new.dtype.kind != self.values.dtype.kind:
-            raise DTypeError(
-                f"expected {_KINDS[self.values.dtype.kind]} ids as in the index, got {_KINDS[new.dtype.kind]} ids",
-                argument="ids",
-            )
+        if len(self.values):
+            require_kind(new, self.values.dtype)
         rows, items = self._writable_rows(), new.tolist()
         for item in items:
             if item in rows:
@@ -131,25 +129,40 @@ class Ids:
         items = self.values.tolist()
         return sorted(range(len(items)), key=items.__getitem__)  # faster than NumPy's sort of objects
 
-    def _numbers(self, n: int) -> NDArray[np.int64]:
-        if n and self.values.dtype.kind == "O" and len(self.values):
-            raise DTypeError(
-                f"expected {n} string ids as in the index, got None",
-                argument="ids",
-                hint="pass ids: automatic ids are integers",
-            )
-        first = self._next()
-        if first > MAX_ID - n:
-            raise DomainError(
-                f"expected automatic ids up to 2**63 - 1, got {n} items after id {first - 1}",
-                argument="ids",
-                hint="pass ids for these items",
-            )
-        return np.arange(first, first + n, dtype=np.int64)
-
     def _next(self) -> int:
         highest = -1 if self.values.dtype.kind == "O" else int(self.values.max(initial=-1))
         return highest + 1 if self.next_number is None else self.next_number
 
 
 _KINDS = {"i": "integer", "O": "string"}
+
+
+def require_kind(ids: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Raise DTypeError unless new ids are of the kind of those in an index: integers or strings."""
+    if ids.dtype.kind != dtype.kind:
+        raise DTypeError(
+            f"expected {_KINDS[dtype.kind]} ids as in the index, got {_KINDS[ids.dtype.kind]} ids", argument="ids"
+        )
+
+
+def automatic_ids(first: int, n: int, *, strings: bool) -> range:
+    """Return n consecutive ids for new items.
+
+    Raises
+    ------
+    DTypeError, DomainError
+        If the ids of the index are strings, or if an id would be above 2⁶³ − 1.
+    """
+    if n and strings:
+        raise DTypeError(
+            f"expected {n} string ids as in the index, got None",
+            argument="ids",
+            hint="pass ids: automatic ids are integers",
+        )
+    if first > MAX_ID - n:
+        raise DomainError(
+            f"expected automatic ids up to 2**63 - 1, got {n} items after id {first - 1}",
+            argument="ids",
+            hint="pass ids for these items",
+        )
+    return range(first, first + n)

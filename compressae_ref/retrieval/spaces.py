@@ -29,7 +29,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.backends.search_types import Queries
 from compressae_ref.center import centred_norms, restored
-from compressae_ref.checks import ZeroRows, as_k, reject
+from compressae_ref.checks import ZeroRows, as_integer, as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
 from compressae_ref.model import Model
@@ -173,6 +173,24 @@ def as_queries(
         return vectors
     # z of a code of zeros is not zero (E27), but a zero row has no direction
     return _without_scores(vectors, rows.block(0, len(rows), zeros=True)[1], backend)
+
+
+def as_top(top: Any, rescore: Any, model: Model | None) -> tuple[int, int]:
+    """Return ``top``, and how many items a search finds before it re-ranks them, both checked."""
+    top = as_integer(top, "top")
+    if rescore is None:
+        return top, top
+    needed(model, "re-ranking")
+    if as_integer(rescore, "rescore") < top:
+        raise DomainError(f"expected at least top = {top} items to re-rank, got {rescore}", argument="rescore")
+    return top, rescore
+
+
+def rescoring_queries(queries: Any, like: Codes, model: Model | None, backend: Backend, zero_rows: ZeroRows) -> Queries:
+    """Return the dense queries by whose asymmetric cosine hits are re-ranked; DomainError for codes."""
+    if isinstance(queries, Codes):
+        raise DomainError("expected dense embeddings to re-rank with, got codes", argument="queries")
+    return as_queries("asymmetric", queries, like, model, None, backend, zero_rows)
 
 
 def _checked_code_queries(

@@ -27,7 +27,7 @@ from compressae_ref.backends.cuda.rows import (
     renormalize_decoder,
     unit_rows,
 )
-from compressae_ref.backends.cuda.search import best_items, build_index, codes_dot, load_index
+from compressae_ref.backends.cuda.search import best_items, best_packed_items, build_index, codes_dot, load_index
 from compressae_ref.backends.cuda.select import split_codes
 from compressae_ref.backends.cuda.sums import pair_dots
 from compressae_ref.backends.numba import pack_rows, unpack_rows

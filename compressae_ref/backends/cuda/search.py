@@ -14,9 +14,11 @@ from compressae_ref.backends.cuda.launch import B1, F1, F2, I2, L2, U2, elements
 from compressae_ref.backends.cuda.memory import by_blocks, empty, in_blocks, place, rows
 from compressae_ref.backends.cuda.rules import SIMULATED
 from compressae_ref.backends.cuda.select import largest, unsigned
+from compressae_ref.backends.numba.bit_packing import unpack_rows
 from compressae_ref.backends.ranking import best_of
 from compressae_ref.backends.rules import cosine, mul_rounded
 from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, stacked
+from compressae_ref.backends.unpacked_blocks import by_unpacking
 from compressae_ref.codes import Codes
 
 QUERIES_PER_THREAD = 2 if SIMULATED else 8
@@ -99,6 +101,10 @@ def best_items(queries: Queries, items: Items, top: int) -> Hits:
     search = _Search(placed, *placed.ranks(items), placed.allowed(items))
     blocks = in_blocks(n_q, QUERIES_PER_BLOCK, lambda part: search.best(_part(queries, part), found))
     return stacked([best_of([hits], items.ranks, found) for hits in blocks], items, top)
+
+
+best_packed_items = by_unpacking(unpack_rows, build_index, best_items)
+"""`Backend.best_packed_items`; the codes are unpacked on the CPU."""
 
 
 def _padded_ranks(items: Items, n: int) -> Any:

@@ -11,6 +11,7 @@ from compressae_ref.backends.numba.descent import descend
 from compressae_ref.backends.numba.encode import encode
 from compressae_ref.backends.numba.inverted_index import build_index, load_index
 from compressae_ref.backends.numba.matching_pursuit import refine_unit
+from compressae_ref.backends.numba.packed_scan import best_packed_items
 from compressae_ref.backends.numba.rows import (
     codes_dot,
     loss_backward,

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
-from compressae_ref.backends.numba.jit import inlined, kernel
+from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.simd import count_trailing_zeros, load_u64
 from compressae_ref.backends.numba.topk import empty_codes
 from compressae_ref.backends.numpy import bit_packing
 from compressae_ref.backends.thread_pool import parallel_for
 
 ROWS_PER_TASK = 4096
+
+ROWS_PER_BLOCK = 256
+"""Rows that are unpacked at a time: they fit the L2 cache, and lighter loops go over all of them."""
 
 BITS_PER_READ = 56
 """Bits that one 64-bit load always covers, whichever bit of its first byte they start at."""
@@ -33,23 +36,18 @@ class RowFormat(NamedTuple):
     """of a row without its padding"""
     n_latents: int
 
+    @classmethod
+    def of(cls, n_latents: int, k: int, bits: int) -> RowFormat:
+        """Return the format of codes with k of ``n_latents`` latents and values of ``bits`` bits."""
+        low, highs, _, total, _ = bit_packing.Layout.of(n_latents, k, bits)
+        return cls(low, highs, bits, total, n_latents)
+
 
 def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> tuple[Any, Floats]:
-    low, highs, _, total, _ = bit_packing.Layout.of(n_latents, k, bits)
     indices, values = empty_codes(len(data), k, np.float32)
     bad = np.zeros(len(data), np.bool_)
-    row_format = RowFormat(low, highs, bits, total, n_latents)
-    parallel_for(
-        len(data),
-        ROWS_PER_TASK,
-        _unpack,
-        np.ascontiguousarray(data),
-        row_format,
-        bit_packing.value_of(bits),
-        indices,
-        values,
-        bad,
-    )
+    row_format, data = RowFormat.of(n_latents, k, bits), np.ascontiguousarray(data)
+    parallel_for(len(data), ROWS_PER_TASK, _unpack, data, row_format, bit_packing.value_of(bits), indices, values, bad)
     if bad.any():
         row = int(np.argmax(bad))
         bit_packing.unpack_block(data[row : row + 1], n_latents, k, bits, row)  # raises the error of this row
@@ -58,24 +56,80 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
 
 @kernel
 def _unpack(data, row_format, value_of, indices, values, bad, start, stop):  # type: ignore[no-untyped-def]
-    low, highs, bits, total, n_latents = row_format
-    row_bytes, k = data.shape[1], indices.shape[1]
-    padded = np.zeros((1, row_bytes + 16), np.uint8)
-    largest = (1 << (bits - 1)) - 1
-    for i in range(start, stop):
-        if (i + 1) * row_bytes + 16 <= data.size:
-            source, row = data, i
-        else:  # a 64-bit load would read beyond the end of the array
-            padded[0, :row_bytes] = data[i]
-            source, row = padded, 0
-        if _is_zero(source, row, row_bytes):
+    counts = np.zeros(ROWS_PER_BLOCK, np.int32)
+    for begin in range(start, stop, ROWS_PER_BLOCK):
+        end = min(begin + ROWS_PER_BLOCK, stop)
+        unpack_block(data, begin, end, row_format, value_of, indices[begin:end], values[begin:end], counts)
+        for i in range(begin, end):
+            bad[i] = not _can_be_packed(data[i], row_format, indices[i], values[i], counts[i - begin])
+
+
+@inlined
+def _can_be_packed(row, row_format, indices, values, count):  # type: ignore[no-untyped-def]
+    if count == 0:
+        return not row.any()
+    largest, ascending = values.dtype.type(0), indices[0] >= 0
+    for t in range(indices.size):
+        largest = max(largest, abs(values[t]))
+        ascending &= t == 0 or indices[t] > indices[t - 1]
+    padding = row[-1] >> np.uint8(row_format.total % 8) if row_format.total % 8 else np.uint8(0)
+    largest_possible = 1 - 1 / (1 << row_format.bits)  # (L − ½)/L
+    fits = count == indices.size and ascending and indices[-1] < row_format.n_latents
+    return fits and largest == largest_possible and padding == 0
+
+
+@inlined
+def unpack_block(data, begin, end, row_format, value_of, indices, values, counts):  # type: ignore[no-untyped-def]
+    """Unpack rows ``begin`` to ``end``, at most `ROWS_PER_BLOCK`, without a check; ``counts`` are the ones of each row.
+
+    A row with other than k ones becomes a row of zeros.
+    """
+    low, highs, bits, _, _ = row_format
+    n, row_bytes, k = end - begin, data.shape[1], indices.shape[1]
+    source, first = data, begin
+    if end * row_bytes + 8 > data.size:  # a 64-bit load would read beyond the end of the array
+        source, first = np.zeros((n + 8, row_bytes), np.uint8), 0
+        source[:n] = data[begin:end]
+    _read_highs(source, first, n, k * low, highs, indices, counts)
+    _add_lows(source, first, n, low, indices)
+    _read_values(source, first, n, k * low + highs, bits, value_of, values)
+    for i in range(n):
+        if counts[i] != k:
             for t in range(k):
                 indices[i, t], values[i, t] = t, 0
-            continue
-        t = _latents(source, row, low, highs, n_latents, indices[i])
-        largest_q = _values(source, row, k * low + highs, bits, value_of, values[i])
-        padding = _bits(source, row, total, 8 * row_bytes - total)
-        bad[i] = t != k or largest_q != largest or padding != 0
+
+
+# One loop for each part of a row: so the compiler vectorizes the last two.
+
+
+@inner
+def _read_highs(data, first, n, start, highs, indices, counts):  # type: ignore[no-untyped-def]
+    """Set indices[i, t] to the high bits of latent t, and counts[i] to the number of ones."""
+    k = indices.shape[1]
+    for i in range(n):
+        t = 0
+        for bit in range(0, highs, BITS_PER_READ):
+            ones = np.int64(_bits(data, first + i, start + bit, min(BITS_PER_READ, highs - bit)))
+            while ones != 0:
+                if t < k:
+                    indices[i, t] = bit + count_trailing_zeros(ones) - t
+                ones &= ones - 1
+                t += 1
+        counts[i] = t
+
+
+@inner
+def _add_lows(data, first, n, low, indices):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        for t in range(indices.shape[1]):
+            indices[i, t] = (indices[i, t] << np.int32(low)) | np.int32(_bits(data, first + i, t * low, low))
+
+
+@inner
+def _read_values(data, first, n, start, bits, value_of, values):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        for t in range(values.shape[1]):
+            values[i, t] = value_of[np.int64(_bits(data, first + i, start + t * bits, bits))]
 
 
 @inlined
@@ -84,41 +138,3 @@ def _bits(data, row, start, width):  # type: ignore[no-untyped-def]
     return (load_u64(data, row, start >> 3) >> np.uint64(start & 7)) & (
         (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     )
-
-
-@inlined
-def _is_zero(data, row, row_bytes):  # type: ignore[no-untyped-def]
-    bits = 0
-    for c in range(row_bytes):
-        bits |= data[row, c]
-    return bits == 0
-
-
-@inlined
-def _latents(data, row, low, highs, n_latents, indices):  # type: ignore[no-untyped-def]
-    """Read the latents of a row; return their number, or −1 if they do not ascend, are too large or too many."""
-    t, k, previous = 0, indices.size, -1
-    for start in range(0, highs, BITS_PER_READ):
-        ones = np.int64(_bits(data, row, k * low + start, min(BITS_PER_READ, highs - start)))
-        while ones != 0:
-            if t == k:
-                return -1
-            high = start + count_trailing_zeros(ones) - t
-            ones &= ones - 1
-            latent = (high << low) | np.int64(_bits(data, row, t * low, low))
-            if latent <= previous or latent >= n_latents:
-                return -1
-            indices[t], previous = latent, latent
-            t += 1
-    return t
-
-
-@inlined
-def _values(data, row, start, bits, value_of, values):  # type: ignore[no-untyped-def]
-    """Read the values of a row; return the largest q."""
-    largest_q, levels = 0, 1 << (bits - 1)
-    for t in range(values.size):
-        number = np.int64(_bits(data, row, start + t * bits, bits))
-        values[t] = value_of[number]
-        largest_q = max(largest_q, number & (levels - 1))
-    return largest_q

@@ -52,7 +52,7 @@ def best_by_scan(queries: Queries, items: Items, top: int) -> Hits:
     """`backends.numpy.search.best_items` for at least one query and one result."""
     n_q, parts = len(queries.norms), max(1, min(thread_count(), len(items.codes) // ITEMS_PER_BLOCK))
     groups = -(-n_q // WIDTH)
-    u, norms = _by_group(queries.dense(), groups), np.ones((groups, WIDTH), items.norms.dtype)
+    u, norms = by_group(queries.dense(), groups), np.ones((groups, WIDTH), items.norms.dtype)
     norms.reshape(-1)[:n_q] = queries.norms
     best = Heaps.empty((parts, groups * WIDTH, top), items.norms.dtype)
     parallel_for(parts * groups, 1, _scan, n_q, u, norms, ItemArrays.of(items), best)
@@ -60,7 +60,7 @@ def best_by_scan(queries: Queries, items: Items, top: int) -> Hits:
     return best_of(hits, items.ranks, top)
 
 
-def _by_group(u: Floats, groups: int) -> Floats:
+def by_group(u: Floats, groups: int) -> Floats:
     """Return (groups · h, 16): for each group of 16 queries and each latent, their 16 numbers."""
     h = u.shape[1]
     grouped = aligned_empty((groups, h, WIDTH), u.dtype)

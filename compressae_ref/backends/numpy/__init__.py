@@ -19,7 +19,7 @@ from compressae_ref.backends.numpy.rows import (
     renormalize_decoder,
     unit_rows,
 )
-from compressae_ref.backends.numpy.search import best_items, build_index, load_index
+from compressae_ref.backends.numpy.search import best_items, best_packed_items, build_index, load_index
 from compressae_ref.backends.numpy.softmax import shares_beside, softmax_others
 from compressae_ref.backends.numpy.sparse_products import (
     count_latents,

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.backends.numpy.bit_packing import unpack_rows
 from compressae_ref.backends.numpy.sums import codes_dot
 from compressae_ref.backends.numpy.topk import largest
 from compressae_ref.backends.ranking import by_score
 from compressae_ref.backends.search_types import Hits, Items, Queries, no_hits, scaled_dots, stacked
+from compressae_ref.backends.unpacked_blocks import by_unpacking
 from compressae_ref.codes import Codes
 
 ITEMS_PER_BLOCK = 8192
@@ -39,6 +41,10 @@ def best_items(queries: Queries, items: Items, top: int) -> Hits:
     rows = rows if items.allowed is None else rows[items.allowed[rows]]
     hits = [_best(block, items, rows, items.found(top)) for block in queries.blocks()]
     return stacked(hits, items, top)
+
+
+best_packed_items = by_unpacking(unpack_rows, build_index, best_items)
+"""`Backend.best_packed_items`."""
 
 
 def _best(queries: Queries, items: Items, rows: NDArray[np.int64], top: int) -> Hits:
