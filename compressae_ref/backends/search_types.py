@@ -79,7 +79,7 @@ class PackedItems(NamedTuple):
     """(n,) integers, as in `Items`, all different over all parts"""
     allowed: Bools | None
 
-    def count(self) -> int:
+    def found(self) -> int:
         """Return the number of items that may be returned."""
         return len(self.norms) if self.allowed is None else int(self.allowed.sum())
 
@@ -107,7 +107,7 @@ def found_in(
     best: Callable[[Queries, Sequence[PackedItems], int], Hits],
 ) -> Hits:
     """Call ``best`` for blocks of queries, with the number of results per query: at most as many as there are items."""
-    found = min(top, sum(part.count() for part in parts))
+    found = min(top, sum(part.found() for part in parts))
     hits = no_hits(len(queries.norms) if found == 0 else 0, queries.norms.dtype, found)
     blocks = queries.blocks() if found else []
     return Hits(*map(np.concatenate, zip(hits, *(best(block, parts, found) for block in blocks), strict=True)))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from compressae_ref.cli.terminal import watched
-from compressae_ref.errors import CompressaeError
+from compressae_ref.errors import rows_from
 from compressae_ref.layout import width_of, wrapped
 from compressae_ref.training.fit import Progress
 
@@ -174,20 +174,10 @@ def in_parts(work: Callable[[Any], T], source: Any, progress: Done | None, rows:
     parts = []
     for start in range(0, n, rows):
         progress(start, n)
-        with counting_from(start):
+        with rows_from(start):
             parts.append(work(source[start : start + rows]))
     progress(n, n)
     return parts
-
-
-@contextmanager
-def counting_from(first: int) -> Iterator[None]:
-    """Count the rows in errors about a part from the first row of the whole, which is row 0 of the part."""
-    try:
-        yield
-    except CompressaeError as error:
-        error.row = None if error.row is None else first + error.row
-        raise
 
 
 @contextmanager

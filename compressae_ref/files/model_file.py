@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from compressae_ref.checks import as_k, as_params
 from compressae_ref.errors import FormatError
 from compressae_ref.files.input_file import InputFile, opened
+from compressae_ref.files.memory_map import map_npz
 from compressae_ref.files.npz import (
     PathLike,
     member_names,
@@ -179,10 +180,13 @@ def built(
         return build(arrays, meta)
 
 
-def read_meta(path: PathLike | InputFile, *also: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def read_meta(
+    path: PathLike | InputFile, *also: str, mapped: bool = False
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read the arrays of a file of this package, those of the names ``also``, and its ``meta``.
 
-    Other members are not read. FormatError for other files.
+    Other members are not read. With ``mapped`` the arrays are mapped (`memory_map.map_npz`), and no checksum is
+    verified. FormatError for other files.
     """
     with reading(path, "a model or codes file of this package"):
         file = opened(path)
@@ -207,4 +211,7 @@ def read_meta(path: PathLike | InputFile, *also: str) -> tuple[dict[str, NDArray
             # in other files a member "mean" is unknown, whatever it contains
             mean = ("mean",) if version == CENTRED_VERSION else ()
             names = [name for name in (*MEMBERS[kind], *mean, *also) if name in members]
+            if mapped:
+                arrays = map_npz(file)
+                return {name: arrays[name] for name in names}, meta
             return {name: read_member(archive, members[name], read_own_header) for name in names}, meta

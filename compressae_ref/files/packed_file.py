@@ -17,10 +17,14 @@ from compressae_ref.item_ids import as_ids
 
 def save_packed(path: PathLike, packed: PackedCodes, ids: Any = None) -> None:
     """Write packed codes with optional ids, as `save_codes`. OSError if the file cannot be written."""
-    meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
-    meta |= {name: getattr(packed, name) for name in ("k", "n_latents", "model")} | refined_entry(packed)
     named = id_members(None if ids is None else as_ids(ids, len(packed)))
-    write_npz(path, {"packed": packed.data, "meta": json_array(meta), **named})
+    write_npz(path, {"packed": packed.data, "meta": json_array(meta_of(packed)), **named})
+
+
+def meta_of(packed: PackedCodes) -> dict[str, Any]:
+    """Return the ``meta`` of a file of packed codes."""
+    meta = {"format": PACKED_FORMAT, "version": VERSION, "bits": packed.bits}
+    return meta | {name: getattr(packed, name) for name in ("k", "n_latents", "model")} | refined_entry(packed)
 
 
 def is_packed(path: str) -> bool:

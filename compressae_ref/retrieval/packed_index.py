@@ -2,88 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressae_ref.arrays import Bools, Floats
+from compressae_ref.arrays import Floats
 from compressae_ref.backends import Backend, get_backend
 from compressae_ref.backends.ranking import best_of_ranked
 from compressae_ref.backends.search_types import Hits, PackedItems, Queries, scaled_dots
 from compressae_ref.checks import ZeroRows, as_zero_rows, short_repr
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, rows_from
+from compressae_ref.errors import DomainError, naming_file, rows_from
 from compressae_ref.extensions.packed_codes import PackedCodes, require_packed
+from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import as_ids, reject_repeated
 from compressae_ref.model import Model
 from compressae_ref.retrieval.index_ids import automatic_ids, require_kind
-from compressae_ref.retrieval.packed_items import Chunk, appended, chunks_of, kept, members, next_after
+from compressae_ref.retrieval.packed_index_file import Facts, read_packed_index, write_packed_index
+from compressae_ref.retrieval.packed_items import State, all_ids, appended, chunks_of, kept, members, next_after
 from compressae_ref.retrieval.spaces import Space, as_queries, as_top, checked_item_norms, rescoring_queries, space_for
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything of an index that changes. A state never changes itself; an index replaces it."""
-
-    chunks: tuple[Chunk, ...] = ()
-    next_number: int = 0
-    """the next automatic id"""
-
-    def __len__(self) -> int:
-        return sum(map(len, self.chunks))
-
-    @cached_property
-    def starts(self) -> NDArray[np.int64]:
-        """The number of the first row of each chunk, and the number of all rows."""
-        return np.cumsum([0, *map(len, self.chunks)])
-
-    def ids(self) -> NDArray[Any]:
-        """Return the ids of all items: int64, or an object array of ``str``."""
-        arrays = [np.asarray(chunk.ids) for chunk in self.chunks]
-        strings = bool(arrays) and arrays[0].dtype.kind == "O"
-        return np.concatenate([np.empty(0, object if strings else np.int64), *arrays])
-
-    @cached_property
-    def ranks(self) -> Sequence[NDArray[Any] | range]:
-        """Integers that order the items of each chunk by their ids: integer ids themselves, or ranks of strings."""
-        if not self.chunks or isinstance(self.chunks[0].ids, range) or self.chunks[0].ids.dtype.kind != "O":
-            return [chunk.ids for chunk in self.chunks]
-        items = self.ids().tolist()
-        ranks = np.empty(len(items), np.int64)
-        ranks[sorted(range(len(items)), key=items.__getitem__)] = np.arange(len(items))
-        return np.split(ranks, self.starts[1:-1])
-
-    def ranks_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the ranks of rows, of the same shape."""
-        return self._taken(rows, self.ranks, np.dtype(np.int64))
-
-    def ids_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the ids of rows, of the same shape."""
-        return self._taken(rows, [chunk.ids for chunk in self.chunks], self.ids_dtype)
-
-    def _taken(self, rows: NDArray[np.int64], values: Sequence[NDArray[Any] | range], dtype: np.dtype[Any]) -> Any:
-        taken = np.empty(rows.size, dtype)
-        for here, number, places in self.located(rows.ravel()):
-            taken[here] = np.asarray(values[number])[places]
-        return taken.reshape(rows.shape)
-
-    def located(self, rows: NDArray[np.int64]) -> Iterator[tuple[Bools, int, NDArray[np.int64]]]:
-        """Yield the number of each chunk that has some of these rows, with which of them, and their places in it."""
-        chunk_of = np.searchsorted(self.starts, rows, side="right") - 1
-        for number in np.unique(chunk_of):
-            here = chunk_of == number
-            yield here, int(number), rows[here] - self.starts[number]
-
-    @property
-    def ids_dtype(self) -> np.dtype[Any]:
-        """The dtype of `ids`."""
-        strings = bool(self.chunks) and np.asarray(self.chunks[0].ids[:1]).dtype.kind == "O"
-        return np.dtype(object if strings else np.int64)
 
 
 class PackedIndex:
@@ -91,9 +31,9 @@ class PackedIndex:
 
     Notes
     -----
-    An item takes the bytes of its packed code and 4 for its norm (8 if the model is float64). Ids take no memory if they
-    are consecutive, 4 bytes if they fit 32 bits, else 8; strings take what Python needs for them. With k = 32 of 4,096
-    latents and 5 bits this is 60 to 64 bytes.
+    An item takes the bytes of its packed code and 4 for its norm (8 if the model is float64). Ids take no memory if
+    they are consecutive, 4 bytes if they fit 32 bits, else 8; strings take what Python needs for them. With k = 32 of
+    4,096 latents and 5 bits these are 60 to 64 bytes.
 
     A search reads all codes, in blocks: its time does not depend on the space much. Results, threads, `add`, `remove`
     and pickles are as with `Index`; pickles hold the items themselves.
@@ -146,13 +86,12 @@ class PackedIndex:
     @property
     def ids(self) -> NDArray[Any]:
         """The ids of all items, in insertion order: int64, or an object array of ``str``."""
-        return self._state.ids()
+        return all_ids(self._state.chunks)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the items in memory: codes, norms and ids (of strings, only what refers to them)."""
-        arrays = (array for chunk in self._state.chunks for array in chunk if isinstance(array, np.ndarray))
-        return sum(array.nbytes for array in arrays)
+        return sum(chunk.nbytes for chunk in self._state.chunks)
 
     def add(self, packed: PackedCodes, ids: Any = None) -> None:
         """Add items that are packed as those in the index. Parameters and errors are those of `Index.add`."""
@@ -173,7 +112,7 @@ class PackedIndex:
     def _new_ids(self, state: State, given: NDArray[Any] | None, n: int) -> NDArray[Any] | range:
         """Return the ids of n new items. DomainError for one that is in the index."""
         if given is None:
-            return automatic_ids(state.next_number, n, strings=len(state) > 0 and state.ids_dtype == object)
+            return automatic_ids(state.next_number, n, strings=state.ids_dtype.kind == "O")
         if len(state):
             require_kind(given, state.ids_dtype)
         for chunk, mask in zip(state.chunks, members(state.chunks, given), strict=True):
@@ -190,7 +129,7 @@ class PackedIndex:
             state = self._state
             masks = list(members(state.chunks, gone))
             if sum(int(mask.sum()) for mask in masks) < len(gone):
-                known = {*State(kept(state.chunks, iter(masks))).ids().tolist()}
+                known = {*all_ids(kept(state.chunks, iter(masks))).tolist()}
                 unknown = next(item for item in gone.tolist() if item not in known)
                 raise DomainError(f"expected ids of the index, got {short_repr(unknown)}", argument="ids")
             self._state = State(kept(state.chunks, (~mask for mask in masks)), state.next_number)
@@ -205,7 +144,7 @@ class PackedIndex:
         rescore: int | None = None,
         zero_rows: ZeroRows = "error",
     ) -> Hits:
-        """Find the ``top`` items with the highest cosine to each query, exactly. Parameters are those of `Index.search`."""
+        """Find the ``top`` items with the highest cosine to each query, exactly. Parameters as in `Index.search`."""
         top, found = as_top(top, rescore, self.model)
         zero_rows = as_zero_rows(zero_rows)
         like = self._codes(self.like)
@@ -217,11 +156,57 @@ class PackedIndex:
             hits = self._rescored(state, vectors, hits, top)
         return Hits(state.ids_of(hits.ids), vectors.scores(hits.scores))
 
+    def save(self, path: PathLike) -> None:
+        """Write a file of packed codes with the ids, and the norms of this space, so that `load` need not compute them.
+
+        Every reader of packed codes reads the file. OSError if it cannot be written. No partial file is left.
+        """
+        state = self._state
+        facts = Facts(self.space, None if self.model is None else self.model.digest, state.next_number)
+        write_packed_index(path, self.like, state.chunks, facts)
+
+    @classmethod
+    def load(
+        cls,
+        path: PathLike,
+        *,
+        space: Space | None = None,
+        model: Model | None = None,
+        backend: str | Backend | None = None,
+        check: bool = True,
+    ) -> PackedIndex:
+        """Load an index from its file, or from any file of packed codes.
+
+        Parameters
+        ----------
+        space, model : as in `build`; the space is None for that of the file
+        check : if True, read the file into memory and verify its checksums and all bytes. If False, map the file: its
+            pages are read when a search needs them, and other processes share them. A damaged file may then give wrong
+            results, and a file that another program shortens may crash the process
+
+        Raises
+        ------
+        FormatError
+            With the file and the reason; DomainError if the model is missing or a different one.
+        """
+        file = read_packed_index(path, check=check)
+        kernels = get_backend(backend)
+        with naming_file(path, "packed", "codes"):
+            like = file.packed[:0].unpack(backend=kernels)
+            if model is not None:
+                model.check_codes(like)
+            index = cls(space_for(space or file.facts.space, like, model), file.packed, model, kernels)
+            norms = file.norms_for(index.space, model, index._dtype)
+            if norms is None:
+                norms = index._norms(file.packed)
+        index._state = State(tuple(chunks_of(file.packed.data, norms, file.ids)), file.facts.next_number)
+        return index
+
     def _parts(self, state: State, allowed: Any) -> list[PackedItems]:
         """Return the chunks as what a backend searches."""
-        like, masks = self.like, [None] * len(state.chunks)
-        if allowed is not None:
-            masks = list(members(state.chunks, as_ids(allowed, name="allowed")))
+        like = self.like
+        allowed = None if allowed is None else as_ids(allowed, name="allowed")
+        masks = [None for _ in state.chunks] if allowed is None else members(state.chunks, allowed)
         return [
             PackedItems(chunk.data, like.n_latents, like.k, like.bits, chunk.norms, ranks, mask)
             for chunk, ranks, mask in zip(state.chunks, state.ranks, masks, strict=True)
@@ -230,7 +215,7 @@ class PackedIndex:
     def _rescored(self, state: State, queries: Queries, hits: Hits, top: int) -> Hits:
         """Re-rank ``hits`` by asymmetric cosine."""
         u = self.backend.fetch(queries.dense())
-        scores, ranks = np.empty(hits.ids.shape, u.dtype), np.empty(hits.ids.shape, np.int64)
+        scores = np.empty(hits.ids.shape, u.dtype)
         for query, rows in enumerate(hits.ids):
             for here, number, places in state.located(rows):
                 codes = self._codes(replace(self.like, data=state.chunks[number].data[places]))
@@ -240,14 +225,16 @@ class PackedIndex:
         return best_of_ranked([(Hits(hits.ids, scores), state.ranks_of(hits.ids))], top)[0]
 
     def _codes(self, packed: PackedCodes) -> Codes:
-        codes = packed.unpack(backend=self.backend)
-        return codes if self.model is None else codes.astype(self.model.params.dtype)
+        return packed.unpack(backend=self.backend).astype(self._dtype)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32) if self.model is None else self.model.params.dtype
 
     def _norms(self, packed: PackedCodes) -> Floats:
         """Return the norms of items, unpacked in blocks."""
-        dtype = np.float32 if self.model is None else self.model.params.dtype
-        norms = [np.empty(0, dtype)]
+        norms = [np.empty(0, self._dtype)]
         for start, codes in packed.unpack_blocks(backend=self.backend):
             with rows_from(start):
-                norms.append(checked_item_norms(self.space, codes.astype(dtype), self.model, self.backend))
+                norms.append(checked_item_norms(self.space, codes.astype(self._dtype), self.model, self.backend))
         return np.concatenate(norms)

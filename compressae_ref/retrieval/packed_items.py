@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,8 @@ ROWS_PER_CHUNK = 65_536
 """Items of a chunk. Adding or removing an item copies its chunk and no other."""
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Chunk:
     """Items that are stored together."""
 
     data: NDArray[np.uint8]
@@ -27,10 +30,15 @@ class Chunk(NamedTuple):
     def __len__(self) -> int:
         return len(self.norms)
 
-    def rows(self, rows: slice | Bools) -> Chunk:
-        """Return a copy of some of the items."""
-        ids = self.ids[rows] if isinstance(rows, slice) else np.asarray(self.ids)[rows]
-        return Chunk(self.data[rows].copy(), self.norms[rows].copy(), compact(ids))
+    def __getitem__(self, mask: Bools) -> Chunk:
+        """Return a copy of the items of a mask."""
+        return Chunk(self.data[mask], self.norms[mask], compact(np.asarray(self.ids)[mask]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory; of string ids, only what refers to them."""
+        ids = 0 if isinstance(self.ids, range) else self.ids.nbytes
+        return self.data.nbytes + self.norms.nbytes + ids
 
 
 def compact(ids: NDArray[Any] | range) -> NDArray[Any] | range:
@@ -64,18 +72,13 @@ def appended(chunks: Sequence[Chunk], new: Sequence[Chunk]) -> tuple[Chunk, ...]
 
 
 def _joined(a: Chunk, b: Chunk) -> Chunk:
-    consecutive = isinstance(a.ids, range) and isinstance(b.ids, range) and a.ids.stop == b.ids.start
-    ids = (
-        range(a.ids.start, b.ids.stop)
-        if consecutive
-        else compact(np.concatenate([np.asarray(a.ids), np.asarray(b.ids)]))
-    )
+    ids = compact(np.concatenate([np.asarray(a.ids), np.asarray(b.ids)]))
     return Chunk(np.concatenate([a.data, b.data]), np.concatenate([a.norms, b.norms]), ids)
 
 
 def kept(chunks: Sequence[Chunk], masks: Iterator[Bools]) -> tuple[Chunk, ...]:
     """Return the items where the mask of their chunk is True; chunks that lose nothing are not copied."""
-    left = (chunk if mask.all() else chunk.rows(mask) for chunk, mask in zip(chunks, masks, strict=True))
+    left = (chunk if mask.all() else chunk[mask] for chunk, mask in zip(chunks, masks, strict=True))
     return appended((), [chunk for chunk in left if len(chunk)])
 
 
@@ -105,7 +108,70 @@ def _integers_in(ids: NDArray[Any]) -> Callable[[Any], Bools]:
     return is_member
 
 
+def all_ids(chunks: Sequence[Chunk]) -> NDArray[Any]:
+    """Return the ids of all items: int64, or an object array of ``str``."""
+    arrays = [np.asarray(chunk.ids) for chunk in chunks]
+    strings = bool(arrays) and arrays[0].dtype.kind == "O"
+    return np.concatenate([np.empty(0, object if strings else np.int64), *arrays])
+
+
 def next_after(ids: NDArray[Any] | range, next_number: int) -> int:
     """Return the next automatic id after some ids were added."""
     strings = not isinstance(ids, range) and ids.dtype.kind == "O"
-    return next_number if strings else max(next_number, int(np.max(ids)) + 1)
+    return next_number if strings else max([next_number, *(int(np.max(ids)) + 1 for _ in ids[:1])])
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything of an index that changes. A state never changes itself; an index replaces it."""
+
+    chunks: tuple[Chunk, ...] = ()
+    next_number: int = 0
+    """the next automatic id"""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.chunks))
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """The number of the first row of each chunk, and the number of all rows."""
+        return np.cumsum([0, *map(len, self.chunks)])
+
+    @cached_property
+    def ranks(self) -> Sequence[NDArray[Any] | range]:
+        """Integers that order the items of each chunk by their ids: integer ids themselves, or ranks of strings."""
+        if not self.chunks or isinstance(self.chunks[0].ids, range) or self.chunks[0].ids.dtype.kind != "O":
+            return [chunk.ids for chunk in self.chunks]
+        items = all_ids(self.chunks).tolist()
+        ranks = np.empty(len(items), np.int64)
+        ranks[sorted(range(len(items)), key=items.__getitem__)] = np.arange(len(items))
+        return np.split(ranks, self.starts[1:-1])
+
+    def ranks_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ranks of rows, of the same shape."""
+        return self._taken(rows, self.ranks, np.dtype(np.int64))
+
+    def ids_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the ids of rows, of the same shape."""
+        return self._taken(rows, [chunk.ids for chunk in self.chunks], self.ids_dtype)
+
+    def _taken(
+        self, rows: NDArray[np.int64], values: Sequence[NDArray[Any] | range], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        taken: NDArray[Any] = np.empty(rows.size, dtype)
+        for here, number, places in self.located(rows.ravel()):
+            taken[here] = np.asarray(values[number])[places]
+        return taken.reshape(rows.shape)
+
+    def located(self, rows: NDArray[np.int64]) -> Iterator[tuple[Bools, int, NDArray[np.int64]]]:
+        """Yield the number of each chunk that has some of these rows, with which of them, and their places in it."""
+        chunk_of = np.searchsorted(self.starts, rows, side="right") - 1
+        for number in np.unique(chunk_of):
+            here = chunk_of == number
+            yield here, int(number), rows[here] - self.starts[number]
+
+    @property
+    def ids_dtype(self) -> np.dtype[Any]:
+        """int64, or object for strings."""
+        strings = bool(self.chunks) and np.asarray(self.chunks[0].ids[:1]).dtype.kind == "O"
+        return np.dtype(object if strings else np.int64)

@@ -1,8 +1,8 @@
 """Search packed codes without unpacking them all: a block of items is unpacked, and scored for all queries.
 
 Lane q of a vector accumulates the dot of query q over the item's entries in their stored order, as in `dense_scan`, so
-it has the bits of `reference.gather`. Sparse queries are scored as dense ones: lists of their entries were slower, since
-an item's entries must be unpacked in either case.
+it has the bits of `reference.gather`. Sparse queries are scored as dense ones: with lists of their entries a
+search took longer, because the codes are unpacked in either case.
 """
 
 from __future__ import annotations
