@@ -91,6 +91,11 @@ TEXTS = st.text("aäb\U0001f600", max_size=3)
 class Life(RuleBasedStateMachine):
     """An index and, beside it, a dict of what is in it."""
 
+    kind_of_index, stored = Index, STORED
+
+    def _form(self, codes):
+        return codes
+
     @initialize(
         space=st.sampled_from(SPACES),
         stored=st.sampled_from(sorted(STORED)),
@@ -100,11 +105,13 @@ class Life(RuleBasedStateMachine):
         data=st.data(),
     )
     def build(self, space, stored, backend, ids, rows, data):
-        self.codes, self.split = STORED[stored], stored == "split"
+        self.name, self.split = stored, stored == "split"
+        self.codes = self.stored[stored]
         self.space, self.model = ("sparse", None) if self.split else (space, MODEL)
         self.backend, self.kind, self.highest = backend, ids, -1
         given_ids = self._ids(len(rows), {}, data)
-        self.index = Index.build(self.codes[rows], space=self.space, model=self.model, ids=given_ids, backend=backend)
+        items = self._form(self.codes[rows])
+        self.index = self.kind_of_index.build(items, space=self.space, model=self.model, ids=given_ids, backend=backend)
         self.items = dict(zip(range(len(rows)) if given_ids is None else given_ids, rows, strict=True))
         self._see()
 
@@ -120,7 +127,7 @@ class Life(RuleBasedStateMachine):
     @rule(rows=st.lists(st.integers(0, 39), max_size=20), data=st.data())
     def add(self, rows, data):
         ids = self._ids(len(rows), self.items, data)
-        self.index.add(self.codes[rows], ids)
+        self.index.add(self._form(self.codes[rows]), ids)
         numbers = range(self.highest + 1, self.highest + 1 + len(rows)) if ids is None else ids
         self.items |= dict(zip(numbers, rows, strict=True))
         self._see()
@@ -138,7 +145,7 @@ class Life(RuleBasedStateMachine):
         if self.items:
             again = data.draw(st.sampled_from(sorted(self.items)))
             with pytest.raises(DomainError, match="expected ids that are not in the index"):
-                self.index.add(self.codes[[0]], [again])
+                self.index.add(self._form(self.codes[[0]]), [again])
 
     @rule(number=st.integers(100, 200))
     def remove_what_is_not_there(self, number):
@@ -152,7 +159,7 @@ class Life(RuleBasedStateMachine):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "index.npz"
             self.index.save(path)
-            self.index = Index.load(path, model=self.model, backend=backend, check=check)
+            self.index = self.kind_of_index.load(path, model=self.model, backend=backend, check=check)
             written = path.read_bytes()
             self.index.save(path)
             assert self.backend != backend or path.read_bytes() == written
