@@ -36,6 +36,8 @@ RANKING, SEARCH_TYPES, TOPK, ENCODE, ROWS, NUMPY_SEARCH, PURSUIT, PACKED_ROWS = 
 SELECT, SUMS = "backends/numba/topk.py", "backends/numba/sums.py"
 FILTER, PRODUCTS = "backends/numba/prefilter.py", "backends/numba/sparse_products.py"
 PACKING, PACKED = "extensions/packed_codes.py", "backends/numba/bit_packing.py"
+PACKED_SCAN, UNPACKED = "backends/numba/packed_scan.py", "backends/unpacked_blocks.py"
+PACKED_INDEX, PACKED_ITEMS = (f"retrieval/packed_{name}.py" for name in ("index", "items"))
 RESIDUAL, CODEC, RESIDUAL_FIT = (f"extensions/residual_{name}.py" for name in ("codes", "codec", "fit"))
 RESIDUAL_INDEX = "retrieval/residual_index.py"
 WRITE = "files/atomic_write.py"
@@ -261,10 +263,10 @@ FAULTS = [
     Fault("the length does not enter the score", RESIDUAL_INDEX, "dots + lengths * rest", "dots + rest", "test_residual.py -k cosines_of_decoded"),
     Fault("bits behind the last value are not looked at", PACKED_ROWS, "| padding.any(axis=1)", "| False", "test_packing.py -k any_bytes"),
     Fault("indices that do not ascend are taken", PACKED_ROWS, "(np.diff(indices, axis=1) <= 0).any(axis=1)", "(np.diff(indices, axis=1) < 0).any(axis=1)", "test_vectors.py -k every_level"),
-    Fault("the kernel takes a latent twice", PACKED, "latent <= previous", "latent < previous", "test_packing.py -k 'changed_bit and numba'"),
-    Fault("the kernel reads beyond the end", PACKED, "padded[0, :row_bytes] = data[i]", "padded[0, :8] = data[i, :8]", "test_packing.py -k 'bytes_of_an_item and numba'"),
-    Fault("the kernel does not look at the padding", PACKED, "or padding != 0", "or padding < 0", "test_packing.py -k 'any_bytes and numba'"),
-    Fault("packed files are not looked at", PACKING, "    packed.unpack()\n", "    packed.layout\n", "test_packing.py -k other_bytes"),
+    Fault("the kernel takes a latent twice", PACKED, "indices[t] > indices[t - 1]", "indices[t] >= indices[t - 1]", "test_packing.py -k 'changed_bit and numba'"),
+    Fault("the kernel reads beyond the end", PACKED, "source[:n] = data[begin:end]", "source[:n, :8] = data[begin:end, :8]", "test_packing.py -k 'bytes_of_an_item and numba'"),
+    Fault("the kernel does not look at the padding", PACKED, "and padding == 0", "and padding >= 0", "test_packing.py -k 'any_bytes and numba'"),
+    Fault("packed files are not looked at", PACKING, "packed.unpack_blocks() if check else ()", "() if check else ()", "test_packing.py -k other_bytes"),
     # evaluation
     Fault("negative values go to the even dimension", "codes.py", "* 2 + negative", "* 2 + ~negative", "test_codes.py -k split"),
     Fault("packed codes are asked as they were before", EVALUATE, "codes, stored_bytes = packed.unpack(backend=backend), packed", "stored_bytes = packed", "test_evaluate.py -k what_its_search_finds"),
@@ -290,6 +292,16 @@ FAULTS = [
     Fault("a number is given twice", IDS, "return highest + 1 if self.next_number is None else self.next_number", "return highest + 1", "test_index.py"),
     Fault("an id may be added twice", IDS, "            if item in rows:", "            if False:", "test_index.py"),
     Fault("half of the ids are removed before the error", IDS, "if unknown := [item for item in items if item not in rows]:", "if unknown := [item for item in items if not rows.pop(item, -1) >= 0]:", "test_index.py"),
+    Fault("a packed scan loses what is just above its cut", PACKED_SCAN, "return bound - abs(bound) * 1e-5 - 1e-37", "return bound + abs(bound) * 1e-5", "test_packed_index.py -k 'sort_of_all and numba'"),
+    Fault("a packed scan finds what is forbidden", PACKED_SCAN, "if allowed.size > 0 and not allowed[row]:", "if allowed.size > 1_000_000 and not allowed[row]:", "test_packed_index.py -k 'sort_of_all and numba'"),
+    Fault("parts of packed items forget where they begin", PACKED_SCAN, "first_row += len(part.norms)", "first_row += 0", "test_packed_index.py -k 'sort_of_all and numba'"),
+    Fault("ranks of packed items start at 0", PACKED_SCAN, "items.first_rank + row", "row", "test_packed_index.py -k 'sort_of_all and numba'"),
+    Fault("wrong bytes lead out of the arrays", PACKED_SCAN, "max(0, min(indices[i, t], h - 1))", "indices[i, t]", "test_packed_index.py -k never_lead"),
+    Fault("blocks of unpacked items forget where they begin", UNPACKED, "hits.ids + first", "hits.ids", "test_packed_index.py -k 'sort_of_all and numpy'"),
+    Fault("ids that are in a packed index are added again", PACKED_INDEX, "            if mask.any():", "            if False:", "test_packed_index.py"),
+    Fault("a packed index gives an id twice", PACKED_ITEMS, "return next_number if strings else max(", "return next_number if strings else min(", "test_packed_index.py"),
+    Fault("norms of another model are taken from a file", "retrieval/packed_index_file.py", "model is not None and model.digest == self.facts.model", "model is not None", "test_packed_index.py -k another_space_or_model"),
+    Fault("ids are compared as 32 bits", PACKED_ITEMS, "narrow = limits.min <= int(ids.min()) and int(ids.max()) <= limits.max", "narrow = True", "test_packed_index.py"),
     Fault("rescoring keeps the first order", INDEX, "return best_of([Hits(hits.ids, scores)], state.ids.ranks, top)", "return Hits(hits.ids[:, :top], scores[:, :top])", "test_index.py -k rescoring"),
     Fault("codes of another model pass", MODEL, "if codes.model not in (None, self.digest):", "if False:", "test_similarity.py -k refuses"),
     # kernels
@@ -398,7 +410,7 @@ FAULTS = [
     Fault("any old file is swept", WRITE, "facts.st_uid != user_id() or ", "", "test_writing.py -k leftovers"),
     Fault("a quiet command shows progress", "cli/terminal.py", "return not _QUIET and sys.stderr.isatty()", "return sys.stderr.isatty()", "test_terminal.py -k changes_nothing"),
     Fault("a table is aligned without room", "layout.py", "if room < max(longest, min(LEAST_TITLE, widths[0])):", "if room < 0:", "test_terminal.py -k table_fits"),
-    Fault("an error of a part names a row of the part", "cli/progress.py", "else first + error.row", "else error.row", "test_terminal.py -k names_the_row"),
+    Fault("an error of a part names a row of the part", "errors.py", "None if error.row is None else start + error.row", "error.row", "test_terminal.py -k names_the_row"),
     Fault("a signal is raised in the middle of an import", "cli/interrupts.py", "        if _importing(frame) and ", "        if False and ", "test_interrupts.py -k disguise"),
     Fault("SIGTERM ends as Ctrl-C does", "cli/interrupts.py", "signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT", "signal.SIGINT", "test_interrupts.py -k go_on"),
     Fault("any signed code passes for a kernel", "backends/numba/jit.py", "place + payload", "payload", "test_kernel_cache.py -k stand_in"),

@@ -18,13 +18,16 @@ from compressae_ref.cli.parser import (
 )
 from compressae_ref.cli.terminal import hits_text, printable, say, tell
 from compressae_ref.cli.zero_rows import add_zero_rows
-from compressae_ref.errors import DomainError, naming_file
+from compressae_ref.errors import DATA, DomainError, naming_file
 from compressae_ref.retrieval.spaces import SPACES
 
 if TYPE_CHECKING:
+    from compressae_ref.backends import Backend
     from compressae_ref.cli.shown_columns import ShownColumns
+    from compressae_ref.files.foreign.codes import CodeRows
     from compressae_ref.model import Model
     from compressae_ref.retrieval.index import Index
+    from compressae_ref.retrieval.packed_index import PackedIndex
     from compressae_ref.retrieval.residual_index import ResidualIndex
 
 QUERIES = 256
@@ -118,22 +121,33 @@ def run(options: argparse.Namespace) -> None:
         say(f"{start}\t{hits_text(ids, scores)}" if found is None else hit_lines(start, ids, scores, found))
 
 
-def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[Index, bool]:
+def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[Index | PackedIndex, bool]:
     """Return an index over a file of codes, and whether the file has ids."""
     from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
     from compressae_ref.files.foreign.codes import open_codes
-    from compressae_ref.retrieval.index import Index
 
     rows = open_codes(options.codes)
     seconds = seconds_to_search(n_queries, rows.n) + seconds_to_encode(n_queries, model.params.d, rows.n_latents)
     kernels = get_backend(options.backend, numpy_seconds=seconds)
-    with naming_file(options.codes):
-        index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
+    with naming_file(options.codes, "packed", *DATA):
+        index = _built(rows, options, model, kernels)
     if index.like.refined and index.space != options.space:
         tell(f"{options.codes}: refined codes, searched in {index.space} space")
     elif index.like.refined and index.space == "sparse":
         tell(f"{options.codes}: refined codes have lower recall in sparse space; --space asymmetric is for them")
     return index, rows.ids is not None
+
+
+def _built(rows: CodeRows, options: argparse.Namespace, model: Model, kernels: Backend) -> Index | PackedIndex:
+    """Return an index over the rows of a file. Packed codes stay packed if a kernel reads their bytes."""
+    from compressae_ref.files.packed_file import is_packed, load_packed
+    from compressae_ref.retrieval.index import Index
+    from compressae_ref.retrieval.packed_index import PackedIndex
+
+    if kernels.name == "numba" and is_packed(options.codes):
+        packed = load_packed(options.codes)
+        return PackedIndex.build(packed, ids=rows.ids, space=options.space, model=model, backend=kernels)
+    return Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
 
 
 def _residual_index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[ResidualIndex, bool]:

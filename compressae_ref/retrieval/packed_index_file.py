@@ -46,11 +46,10 @@ class PackedIndexFile(NamedTuple):
 
         All spaces but the sparse one have the same norms of items.
         """
-        sparse = space == "sparse"
-        same = (self.facts.space == "sparse") == sparse and (
-            sparse or self.facts.model == getattr(model, "digest", None)
-        )
-        return self.norms if self.norms is not None and same and self.norms.dtype == dtype else None
+        if self.norms is None or self.norms.dtype != dtype or (self.facts.space == "sparse") != (space == "sparse"):
+            return None
+        same_model = model is not None and model.digest == self.facts.model
+        return self.norms if same_model or space == "sparse" else None
 
 
 def write_packed_index(path: PathLike, like: PackedCodes, chunks: Sequence[Chunk], facts: Facts) -> None:
