@@ -18,6 +18,8 @@
     python examples/bench.py search embeddings.npy --queries queries.npy --model model.npz    beside other engines
     python examples/bench.py items embeddings.npy --queries queries.npy --model model.npz     as items grow in number
     python examples/bench.py packed embeddings.npy --queries queries.npy --model model.npz    what packing costs
+    python examples/bench.py packed-search embeddings.npy --queries queries.npy --model model.npz --items 1000000 10000000
+                                                       codes that stay packed, beside the index and faiss
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
     python examples/bench.py center embeddings.npy --queries queries.npy --shifts 0 1 3       with and without the mean
@@ -63,6 +65,8 @@ from compressae_ref.backends import get_backend
 from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.errors import CompressaeError
 
+FAISS_AT_EQUAL_BYTES = ["PQ112x4fs", "PQ128x4fs,RFlat", "RaBitQ", "RaBitQfs"]
+
 COMMANDS = {
     "step": ("speed.step", {"rows": [1024, 4096]}),
     "encode": ("speed.encode", {"rows": [1024, 4096]}),
@@ -78,6 +82,7 @@ COMMANDS = {
     "search": ("retrieval.search", {"items": [1_000_000]}),
     "items": ("retrieval.items", {"items": [10_000, 100_000, 1_000_000, 10_000_000]}),
     "packed": ("storage.packed", {"k": [16, 32, 64]}),
+    "packed-search": ("packed_search.packed_search", {"items": [1_000_000], "faiss": FAISS_AT_EQUAL_BYTES}),
     "refine": ("storage.refine", {"k": [16, 32, 64]}),
     "stores": ("stores.stores", {}),
     "signs": ("stores.signs", {}),
@@ -104,7 +109,19 @@ COMMANDS = {
 
 WITHOUT_EMBEDDINGS = ("bursts", "pages", "pictures")
 
-WITH_QUERIES = ("search", "items", "packed", "refine", "stores", "signs", "postgres", "noise", "fitted", "bound")
+WITH_QUERIES = (
+    "search",
+    "items",
+    "packed",
+    "packed-search",
+    "refine",
+    "stores",
+    "signs",
+    "postgres",
+    "noise",
+    "fitted",
+    "bound",
+)
 
 WITH_MODELS = ("quality", "models")
 
@@ -180,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     methods = ("PQ", "OPQ", "RQ", "LSQ")
     text = "of `quality --sizes --baselines`: what is left out, because training OPQ and LSQ takes most of the time"
     parser.add_argument("--without", nargs="+", choices=methods, default=(), help=text)
-    parser.add_argument("--faiss", nargs="*", default=["Flat", "IVF1024,PQ48"], help="indexes of faiss in `search`")
+    parser.add_argument("--faiss", nargs="*", help="indexes of faiss in `search` and `packed-search`")
     for name, default in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, nargs="+", help=f"{default[0]}, or a table's own")
     parser.add_argument("--turns", type=int, default=9)
@@ -213,7 +230,7 @@ def main() -> None:
         parser.error(f"{options.what}: expected --relevance")
     if options.backend == "cuda" and options.what not in ON_A_GPU:
         parser.error(f"{options.what}: expected --backend cuda for one of {', '.join(ON_A_GPU)}")
-    for name, default in {**DEFAULTS, **own}.items():
+    for name, default in {**DEFAULTS, "faiss": ["Flat", "IVF1024,PQ48"], **own}.items():
         setattr(options, name, getattr(options, name) or default)
     set_threads(options.threads)
     if options.what in WITH_TORCH:
