@@ -20,6 +20,7 @@
     python examples/bench.py packed embeddings.npy --queries queries.npy --model model.npz    what packing costs
     python examples/bench.py packed-search embeddings.npy --queries queries.npy --model model.npz --items 1000000 10000000
                                                        codes that stay packed, beside the index and faiss
+    python examples/bench.py anywhere embeddings.npy --queries queries.npy --model model.npz    every route, in one table
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
     python examples/bench.py center embeddings.npy --queries queries.npy --shifts 0 1 3       with and without the mean
@@ -65,7 +66,7 @@ from compressae_ref.backends import get_backend
 from compressae_ref.backends.thread_pool import set_threads
 from compressae_ref.errors import CompressaeError
 
-FAISS_AT_EQUAL_BYTES = ["PQ112x4fs", "PQ128x4fs,RFlat", "RaBitQ", "RaBitQfs"]
+FAISS_AT_EQUAL_BYTES = ["PQ128x4fs", "PQ128x4fs,RFlat", "RaBitQ", "RaBitQfs"]
 
 COMMANDS = {
     "step": ("speed.step", {"rows": [1024, 4096]}),
@@ -83,6 +84,7 @@ COMMANDS = {
     "items": ("retrieval.items", {"items": [10_000, 100_000, 1_000_000, 10_000_000]}),
     "packed": ("storage.packed", {"k": [16, 32, 64]}),
     "packed-search": ("packed_search.packed_search", {"items": [1_000_000], "faiss": FAISS_AT_EQUAL_BYTES}),
+    "anywhere": ("anywhere.anywhere", {}),
     "refine": ("storage.refine", {"k": [16, 32, 64]}),
     "stores": ("stores.stores", {}),
     "signs": ("stores.signs", {}),

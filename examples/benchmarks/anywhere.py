@@ -1,0 +1,55 @@
+"""Every route to encode and search outside a data centre, in one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import head, line, load
+from benchmarks.routes import Route
+from compressae_ref import encode_refined, load_model, pack, save_model, save_packed
+
+ROUTES = ("python", "c", "javascript", "browser", "onnx", "sqlite")
+"""Modules of `benchmarks.routes`, in the order of the table."""
+
+
+def anywhere(options: argparse.Namespace) -> None:
+    """Bytes, milliseconds and memory of each route, one after the other, on the same model and items."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _prepare(folder, options)
+        head(
+            "route",
+            "program, MB",
+            "model, MB",
+            "encode a row, ms",
+            "search, ms",
+            "memory, MB",
+            "what one must know",
+            text=1,
+        )
+        for module in ROUTES:
+            for route in importlib.import_module(f"benchmarks.routes.{module}").measure(folder):
+                line(*_cells(route))
+
+
+def _prepare(folder: Path, options: argparse.Namespace) -> None:
+    """Write the files that the routes read."""
+    model, x = load_model(options.model), load(options.embeddings)
+    save_model(folder / "model.npz", model)
+    save_model(folder / "int8.npz", model, weights="int8")
+    save_model(folder / "encoder.npz", model, weights="int8", only="encoder")
+    save_packed(folder / "packed.npz", pack(encode_refined(x, model)))
+    np.save(folder / "items.npy", x)
+    np.save(folder / "queries.npy", load(options.queries))
+
+
+def _cells(route: Route) -> list[str | None]:
+    megabytes = (None if size is None else f"{size / 1e6:.{1 if size >= 1e6 else 3}f}" for size in route[1:3])
+    times = (None if each is None else f"{each:.2f}" if each < 10 else f"{each:.0f}" for each in route[3:5])
+    memory = None if route.peak_mb is None else f"{route.peak_mb:.0f}"
+    return [route.name, *megabytes, *times, memory, route.note]
