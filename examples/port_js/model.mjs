@@ -9,7 +9,7 @@ export class Model {
 
   // W_enc (d, h) and b_enc (h) or W_dec (h, d), or all of them; `Type` is Float32Array or Float64Array
   constructor({ d, nLatents, k, Type, W_enc, b_enc, W_dec, mean = null, digest = null, checked = null }) {
-    Object.assign(this, { d, nLatents, k, Type, b_enc, W_dec, mean, digest, checked });
+    Object.assign(this, { d, nLatents, k, Type, W_enc, b_enc, W_dec, mean, digest, checked });
     requireK(k, nLatents);
     if (mean) requireMean(mean, d, Type);
     if (W_enc) this.#encoder = new Encoder(W_enc, b_enc, d);
@@ -23,13 +23,13 @@ export class Model {
     return this.#coded(rows, k, zeroRows, (x_unit, i) => encoder.encode(x_unit, k, i));
   }
 
-  // Codes for dense queries (refine.md): k of the m latents that the encoder ranks first. It takes longer.
-  refine(rows, { k = this.k, m = Math.min(4 * k, this.nLatents), zeroRows = "error" } = {}) {
+  // Codes for dense queries (refine.md): k of the `candidates` latents that the encoder ranks first. It takes longer.
+  refine(rows, { k = this.k, candidates = Math.min(4 * k, this.nLatents), zeroRows = "error" } = {}) {
     const [encoder] = [this.#need("encoder", this.#encoder), this.#need("decoder", this.W_dec)];
-    requireK(m, this.nLatents, "m");
-    requireK(k, m); // R17
+    requireK(candidates, this.nLatents, "candidates");
+    requireK(k, candidates); // R17
     return this.#coded(rows, k, zeroRows, (x_unit, i) => {
-      const { indices } = encoder.encode(x_unit, m, i);
+      const { indices } = encoder.encode(x_unit, candidates, i);
       return refined(x_unit, indices, Array.from(indices, (j) => this.#atom(j, new this.Type(this.d))), k);
     });
   }
@@ -70,9 +70,13 @@ export class Model {
   }
 
   overLatents(query) { // u = W_dec x̄ of a dense query at any scale
+    return this.products(this.unitQuery(query));
+  }
+
+  products(x) { // W_dec x of a row in the model's format
     this.#need("decoder", this.W_dec);
-    const [x_unit, u] = [this.unitQuery(query), new this.Type(this.nLatents)];
-    for (let j = 0; j < u.length; j++) u[j] = dot(x_unit, this.#atom(j, this.atom), this.terms);
+    const u = new this.Type(this.nLatents);
+    for (let j = 0; j < u.length; j++) u[j] = dot(x, this.#atom(j, this.atom), this.terms);
     return u;
   }
 
@@ -83,9 +87,8 @@ export class Model {
   }
 
   #atom(j, atom) {
-    const [{ numbers, scales }, scale] = [this.W_dec, this.W_dec.scales[j]];
-    void scales;
-    for (let c = 0, at = j * atom.length; c < atom.length; c++, at++) atom[c] = numbers[at] * scale;
+    const { numbers, scales } = this.W_dec;
+    for (let c = 0, at = j * atom.length; c < atom.length; c++, at++) atom[c] = numbers[at] * scales[j];
     return atom;
   }
 

@@ -4,6 +4,7 @@ import { CompressaeError, DomainError, FormatError, demand } from "./errors.mjs"
 import { Sha256 } from "./hashes.mjs";
 import { Model } from "./model.mjs";
 import { openSource } from "./sources.mjs";
+import { archiveOf, arrayOf } from "./writer.mjs";
 
 const TYPES = { float32: Float32Array, float64: Float64Array };
 const DESCRS = { float32: "<f4", float64: "<f8", float16: "<f2", int8: "|i1" };
@@ -40,6 +41,16 @@ function formatOf(meta) {
   require(isKnown, `meta: expected weights of ${dtype} or fewer bits, got ${weights}`);
   const isCentered = version === 2 || (version === 3 && meta.centered === true);
   return { d, nLatents, k, Type: TYPES[dtype], descr: DESCRS[dtype], weights: DESCRS[weights], isCentered };
+}
+
+// A model with float weights → the bytes of its file, of version 1 (or 2, if it is centred)
+export function writtenModel({ d, nLatents: h, k, Type, W_enc, b_enc, W_dec, mean, training = {} }) {
+  const dtype = Type === Float32Array ? "float32" : "float64";
+  const members = { W_enc: arrayOf(W_enc.numbers, [d, h]), b_enc: arrayOf(b_enc), W_dec: arrayOf(W_dec.numbers, [h, d]) };
+  if (mean) members.mean = arrayOf(mean);
+  const heads = Object.entries(members).map(([name, { descr, shape, raw }]) => ({ head: `${name} ${descr} ${tuple(shape)}\n`, bytes: [raw] }));
+  const meta = { format: "compressae-model", version: mean ? 2 : 1, d, n_latents: h, k, dtype, training };
+  return archiveOf(members, { ...meta, digest: digestOf(heads) });
 }
 
 const memberNames = ({ weights, isCentered }, { encoder, decoder }) => [

@@ -105,7 +105,7 @@ function centredNorm(x_hat, mean, terms) { // E27 and E28: ‖x̂‖ / r
 }
 
 // R10: a heap whose root is the worst item that is kept; of equal scores the higher id is the worse
-function best(scores, top, skipped) {
+export function best(scores, top, skipped = new Set()) {
   const heap = [];
   const isWorse = (i, j) => scores[i] < scores[j] || (scores[i] === scores[j] && i > j);
   for (let i = 0; i < scores.length; i++) {

@@ -1,0 +1,70 @@
+// Files as bytes, the same ones that the package writes: file-format.md, section 5.
+import { tuple } from "./archive.mjs";
+import { PackedCodes } from "./codes.mjs";
+import { crc32 } from "./hashes.mjs";
+
+// Codes or packed codes → the bytes of their file. Ids are not written.
+export function codesFile(codes) {
+  const { length: n, k, nLatents: n_latents, model, refined, bits } = codes;
+  const meta = { k, n_latents, model: model ?? null, version: 1, ...(refined ? { refined } : {}) };
+  if (codes instanceof PackedCodes) {
+    const packed = { descr: "|u1", shape: [n, codes.layout.rowBytes], raw: codes.data };
+    return archiveOf({ packed }, { ...meta, format: "compressae-packed", bits });
+  }
+  const starts = Int32Array.from({ length: n + 1 }, (_, i) => i * k);
+  return archiveOf({
+    data: arrayOf(codes.values.map((value) => value + 0)), // R2
+    indices: arrayOf(codes.indices), indptr: arrayOf(starts),
+    shape: { descr: "<i8", shape: [2], raw: new Uint8Array(BigInt64Array.of(BigInt(n), BigInt(n_latents)).buffer) },
+    format: { descr: "|S3", shape: [], raw: latin1("csr") }, _is_array: { descr: "|b1", shape: [], raw: Uint8Array.of(1) },
+  }, { ...meta, format: "compressae-codes" });
+}
+
+export function archiveOf(arrays, meta) { // arrays { descr, shape, raw } by name
+  const text = json(meta);
+  const raw = new Uint8Array(Uint32Array.from(text, (character) => character.codePointAt(0)).buffer);
+  const all = { ...arrays, meta: { descr: `<U${text.length}`, shape: [], raw } };
+  const [body, directory] = [[], []];
+  let at = 0;
+  for (const [name, array] of Object.entries(all)) {
+    const [content, file] = [npy(array), latin1(`${name}.npy`)];
+    const record = [...uints([20, 2], [0, 2], [0, 2], [0, 2], [33, 2], [crc32(content), 4]),
+      ...uints([content.length, 4], [content.length, 4], [file.length, 2], [0, 2])];
+    const more = uints([0, 2], [0, 2], [0, 2], [0o600 * 65536, 4], [at, 4]);
+    directory.push(...latin1("PK\x01\x02"), 20, 3, ...record, ...more, ...file);
+    body.push(latin1("PK\x03\x04"), record, file, content);
+    at += 4 + record.length + file.length + content.length;
+  }
+  const count = Object.keys(all).length;
+  const end = uints([0, 2], [0, 2], [count, 2], [count, 2], [directory.length, 4], [at, 4], [0, 2]);
+  return joined([...body, directory, latin1("PK\x05\x06"), end]);
+}
+
+function npy({ descr, shape, raw }) {
+  let header = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple(shape)}, }`;
+  if (shape.length) header += " ".repeat(21 - String(shape[0]).length);
+  header += `${" ".repeat((64 - ((header.length + 11) % 64)) % 64)}\n`;
+  return joined([[0x93], latin1("NUMPY\x01\x00"), uints([header.length, 2]), latin1(header), raw]);
+}
+
+export const arrayOf = (numbers, shape = [numbers.length]) => ({
+  descr: { Float32Array: "<f4", Float64Array: "<f8", Int32Array: "<i4" }[numbers.constructor.name],
+  shape, raw: new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength),
+});
+
+// As Python writes it: names in alphabetical order, and characters outside ASCII as escapes
+function json(value) {
+  if (Array.isArray(value)) return `[${value.map(json).join(", ")}]`;
+  if (Object(value) !== value) return JSON.stringify(value).replace(/[^\x20-\x7e]/g, escaped);
+  return `{${Object.keys(value).sort().map((name) => `${json(name)}: ${json(value[name])}`).join(", ")}}`;
+}
+const escaped = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+const latin1 = (text) => Uint8Array.from(text, (character) => character.charCodeAt(0));
+const uints = (...fields) => fields.flatMap(([value, size]) =>
+  Array.from({ length: size }, (_, i) => Math.floor(value / 256 ** i) % 256));
+function joined(parts) {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
+  return bytes;
+}
