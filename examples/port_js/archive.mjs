@@ -14,7 +14,8 @@ export async function openArchive(source) { // what `openSource` gives
 
 async function readDirectory({ size, tailStart, read }) {
   const isEnd = (at, bytes) => [0x50, 0x4b, 5, 6].every((byte, i) => bytes[at + i] === byte);
-  for (const start of new Set([Math.min(tailStart, Math.max(0, size - END_SIZE)), Math.max(0, size - END_SIZE - 65535)])) {
+  const starts = [Math.min(tailStart, size - END_SIZE), size - END_SIZE - 65535].map((start) => Math.max(0, start));
+  for (const start of starts) {
     const bytes = await read(start, size);
     let at = bytes.length - END_SIZE;
     while (at >= 0 && !isEnd(at, bytes)) at -= 1;
@@ -53,7 +54,8 @@ function members(records, directoryStart) {
 
 // One read serves members that lie side by side. → an object of arrays by name; a name that is missing is an error
 async function load(source, found, names) {
-  names.forEach((name) => require(found.has(name), `expected a member ${name}.npy, got ${[...found.keys()].join(", ")}`));
+  const missing = names.find((name) => !found.has(name));
+  require(missing === undefined, () => `expected a member ${missing}.npy, got ${[...found.keys()].join(", ")}`);
   const wanted = names.map((name) => found.get(name)).sort((a, b) => a.start - b.start);
   const contents = new Map();
   for (let i = 0, j; i < wanted.length; i = j) {
@@ -82,6 +84,7 @@ function contentOf(bytes, { name, crc, size, method }) {
 
 // ---- 2. The arrays
 const SIZES = { "<f2": 2, "<f4": 4, "<f8": 8, "<i4": 4, "<i8": 8, "|b1": 1, "|S3": 3, "|u1": 1, "|i1": 1 };
+const C_ORDER = "'fortran_order': False";
 export const tuple = (shape) => `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
 
 function arrayOf(content, name) { // → { name, descr, shape, raw }
@@ -90,24 +93,29 @@ function arrayOf(content, name) { // → { name, descr, shape, raw }
   const start = 10 + viewOf(content).getUint16(8, true);
   const header = String.fromCharCode(...content.subarray(10, start));
   const [descr, sizes] = [/'descr': '([^']*)'/, /'shape': \(([\d, ]*)\)/].map((entry) => header.match(entry)?.[1]);
-  const isReadable = header.startsWith("{") && descr && sizes !== undefined && header.includes("'fortran_order': False");
+  const isReadable = header.startsWith("{") && descr && sizes !== undefined && header.includes(C_ORDER);
   require(isReadable, `${name}: expected the header of an array in C order`);
   const shape = sizes.split(",").filter((size) => size.trim()).map(Number);
   const itemSize = SIZES[descr] ?? 4 * Number(descr.match(/^<U(\d+)$/)?.[1]);
   require(itemSize >= 0, `${name}: expected little-endian numbers or text, got ${descr}`);
   const raw = content.subarray(start);
   const length = shape.reduce((product, size) => product * size, itemSize);
-  require(raw.length === length, `${name}: expected ${length} bytes for ${descr} of shape ${tuple(shape)}, got ${raw.length}`);
+  const got = () => `${name}: expected ${length} bytes for ${descr} of shape ${tuple(shape)}, got ${raw.length}`;
+  require(raw.length === length, got);
   return { name, descr, shape, raw };
 }
 
 export function requireArray({ name, descr, shape }, descrs, expected) { // null in `expected` stands for any size
   const fits = shape.length === expected.length && expected.every((size, i) => size === null || size === shape[i]);
-  require(descrs.includes(descr) && fits,
-    `${name}: expected ${descrs.join(" or ")} of shape ${tuple(expected.map((size) => size ?? "n"))}, got ${descr} of shape ${tuple(shape)}`);
+  const wanted = `${descrs.join(" or ")} of shape ${tuple(expected.map((size) => size ?? "n"))}`;
+  const got = `${descr} of shape ${tuple(shape)}`;
+  require(descrs.includes(descr) && fits, `${name}: expected ${wanted}, got ${got}`);
 }
 
-const TYPES = { "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array, "<i8": BigInt64Array, "|u1": Uint8Array, "|i1": Int8Array };
+const TYPES = {
+  "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array, "<i8": BigInt64Array,
+  "|u1": Uint8Array, "|i1": Int8Array,
+};
 
 // The machine is little-endian. Bytes that are not aligned, or lie in a larger piece, are copied.
 export function numbersOf({ name, descr, raw }) {
@@ -140,21 +148,23 @@ function requireFinite(numbers, name) {
   require(sum === 0, `${name}: expected finite numbers, got NaN or infinity`);
 }
 
-// The meta of a file, a JSON object, whose format and version must be among these
-export async function readMeta(archive, formats, versions) {
+// The meta of a file, a JSON object, which must be of this format and of one of these versions
+export async function readMeta(archive, format, versions) {
   const { meta: array } = await archive.load(["meta"]);
   require(array.descr.startsWith("<U") && array.shape.length === 0, "meta: expected a single string");
   const view = viewOf(array.raw);
   let text = "";
   for (let i = 0; i < array.raw.length; i += 4) text += character(view.getUint32(i, true));
   const meta = parseJson(text);
-  require(formats.includes(meta.format), () => `expected a file of format ${formats.join(" or ")}, got ${JSON.stringify(meta.format)}`);
-  require(versions.includes(meta.version), () => `expected version ${versions.join(", ")} of ${meta.format}, got ${JSON.stringify(meta.version)}`);
+  const [kind, version] = [meta.format, meta.version].map((value) => JSON.stringify(value));
+  require(meta.format === format, `meta: expected a file of format "${format}", got ${kind}`);
+  require(versions.includes(meta.version), `meta: expected version ${versions.join(" or ")} of a file, got ${version}`);
   return meta;
 }
 
 function character(point) {
-  require(point <= 0x10ffff && (point < 0xd800 || point > 0xdfff), "meta: expected characters, got half a surrogate pair");
+  const isCharacter = point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
+  require(isCharacter, "meta: expected characters, got half a surrogate pair");
   return String.fromCodePoint(point);
 }
 

@@ -1,7 +1,6 @@
 // Codes of n rows, packed or not, in memory and from their files: file-format.md, section 4, and packed.md.
 import { numbersOf, openArchive, readMeta, requireArray } from "./archive.mjs";
 import { DTypeError, FormatError, ShapeError, demand } from "./errors.mjs";
-import { idsOf } from "./ids.mjs";
 import { Layout } from "./packed_rows.mjs";
 import { isFloats, requireK } from "./rows.mjs";
 import { openSource } from "./sources.mjs";
@@ -14,7 +13,8 @@ export class PackedCodes { // n rows of `layout.rowBytes` bytes, which are check
     const layout = new Layout(nLatents, k, bits);
     demand(data instanceof Uint8Array, DTypeError, "packed: expected a Uint8Array, row after row");
     const length = data.length / layout.rowBytes;
-    demand(Number.isInteger(length), ShapeError, `packed: expected rows of ${layout.rowBytes} bytes, got ${data.length} bytes`);
+    const rows = `rows of ${layout.rowBytes} bytes`;
+    demand(Number.isInteger(length), ShapeError, `packed: expected ${rows}, got ${data.length} bytes`);
     Object.assign(this, { data, length, nLatents, k, bits, model, refined, ids, layout });
   }
 
@@ -38,7 +38,7 @@ export class PackedCodes { // n rows of `layout.rowBytes` bytes, which are check
 export class Codes { // n · k indices and values, row after row
   constructor({ indices, values, k, nLatents, model = null, refined = false, ids = null }) {
     const isTyped = indices instanceof Int32Array && isFloats(values);
-    demand(isTyped, DTypeError, "codes: expected indices as an Int32Array and values as a Float32Array or Float64Array");
+    demand(isTyped, DTypeError, "codes: expected an Int32Array of indices, and values in a Float32Array or Float64Array");
     requireK(k, nLatents);
     const length = indices.length / k;
     demand(Number.isInteger(length) && values.length === indices.length, ShapeError,
@@ -68,7 +68,7 @@ export function pack(codes, bits = 5) { // Codes → PackedCodes
 // ---- Files
 export async function openPackedCodes(source, { ids = true } = {}) {
   const archive = await openArchive(await openSource(source));
-  const meta = await readMeta(archive, [PACKED], [1]);
+  const meta = await readMeta(archive, PACKED, [1]);
   const fields = requireMeta(meta);
   const layout = readingMeta(() => new Layout(fields.nLatents, fields.k, meta.bits));
   const arrays = await archive.load(["packed", ...idMembers(archive, ids)]);
@@ -82,7 +82,7 @@ export async function openPackedCodes(source, { ids = true } = {}) {
 
 export async function openCodes(source, { ids = true } = {}) {
   const archive = await openArchive(await openSource(source));
-  const fields = requireMeta(await readMeta(archive, [CODES], [1]));
+  const fields = requireMeta(await readMeta(archive, CODES, [1]));
   const arrays = await archive.load(["data", "indices", "indptr", "shape", ...idMembers(archive, ids)]);
   requireArray(arrays.shape, ["<i8"], [2]);
   const [n, h] = Array.from(numbersOf(arrays.shape), Number);
@@ -94,9 +94,10 @@ export async function openCodes(source, { ids = true } = {}) {
   const [indices, values] = [numbersOf(arrays.indices), numbersOf(arrays.data)];
   const isRegular = numbersOf(arrays.indptr).every((start, i) => Number(start) === i * k);
   demand(isRegular, FormatError, `indptr: expected exactly k = ${k} entries in every row`);
+  const ascending = `indices: expected latents from 0 to ${h - 1} that ascend in each row`;
   for (let t = 0; t < indices.length; t++) {
     const fits = indices[t] >= 0 && indices[t] < h && (t % k === 0 || indices[t - 1] < indices[t]);
-    if (!fits) throw new FormatError(`indices: expected ascending latents from 0 to ${h - 1}`, { row: Math.floor(t / k) });
+    demand(fits, FormatError, ascending, Math.floor(t / k));
   }
   return new Codes({ ...fields, indices, values: values.map((value) => value + 0), ids: idsOf(arrays, n) }); // R2
 }
@@ -116,4 +117,52 @@ function readingMeta(make) { // a value that is not allowed, in a file, is an er
   } catch (cause) {
     throw new FormatError(`meta: ${cause.message}`, { cause });
   }
+}
+
+// ---- Ids
+// → strings, or integers (BigInt above 2^53), or null if the file has no ids
+function idsOf({ ids, ids_lengths: lengths }, n) {
+  if (!ids) return null;
+  const single = ids.descr.startsWith("<U") ? wideStringsOf : integersOf;
+  const found = lengths ? stringsOf(ids, lengths, n) : single(ids, n);
+  demand(new Set(found).size === n, FormatError, "ids: expected ids that are all different");
+  return found;
+}
+
+function stringsOf(ids, lengths, n) {
+  requireArray(ids, ["|u1"], [null]);
+  requireArray(lengths, ["<i4"], [n]);
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let end = 0;
+  const found = Array.from(numbersOf(lengths), (size, row) => {
+    demand(size >= 0 && end + size <= ids.raw.length, FormatError, "ids_lengths: expected lengths that fit ids", row);
+    return decoded(decoder, ids.raw.subarray(end, (end += size)), row);
+  });
+  demand(end === ids.raw.length, FormatError, `ids_lengths: expected the sum ${ids.raw.length}, got ${end}`);
+  return found;
+}
+
+function decoded(decoder, bytes, row) {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new FormatError("ids: expected UTF-8", { row, cause });
+  }
+}
+
+function wideStringsOf(ids, n) { // of older files
+  requireArray(ids, [ids.descr], [n]);
+  const points = new Uint32Array(ids.raw.slice().buffer);
+  const width = points.length / n;
+  return Array.from({ length: n }, (_, row) => {
+    const own = points.subarray(row * width, (row + 1) * width);
+    const isText = own.every((point) => point <= 0x10ffff && (point < 0xd800 || point > 0xdfff));
+    demand(isText, FormatError, "ids: expected characters", row);
+    return Array.from(own, (point) => String.fromCodePoint(point)).join("").replace(/\0+$/, "");
+  });
+}
+
+function integersOf(ids, n) {
+  requireArray(ids, ["<i8"], [n]);
+  return Array.from(numbersOf(ids), (id) => (Number.isSafeInteger(Number(id)) ? Number(id) : id));
 }

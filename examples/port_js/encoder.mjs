@@ -30,7 +30,9 @@ export class Encoder {
 
   #largestNorm() {
     const [{ numbers, scales, d, h }, squares] = [this, new Float64Array(this.h)];
-    for (let c = 0, at = 0; c < d; c++) for (let j = 0; j < h; j++, at++) squares[j] += (numbers[at] * scales[j]) ** 2;
+    for (let c = 0, at = 0; c < d; c++) {
+      for (let j = 0; j < h; j++, at++) squares[j] += (numbers[at] * scales[j]) ** 2;
+    }
     return Math.sqrt(squares.reduce((most, square) => Math.max(most, square), 0));
   }
 

@@ -35,7 +35,8 @@ export class Model {
   }
 
   #coded(rows, k, zeroRows, code) {
-    demand(["error", "empty"].includes(zeroRows), DomainError, `zeroRows: expected "error" or "empty", got ${zeroRows}`);
+    const isKnown = ["error", "empty"].includes(zeroRows);
+    demand(isKnown, DomainError, `zeroRows: expected "error" or "empty", got ${zeroRows}`);
     const codes = rowsOf(rows, this.d).map((row, i) => {
       const x_unit = centerRow(unitRow(row, this.Type, i, zeroRows), this.mean, i);
       return x_unit ? code(x_unit, i) : emptyCode(k, this.Type);
@@ -51,7 +52,8 @@ export class Model {
   // Reconstructions, d numbers for each row, of one code { indices, values } or of the k entries of each row
   decode({ indices, values, k = indices.length }) {
     this.#need("decoder", this.W_dec);
-    demand(isFloats(values) && values.length === indices.length, DTypeError, "code: expected as many values as indices");
+    const isCode = isFloats(values) && values.length === indices.length;
+    demand(isCode, DTypeError, "code: expected a Float32Array or Float64Array of as many values as indices");
     demand(indices.length % k === 0, ShapeError, `code: expected rows of ${k} entries, got ${indices.length} entries`);
     const isLatent = (j) => Number.isInteger(j) && j >= 0 && j < this.nLatents;
     demand(indices.every(isLatent), DomainError, `code: expected latents from 0 to ${this.nLatents - 1}`);

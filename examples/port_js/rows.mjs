@@ -59,7 +59,7 @@ export function centerRow(unit, mean, i) { // E26; without a mean the row itself
 // The places of the k values of largest magnitude, ascending; among equal magnitudes the lower place is kept.
 export function largest(values, k, i) {
   requireK(k, values.length);
-  for (const value of values) demand(Number.isFinite(value), DomainError, "expected finite values, got NaN or infinity", i);
+  demand(values.every(Number.isFinite), DomainError, "expected finite values, got NaN or infinity", i); // R3
   const order = Array.from(values.keys()).sort((s, t) => Math.abs(values[t]) - Math.abs(values[s]) || s - t); // R1
   return Int32Array.from(order.slice(0, k)).sort(); // R2
 }
@@ -73,4 +73,5 @@ export const entriesAt = ({ indices, values }, places) => ({
   values: values.constructor.from(places, (t) => values[t] + 0), // −0 + 0 is +0
 });
 export const truncate = (code, k, i) => entriesAt(code, largest(code.values, k, i));
-export const emptyCode = (k, Type) => ({ indices: Int32Array.from({ length: k }, (_, t) => t), values: new Type(k) }); // R4
+export const emptyCode = (k, Type) => // R4
+  ({ indices: Int32Array.from({ length: k }, (_, t) => t), values: new Type(k) });

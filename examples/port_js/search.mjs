@@ -10,13 +10,14 @@ export class PackedIndex {
     const [own, other] = [codes.model ?? null, model.digest ?? null];
     demand(own === null || other === null || own === other, DomainError, // R13
       `codes: expected codes of model ${String(other).slice(0, 12)}, got codes of model ${String(own).slice(0, 12)}`);
-    demand(codes.nLatents === model.nLatents, ShapeError, `codes: expected ${model.nLatents} latents, got ${codes.nLatents}`);
+    const fitsModel = codes.nLatents === model.nLatents;
+    demand(fitsModel, ShapeError, `codes: expected ${model.nLatents} latents, got ${codes.nLatents}`);
     requireK(k, codes.k);
     Object.assign(this, { model, k, length: codes.length, ids: codes.ids ?? null });
     Object.assign(this, codes instanceof PackedCodes ? packedEntries(codes, k) : plainEntries(codes, k, model.Type));
     this.norms = norms ?? this.#norms();
-    const fits = this.norms instanceof model.Type && this.norms.length === codes.length;
-    demand(fits, ShapeError, `norms: expected a ${model.Type.name} of ${codes.length} norms, as the norms of another index`);
+    const areNorms = this.norms instanceof model.Type && this.norms.length === codes.length;
+    demand(areNorms, ShapeError, `norms: expected ${codes.length} numbers in a ${model.Type.name}`);
   }
 
   // The `top` best items for a dense query, best first: row numbers and scores. `exclude` is a row number or several.
@@ -32,13 +33,14 @@ export class PackedIndex {
   }
 
   #scores(u) {
-    const [{ k, indices, values, table, norms, length }, scores] = [this, new u.constructor(this.length)];
-    if (table) scorePacked(scores, u, indices, values, table, norms, k);
+    const { indices, values, table, norms, k } = this;
+    const scores = new u.constructor(this.length);
+    if (table && u instanceof Float32Array) scorePacked(scores, u, indices, values, table, norms, k);
     else {
-      const round = roundingOf(u.constructor);
-      for (let i = 0, at = 0; i < length; i++) {
+      const [round, valueAt] = [roundingOf(u.constructor), table ? (at) => table[values[at]] : (at) => values[at]];
+      for (let i = 0, at = 0; i < scores.length; i++) {
         let total = 0;
-        for (let t = 0; t < k; t++, at++) total = round(total + round(u[indices[at]] * values[at]));
+        for (let t = 0; t < k; t++, at++) total = round(total + round(u[indices[at]] * valueAt(at)));
         scores[i] = total / norms[i];
       }
     }
@@ -52,7 +54,7 @@ export class PackedIndex {
     for (let i = 0; i < norms.length; i++) {
       for (let t = 0; t < k; t++) own[t] = table ? table[values[i * k + t]] : values[i * k + t];
       model.decodeInto(x_hat, indices.subarray(i * k, (i + 1) * k), own);
-      norms[i] = model.mean ? centredNorm(x_hat, model.mean, terms) : clampedNorm(x_hat, terms);
+      norms[i] = itemNorm(x_hat, model.mean, terms);
       demand(Number.isFinite(norms[i]), DomainError, "codes: expected values whose sum of squares is finite", i);
     }
     for (const i of this.zeroRows) norms[i] = 1; // their scores are 0
@@ -68,40 +70,42 @@ function packedEntries(codes, k) {
   for (let i = 0; i < length; i++) {
     if (!layout.read(data, i, own, numbers)) zeroRows.push(i);
     const kept = k < codes.k ? layout.largest(numbers, k) : null;
-    for (let t = 0; t < k; t++) [indices[i * k + t], values[i * k + t]] = kept ? [own[kept[t]], numbers[kept[t]]] : [own[t], numbers[t]];
+    for (let t = 0, at = i * k; t < k; t++, at++) {
+      indices[at] = own[kept ? kept[t] : t];
+      values[at] = numbers[kept ? kept[t] : t];
+    }
   }
   return { indices, values, zeroRows, table: layout.values };
 }
 
 function plainEntries(codes, k, Type) {
-  const rows = Array.from({ length: k < codes.k ? codes.length : 0 }, (_, i) => truncate(codes.row(i), k, i));
-  const joined = (name, Kind) => (k < codes.k ? Kind.from(rows.flatMap((row) => Array.from(row[name]))) : Kind.from(codes[name]));
-  return { indices: joined("indices", Int32Array), values: joined("values", Type), zeroRows: [], table: null };
+  const [indices, values] = [new Int32Array(codes.length * k), new Type(codes.length * k)];
+  for (let i = 0; i < codes.length; i++) {
+    const code = k < codes.k ? truncate(codes.row(i), k, i) : codes.row(i);
+    indices.set(code.indices, i * k);
+    values.set(code.values, i * k);
+  }
+  return { indices, values, zeroRows: [], table: null };
 }
 
-function scorePacked(scores, u, indices, values, table, norms, k) {
-  if (u instanceof Float32Array) {
-    for (let i = 0, at = 0; i < scores.length; i++) {
-      let total = 0;
-      for (let t = 0; t < k; t++, at++) total = Math.fround(total + Math.fround(u[indices[at]] * table[values[at]]));
-      scores[i] = total / norms[i];
-    }
-  } else {
-    for (let i = 0, at = 0; i < scores.length; i++) {
-      let total = 0;
-      for (let t = 0; t < k; t++, at++) total += u[indices[at]] * table[values[at]];
-      scores[i] = total / norms[i];
-    }
+function scorePacked(scores, u, indices, values, table, norms, k) { // the same in float32, which compiles to less
+  for (let i = 0, at = 0; i < scores.length; i++) {
+    let total = 0;
+    for (let t = 0; t < k; t++, at++) total = Math.fround(total + Math.fround(u[indices[at]] * table[values[at]]));
+    scores[i] = total / norms[i];
   }
 }
 
-function centredNorm(x_hat, mean, terms) { // E27 and E28: ‖x̂‖ / r
-  const round = roundingOf(x_hat.constructor);
+export function itemNorm(x_hat, mean, terms) { // ‖x̂‖, or ‖x̂‖ / r with a mean (E28)
   const length = clampedNorm(x_hat, terms);
-  const t = round(dot(x_hat, mean, terms) / length);
+  return mean ? roundingOf(x_hat.constructor)(length / lengthWithoutMean(x_hat, mean, terms)) : length;
+}
+export function lengthWithoutMean(x_hat, mean, terms) { // E27
+  const round = roundingOf(x_hat.constructor);
+  const t = round(dot(x_hat, mean, terms) / clampedNorm(x_hat, terms.slice()));
   const room = round(1 - dot(mean, mean, terms));
   const w = round(round(Math.sqrt(round(round(t * t) + room))) + Math.abs(t));
-  return round(length / (t < 0 ? w : round(room / w)));
+  return t < 0 ? w : round(room / w);
 }
 
 // R10: a heap whose root is the worst item that is kept; of equal scores the higher id is the worse
@@ -117,7 +121,9 @@ export function best(scores, top, skipped = new Set()) {
   return Int32Array.from(heap.sort((i, j) => (isWorse(i, j) ? 1 : -1)));
 }
 function raise(heap, at, isWorse) {
-  for (let parent; at > 0 && isWorse(heap[at], heap[(parent = (at - 1) >> 1)]); at = parent) [heap[at], heap[parent]] = [heap[parent], heap[at]];
+  const i = heap[at];
+  for (let parent; at > 0 && isWorse(i, heap[(parent = (at - 1) >> 1)]); at = parent) heap[at] = heap[parent];
+  heap[at] = i;
 }
 function lower(heap, i, isWorse) { // put i in the place of the root
   let at = 0;

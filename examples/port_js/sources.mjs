@@ -1,4 +1,4 @@
-// Where the bytes of a file come from: `openSource` makes { size, read(start, end) → Promise<Uint8Array> } of anything.
+// Where the bytes of a file come from: `openSource` makes a source of anything, { size, tailStart, read(start, end) }.
 import { DTypeError, SourceError, demand } from "./errors.mjs";
 
 const TAIL = 16384; // the end of an archive with its directory, and nearly always with its meta
@@ -65,6 +65,9 @@ async function partOf(response, start, end, size) {
   const bytes = bytesOf(await response.arrayBuffer());
   if (response.status === 200 && bytes.length === size) return bytes.subarray(start, end); // a server may do so
   const range = response.status === 206 ? contentRange(response) : null;
-  demand(range?.start === start && range.size === size, SourceError, `${response.url}: expected bytes ${start} to ${end} of ${size}, got status ${response.status} and ${range ? `bytes from ${range.start} of ${range.size}` : "no range"}; open the file again if it has changed`);
+  const got = range ? `those from ${range.start} of ${range.size}` : `status ${response.status}`;
+  const isAsked = range?.start === start && range.size === size;
+  demand(isAsked, SourceError, () =>
+    `${response.url}: expected bytes ${start} to ${end} of ${size}, got ${got}; open the file again if it has changed`);
   return bytes;
 }

@@ -6,7 +6,8 @@ import { clampedNorm, dot, entriesAt, largest, normOf, requireK, roundingOf } fr
 
 export function splitCode(code, k, i) { // E6: the code for k, and the rest
   const kept = largest(code.values, k, i);
-  return [kept, code.indices.map((_, t) => t).filter((t) => !kept.includes(t))].map((places) => entriesAt(code, places));
+  const rest = Array.from(code.indices.keys()).filter((t) => !kept.includes(t));
+  return [kept, rest].map((places) => entriesAt(code, places));
 }
 
 // ---- 5. The loss: E9, E13, R5
@@ -56,7 +57,8 @@ export function gradients(x, { W_enc, b_enc, W_dec }, k) { // x are unit rows
     x_hats.forEach((x_hat, part) => (losses[part] += (1 - cosine(x_unit, x_hat)) / x.length));
     lossBackward(x_unit, ...x_hats, x.length).forEach((grad_x_hat, part) => {
       const { indices, values } = codes[part];
-      const grad_values = values.map((_, t) => dot(grad_x_hat, atomOf(W_dec, indices[t], d), zeros(x_unit))); // E7', E5'
+      const gradOf = (j) => dot(grad_x_hat, atomOf(W_dec, j, d), zeros(x_unit)); // E7', E5'
+      const grad_values = values.constructor.from(indices, gradOf);
       indices.forEach((j, t) => {
         addScaled(atomOf(grad_W_dec, j, d), values[t], grad_x_hat); // E7''
         addToColumn(grad_W_enc, j, h, grad_values[t], x_unit); // E4'

@@ -2,6 +2,7 @@
 import { tuple } from "./archive.mjs";
 import { PackedCodes } from "./codes.mjs";
 import { crc32 } from "./hashes.mjs";
+import { digestOf } from "./model_file.mjs";
 
 // Codes or packed codes → the bytes of their file. Ids are not written.
 export function codesFile(codes) {
@@ -14,13 +15,27 @@ export function codesFile(codes) {
   const starts = Int32Array.from({ length: n + 1 }, (_, i) => i * k);
   return archiveOf({
     data: arrayOf(codes.values.map((value) => value + 0)), // R2
-    indices: arrayOf(codes.indices), indptr: arrayOf(starts),
-    shape: { descr: "<i8", shape: [2], raw: new Uint8Array(BigInt64Array.of(BigInt(n), BigInt(n_latents)).buffer) },
-    format: { descr: "|S3", shape: [], raw: latin1("csr") }, _is_array: { descr: "|b1", shape: [], raw: Uint8Array.of(1) },
+    indices: arrayOf(codes.indices),
+    indptr: arrayOf(starts),
+    shape: arrayOf(BigInt64Array.of(BigInt(n), BigInt(n_latents))),
+    format: { descr: "|S3", shape: [], raw: latin1("csr") },
+    _is_array: { descr: "|b1", shape: [], raw: Uint8Array.of(1) },
   }, { ...meta, format: "compressae-codes" });
 }
 
-export function archiveOf(arrays, meta) { // arrays { descr, shape, raw } by name
+// A model with float weights → the bytes of its file, of version 1, or 2 if it is centred
+export function modelFile(model) {
+  const { d, nLatents: h, k, Type, W_enc, b_enc, W_dec, mean } = model;
+  const dtype = Type === Float32Array ? "float32" : "float64";
+  const digest = digestOf(["W_enc", "b_enc", "W_dec", ...(mean ? ["mean"] : [])], model, {
+    d, nLatents: h, descr: DESCRS[Type.name],
+  });
+  const meta = { format: "compressae-model", version: mean ? 2 : 1, d, n_latents: h, k, dtype, training: {}, digest };
+  const arrays = { W_enc: arrayOf(W_enc.numbers, [d, h]), b_enc: arrayOf(b_enc), W_dec: arrayOf(W_dec.numbers, [h, d]) };
+  return archiveOf({ ...arrays, ...(mean ? { mean: arrayOf(mean) } : {}) }, meta);
+}
+
+function archiveOf(arrays, meta) { // arrays { descr, shape, raw } by name
   const text = json(meta);
   const raw = new Uint8Array(Uint32Array.from(text, (character) => character.codePointAt(0)).buffer);
   const all = { ...arrays, meta: { descr: `<U${text.length}`, shape: [], raw } };
@@ -47,8 +62,9 @@ function npy({ descr, shape, raw }) {
   return joined([[0x93], latin1("NUMPY\x01\x00"), uints([header.length, 2]), latin1(header), raw]);
 }
 
-export const arrayOf = (numbers, shape = [numbers.length]) => ({
-  descr: { Float32Array: "<f4", Float64Array: "<f8", Int32Array: "<i4" }[numbers.constructor.name],
+const DESCRS = { Float32Array: "<f4", Float64Array: "<f8", Int32Array: "<i4", BigInt64Array: "<i8" };
+const arrayOf = (numbers, shape = [numbers.length]) => ({
+  descr: DESCRS[numbers.constructor.name],
   shape, raw: new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength),
 });
 
