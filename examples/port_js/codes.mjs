@@ -38,7 +38,7 @@ export class PackedCodes { // n rows of `layout.rowBytes` bytes, which are check
 export class Codes { // n · k indices and values, row after row
   constructor({ indices, values, k, nLatents, model = null, refined = false, ids = null }) {
     const isTyped = indices instanceof Int32Array && isFloats(values);
-    demand(isTyped, DTypeError, "codes: expected an Int32Array of indices, and values in a Float32Array or Float64Array");
+    demand(isTyped, DTypeError, "codes: expected an Int32Array of indices and a Float32Array of values");
     requireK(k, nLatents);
     const length = indices.length / k;
     demand(Number.isInteger(length) && values.length === indices.length, ShapeError,
@@ -122,6 +122,7 @@ function readingMeta(make) { // a value that is not allowed, in a file, is an er
 // ---- Ids
 // → strings, or integers (BigInt above 2^53), or null if the file has no ids
 function idsOf({ ids, ids_lengths: lengths }, n) {
+  demand(ids || !lengths, FormatError, "expected a member ids.npy for ids_lengths.npy, got none");
   if (!ids) return null;
   const single = ids.descr.startsWith("<U") ? wideStringsOf : integersOf;
   const found = lengths ? stringsOf(ids, lengths, n) : single(ids, n);

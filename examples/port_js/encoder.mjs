@@ -39,11 +39,11 @@ export class Encoder {
   encode(x_unit, k, i) { // i is the row's number in errors
     requireK(k, this.h);
     const indices = this.mayOverflow ? Int32Array.from(this.b_enc.keys()) : this.#candidates(x_unit, k);
-    const code = { indices, values: this.b_enc.constructor.from(indices, (j) => this.#exact(x_unit, j)) };
+    const code = { indices, values: this.b_enc.constructor.from(indices, (j) => this.exact(x_unit, j)) };
     return entriesAt(code, largest(code.values, k, i));
   }
 
-  #exact(x_unit, j) {
+  exact(x_unit, j) { // one pre-activation, as specified
     const { numbers, scales, column, h } = this;
     for (let c = 0, at = j; c < column.length; c++, at += h) column[c] = numbers[at] * scales[j];
     return dot(x_unit, column, this.terms) + this.b_enc[j];

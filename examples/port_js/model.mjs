@@ -2,7 +2,8 @@
 import { Encoder } from "./encoder.mjs";
 import { DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
 import { refined } from "./refine.mjs";
-import { centerRow, dot, emptyCode, isFloats, requireK, rowsOf, unitRow } from "./rows.mjs";
+import { centerRow, requireMean, restored } from "./mean.mjs";
+import { dot, emptyCode, isFloats, requireK, rowsOf, unitRow } from "./rows.mjs";
 
 export class Model {
   #encoder = null;
@@ -11,7 +12,7 @@ export class Model {
   constructor({ d, nLatents, k, Type, W_enc, b_enc, W_dec, mean = null, digest = null, checked = null }) {
     Object.assign(this, { d, nLatents, k, Type, W_enc, b_enc, W_dec, mean, digest, checked });
     requireK(k, nLatents);
-    if (mean) requireMean(mean, d, Type);
+    if (mean) requireMean(mean, d);
     if (W_enc) this.#encoder = new Encoder(W_enc, b_enc, d);
     [this.atom, this.terms] = [new Type(d), new Type(d)];
   }
@@ -49,7 +50,8 @@ export class Model {
     return { indices, values, k, length: codes.length, nLatents: this.nLatents, model: this.digest };
   }
 
-  // Reconstructions, d numbers for each row, of one code { indices, values } or of the k entries of each row
+  // One code { indices, values }, or n codes of k entries each → n reconstructions of d numbers. Those of a centred model
+  // have its mean (E27).
   decode({ indices, values, k = indices.length }) {
     this.#need("decoder", this.W_dec);
     const isCode = isFloats(values) && values.length === indices.length;
@@ -57,10 +59,11 @@ export class Model {
     demand(indices.length % k === 0, ShapeError, `code: expected rows of ${k} entries, got ${indices.length} entries`);
     const isLatent = (j) => Number.isInteger(j) && j >= 0 && j < this.nLatents;
     demand(indices.every(isLatent), DomainError, `code: expected latents from 0 to ${this.nLatents - 1}`);
-    const [rows, own] = [new this.Type((indices.length / k) * this.d), this.Type.from(values)];
+    const [rows, x_hat] = [new this.Type((indices.length / k) * this.d), new this.Type(this.d)];
+    const own = this.Type.from(values);
     for (let start = 0; start < indices.length; start += k) {
-      const x_hat = rows.subarray((start / k) * this.d, (start / k + 1) * this.d);
       this.decodeInto(x_hat, indices.subarray(start, start + k), own.subarray(start, start + k));
+      rows.set(restored(x_hat, this.mean), (start / k) * this.d);
     }
     return rows;
   }
@@ -107,10 +110,4 @@ function addAtom(x_hat, value, numbers, at, scale) {
   } else {
     for (let c = 0; c < x_hat.length; c++) x_hat[c] += value * (numbers[at + c] * scale);
   }
-}
-
-function requireMean(mean, d, Type) { // R21
-  demand(mean.length === d, ShapeError, `mean: expected ${d} numbers, got ${mean.length}`);
-  const square = dot(mean, mean, new Type(d));
-  demand(square <= 1 - 2 ** -16, DomainError, `mean: expected a norm below 1 (R21), got the square ${square}`);
 }

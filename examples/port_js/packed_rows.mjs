@@ -95,8 +95,11 @@ function readNumbers(data, start, at, width, count, numbers) { // what lies behi
     numbers[t] = (width <= 17 ? window >> (at & 7) : wideWindow(data, byte, at & 7)) & mask;
   }
 }
-const wideWindow = (data, byte, shift) =>
-  (data[byte] >> shift) | [1, 2, 3, 4].reduce((bits, i) => bits | (data[byte + i] << (8 * i - shift)), 0);
+function wideWindow(data, byte, shift) { // JavaScript takes a shift modulo 32, so it must be below
+  let bits = data[byte] >> shift;
+  for (let i = 1; 8 * i - shift < 32; i++) bits |= data[byte + i] << (8 * i - shift);
+  return bits;
+}
 
 function putBits(data, start, at, width, number) {
   for (let i = 0; i < width; i++) data[start + ((at + i) >> 3)] |= ((number >> i) & 1) << ((at + i) & 7);

@@ -5,8 +5,9 @@ import { Codes, PackedCodes, openCodes, openPackedCodes, pack } from "./codes.mj
 import { CompressaeError, DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
 import { Model } from "./model.mjs";
 import { openModel } from "./model_file.mjs";
+import { centerRow } from "./mean.mjs";
 import { refined } from "./refine.mjs";
-import { centerRow, emptyCode, entriesAt, largest, requireK, rowsOf, truncate, unitRow } from "./rows.mjs";
+import { emptyCode, entriesAt, largest, requireK, rowsOf, truncate, unitRow } from "./rows.mjs";
 import { PackedIndex } from "./search.mjs";
 import { searchWithCode } from "./spaces.mjs";
 import * as training from "./training.mjs";
@@ -27,7 +28,7 @@ const codesOf = (codes, suffix = "") => ({
   [`indices${suffix}`]: stacked(codes.map(({ indices }) => indices)),
   [`values${suffix}`]: stacked(codes.map(({ values }) => values)),
 });
-const flat = ({ indices, values, length, k }) => ({ indices: array(indices, length, k), values: array(values, length, k) });
+const flat = ({ indices, values, length: n, k }) => ({ indices: array(indices, n, k), values: array(values, n, k) });
 const fileOf = (bytes) => ({ file: array(bytes, bytes.length) });
 
 function requireWidth(x, width) {
@@ -118,7 +119,8 @@ function trainSteps({ batches, k, lr, renormalize: order, ...params }) {
 function cosine({ x_unit, x_hat, grad_cos }) {
   const pairs = rows(x_unit).map((x, i) => [x, rows(x_hat)[i], grad_cos.numbers[i]]);
   const cos = x_hat.numbers.constructor.from(pairs, ([x, y]) => training.cosine(x, y));
-  return { cos: array(cos, cos.length), grad_x_hat: stacked(pairs.map(([x, y, grad]) => training.cosineBackward(grad, x, y))) };
+  const grad_x_hat = stacked(pairs.map(([x, y, grad]) => training.cosineBackward(grad, x, y)));
+  return { cos: array(cos, cos.length), grad_x_hat };
 }
 function adam({ param, grad, m, v, step, lr }) {
   const numbers = mapValues({ param, grad, m, v }, (value) => value.numbers);

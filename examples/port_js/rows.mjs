@@ -19,7 +19,7 @@ export const roundingOf = (Type) => (Type === Float32Array ? Math.fround : (valu
 export const normOf = (a, terms) => roundingOf(a.constructor)(Math.sqrt(dot(a, a, terms)));
 export const clampedNorm = (a, terms) => Math.max(normOf(a, terms), roundingOf(a.constructor)(1e-8)); // R6
 
-// ---- 2. Unit rows: E3, R3, R4, and E26 for centred models
+// ---- 2. Unit rows: E3, R3, R4
 export const isFloats = (array) => array instanceof Float32Array || array instanceof Float64Array;
 export function rowsOf(rows, d, name = "rows") { // → the single rows
   demand(isFloats(rows), DTypeError, `${name}: expected a Float32Array or Float64Array, row after row`);
@@ -50,11 +50,6 @@ function scaleInto(scaled, row, largest) { // by the power of two of frexp
   const [factor, divisor] = exponent > 0 ? [2 ** -exponent, 1] : [1, 2 ** exponent]; // both are representable
   for (let c = 0; c < row.length; c++) scaled[c] = (row[c] * factor) / divisor;
 }
-export function centerRow(unit, mean, i) { // E26; without a mean the row itself
-  if (!mean || !unit) return unit;
-  return unitRow(unit.map((value, c) => value - mean[c]), unit.constructor, i);
-}
-
 // ---- 3. Selection: R1, R2
 // The places of the k values of largest magnitude, ascending; among equal magnitudes the lower place is kept.
 export function largest(values, k, i) {

@@ -1,7 +1,8 @@
 // Exact search in asymmetric space: E17, R10, and E27 and E28 for centred models.
 import { PackedCodes } from "./codes.mjs";
 import { DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
-import { clampedNorm, dot, requireK, roundingOf, truncate } from "./rows.mjs";
+import { itemNorm } from "./mean.mjs";
+import { dot, requireK, roundingOf, truncate } from "./rows.mjs";
 
 // The entries of all items lie in two flat arrays. For packed codes they take 3 k bytes an item (5 k if h is above
 // 65,536). To read the packed bytes in each search would need none of this, but takes about eight times as long.
@@ -94,18 +95,6 @@ function scorePacked(scores, u, indices, values, table, norms, k) { // the same 
     for (let t = 0; t < k; t++, at++) total = Math.fround(total + Math.fround(u[indices[at]] * table[values[at]]));
     scores[i] = total / norms[i];
   }
-}
-
-export function itemNorm(x_hat, mean, terms) { // ‖x̂‖, or ‖x̂‖ / r with a mean (E28)
-  const length = clampedNorm(x_hat, terms);
-  return mean ? roundingOf(x_hat.constructor)(length / lengthWithoutMean(x_hat, mean, terms)) : length;
-}
-export function lengthWithoutMean(x_hat, mean, terms) { // E27
-  const round = roundingOf(x_hat.constructor);
-  const t = round(dot(x_hat, mean, terms) / clampedNorm(x_hat, terms.slice()));
-  const room = round(1 - dot(mean, mean, terms));
-  const w = round(round(Math.sqrt(round(round(t * t) + room))) + Math.abs(t));
-  return t < 0 ? w : round(room / w);
 }
 
 // R10: a heap whose root is the worst item that is kept; of equal scores the higher id is the worse

@@ -31,8 +31,9 @@ export function modelFile(model) {
     d, nLatents: h, descr: DESCRS[Type.name],
   });
   const meta = { format: "compressae-model", version: mean ? 2 : 1, d, n_latents: h, k, dtype, training: {}, digest };
-  const arrays = { W_enc: arrayOf(W_enc.numbers, [d, h]), b_enc: arrayOf(b_enc), W_dec: arrayOf(W_dec.numbers, [h, d]) };
-  return archiveOf({ ...arrays, ...(mean ? { mean: arrayOf(mean) } : {}) }, meta);
+  const [ofEncoder, ofDecoder] = [arrayOf(W_enc.numbers, [d, h]), arrayOf(W_dec.numbers, [h, d])];
+  const more = mean ? { mean: arrayOf(mean) } : {};
+  return archiveOf({ W_enc: ofEncoder, b_enc: arrayOf(b_enc), W_dec: ofDecoder, ...more }, meta);
 }
 
 function archiveOf(arrays, meta) { // arrays { descr, shape, raw } by name
