@@ -16,15 +16,28 @@ from typing import Any
 
 import numpy as np
 
+import compressae_ref as csae
+from compressae_ref.params import Params, init_params
+
 PORT = Path(__file__).parent.parent / "examples" / "port_js"
 
 PRELUDE = """
 const C = await import(process.argv[1]);
 const { readFileSync } = await import("node:fs");
-const numbers = (name, Type) => { const file = readFileSync(name); return new Type(file.buffer.slice(file.byteOffset, file.byteOffset + file.length)); };
-const f4 = (name) => numbers(name, Float32Array), f8 = (name) => numbers(name, Float64Array);
-const plain = (key, value) => (ArrayBuffer.isView(value) ? { array: value.constructor.name, numbers: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex") } : value);
-const fault = async (call) => { try { await call(); return null; } catch (error) { return { name: error.name, row: error.row, message: error.message, isTyped: error instanceof C.CompressaeError }; } };
+const numbersOf = (file, Type) => new Type(file.buffer.slice(file.byteOffset, file.byteOffset + file.length));
+const f4 = (name) => numbersOf(readFileSync(name), Float32Array);
+const f8 = (name) => numbersOf(readFileSync(name), Float64Array);
+const hex = (view) => Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("hex");
+const plain = (key, value) =>
+  ArrayBuffer.isView(value) ? { array: value.constructor.name, numbers: hex(value) } : value;
+const fault = async (call) => {
+  try {
+    await call();
+    return null;
+  } catch (error) {
+    return { name: error.name, row: error.row, message: error.message };
+  }
+};
 const answer = await (async () => { %s })();
 console.log(JSON.stringify(answer, plain));
 """
@@ -106,3 +119,39 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Print nothing."""
+
+
+# -- models and rows --------------------------------------------------------------------------------------------------
+
+
+def model_of(d, h, k, dtype="float32", **given):
+    """Return a model with weights that are random where they are not given."""
+    rng = np.random.default_rng(0)
+    params = init_params(d, h, rng, init="original", dtype=dtype)
+    params.b_enc[...] = rng.normal(size=h) * 0.05
+    arrays = {name: np.asarray(array, dtype) for name, array in given.items() if array is not None}
+    return csae.Model(Params(**(params.arrays() | arrays)), k)
+
+
+def rows_of(n, d, seed=1, dtype=np.float32):
+    """Return random rows."""
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(dtype)
+
+
+def tied_codes(n, h, k):
+    """Return indices and values of few different rows, so that many scores are equal; the first is a code of zeros."""
+    rng = np.random.default_rng(3)
+    indices = np.sort(np.stack([rng.permutation(h)[:k] for _ in range(n // 4)]), axis=1).astype(np.int32)
+    values = rng.integers(-3, 4, indices.shape).astype(np.float32)
+    values[0] = 0
+    return np.tile(indices, (4, 1)), np.tile(values, (4, 1))
+
+
+def same(array, expected):
+    """Return whether all bits are the same: −0 is not 0."""
+    return array.dtype == expected.dtype and array.tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+def same_codes(own, codes):
+    """Return whether the object that Node answered has the bits of these codes."""
+    return same(own["indices"], codes.indices) and same(own["values"], codes.values)

@@ -50,8 +50,8 @@ export class Model {
     return { indices, values, k, length: codes.length, nLatents: this.nLatents, model: this.digest };
   }
 
-  // One code { indices, values }, or n codes of k entries each → n reconstructions of d numbers. Those of a centred model
-  // have its mean (E27).
+  // One code { indices, values }, or n codes of k entries each → n reconstructions of d numbers. A centred model adds
+  // its mean (E27).
   decode({ indices, values, k = indices.length }) {
     this.#need("decoder", this.W_dec);
     const isCode = isFloats(values) && values.length === indices.length;

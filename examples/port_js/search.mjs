@@ -23,7 +23,7 @@ export class PackedIndex {
 
   // The `top` best items for a dense query, best first: row numbers and scores. `exclude` is a row number or several.
   search(query, top = 10, { exclude = [] } = {}) {
-    demand(Number.isInteger(top) && top >= 1, DomainError, `top: expected an integer of at least 1, got ${top}`); // R10
+    requireTop(top);
     const [x_unit, skipped] = [this.model.unitQuery(query), new Set(typeof exclude === "number" ? [exclude] : exclude)];
     const scores = this.#scores(this.model.overLatents(query));
     const ids = best(scores, top, skipped);
@@ -95,6 +95,10 @@ function scorePacked(scores, u, indices, values, table, norms, k) { // the same 
     for (let t = 0; t < k; t++, at++) total = Math.fround(total + Math.fround(u[indices[at]] * table[values[at]]));
     scores[i] = total / norms[i];
   }
+}
+
+export function requireTop(top) { // R10
+  demand(Number.isInteger(top) && top >= 1, DomainError, `top: expected an integer of at least 1, got ${top}`);
 }
 
 // R10: a heap whose root is the worst item that is kept; of equal scores the higher id is the worse

@@ -1,12 +1,11 @@
 // Sparse and reconstructed space, whose queries are codes: E15, E16, R13. They are here for the conformance levels, and
 // compute the norms of all items in every search; `PackedIndex` does so once.
-import { DomainError, demand } from "./errors.mjs";
 import { itemNorm } from "./mean.mjs";
 import { clampedNorm, dot, roundingOf } from "./rows.mjs";
-import { best } from "./search.mjs";
+import { best, requireTop } from "./search.mjs";
 
 export function searchWithCode(codes, query, top, model) { // without a model in sparse space
-  demand(Number.isInteger(top) && top >= 1, DomainError, `top: expected an integer of at least 1, got ${top}`); // R10
+  requireTop(top);
   const [Type, round] = [query.values.constructor, roundingOf(query.values.constructor)];
   const { u, length, added } = model ? overAtoms(query, model) : overCode(query, codes.nLatents);
   const lengthOf = (code) => (model ? reconstructedNorm(code, model) : codeNorm(code.values));
