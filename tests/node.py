@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 import re
 import subprocess
 import threading
@@ -112,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         else:
             self.send_response(200)
+        kind = "text/javascript" if path.suffix == ".mjs" else mimetypes.guess_type(path.name)[0]
+        self.send_header("Content-Type", kind or "application/octet-stream")
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
         self.wfile.write(content[start:stop])

@@ -150,11 +150,17 @@ def test_bad_rows_and_arguments_are_typed_errors(tmp_path):
 
 
 def test_a_preactivation_that_overflows_is_an_error(tmp_path):
-    csae.save_model(tmp_path / "model.npz", model_of(8, 16, 4, W_enc=np.full((8, 16), 3e38)))
+    """Also where a sum overflows on the way to a number that would not be selected."""
+    W_enc = np.full((8, 16), 1e37, np.float32)
+    csae.save_model(tmp_path / "model.npz", model_of(8, 16, 4, W_enc=W_enc))
+    W_enc[:, 3] = [3e38, 3e38, 3e38, 3e38, -3e38, -3e38, -3e38, -3e38]
+    csae.save_model(tmp_path / "overflows.npz", model_of(8, 16, 4, W_enc=W_enc))
     script = """
-    const model = await C.openModel(readFileSync("model.npz"));
-    return fault(() => model.encode(Float32Array.of(1, -1, 1, -1, 1, -1, 1, -1, 1, 1, 1, 1, 1, 1, 1, 1)));"""
-    assert run(script, tmp_path)["name"] == "DomainError"
+    const encode = async (name) => (await C.openModel(readFileSync(name))).encode(new Float32Array(8).fill(1));
+    return [await fault(() => encode("model.npz")), await fault(() => encode("overflows.npz"))];"""
+    finite, overflows = run(script, tmp_path)
+    assert finite is None
+    assert overflows["name"] == "DomainError"
 
 
 # -- search -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import compressae_ref as csae
 from compressae_ref.files.model_file import json_array
 from compressae_ref.files.npz import write_npz
 from compressae_ref.params import Params
+from tests.browser import needs_browser
 from tests.node import PORT, model_of, rows_of, run, same, same_codes, server, tied_codes
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
@@ -316,6 +317,39 @@ def test_what_cannot_be_fetched_is_a_source_error(tmp_path):
     assert "404" in faults[0]["message"]
     assert "model.npz" in faults[2]["message"]
     assert "changed" in faults[3]["message"]
+
+
+@needs_browser
+def test_the_modules_run_in_a_browser(browser, tmp_path):
+    """A page encodes and searches with the bits of the package, and no request fetches a whole model."""
+    model, x = model_of(96, 1024, 8), rows_of(1, 96)
+    codes = csae.pack(csae.Codes(*tied_codes(200, 1024, 8), 1024, model.digest))
+    csae.save_model(tmp_path / "model.npz", model)
+    csae.save_packed(tmp_path / "packed.npz", codes)
+    (tmp_path / "x").write_bytes(x.tobytes())
+    for module in MODULES:
+        shutil.copy(module, tmp_path)
+    (tmp_path / "index.html").write_text("<!doctype html><title>page</title>")
+    script = """async () => {
+      const { PackedIndex, openModel, openPackedCodes } = await import("/compressae.mjs");
+      const x = new Float32Array(await (await fetch("x")).arrayBuffer());
+      const encoder = await openModel("model.npz", { only: "encoder" });
+      const { indices, values } = encoder.encode(x);
+      const index = new PackedIndex(await openPackedCodes("packed.npz"), await openModel("model.npz", { only: "decoder" }));
+      const { ids, scores } = index.search(x, 10);
+      return [indices, values, ids, scores].map((array) => Array.from(array));
+    }"""
+    with server(tmp_path) as served:
+        page = browser.new_page()
+        page.goto(f"{served.url}/index.html")
+        indices, values, ids, scores = page.evaluate(script)
+        page.close()
+    assert max(size for _, size in served.answers) < 0.6 * (tmp_path / "model.npz").stat().st_size
+    expected, hits = model.encode(x), csae.search(x, codes, 10, model=model, space="asymmetric")
+    assert indices == expected.indices[0].tolist()
+    assert values == expected.values[0].tolist()
+    assert ids == hits.ids[0].tolist()
+    assert scores == hits.scores[0].tolist()
 
 
 # -- the modules ------------------------------------------------------------------------------------------------------

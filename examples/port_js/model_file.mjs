@@ -107,7 +107,7 @@ export function digestOf(names, params, { d, nLatents: h, descr }) {
 }
 
 // Decoded weights (E64): all at once if they are stored so, else row after row
-function* decodedRows({ numbers, scales }, width, isRowOfLatent) {
+export function* decodedRows({ numbers, scales }, width, isRowOfLatent) {
   const isStored = !(numbers instanceof Int8Array);
   if (isStored) yield numbers;
   const row = new Float32Array(width);

@@ -2,9 +2,9 @@
 // input, an answer on each line of standard output. The modules that a page uses compute the answers.
 import { createInterface } from "node:readline";
 import { Codes, PackedCodes, openCodes, openPackedCodes, pack } from "./codes.mjs";
-import { CompressaeError, DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
+import { CompressaeError, DTypeError, DomainError, FormatError, ShapeError, demand } from "./errors.mjs";
 import { Model } from "./model.mjs";
-import { openModel } from "./model_file.mjs";
+import { decodedRows, openModel } from "./model_file.mjs";
 import { centerRow } from "./mean.mjs";
 import { refined } from "./refine.mjs";
 import { emptyCode, entriesAt, largest, requireK, rowsOf, truncate, unitRow } from "./rows.mjs";
@@ -138,9 +138,23 @@ function initParams({ u_enc, u_dec, init }) {
 }
 
 // ---- Files
+const decoded = (matrix, shape, isDecoder) =>
+  array(stacked(Array.from(decodedRows(matrix, shape[1], isDecoder), (row) => row.slice())).numbers, ...shape);
 async function readModel({ file }) {
   const { W_enc, b_enc, W_dec, d, nLatents: h, k, digest } = await openModel(file.numbers);
-  return { W_enc: array(W_enc.numbers, d, h), b_enc: array(b_enc, h), W_dec: array(W_dec.numbers, h, d), k, digest };
+  demand(W_dec, FormatError, "expected a whole model, got an encoder only");
+  return { W_enc: decoded(W_enc, [d, h]), b_enc: array(b_enc, h), W_dec: decoded(W_dec, [h, d], true), k, digest };
+}
+async function readEncoder({ file }) {
+  const { W_enc, b_enc, d, nLatents: h, k, digest } = await openModel(file.numbers, { only: "encoder" });
+  return { W_enc: decoded(W_enc, [d, h]), b_enc: array(b_enc, h), k, digest };
+}
+function decodeWeights({ W_enc_q, W_enc_scales, W_dec_q, W_dec_scales }) {
+  const weights = (q, scales) => ({ numbers: Int8Array.from(q.numbers), scales: scales.numbers });
+  return {
+    W_enc: decoded(weights(W_enc_q, W_enc_scales), W_enc_q.shape),
+    W_dec: decoded(weights(W_dec_q, W_dec_scales), W_dec_q.shape, true),
+  };
 }
 async function readCodes({ file }) {
   const codes = await openCodes(file.numbers);
@@ -164,6 +178,7 @@ const OPERATIONS = {
   renormalize: onAtoms(training.renormalize), project: onAtoms(training.project),
   split_codes: splitCodes, encode, decode, refine, search, center_search: search, center_rows: centerRows,
   gradients, train_steps: trainSteps, cosine, adam, init_params: initParams,
+  read_small_model: readModel, read_encoder: readEncoder, decode_weights: decodeWeights,
   read_model: readModel, read_codes: readCodes, read_packed: readPacked,
 };
 
