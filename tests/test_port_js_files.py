@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -335,7 +336,8 @@ def test_the_modules_run_in_a_browser(browser, tmp_path):
       const x = new Float32Array(await (await fetch("x")).arrayBuffer());
       const encoder = await openModel("model.npz", { only: "encoder" });
       const { indices, values } = encoder.encode(x);
-      const index = new PackedIndex(await openPackedCodes("packed.npz"), await openModel("model.npz", { only: "decoder" }));
+      const decoder = await openModel("model.npz", { only: "decoder" });
+      const index = new PackedIndex(await openPackedCodes("packed.npz"), decoder);
       const { ids, scores } = index.search(x, 10);
       return [indices, values, ids, scores].map((array) => Array.from(array));
     }"""
@@ -350,6 +352,47 @@ def test_the_modules_run_in_a_browser(browser, tmp_path):
     assert values == expected.values[0].tolist()
     assert ids == hits.ids[0].tolist()
     assert scores == hits.scores[0].tolist()
+
+
+# -- README -----------------------------------------------------------------------------------------------------------
+
+
+def readme_example(kind):
+    return re.search(rf"```{kind}\n(.*?)```", (PORT / "README.md").read_text("utf-8"), re.DOTALL).group(1)
+
+
+def test_the_example_for_node_runs(tmp_path):
+    model, x = model_of(96, 1024, 8), rows_of(3, 96)
+    csae.save_model(tmp_path / "model.npz", model)
+    x.tofile(tmp_path / "rows.f32")
+    example = tmp_path / "example.mjs"
+    example.write_text(readme_example("js").replace("./port_js/", f"{PORT.as_uri()}/"), encoding="utf-8")
+    done = subprocess.run(["node", str(example)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("3 Int32Array(8) [")
+    csae.save_packed(tmp_path / "expected.npz", csae.pack(csae.encode_refined(x, model)))
+    assert (tmp_path / "packed.npz").read_bytes() == (tmp_path / "expected.npz").read_bytes()
+
+
+@needs_browser
+def test_the_example_for_a_page_runs(browser, tmp_path):
+    model, x = model_of(96, 1024, 8), rows_of(1, 96)
+    codes = csae.pack(csae.Codes(*tied_codes(200, 1024, 8), 1024, model.digest))
+    csae.save_model(tmp_path / "model.npz", model)
+    csae.save_packed(tmp_path / "packed.npz", codes, ids=[f"item {i}" for i in range(200)])
+    shutil.copytree(PORT, tmp_path / "port_js")
+    (tmp_path / "index.html").write_text(
+        f"<!doctype html><title>page</title>{readme_example('html')}", encoding="utf-8"
+    )
+    (tmp_path / "embed?text=pdf+viewer").write_bytes(x.tobytes())
+    with server(tmp_path) as served:
+        page = browser.new_page()
+        with page.expect_console_message(lambda message: message.type == "log") as said:
+            page.goto(f"{served.url}/index.html")
+        ids, scores = (list(said.value.args[i].json_value()) for i in (0, 1))
+        page.close()
+    hits = csae.search(x, codes, 10, model=model, space="asymmetric")
+    assert ids == [f"item {i}" for i in hits.ids[0]]
+    assert len(scores) == 10
 
 
 # -- the modules ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 // A model: encode, refine, decode, and queries over the latents. Weights are { numbers, scales }: see encoder.mjs.
+import { Codes } from "./codes.mjs";
 import { Encoder } from "./encoder.mjs";
 import { DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
 import { refined } from "./refine.mjs";
@@ -17,11 +18,11 @@ export class Model {
     [this.atom, this.terms] = [new Type(d), new Type(d)];
   }
 
-  // n rows of d numbers, one after the other → { indices, values, k, length }, k entries for each row
+  // n rows of d numbers, one after the other → Codes, whose indices and values have k entries for each row
   encode(rows, { k = this.k, zeroRows = "error" } = {}) {
     const encoder = this.#need("encoder", this.#encoder);
     requireK(k, this.nLatents);
-    return this.#coded(rows, k, zeroRows, (x_unit, i) => encoder.encode(x_unit, k, i));
+    return this.#coded(rows, { k, zeroRows, isRefined: false }, (x_unit, i) => encoder.encode(x_unit, k, i));
   }
 
   // Codes for dense queries (refine.md): k of the `candidates` latents that the encoder ranks first. It takes longer.
@@ -29,13 +30,13 @@ export class Model {
     const [encoder] = [this.#need("encoder", this.#encoder), this.#need("decoder", this.W_dec)];
     requireK(candidates, this.nLatents, "candidates");
     requireK(k, candidates); // R17
-    return this.#coded(rows, k, zeroRows, (x_unit, i) => {
+    return this.#coded(rows, { k, zeroRows, isRefined: true }, (x_unit, i) => {
       const { indices } = encoder.encode(x_unit, candidates, i);
       return refined(x_unit, indices, Array.from(indices, (j) => this.#atom(j, new this.Type(this.d))), k);
     });
   }
 
-  #coded(rows, k, zeroRows, code) {
+  #coded(rows, { k, zeroRows, isRefined }, code) {
     const isKnown = ["error", "empty"].includes(zeroRows);
     demand(isKnown, DomainError, `zeroRows: expected "error" or "empty", got ${zeroRows}`);
     const codes = rowsOf(rows, this.d).map((row, i) => {
@@ -47,7 +48,7 @@ export class Model {
       indices.set(own.indices, i * k);
       values.set(own.values, i * k);
     });
-    return { indices, values, k, length: codes.length, nLatents: this.nLatents, model: this.digest };
+    return new Codes({ indices, values, k, nLatents: this.nLatents, model: this.digest, refined: isRefined });
   }
 
   // One code { indices, values }, or n codes of k entries each → n reconstructions of d numbers. A centred model adds
