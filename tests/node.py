@@ -77,10 +77,14 @@ class Served:
 
 
 @contextmanager
-def server(folder: Path, *, ranges: bool = True) -> Iterator[Served]:
-    """Serve the files of a folder. Without ``ranges`` the header Range is ignored, as many servers do."""
+def server(folder: Path, *, ranges: bool = True, says_range: bool = True) -> Iterator[Served]:
+    """Serve the files of a folder.
+
+    Without ``ranges`` the header Range is ignored, as many servers do. Without ``says_range`` an answer has no
+    Content-Range, which a page does not see if a server of another origin does not expose it.
+    """
     served = Served("")
-    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, folder, served, ranges))
+    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, folder, served, ranges, says_range))
     served.url = f"http://127.0.0.1:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -93,8 +97,8 @@ def server(folder: Path, *, ranges: bool = True) -> Iterator[Served]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, folder: Path, served: Served, ranges: bool, *args: Any) -> None:
-        self.folder, self.served, self.ranges = folder, served, ranges
+    def __init__(self, folder: Path, served: Served, ranges: bool, says_range: bool, *args: Any) -> None:
+        self.folder, self.served, self.ranges, self.says_range = folder, served, ranges, says_range
         super().__init__(*args)
 
     def do_GET(self) -> None:
@@ -110,7 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             start = int(first) if first else max(0, stop - int(last))
             stop = min(stop, int(last) + 1) if first and last else stop
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+            if self.says_range:
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         else:
             self.send_response(200)
         kind = "text/javascript" if path.suffix == ".mjs" else mimetypes.guess_type(path.name)[0]

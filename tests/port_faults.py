@@ -38,7 +38,7 @@ JS_FAULTS = [
     Fault("top = 0 finds nothing", "R10", "Number.isInteger(top) && top >= 1", "Number.isInteger(top) && top >= 0", "sparse_search: TopZero", "top = 0 is not refused"),
     Fault("Fortran order is read as C order", "R11", "header.includes(C_ORDER)", "true", "model_files: FortranOrder", "expected FormatError, got outputs"),
     Fault("the CRC is not looked at", "R12", "require(crc32(content) === crc,", "require(true,", "model_files: AlteredByte", "the CRC of a member is not looked at"),
-    Fault("the digest is not looked at", "R12", "require(digestOf(names, params, format) === expected,", "require(true,", "model_files: Digest", "the digest is not looked at"),
+    Fault("the digest is not looked at", "R12", "require(sha.digest() === expected,", "require(true,", "model_files: Digest", "the digest is not looked at"),
     Fault("codes of two models are compared", "R13", "!codes.model || !query_model || codes.model === query_model", "true", "sparse_search: OtherModel", "codes of another model are compared"),
     Fault("sums run from left to right", "E1", "while (n > 16 && n % 2 === 0)", "while (n < 0)", "normalize_rows: Fold", "within the bound"),
     Fault("the products are not rounded", "E2", "[new b_enc.constructor(d), new b_enc.constructor(d)]", "[new b_enc.constructor(d), new Float64Array(d)]", "encode: InDouble", "within the bound"),

@@ -38,6 +38,14 @@ export class Sha256 {
     return this;
   }
 
+  copy() { // what was hashed so far
+    const other = new Sha256();
+    other.#state.set(this.#state);
+    other.#rest.set(this.#rest);
+    other.#length = this.#length;
+    return other;
+  }
+
   digest() { // → lower-case hex
     const [bits, padding] = [this.#length * 8, new Uint8Array(9 + ((119 - (this.#length % 64)) % 64))];
     padding[0] = 0x80;

@@ -85,17 +85,19 @@ function requireUnitAtoms(W_dec, d) {
 }
 
 function checkDigests(params, { version, digest, encoder }, format, parts) { // E18 and R46. → what was checked
-  const check = (names, expected, what) => require(digestOf(names, params, format) === expected,
+  if (!parts.encoder || (!parts.decoder && version !== 3)) return "crc";
+  const check = (sha, expected, what) => require(sha.digest() === expected,
     `meta: expected the digest of the ${what}, got another one: the file was altered, or written wrongly`);
   const mean = format.isCentered ? ["mean"] : [];
-  if (version === 3 && parts.encoder) check(["W_enc", "b_enc", ...mean], encoder, "encoder");
-  if (parts.encoder && parts.decoder) check(["W_enc", "b_enc", "W_dec", ...mean], digest, "model");
-  if (!parts.encoder) return "crc";
-  return parts.decoder ? "digest" : version === 3 ? "encoder" : "crc";
+  const ofEncoder = hashed(["W_enc", "b_enc"], params, format);
+  if (version === 3) check(hashed(mean, params, format, ofEncoder.copy()), encoder, "encoder");
+  if (!parts.decoder) return "encoder";
+  check(hashed(["W_dec", ...mean], params, format, ofEncoder), digest, "model");
+  return "digest";
 }
 
-export function digestOf(names, params, { d, nLatents: h, descr }) {
-  const [shapes, sha] = [{ W_enc: [d, h], b_enc: [h], W_dec: [h, d], mean: [d] }, new Sha256()];
+export function hashed(names, params, { d, nLatents: h, descr }, sha = new Sha256()) { // arrays by name, after others
+  const shapes = { W_enc: [d, h], b_enc: [h], W_dec: [h, d], mean: [d] };
   for (const name of names) {
     sha.update(new TextEncoder().encode(`${name} ${descr} ${tuple(shapes[name])}\n`));
     const own = params[name];
@@ -103,7 +105,7 @@ export function digestOf(names, params, { d, nLatents: h, descr }) {
       sha.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
     }
   }
-  return sha.digest();
+  return sha;
 }
 
 // Decoded weights (E64): all at once if they are stored so, else row after row

@@ -2,7 +2,7 @@
 import { tuple } from "./archive.mjs";
 import { PackedCodes } from "./codes.mjs";
 import { crc32 } from "./hashes.mjs";
-import { digestOf } from "./model_file.mjs";
+import { hashed } from "./model_file.mjs";
 
 // Codes or packed codes → the bytes of their file. Ids are not written.
 export function codesFile(codes) {
@@ -27,9 +27,8 @@ export function codesFile(codes) {
 export function modelFile(model) {
   const { d, nLatents: h, k, Type, W_enc, b_enc, W_dec, mean } = model;
   const dtype = Type === Float32Array ? "float32" : "float64";
-  const digest = digestOf(["W_enc", "b_enc", "W_dec", ...(mean ? ["mean"] : [])], model, {
-    d, nLatents: h, descr: DESCRS[Type.name],
-  });
+  const names = ["W_enc", "b_enc", "W_dec", ...(mean ? ["mean"] : [])];
+  const digest = hashed(names, model, { d, nLatents: h, descr: DESCRS[Type.name] }).digest();
   const meta = { format: "compressae-model", version: mean ? 2 : 1, d, n_latents: h, k, dtype, training: {}, digest };
   const [ofEncoder, ofDecoder] = [arrayOf(W_enc.numbers, [d, h]), arrayOf(W_dec.numbers, [h, d])];
   const more = mean ? { mean: arrayOf(mean) } : {};
