@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from compressae_ref.cli.main import main
+from compressae_ref.verify.operations import EXTENSIONS
 from tests.port_faults import C_FAULTS, JS_FAULTS
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +67,9 @@ def test_the_port_in_c_is_safe_with_memory(tmp_path, capsys):
 
 
 @needs_node
-@pytest.mark.parametrize("level", ["L3", "refine", "packed", "center"])
+@pytest.mark.parametrize(
+    "level", ["L3", *(name for name in ("refine", "packed", "small", "center") if name in EXTENSIONS)]
+)
 def test_the_port_in_javascript_passes_its_levels_to_the_bit(level, capsys):
     report = judged(f"node {shlex.quote(str(JS_PROGRAM))}", level, capsys, "--bits")
     assert report["passed"], report["levels"]

@@ -8,6 +8,7 @@ import { decodedRows, openModel } from "./model_file.mjs";
 import { centerRow } from "./mean.mjs";
 import { refined } from "./refine.mjs";
 import { emptyCode, entriesAt, largest, requireK, rowsOf, truncate, unitRow } from "./rows.mjs";
+import { roundAtom, roundColumn } from "./rounding.mjs";
 import { PackedIndex } from "./search.mjs";
 import { searchWithCode } from "./spaces.mjs";
 import * as training from "./training.mjs";
@@ -149,6 +150,17 @@ async function readEncoder({ file }) {
   const { W_enc, b_enc, d, nLatents: h, k, digest } = await openModel(file.numbers, { only: "encoder" });
   return { W_enc: decoded(W_enc, [d, h]), b_enc: array(b_enc, h), k, digest };
 }
+function roundWeights({ W_enc, W_dec }) {
+  const [d, h] = W_enc.shape;
+  const columnOf = (j) => Float32Array.from({ length: d }, (_, c) => W_enc.numbers[c * h + j]);
+  const [columns, atoms] = [Array.from({ length: h }, (_, j) => roundColumn(columnOf(j))), rows(W_dec).map(roundAtom)];
+  const W_enc_q = Int32Array.from({ length: d * h }, (_, at) => columns[at % h].q[Math.floor(at / h)]);
+  const scalesOf = (latents) => array(Float32Array.from(latents, ({ scale }) => scale), h);
+  return {
+    W_enc_q: array(W_enc_q, d, h), W_enc_scales: scalesOf(columns),
+    W_dec_q: stacked(atoms.map(({ q }) => q)), W_dec_scales: scalesOf(atoms),
+  };
+}
 function decodeWeights({ W_enc_q, W_enc_scales, W_dec_q, W_dec_scales }) {
   const weights = (q, scales) => ({ numbers: Int8Array.from(q.numbers), scales: scales.numbers });
   return {
@@ -178,7 +190,7 @@ const OPERATIONS = {
   renormalize: onAtoms(training.renormalize), project: onAtoms(training.project),
   split_codes: splitCodes, encode, decode, refine, search, center_search: search, center_rows: centerRows,
   gradients, train_steps: trainSteps, cosine, adam, init_params: initParams,
-  read_small_model: readModel, read_encoder: readEncoder, decode_weights: decodeWeights,
+  read_small_model: readModel, read_encoder: readEncoder, decode_weights: decodeWeights, round_weights: roundWeights,
   read_model: readModel, read_codes: readCodes, read_packed: readPacked,
 };
 

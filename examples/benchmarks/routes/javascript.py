@@ -20,7 +20,7 @@ sys.path.insert(0, str(CLONE / "examples"))
 from benchmarks.routes import Route  # noqa: E402  it is no part of the package
 
 SCRIPT, PORT = Path(__file__).with_suffix(".mjs"), CLONE / "examples" / "port_js"
-NOT_FOR_USERS = {"protocol.mjs", "spaces.mjs", "training.mjs"}
+NOT_FOR_USERS = {"protocol.mjs", "rounding.mjs", "spaces.mjs", "training.mjs"}
 """Modules for the conformance levels, which a page does not load."""
 
 ROWS = 50
