@@ -1,5 +1,5 @@
-// E65 of small.md: weights of a latent as integers and a scale. It is here for the conformance levels; the Python package
-// writes small models.
+// E65 of small.md: weights of a latent as integers and a scale, for the conformance levels. The Python package writes
+// small models.
 const halfEven = (value) => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
 
 export function roundColumn(weights) { // → { q, scale }
