@@ -43,7 +43,7 @@ def test_packed_codes_and_files_have_the_bytes_of_the_package(h, k, tmp_path):
     const open = (bits) => C.openPackedCodes(readFileSync(`${bits}.npz`));
     const packed = (await Promise.all([4, 5, 6, 8].map(open))).map((one) => ({
       data: one.data, row: one.row(3), unpacked: one.unpack(), again: C.pack(codes, one.bits).data,
-      written: C.codesFile(one), rowBytes: one.layout.rowBytes,
+      written: C.codesFile(one), rowBytes: one.layout.rowBytes, few: C.truncate(one.row(3), Math.ceil(one.k / 2)),
     }));
     return { row: codes.row(3), written: C.codesFile(codes), packed };"""
     answer = run(script, tmp_path)
@@ -57,6 +57,7 @@ def test_packed_codes_and_files_have_the_bytes_of_the_package(h, k, tmp_path):
         assert own["written"].tobytes() == (tmp_path / f"{bits}.npz").read_bytes()
         assert same_codes(own["unpacked"], packed.unpack())
         assert same_codes(own["row"], packed.unpack()[3])
+        assert same_codes(own["few"], packed.unpack()[3].truncate((k + 1) // 2))
 
 
 def test_ids_of_rows(tmp_path):

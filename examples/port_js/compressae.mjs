@@ -4,5 +4,6 @@ export { Codes, PackedCodes, openCodes, openPackedCodes, pack } from "./codes.mj
 export { CompressaeError, DTypeError, DomainError, FormatError, ShapeError, SourceError } from "./errors.mjs";
 export { Model } from "./model.mjs";
 export { openModel } from "./model_file.mjs";
+export { truncate } from "./rows.mjs";
 export { PackedIndex } from "./search.mjs";
 export { codesFile, modelFile } from "./writer.mjs";
