@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import compressae_ref as csae
+from compressae_ref.reference import unit_rows
 from tests.node import model_of, rows_of, run, same, same_codes, tied_codes
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
@@ -208,6 +209,31 @@ def test_searches_have_the_bits_of_the_package(dtype, mean, tmp_path):
         kept = ~np.isin(ids[0], excluded)
         check(name, ids[:, kept][:, :12], scores[:, kept][:, :12])
     assert answer["ids"] == [0, 10, 20]
+
+
+def test_norms_of_a_file_are_used_for_its_model_alone(tmp_path):
+    model, queries = model_of(24, 90, 8), rows_of(3, 24, seed=8)
+    packed = csae.pack(csae.Codes(*tied_codes(200, 90, 8), 90))
+    csae.save_model(tmp_path / "model.npz", model)
+    csae.save_model(tmp_path / "other.npz", model_of(24, 90, 8, W_dec=unit_rows(rows_of(90, 24, seed=9), np.float32)))
+    csae.PackedIndex.build(packed, space="asymmetric", model=model).save(tmp_path / "index.npz")
+    (tmp_path / "q").write_bytes(queries.tobytes())
+    script = """
+    const [model, other] = [await C.openModel(readFileSync("model.npz")), await C.openModel(readFileSync("other.npz"))];
+    const codes = await C.openPackedCodes(readFileSync("index.npz"));
+    const search = (index) => index.search(f4("q").subarray(0, 24), 12);
+    const expected = [new C.PackedIndex(codes.unpack(), model), new C.PackedIndex(codes.unpack(), other)].map(search);
+    const found = [new C.PackedIndex(codes, model), new C.PackedIndex(codes, other)].map(search);
+    const few = [codes.unpack(), codes].map((each) => search(new C.PackedIndex(each, model, { k: 3 })));
+    codes.norms.values.fill(0.5);
+    const doubled = search(new C.PackedIndex(codes, model));
+    return { expected, found, few, stored: doubled.scores[0] !== found[0].scores[0] };"""
+    answer = run(script, tmp_path)
+    for ours, theirs in (answer["found"], answer["expected"]), (answer["few"][:1], answer["few"][1:]):
+        for a, b in zip(ours, theirs, strict=True):
+            assert same(a["ids"], b["ids"])
+            assert same(a["scores"], b["scores"])
+    assert answer["stored"]
 
 
 def test_codes_and_arguments_that_do_not_fit_a_model_are_refused(tmp_path):

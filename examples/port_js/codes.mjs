@@ -8,14 +8,14 @@ import { openSource } from "./sources.mjs";
 const CODES = "compressae-codes", PACKED = "compressae-packed";
 
 export class PackedCodes { // n rows of `layout.rowBytes` bytes, which are checked when they are read
-  constructor({ data, nLatents, k, bits = 5, model = null, refined = false, ids = null }) {
+  constructor({ data, nLatents, k, bits = 5, model = null, refined = false, ids = null, norms = null }) {
     requireK(k, nLatents);
     const layout = new Layout(nLatents, k, bits);
     demand(data instanceof Uint8Array, DTypeError, "packed: expected a Uint8Array, row after row");
     const length = data.length / layout.rowBytes;
     const rows = `rows of ${layout.rowBytes} bytes`;
     demand(Number.isInteger(length), ShapeError, `packed: expected ${rows}, got ${data.length} bytes`);
-    Object.assign(this, { data, length, nLatents, k, bits, model, refined, ids, layout });
+    Object.assign(this, { data, length, nLatents, k, bits, model, refined, ids, norms, layout });
   }
 
   row(i) { // → { indices, values }; the values are relative to the largest of the row
@@ -71,13 +71,23 @@ export async function openPackedCodes(source, { ids = true } = {}) {
   const meta = await readMeta(archive, PACKED, [1]);
   const fields = requireMeta(meta);
   const layout = readingMeta(() => new Layout(fields.nLatents, fields.k, meta.bits));
-  const arrays = await archive.load(["packed", ...idMembers(archive, ids)]);
+  const hasNorms = meta.index?.space !== "sparse" && archive.names.has("norms") && meta.index !== undefined;
+  const arrays = await archive.load(["packed", ...(hasNorms ? ["norms"] : []), ...idMembers(archive, ids)]);
   requireArray(arrays.packed, ["|u1"], [null, layout.rowBytes]);
   const codes = new PackedCodes({ ...fields, bits: meta.bits, data: arrays.packed.raw });
   const [indices, numbers] = [new Int32Array(codes.k), new Int32Array(codes.k)];
   for (let i = 0; i < codes.length; i++) layout.read(codes.data, i, indices, numbers); // R20
   codes.ids = idsOf(arrays, codes.length);
+  if (hasNorms) codes.norms = { values: normsOf(arrays.norms, codes.length), model: meta.index.model };
   return codes;
+}
+
+function normsOf(array, n) { // which PackedIndex.save of the Python package adds
+  requireArray(array, ["<f4", "<f8"], [n]);
+  const norms = numbersOf(array);
+  const bad = norms.findIndex((norm) => !(norm > 0 && norm < Infinity));
+  demand(bad < 0, FormatError, `norms: expected finite numbers above 0, got ${norms[bad]}`, bad);
+  return norms;
 }
 
 export async function openCodes(source, { ids = true } = {}) {

@@ -16,7 +16,7 @@ export class PackedIndex {
     requireK(k, codes.k);
     Object.assign(this, { model, k, length: codes.length, ids: codes.ids ?? null });
     Object.assign(this, codes instanceof PackedCodes ? packedEntries(codes, k) : plainEntries(codes, k, model.Type));
-    this.norms = norms ?? this.#norms();
+    this.norms = norms ?? this.#stored(codes) ?? this.#norms();
     const areNorms = this.norms instanceof model.Type && this.norms.length === codes.length;
     demand(areNorms, ShapeError, `norms: expected ${codes.length} numbers in a ${model.Type.name}`);
   }
@@ -47,6 +47,13 @@ export class PackedIndex {
     }
     for (const i of this.zeroRows) scores[i] = 0;
     return scores;
+  }
+
+  #stored({ norms, k }) { // the norms of a file, if they are those of this model and of all entries
+    const fits = norms && norms.model === this.model.digest && norms.values instanceof this.model.Type && k === this.k;
+    if (!fits) return null;
+    for (const i of this.zeroRows) norms.values[i] = 1; // their scores are 0
+    return norms.values;
   }
 
   #norms() {
