@@ -368,11 +368,12 @@ static csae_status find_member(Bytes file, const char *name, int check_crc, Byte
         if (!within(file, at + 46, length) || !within(file, local, 30))
             return bad_format(error, "the directory of the archive is damaged");
         uint64_t start = local + 30 + number(file.at + local + 26, 2) + number(file.at + local + 28, 2);
-        if (!within(file, start, size)) return bad_format(error, "a member of the archive is cut off");
-        if (is_member(entry + 46, (size_t)length, name)) {
-            if (number(entry + 10, 2) != 0)
-                return fail(error, CSAE_FORMAT_ERROR, -1,
-                            "expected stored members, got %s compressed; write the file without compression", name);
+        int stored = number(entry + 10, 2) == 0, wanted = is_member(entry + 46, (size_t)length, name);
+        if (stored && !within(file, start, size)) return bad_format(error, "a member of the archive is cut off");
+        if (wanted && !stored)
+            return fail(error, CSAE_FORMAT_ERROR, -1,
+                        "expected stored members, got %s compressed; write the file without compression", name);
+        if (wanted) {
             *found = (Bytes){file.at + start, (size_t)size};
             crc = number(entry + 16, 4);
         }
@@ -430,7 +431,7 @@ static csae_status find_array(Bytes file, const char *name, const char *descrs, 
                     "expected the header of %s.npy to state descr, C order and a shape of at most two sizes", name);
     size_t length = 0;
     while (descr + length < end && descr[length] != '\'' && length < sizeof array->descr - 1) length++;
-    memcpy(array->descr, descr, length);
+    for (size_t i = 0; i < length; i++) array->descr[i] = descr[i] > ' ' && descr[i] < 127 ? descr[i] : '?';
     array->descr[length] = '\0';
     int is_text = strncmp(array->descr, "<U", 2) == 0;
     const char *known = after(descrs, strlen(descrs), is_text ? "U" : array->descr);
@@ -1017,7 +1018,7 @@ static csae_status check_weights(Opening *o, const char *name, const Weights *w,
             square += value * value;
         }
         if (!allowed)
-            return fail(o->error, CSAE_FORMAT_ERROR, (int64_t)i, "expected finite numbers in %s.npy, and no -128", name);
+            return fail(o->error, CSAE_FORMAT_ERROR, (int64_t)i, "expected finite numbers, and no -128, in %s", name);
         if (w->latents_are_rows && !(fabs(sqrt(square) - 1.0) <= 1e-3))
             return fail(o->error, CSAE_FORMAT_ERROR, (int64_t)i,
                         "expected atoms of norm 1 in W_dec.npy, got %.6g in row %llu", sqrt(square),
@@ -2144,7 +2145,8 @@ typedef struct {
     REAL *row, *atom, *terms;
 } F(Room);
 
-static void F(over_latents)(const csae_index *index, F(Query) *query, F(Room) *room) { /* u and ⟨q, μ⟩ of room->row */
+/* u and ⟨q, μ⟩ of room->row */
+static void F(over_latents)(const csae_index *index, F(Query) *query, F(Room) *room) {
     const csae_model *m = index->model;
     for (size_t j = 0; j < m->h; j++) {
         F(weights_row)(&m->W_dec, j, room->atom);
