@@ -1,6 +1,6 @@
 /* CompresSAE in C99: see compressae.h, and ../../spec/, whose equations (E) and rules (R) are cited here.
  *
- * Build with: cc -std=c99 -O3 -ffp-contract=off -c compressae.c
+ * Build with: cc -std=c99 -O2 -ftree-vectorize -ffp-contract=off -c compressae.c
  *
  * Encoding needs no filter of candidates. A product of a row with W_enc in the order of E1 takes as many operations as
  * in any other order. Its loops run over neighbouring latents, so that compilers vectorise them without changing a sum.
@@ -771,7 +771,14 @@ static int is_zero_row(csae_rows x, size_t i) {
     return 1;
 }
 
+static csae_status check_known(csae_dtype dtype, csae_error *error) {
+    if (dtype == CSAE_FLOAT32 || dtype == CSAE_FLOAT64) return CSAE_OK;
+    return fail(error, CSAE_DOMAIN_ERROR, -1, "expected CSAE_FLOAT32 or CSAE_FLOAT64, got dtype %d", (int)dtype);
+}
+
 static csae_status check_rows(csae_rows x, size_t d, unsigned flags, csae_error *error) {
+    csae_status status = check_known(x.dtype, error);
+    if (status != CSAE_OK) return status;
     if (x.d != d)
         return fail(error, CSAE_SHAPE_ERROR, -1, "expected rows of d = %llu numbers, got %llu", (unsigned long long)d,
                     (unsigned long long)x.d);
@@ -818,7 +825,8 @@ static csae_status check_code_rows(csae_code_rows codes, size_t h, csae_error *e
     if (codes.h != h)
         return fail(error, CSAE_SHAPE_ERROR, -1, "expected codes of h = %llu latents, got %llu", (unsigned long long)h,
                     (unsigned long long)codes.h);
-    csae_status status = check_k(codes.k, codes.h, error);
+    csae_status status = check_known(codes.dtype, error);
+    if (status == CSAE_OK) status = check_k(codes.k, codes.h, error);
     if (status != CSAE_OK) return status;
     return check_codes((const uint8_t *)codes.indices, codes.values, codes.dtype, codes.n, codes.k, codes.h,
                        CSAE_DOMAIN_ERROR, error);
@@ -1256,7 +1264,8 @@ csae_status csae_decode(const csae_model *m, csae_code_rows codes, void *x_hat, 
 
 csae_status csae_abs_topk(csae_dtype dtype, const void *pre, const int32_t *from, size_t h, size_t k, int32_t *indices,
                           void *values, csae_error *error) {
-    csae_status status = check_k(k, h, error);
+    csae_status status = check_known(dtype, error);
+    if (status == CSAE_OK) status = check_k(k, h, error);
     if (status != CSAE_OK) return status;
     if (IS_F32(dtype)) abs_topk_f32(pre, from, h, k, indices, values);
     else abs_topk_f64(pre, from, h, k, indices, values);
@@ -2020,6 +2029,9 @@ static void F(read_known_row)(F(reader) *reader, size_t i) {
         return;
     }
     const uint8_t *row = codes->packed + i * width;
+    const REAL *levels = reader->levels;
+    int32_t *restrict indices = reader->indices;
+    REAL *restrict values = reader->values;
     unsigned low = reader->low, bits = codes->bits;
     uint64_t start = k * (uint64_t)low, highs = high_bits(codes->h, k, low), low_at = 0, value_at = start + highs;
     if ((codes->n - i - 1) * width < 8) row = memcpy(reader->padded, row, width); /* eight bytes are read at once */
@@ -2027,8 +2039,8 @@ static void F(read_known_row)(F(reader) *reader, size_t i) {
         uint64_t word = bits_at(row, start + place, (unsigned)(highs - place < 56 ? highs - place : 56));
         for (; word != 0 && t < k; word &= word - 1, t++, low_at += low, value_at += bits) {
             uint64_t high = place + lowest_bit(word) - t;
-            reader->indices[t] = (int32_t)(high << low | bits_at(row, low_at, low));
-            reader->values[t] = reader->levels[bits_at(row, value_at, bits)];
+            indices[t] = (int32_t)(high << low | bits_at(row, low_at, low));
+            values[t] = levels[bits_at(row, value_at, bits)];
         }
     }
     if (t == 0) F(empty_code)(k, reader->indices, reader->values); /* R19 */

@@ -1,13 +1,13 @@
 /* CompresSAE in C99: open a model, encode rows, read packed codes, and search them. Bit for bit as in ../../spec/.
  *
- * Build with: cc -std=c99 -O3 -ffp-contract=off -c compressae.c      (and link with -lm)
+ * Build with: cc -std=c99 -O2 -ftree-vectorize -ffp-contract=off -c compressae.c      (and link with -lm)
  *
  * - Every function that can fail returns a csae_status. It describes the failure in *error, which may be NULL.
- *   Nothing is written to outputs before all arguments and rows have been checked.
- * - There is no global state. A handle is never changed after it is made, so threads may share it.
- * - Only functions that make a handle allocate memory. The others use memory that the caller passes as `workspace`:
- *   of the stated number of bytes, at any alignment, one for each thread.
- * - Rows and counts start at 0. Arrays are in C order, without gaps.
+ *   Outputs are not written before all arguments and rows have been checked.
+ * - There is no global state. A handle does not change after it was made, so threads may share it.
+ * - Only functions that open or make a handle allocate memory. The others use memory that the caller passes as
+ *   `workspace`: of the stated number of bytes, at any alignment, one for each thread.
+ * - Rows are counted from 0. Arrays are in C order, without gaps, and aligned as their type demands.
  */
 #ifndef COMPRESSAE_H
 #define COMPRESSAE_H
@@ -38,10 +38,11 @@ typedef struct {
 typedef enum { CSAE_FLOAT32 = 4, CSAE_FLOAT64 = 8 } csae_dtype;               /* bytes of a number */
 typedef enum { CSAE_SPARSE, CSAE_RECONSTRUCTED, CSAE_ASYMMETRIC } csae_space; /* E15, E16, E17 */
 
-enum {                          /* flags */
-       CSAE_UNVERIFIED = 1,     /* open a model without reading its weights: no CRC, no digest, no check for NaN. Takes
-                                   microseconds. Use it for files that were verified before, such as those of an app */
-       CSAE_ENCODER_ONLY = 2,    /* open a file of version 3 without its decoder */
+enum { /* flags */
+    /* Open a model without reading its weights: no CRC, no digest, no check for NaN. Takes less than a millisecond. Use
+       it for files that were verified before, such as those that an app was installed with. */
+    CSAE_UNVERIFIED = 1,
+    CSAE_ENCODER_ONLY = 2,   /* open a file of version 3 without its decoder */
     CSAE_EMPTY_ZERO_ROWS = 4 /* a zero row gets a code of zeros (R4), instead of an error */
 };
 
