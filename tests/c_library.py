@@ -176,6 +176,23 @@ class CModel(_Handle):
         workspace = ctypes.create_string_buffer(size)
         return self.codes("refine", x, k, c_size_t(m), None, flags=0, workspace=workspace)
 
+    def query(self, x: np.ndarray) -> np.ndarray:
+        u = np.empty(self.info.h + 1, self.dtype)
+        self.library.call("query", self.handle, _rows(x[None]), u.ctypes, self.workspace())
+        return u
+
+    def packed_norm(self, packed: bytes, k: int, bits: int) -> np.ndarray:
+        norm = np.empty(1, self.dtype)
+        row = packed, c_size_t(k), c_uint(bits)
+        self.library.call("packed_norm", self.handle, *row, norm.ctypes, self.workspace())
+        return norm
+
+    def packed_score(self, u: np.ndarray, packed: bytes, k: int, bits: int, norm: np.ndarray) -> np.ndarray:
+        score = np.empty(1, self.dtype)
+        row = packed, c_size_t(k), c_uint(bits)
+        self.library.call("packed_score", self.handle, u.ctypes, *row, norm.ctypes, score.ctypes, self.workspace())
+        return score
+
     def unit_rows(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, self.dtype)
         self.library.call("unit_rows", self.handle, _rows(x), c_uint(0), out.ctypes, self.workspace())

@@ -160,6 +160,24 @@ def test_the_last_rows_are_read_within_the_bytes(library, tmp_path):
             assert np.array_equal(index.search(rows_of(n=5), 3)[0], expected.ids)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("centered", [False, True])
+def test_scores_of_single_rows_are_those_of_a_search(centered, dtype, library, tmp_path):
+    model, queries = model_of(dtype=dtype, centered=centered), rows_of(n=3)
+    packed = csae.pack(csae.encode_refined(rows_of(), model), 6)
+    expected = csae.search(queries, packed, N, space="asymmetric", model=model)
+    with library.open_model(saved(tmp_path, model)) as ours:
+        norms = [ours.packed_norm(bytes(row), K, 6) for row in packed.data]
+        for query, ids, scores in zip(queries, expected.ids, expected.scores, strict=True):
+            u = ours.query(query)
+            found = [ours.packed_score(u, bytes(packed.data[i]), K, 6, norms[i]) + u[H] for i in ids]
+            assert np.concatenate(found).tobytes() == scores.tobytes()
+        row = bytearray(bytes(packed.data[0]))
+        row[-1] ^= 0x80
+        refused("Format", "row 0", ours.packed_norm, bytes(row), K, 6, row=0)
+        refused("Domain", "4, 5, 6 or 8 bits", ours.packed_norm, bytes(row), K, 7)
+
+
 def test_codes_as_queries(library, tmp_path):
     model = model_of(centered=True)
     codes, queries = model.encode(rows_of(n=90)), model.encode(rows_of(n=5), 2 * K)

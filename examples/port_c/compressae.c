@@ -66,6 +66,12 @@ typedef struct {
 } File;
 
 typedef enum { ABSENT, STORED_F64, STORED_F32, STORED_F16, STORED_I8 } Stored;
+typedef struct {
+    const uint8_t *packed;
+    size_t k;
+    unsigned bits;
+} Packed; /* one row */
+
 typedef struct { /* a matrix where it lies in the file, at any alignment */
     Stored kind;
     const uint8_t *at;
@@ -1545,6 +1551,42 @@ void csae_close_index(csae_index *index) {
     CSAE_FREE(index);
 }
 
+static csae_status check_query(const csae_model *m, csae_rows query, csae_error *error) {
+    csae_status status = needs(&m->W_dec, "W_dec", error);
+    if (status == CSAE_OK) status = check_rows(query, m->d, 0, error);
+    if (status == CSAE_OK && query.n != 1)
+        status = fail(error, CSAE_SHAPE_ERROR, -1, "expected one query, got %llu", (unsigned long long)query.n);
+    return status;
+}
+
+csae_status csae_query(const csae_model *m, csae_rows query, void *u, void *workspace, csae_error *error) {
+    csae_status status = check_query(m, query, error);
+    if (status != CSAE_OK) return status;
+    if (IS_F32(m->dtype)) query_f32(m, query, u, workspace);
+    else query_f64(m, query, u, workspace);
+    return done(error);
+}
+
+static csae_status packed_row(const csae_model *m, Packed item, void *result, const void *u, const void *norm,
+                              void *workspace, csae_error *error) {
+    csae_status status = needs(&m->W_dec, "W_dec", error);
+    if (status == CSAE_OK) status = check_bits(m->h, item.k, item.bits, CSAE_DOMAIN_ERROR, error);
+    if (status != CSAE_OK) return status;
+    int sound = IS_F32(m->dtype) ? packed_row_f32(m, item, result, u, norm, workspace)
+                                 : packed_row_f64(m, item, result, u, norm, workspace);
+    return sound ? done(error) : malformed(0, error);
+}
+
+csae_status csae_packed_norm(const csae_model *m, const uint8_t *packed, size_t k, unsigned bits, void *norm,
+                             void *workspace, csae_error *error) {
+    return packed_row(m, (Packed){packed, k, bits}, norm, NULL, NULL, workspace, error);
+}
+
+csae_status csae_packed_score(const csae_model *m, const void *u, const uint8_t *packed, size_t k, unsigned bits,
+                              const void *norm, void *score, void *workspace, csae_error *error) {
+    return packed_row(m, (Packed){packed, k, bits}, score, u, norm, workspace, error);
+}
+
 static csae_status run_search(const csae_index *index, csae_rows dense, const csae_code_rows *codes, size_t top,
                               int64_t *ids, void *scores, void *workspace, csae_error *error) {
     if (top < 1) return fail(error, CSAE_DOMAIN_ERROR, -1, "expected top of at least 1, got 0"); /* R10 */
@@ -1810,8 +1852,9 @@ static int F(are_finite)(const REAL *values, size_t k) {
     return 1;
 }
 
+/* The most that a function needs. */
 static size_t F(workspace_bytes)(size_t d, size_t h) {
-    return carved(2 * d * sizeof(double)) + carved(d * sizeof(REAL)) + carved(h * sizeof(REAL))
+    return carved(2 * d * sizeof(double)) + 2 * carved(d * sizeof(REAL)) + 2 * carved(h * sizeof(REAL)) + carved(h)
            + carved(F(piece_size)(d));
 }
 
@@ -1855,10 +1898,10 @@ static void F(decode)(const Weights *W_dec, const int32_t *indices, const REAL *
 }
 
 static void F(decode_rows)(const csae_model *m, csae_code_rows codes, REAL *x_hat, REAL *atom) {
-    for (size_t i = 0; i < codes.n; i++)
-        F(decode)
-        (&m->W_dec, codes.indices + i * codes.k, (const REAL *)codes.values + i * codes.k, codes.k, x_hat + i * m->d,
-         atom);
+    for (size_t i = 0; i < codes.n; i++) {
+        const REAL *values = (const REAL *)codes.values + i * codes.k;
+        F(decode)(&m->W_dec, codes.indices + i * codes.k, values, codes.k, x_hat + i * m->d, atom);
+    }
 }
 
 /* -- refine.md -- */
@@ -2066,7 +2109,7 @@ static REAL F(item_norm)(const csae_index *index, const int32_t *indices, const 
 
 static size_t F(search_bytes)(const csae_index *index) {
     size_t d = index->model == NULL ? 0 : index->model->d, h = index->codes->h, k = index->codes->k;
-    return carved(2 * d * sizeof(double)) + 3 * carved(d * sizeof(REAL)) + carved(QUERIES_PER_PASS * h * sizeof(REAL))
+    return carved(2 * d * sizeof(double)) + carved(d * sizeof(REAL)) + carved(QUERIES_PER_PASS * h * sizeof(REAL))
            + carved(k * sizeof(int32_t)) + carved(k * sizeof(REAL)) + carved(k + index->codes->width + 8);
 }
 
@@ -2082,6 +2125,12 @@ static int64_t F(measure_items)(const csae_index *index, REAL *norms,
         norms[i] = F(item_norm)(index, indices, values, x_hat, terms);
     }
     return -1;
+}
+
+static REAL F(gather)(const REAL *u, const int32_t *indices, const REAL *values, size_t k) { /* E10 */
+    REAL total = 0;
+    for (size_t t = 0; t < k; t++) total = total + u[indices[t]] * values[t];
+    return total;
 }
 
 typedef struct {
@@ -2139,9 +2188,7 @@ static void F(scan)(const csae_index *index, F(Query) *queries, size_t n_queries
     for (size_t i = 0; i < index->codes->n; i++) {
         F(read_known_row)(reader, i);
         for (size_t q = 0; q < n_queries; q++) {
-            const REAL *u = queries[q].u;
-            REAL total = 0;
-            for (size_t t = 0; t < k; t++) total = total + u[reader->indices[t]] * reader->values[t];
+            REAL total = F(gather)(queries[q].u, reader->indices, reader->values, k);
             F(offer)(&queries[q].best, (int64_t)i, total / (queries[q].norm * norms[i]));
         }
     }
@@ -2152,19 +2199,53 @@ static void F(scan)(const csae_index *index, F(Query) *queries, size_t n_queries
     }
 }
 
-typedef struct {
+typedef struct { /* memory for a query */
     double *scratch;
     REAL *row, *atom, *terms;
 } F(Room);
 
-/* u and ⟨q, μ⟩ of room->row */
-static void F(over_latents)(const csae_index *index, F(Query) *query, F(Room) *room) {
-    const csae_model *m = index->model;
-    for (size_t j = 0; j < m->h; j++) {
-        F(weights_row)(&m->W_dec, j, room->atom);
-        query->u[j] = F(dot)(room->row, room->atom, m->d, room->terms);
+static F(Room) F(make_room)(uint8_t **workspace, size_t d) { /* atom and terms lie in scratch after the row is read */
+    F(Room) room = {.scratch = carve(workspace, 2 * d * sizeof(double))};
+    room.row = carve(workspace, d * sizeof(REAL));
+    room.atom = (REAL *)room.scratch;
+    room.terms = (REAL *)(room.scratch + d);
+    return room;
+}
+
+static void F(over_latents)(const Weights *W_dec, F(Room) *room, REAL *u) { /* E17, for room->row */
+    for (size_t j = 0; j < W_dec->rows; j++) {
+        F(weights_row)(W_dec, j, room->atom);
+        u[j] = F(dot)(room->row, room->atom, W_dec->columns, room->terms);
     }
-    if (m->mean != NULL) query->added = F(dot)(room->row, m->mean, m->d, room->terms);
+}
+
+static REAL F(dot_with_mean)(const csae_model *m, F(Room) *room) { /* the second term of E28 */
+    return m->mean == NULL ? 0 : F(dot)(room->row, m->mean, m->d, room->terms);
+}
+
+/* One row of a database at a time: the query of a checked row, and what its dot product with an item is divided by. */
+static void F(query)(const csae_model *m, csae_rows x, REAL *u, uint8_t *workspace) {
+    F(Room) room = F(make_room)(&workspace, m->d);
+    F(unit_row)(x, 0, NULL, room.row, room.scratch);
+    F(over_latents)(&m->W_dec, &room, u);
+    u[m->h] = F(dot_with_mean)(m, &room);
+}
+
+/* The norm of an item, or its score if there is a query. False if its bytes are malformed. */
+static int F(packed_row)(const csae_model *m, Packed item, REAL *result, const REAL *u, const REAL *norm,
+                         uint8_t *workspace) {
+    csae_codes codes = {.dtype = CSAE_FLOAT32, .n = 1, .k = item.k, .h = m->h, .bits = item.bits};
+    csae_index index = {.model = m, .codes = &codes, .space = CSAE_ASYMMETRIC};
+    codes.packed = item.packed;
+    codes.width = csae_packed_bytes(m->h, item.k, item.bits);
+    REAL *x_hat = carve(&workspace, m->d * sizeof(REAL)), *terms = carve(&workspace, m->d * sizeof(REAL));
+    int32_t *indices = carve(&workspace, item.k * sizeof *indices);
+    REAL *values = carve(&workspace, item.k * sizeof(REAL));
+    F(reader) reader = F(start_reader)(&codes, indices, values, carve(&workspace, item.k));
+    if (!F(read_row)(&reader, 0)) return 0;
+    if (u == NULL) *result = F(item_norm)(&index, indices, values, x_hat, terms);
+    else *result = F(gather)(u, indices, values, item.k) / *norm;
+    return 1;
 }
 
 static void F(code_query)(const csae_index *index, F(Query) *query, const int32_t *indices, const REAL *values,
@@ -2185,7 +2266,8 @@ static void F(code_query)(const csae_index *index, F(Query) *query, const int32_
         F(add)(room->row, mean, m->d);
         query->norm = 1;
     }
-    F(over_latents)(index, query, room);
+    F(over_latents)(&m->W_dec, room, query->u);
+    query->added = F(dot_with_mean)(m, room);
 }
 
 /* Of checked queries: dense rows, or codes if `codes` is not NULL. */
@@ -2193,10 +2275,7 @@ static void F(search)(const csae_index *index, csae_rows dense, const csae_code_
                       REAL *scores, uint8_t *workspace) {
     size_t d = index->model == NULL ? 0 : index->model->d, h = index->codes->h, k = index->codes->k;
     size_t n = codes == NULL ? dense.n : codes->n;
-    F(Room) room = {.scratch = carve(&workspace, 2 * d * sizeof(double))};
-    room.row = carve(&workspace, d * sizeof(REAL));
-    room.atom = carve(&workspace, d * sizeof(REAL));
-    room.terms = carve(&workspace, d * sizeof(REAL));
+    F(Room) room = F(make_room)(&workspace, d);
     REAL *u = carve(&workspace, QUERIES_PER_PASS * h * sizeof(REAL));
     int32_t *indices = carve(&workspace, k * sizeof *indices);
     REAL *values = carve(&workspace, k * sizeof(REAL));
@@ -2208,12 +2287,12 @@ static void F(search)(const csae_index *index, csae_rows dense, const csae_code_
             size_t i = start + q;
             queries[q] = (F(Query)){u + q * h, 1, 0, {ids + i * top, scores + i * top, 0, top}};
             if (codes != NULL) {
-                F(code_query)
-                (index, &queries[q], codes->indices + i * codes->k, (const REAL *)codes->values + i * codes->k,
-                 codes->k, &room);
+                const REAL *code = (const REAL *)codes->values + i * codes->k;
+                F(code_query)(index, &queries[q], codes->indices + i * codes->k, code, codes->k, &room);
             } else { /* E17; with the mean */
                 F(unit_row)(dense, i, NULL, room.row, room.scratch);
-                F(over_latents)(index, &queries[q], &room);
+                F(over_latents)(&index->model->W_dec, &room, queries[q].u);
+                queries[q].added = F(dot_with_mean)(index->model, &room);
             }
         }
         F(scan)(index, queries, count, &reader);

@@ -157,6 +157,17 @@ csae_status csae_search(const csae_index *index, csae_rows queries, size_t top, 
 csae_status csae_search_codes(const csae_index *index, csae_code_rows queries, size_t top, int64_t *ids, void *scores,
                               void *workspace, csae_error *error);
 
+/* -- one packed row at a time, such as in a function of a database; numbers are in the dtype of the model -- */
+
+/* E17, for a single query: u has room for h + 1 numbers. The last one is the second term of E28, or 0. */
+csae_status csae_query(const csae_model *model, csae_rows query, void *u, void *workspace, csae_error *error);
+/* The norm of an item, which takes much longer than a score: store it with the row. `packed` has the bytes of a row. */
+csae_status csae_packed_norm(const csae_model *model, const uint8_t *packed, size_t k, unsigned bits, void *norm,
+                             void *workspace, csae_error *error);
+/* What csae_search ranks by. If the model is centred, u[h] is added after the ranking. */
+csae_status csae_packed_score(const csae_model *model, const void *u, const uint8_t *packed, size_t k, unsigned bits,
+                              const void *norm, void *score, void *workspace, csae_error *error);
+
 #ifdef __cplusplus
 }
 #endif
