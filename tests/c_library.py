@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compressae_ref import Codes
+from compressae_ref import Codes, PackedCodes
 
 SOURCE = Path(__file__).parent.parent / "examples" / "port_c"
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off", "-O2", "-ftree-vectorize"]
@@ -127,6 +127,13 @@ class Library:
         handle = c_void_p()
         self.call("make_codes", byref(handle), _code_rows(codes))
         return CCodes(self, handle, codes)
+
+    def make_packed_codes(self, address: int, packed: PackedCodes) -> CCodes:
+        """Use the bytes at an address, which are those of ``packed``."""
+        handle, (n, h, k) = c_void_p(), (len(packed), packed.n_latents, packed.k)
+        sizes = c_size_t(n), c_size_t(h), c_size_t(k), c_uint(packed.bits)
+        self.call("make_packed_codes", byref(handle), c_void_p(address), *sizes, None)
+        return CCodes(self, handle, packed)
 
     def make_index(self, model: CModel | None, codes: CCodes, space: str) -> CIndex:
         handle = c_void_p()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import platform
 import re
 import shutil
@@ -145,19 +147,53 @@ def test_search_has_the_ids_and_bits_of_the_package(bits, centered, dtype, libra
                 assert scores.tobytes() == expected.scores.tobytes()
 
 
-def test_the_last_rows_are_read_within_the_bytes(library, tmp_path):
-    """Eight bytes are read at once: a map of whole pages ends the process if they are read behind the last row."""
+@pytest.fixture
+def end_of_memory():
+    """An address behind which nothing can be read: reading there ends the process."""
+    page, libc = mmap.PAGESIZE, ctypes.CDLL(None)
+    pages = mmap.mmap(-1, 2 * page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages)) + page
+    assert libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(page), 0) == 0
+    yield address
+    libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="needs mprotect")
+@pytest.mark.parametrize("n", [1, 2, 3, 60])
+def test_no_byte_is_read_behind_the_last_row(n, end_of_memory, library, tmp_path):
     model = model_of(h=64, k=3)
-    for n in (1, 2, 3):
-        codes = csae.pack(csae.encode_refined(rows_of(n=n), model))
-        csae.save_packed(tmp_path / "codes.npz", codes)
-        expected = csae.search(rows_of(n=5), codes, 3, space="asymmetric", model=model)
-        with (
-            library.open_model(saved(tmp_path, model)) as ours,
-            library.open_codes(tmp_path / "codes.npz") as items,
-            library.make_index(ours, items, "asymmetric") as index,
-        ):
-            assert np.array_equal(index.search(rows_of(n=5), 3)[0], expected.ids)
+    codes = csae.pack(csae.encode_refined(rows_of(n=n), model))
+    ctypes.memmove(end_of_memory - codes.data.nbytes, codes.data.tobytes(), codes.data.nbytes)
+    expected = csae.search(rows_of(n=5), codes, 3, space="asymmetric", model=model)
+    with (
+        library.open_model(saved(tmp_path, model)) as ours,
+        library.make_packed_codes(end_of_memory - codes.data.nbytes, codes) as items,
+        library.make_index(ours, items, "asymmetric") as index,
+    ):
+        assert_same_codes(items.read(0, n), codes.unpack())
+        assert np.array_equal(index.search(rows_of(n=5), 3)[0], expected.ids)
+        last = ours.packed_norm(ctypes.c_void_p(end_of_memory - codes.data.shape[1]), 3, 5)
+        assert last == ours.packed_norm(bytes(codes.data[-1]), 3, 5)
+
+
+def test_the_example_searches_safely(tmp_path):
+    model, queries = model_of(), rows_of(n=7)
+    csae.save_packed(tmp_path / "packed.npz", csae.pack(csae.encode_refined(rows_of(), model)))
+    queries.tofile(tmp_path / "queries")
+    sources = [str(SOURCE / "search.c"), str(SOURCE / "compressae.c"), "-lm"]
+    sanitizers = ["-DCSAE_NO_MMAP", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["cc", *FLAGS, *sanitizers, "-o", str(tmp_path / "search"), *sources]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this compiler has no sanitizers")
+    files = [saved(tmp_path, model), tmp_path / "packed.npz", tmp_path / "queries"]
+    ended = subprocess.run([tmp_path / "search", *files], capture_output=True, text=True, check=True)
+    found = [[int(word) for word in line.split("items ")[1].split()] for line in ended.stdout.splitlines()]
+    packed = csae.load_packed(files[1])
+    assert found == csae.search(queries, packed, 10, space="asymmetric", model=model).ids.tolist()
+    ended = subprocess.run([tmp_path / "search", *files[1:], "x"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "FormatError: " in ended.stderr
+    assert "compressae-model" in ended.stderr
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
