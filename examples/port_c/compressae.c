@@ -66,6 +66,11 @@ typedef struct {
 } File;
 
 typedef enum { ABSENT, STORED_F64, STORED_F32, STORED_F16, STORED_I8 } Stored;
+static size_t bytes_of(Stored kind) {
+    static const uint8_t bytes[] = {[STORED_F64] = 8, [STORED_F32] = 4, [STORED_F16] = 2, [STORED_I8] = 1};
+    return bytes[kind];
+}
+
 typedef struct {
     const uint8_t *packed;
     size_t k;
@@ -1683,7 +1688,7 @@ static void F(weights_row)(const Weights *w, size_t row, REAL *restrict out) {
 #if REAL_IS_DOUBLE
     memcpy(out, w->at + 8 * row * n, 8 * n);
 #else
-    const uint8_t *at = w->at + (w->kind == STORED_I8 ? 1 : w->kind == STORED_F16 ? 2 : 4) * row * n;
+    const uint8_t *at = w->at + bytes_of(w->kind) * row * n;
     const float *restrict scales = w->scales;
     if (w->kind == STORED_F32) memcpy(out, at, 4 * n);
     if (w->kind == STORED_F16)
@@ -1749,10 +1754,7 @@ static size_t F(piece_size)(size_t d) { /* of the memory for column_dots() */
  * The fold of E1 leaves `left` numbers. Number p is a tree over the terms p, p + left, p + 2 left, ...; each tree is
  * folded in `piece` (leaves, n). Then the numbers are added from left to right. */
 static void F(column_dots)(const Weights *w, const REAL *row, size_t first, size_t n, REAL *piece, REAL *sums) {
-    size_t d = w->rows, left = d, leaves = 1,
-           width = w->kind == STORED_I8    ? 1
-                   : w->kind == STORED_F16 ? 2
-                                           : sizeof(REAL);
+    size_t d = w->rows, left = d, leaves = 1, width = bytes_of(w->kind);
     for (; left > 16 && left % 2 == 0; left /= 2) leaves *= 2;
     size_t terms = leaves >= 4 ? 4 : 1, quarter = d / 4, nodes = leaves / terms;
     F(Terms) *compute = F(terms_of)(w->kind, terms == 4);
@@ -1761,7 +1763,7 @@ static void F(column_dots)(const Weights *w, const REAL *row, size_t first, size
             REAL x[4];
             const uint8_t *rows[4];
             for (size_t i = 0; i < terms; i++) {
-                size_t c = p + node * left + (i % 2 * 2 + i / 2) * quarter;
+                size_t c = p + node * left + (i % 2 * 2 + i / 2) * quarter; /* the halves meet first: 0, 2, 1, 3 */
                 x[i] = row[c];
                 rows[i] = w->at + (c * w->columns + first) * width;
             }
@@ -1790,8 +1792,7 @@ static void F(scale_to_unit)(REAL *x, size_t d, REAL *terms) { /* E3 */
     F(divide)(x, length, d);
 }
 
-/* E3, or E26 with a mean; a zero row gives zeros. `scratch` has room for 2d doubles. Returns whether the row is zero.
- */
+/* E3, or E26 with a mean. A zero row gives zeros and returns true. `scratch` has room for 2d doubles. */
 static int F(unit_row)(csae_rows x, size_t i, const REAL *mean, REAL *x_unit, double *scratch) {
     size_t d = x.d;
     if (is_zero_row(x, i)) {
