@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from compressae_ref.errors import BackendError
 
 NAME = "compressae-ref"
+
+_ROOT = Path(__file__).resolve().parent.parent
+"""The clone, if this is one."""
 
 
 def require_package(module: str, extra: str, purpose: str) -> Any:
@@ -36,6 +40,36 @@ def require_package(module: str, extra: str, purpose: str) -> Any:
         ) from error
 
 
+def data_folder(module: str, in_clone: str, purpose: str) -> Path:
+    """Return the folder of a package that holds only data. Nothing is downloaded.
+
+    In a clone of the repository it is the clone's own folder, which fits this code. Elsewhere the package must be
+    installed.
+
+    Parameters
+    ----------
+    module : name of the package's module, such as "compressae_ref_demo"
+    in_clone : its folder in a clone; the folder above has the ``pyproject.toml``
+    purpose : what the data are, for the message
+
+    Raises
+    ------
+    BackendError
+        If the data are in neither place.
+    """
+    folder = _ROOT / in_clone
+    if folder.is_dir():
+        return folder
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise BackendError(
+            f"expected the package {module.replace('_', '-')}, which is not installed",
+            argument=purpose,
+            hint=f"in a clone of the repository, run: pip install ./{Path(in_clone).parent.as_posix()}",
+        )
+    return Path(spec.origin).parent
+
+
 def install_command(extra: str) -> str:
     """Return the command that installs what an extra of this package requires.
 
@@ -45,8 +79,7 @@ def install_command(extra: str) -> str:
     """
     packages = _required_by(extra)
     if not packages:
-        clone = Path(__file__).resolve().parent.parent
-        packages = [f"{clone if (clone / 'pyproject.toml').exists() else NAME}[{extra}]"]
+        packages = [f"{_ROOT if (_ROOT / 'pyproject.toml').exists() else NAME}[{extra}]"]
     return f"pip install {shlex.join(packages)}"
 
 

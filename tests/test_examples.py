@@ -10,7 +10,6 @@ import importlib
 import re
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressae_ref import Model, fit, init_params, pack, save_model, search
-from compressae_ref.demo_data import Addresses, load_addresses
+from compressae_ref.demo_data import Addresses, demo_folder, load_addresses, read_demo_file
 from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -101,7 +100,7 @@ def test_relevance_of_the_entries_that_ship_is_judged(tmp_path):
 def test_the_addresses_that_ship_are_dated_paragraphs_with_their_own_vectors():
     found = load_addresses()
     n = len(found.texts)
-    assert (resources.files("compressae_ref") / "demo_data" / "addresses.npz").stat().st_size <= 3_500_000
+    assert (demo_folder() / "addresses.npz").stat().st_size <= 3_500_000
     assert f"{n:,} paragraphs" in Addresses.__doc__
     assert {len(column) for column in found} == {n}
     assert (found.vectors.shape, found.vectors.dtype, found.dates.dtype) == ((n, 384), np.float16, "M8[D]")
@@ -119,8 +118,7 @@ def test_the_addresses_that_ship_are_dated_paragraphs_with_their_own_vectors():
 
 
 def test_training_on_relations_raises_the_ndcg_of_queries_that_it_never_saw():
-    with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
-        items, queries, pairs, related = relevance.wordnet(dict(np.load(stream)))
+    items, queries, pairs, related = relevance.wordnet(read_demo_file("small_wordnet.npz"))
     judged = as_relevance(pairs, len(queries), len(items))
 
     def ndcg(**options):

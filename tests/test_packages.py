@@ -1,0 +1,145 @@
+"""What is installed: the wheel of the package holds no data and stays small; the data are packages of their own."""
+
+from __future__ import annotations
+
+import email
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from compressae_ref import optional
+from compressae_ref.cli.main import main
+from compressae_ref.demo_data import load_addresses, load_demo_data, read_demo_file
+from compressae_ref.errors import BackendError
+from tests.conftest import HAS
+
+ROOT = Path(__file__).parent.parent
+MOST_BYTES = 1_400_000
+"""Bytes of the package's wheel, at most."""
+
+BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+
+SOURCES = {
+    "compressae_ref": (".", ("compressae_ref", "spec/vectors", "pyproject.toml", "README.md", "LICENSE")),
+    "compressae_ref_demo": ("examples/demo_data", ("compressae_ref_demo", "pyproject.toml", "README.md")),
+}
+"""For each wheel its folder in a clone, and what is read there to build it."""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory) -> dict[str, Path]:
+    """Wheels of all packages, built from copies: a build leaves files behind."""
+    pytest.importorskip("setuptools", minversion="77")
+    folder, built = tmp_path_factory.mktemp("wheels"), {}
+    for name, (place, parts) in SOURCES.items():
+        copy = folder / name
+        for part in parts:
+            source, target = ROOT / place / part, copy / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+        command = [sys.executable, "-c", BUILD, str(folder)]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        built[name] = folder / done.stdout.split()[-1]
+    return built
+
+
+def content(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def metadata(files: dict[str, bytes]) -> email.message.Message:
+    (name,) = (name for name in files if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(files[name])
+
+
+def test_the_wheel_is_small_and_holds_no_data(wheels):
+    assert wheels["compressae_ref"].stat().st_size < MOST_BYTES
+    files = content(wheels["compressae_ref"])
+    files = [name for name in files if not name.startswith("compressae_ref/vectors/")]
+    assert {Path(name).suffix for name in files if ".dist-info" not in name} == {".py", ".typed", ".css", ".js"}
+
+
+def test_the_wheel_holds_every_module(wheels):
+    files = content(wheels["compressae_ref"])
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compressae_ref").rglob("*.py")}
+    assert modules == {name for name in files if name.endswith(".py")}
+    assert "compressae_ref/py.typed" in files
+
+
+def test_the_metadata_names_licences_and_the_readme(wheels):
+    for name, wheel in wheels.items():
+        files = content(wheel)
+        about = metadata(files)
+        readme = ROOT / SOURCES[name][0] / "README.md"
+        assert about.get_payload(decode=True).decode().strip() == readme.read_text(encoding="utf-8").strip()
+        assert about["Requires-Python"] == ">=3.10"
+        assert about["License-Expression"]
+        for licence in about.get_all("License-File"):
+            (stored,) = (text for path, text in files.items() if path.endswith(f".dist-info/licenses/{licence}"))
+            assert stored == (ROOT / SOURCES[name][0] / licence).read_bytes()
+
+
+def test_the_demo_data_need_nothing_and_are_stored_as_they_are(wheels):
+    files = content(wheels["compressae_ref_demo"])
+    assert metadata(files).get_all("Requires-Dist") is None
+    folder = ROOT / "examples" / "demo_data" / "compressae_ref_demo"
+    stored = {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.glob("*.*")}
+    assert stored == {name: data for name, data in files.items() if ".dist-info" not in name}
+
+
+READ = """
+import compressae_ref
+from compressae_ref.demo_data import demo_folder, load_demo_data
+print(compressae_ref.__file__, demo_folder(), load_demo_data().items.shape)
+"""
+
+
+def test_wheels_that_are_installed_find_the_data(wheels, tmp_path):
+    for wheel in wheels.values():
+        zipfile.ZipFile(wheel).extractall(tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", READ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    places = f"{tmp_path}/compressae_ref/__init__.py {tmp_path}/compressae_ref_demo"
+    assert done.stdout == f"{places} (4010, 384)\n"
+
+
+# -- without the data -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_data(monkeypatch, tmp_path):
+    """No clone around the package, and no package of data."""
+    monkeypatch.setattr(optional, "_ROOT", tmp_path)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+
+
+NO_DEMO = (
+    "demo data: expected the package compressae-ref-demo, which is not installed; "
+    "in a clone of the repository, run: pip install ./examples/demo_data"
+)
+
+
+@pytest.mark.parametrize("read", [load_demo_data, load_addresses, lambda: read_demo_file("small_wordnet.npz")])
+def test_reading_says_which_data_are_missing(without_data, read):
+    with pytest.raises(BackendError) as caught:
+        read()
+    assert str(caught.value) == NO_DEMO
+
+
+COMMANDS = ["demo", "demo --segments", *(["demo --store here"] if HAS["qdrant_edge"] else [])]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_says_which_data_are_missing(without_data, tmp_path, capsys, command):
+    assert main(command.split()) == 1
+    assert capsys.readouterr().err == f"compressae-ref: {NO_DEMO}\n"
+    assert not list(tmp_path.iterdir())
