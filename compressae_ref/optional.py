@@ -61,13 +61,14 @@ def data_folder(module: str, in_clone: str, purpose: str) -> Path:
     if folder.is_dir():
         return folder
     spec = find_spec(module)
-    if spec is None or spec.origin is None:
+    places = None if spec is None else spec.submodule_search_locations  # which a folder without __init__.py has, too
+    if not places:
         raise BackendError(
             f"expected the package {module.replace('_', '-')}, which is not installed",
             argument=purpose,
             hint=f"in a clone of the repository, run: pip install ./{Path(in_clone).parent.as_posix()}",
         )
-    return Path(spec.origin).parent
+    return Path(places[0])
 
 
 def install_command(extra: str) -> str:

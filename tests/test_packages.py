@@ -16,17 +16,18 @@ from compressae_ref import optional
 from compressae_ref.cli.main import main
 from compressae_ref.demo_data import load_addresses, load_demo_data, read_demo_file
 from compressae_ref.errors import BackendError
-from tests.conftest import HAS
+from compressae_ref.verify.vectors import SPEC_VERSION, default_folder, load_folder
 
 ROOT = Path(__file__).parent.parent
-MOST_BYTES = 1_400_000
+MOST_BYTES = 1_000_000
 """Bytes of the package's wheel, at most."""
 
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 
 SOURCES = {
-    "compressae_ref": (".", ("compressae_ref", "spec/vectors", "pyproject.toml", "README.md", "LICENSE")),
+    "compressae_ref": (".", ("compressae_ref", "pyproject.toml", "README.md", "LICENSE")),
     "compressae_ref_demo": ("examples/demo_data", ("compressae_ref_demo", "pyproject.toml", "README.md")),
+    "compressae_ref_vectors": ("spec", ("vectors", "pyproject.toml", "LICENSE")),
 }
 """For each wheel its folder in a clone, and what is read there to build it."""
 
@@ -62,7 +63,6 @@ def metadata(files: dict[str, bytes]) -> email.message.Message:
 def test_the_wheel_is_small_and_holds_no_data(wheels):
     assert wheels["compressae_ref"].stat().st_size < MOST_BYTES
     files = content(wheels["compressae_ref"])
-    files = [name for name in files if not name.startswith("compressae_ref/vectors/")]
     assert {Path(name).suffix for name in files if ".dist-info" not in name} == {".py", ".typed", ".css", ".js"}
 
 
@@ -77,7 +77,7 @@ def test_the_metadata_names_licences_and_the_readme(wheels):
     for name, wheel in wheels.items():
         files = content(wheel)
         about = metadata(files)
-        readme = ROOT / SOURCES[name][0] / "README.md"
+        readme = ROOT / SOURCES[name][0] / ("vectors/README.md" if name == "compressae_ref_vectors" else "README.md")
         assert about.get_payload(decode=True).decode().strip() == readme.read_text(encoding="utf-8").strip()
         assert about["Requires-Python"] == ">=3.10"
         assert about["License-Expression"]
@@ -86,18 +86,33 @@ def test_the_metadata_names_licences_and_the_readme(wheels):
             assert stored == (ROOT / SOURCES[name][0] / licence).read_bytes()
 
 
-def test_the_demo_data_need_nothing_and_are_stored_as_they_are(wheels):
-    files = content(wheels["compressae_ref_demo"])
+FOLDERS = {"compressae_ref_demo": "examples/demo_data/compressae_ref_demo", "compressae_ref_vectors": "spec/vectors"}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_data_need_nothing_and_are_stored_as_they_are(wheels, name):
+    files = content(wheels[name])
     assert metadata(files).get_all("Requires-Dist") is None
-    folder = ROOT / "examples" / "demo_data" / "compressae_ref_demo"
-    stored = {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.glob("*.*")}
-    assert stored == {name: data for name, data in files.items() if ".dist-info" not in name}
+    folder = ROOT / FOLDERS[name]
+    paths = [path for path in folder.rglob("*.*") if path.is_file() and not {"__pycache__", "schema"} & {*path.parts}]
+    stored = {f"{name}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
+    assert stored == {path: data for path, data in files.items() if ".dist-info" not in path}
+
+
+def test_the_vectors_have_the_version_of_the_specification(wheels):
+    assert metadata(content(wheels["compressae_ref_vectors"]))["Version"] == SPEC_VERSION
+
+
+def test_licences_of_our_own_are_one(wheels):
+    assert (ROOT / "spec" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 READ = """
 import compressae_ref
 from compressae_ref.demo_data import demo_folder, load_demo_data
+from compressae_ref.verify.vectors import default_folder, load_folder
 print(compressae_ref.__file__, demo_folder(), load_demo_data().items.shape)
+print(default_folder(), len(load_folder(default_folder())))
 """
 
 
@@ -108,7 +123,8 @@ def test_wheels_that_are_installed_find_the_data(wheels, tmp_path):
     command = [sys.executable, "-c", READ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     places = f"{tmp_path}/compressae_ref/__init__.py {tmp_path}/compressae_ref_demo"
-    assert done.stdout == f"{places} (4010, 384)\n"
+    count = len(load_folder(default_folder()))
+    assert done.stdout == f"{places} (4010, 384)\n{tmp_path}/compressae_ref_vectors {count}\n"
 
 
 # -- without the data -------------------------------------------------------------------------------------------------
@@ -128,6 +144,12 @@ NO_DEMO = (
 )
 
 
+NO_VECTORS = (
+    "test vectors: expected the package compressae-ref-vectors, which is not installed; "
+    "in a clone of the repository, run: pip install ./spec"
+)
+
+
 @pytest.mark.parametrize("read", [load_demo_data, load_addresses, lambda: read_demo_file("small_wordnet.npz")])
 def test_reading_says_which_data_are_missing(without_data, read):
     with pytest.raises(BackendError) as caught:
@@ -135,11 +157,14 @@ def test_reading_says_which_data_are_missing(without_data, read):
     assert str(caught.value) == NO_DEMO
 
 
-COMMANDS = ["demo", "demo --segments", *(["demo --store here"] if HAS["qdrant_edge"] else [])]
+COMMANDS = {"demo": NO_DEMO, "demo --segments": NO_DEMO, "demo --store here": NO_DEMO}
+COMMANDS |= {"verify": NO_VECTORS, "verify --program true": NO_VECTORS, "verify --requests here": NO_VECTORS}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_says_which_data_are_missing(without_data, tmp_path, capsys, command):
+    if "--store" in command:
+        pytest.importorskip("qdrant_edge")
     assert main(command.split()) == 1
-    assert capsys.readouterr().err == f"compressae-ref: {NO_DEMO}\n"
+    assert capsys.readouterr().err == f"compressae-ref: {COMMANDS[command]}\n"
     assert not list(tmp_path.iterdir())
