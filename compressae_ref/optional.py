@@ -17,13 +17,13 @@ _ROOT = Path(__file__).resolve().parent.parent
 """The clone, if this is one."""
 
 
-def require_package(module: str, extra: str, purpose: str) -> Any:
+def require_package(module: str, extra: str | None, purpose: str) -> Any:
     """Import and return an optional module.
 
     Parameters
     ----------
     module : name of the module, such as "pyarrow.parquet"
-    extra : the extra of this package that installs it
+    extra : the extra of this package that installs it; None: every installation does, unless it is ``--no-deps``
     purpose : what needs it, for the message: "Parquet files"
 
     Raises
@@ -35,9 +35,15 @@ def require_package(module: str, extra: str, purpose: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
+        hint = f"pip install {package}" if extra is None else install_command(extra)
         raise BackendError(
-            f"expected the package {package}, which is not installed", argument=purpose, hint=install_command(extra)
+            f"expected the package {package}, which is not installed", argument=purpose, hint=hint
         ) from error
+
+
+def require_scipy(module: str, purpose: str) -> Any:
+    """Import and return a module of SciPy, such as "sparse". Encoding, searching and packing need NumPy alone."""
+    return require_package(f"scipy.{module}", None, purpose)
 
 
 def data_folder(module: str, in_clone: str, purpose: str) -> Path:
