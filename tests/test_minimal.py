@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressae_ref import Model, init_params, save_model
+from compressae_ref import Codes, Model, init_params, load_codes, save_codes, save_model
 from compressae_ref.retrieval.spaces import SPACES
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,10 @@ from compressae_ref.cli.main import main
 for line in json.loads(sys.argv[2]):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        code = main(line.split())
+        try:
+            code = main(line.split())
+        except SystemExit as wrong_usage:
+            code = wrong_usage.code
     print(json.dumps([line, code, out.getvalue()]))
 """
 
@@ -119,8 +123,8 @@ WITH_SCIPY = {
 """What needs SciPy, and what its error calls it."""
 
 
-def run(code, blocked, *arguments, folder=None):
-    command = [sys.executable, "-c", BLOCK + code, blocked, *map(str, arguments)]
+def run(code, blocked, *arguments, folder=None, options=()):
+    command = [sys.executable, *options, "-c", BLOCK + code, blocked, *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
 
 
@@ -142,12 +146,12 @@ def files(tmp_path_factory):
     return folder
 
 
-def outcomes(files, folder, blocked):
+def outcomes(files, folder, blocked, options=()):
     """What commands and the Python API print and write in a folder of their own."""
     shutil.copytree(files, folder)
-    commands = run(COMMANDS, blocked, json.dumps(WITH_NUMPY_ALONE), folder=folder)
+    commands = run(COMMANDS, blocked, json.dumps(WITH_NUMPY_ALONE), folder=folder, options=options)
     assert commands.returncode == 0, commands.stderr
-    api = run(API, blocked, folder=folder)
+    api = run(API, blocked, folder=folder, options=options)
     assert api.returncode == 0, api.stderr
     printed = [json.loads(line) for line in commands.stdout.splitlines()]
     return printed, api.stdout, {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -185,6 +189,83 @@ def test_what_needs_scipy_says_so_in_one_line(alone, files, tmp_path):
     assert errors == [f"compressae-ref: {what}: {missing}" for what in WITH_SCIPY.values()]
     assert [json.loads(line)[1] for line in done.stdout.splitlines()] == [1] * len(WITH_SCIPY)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+WRONG = [
+    "encode model.npz nan.npy -o no.npz",
+    "encode model.npz zero.npy -o no.npz",
+    "encode model.npz wide.npy -o no.npz",
+    "encode model.npz x.npy --k 31 -o no.npz",
+    "encode cut.npz x.npy -o no.npz",
+    "encode changed.npz x.npy -o no.npz",
+    "search model.npz codes.npz queries.npy --top 0",
+    "search other.npz codes.npz queries.npy",
+    "search model.npz codes.npz nan.npy",
+    "pack model.npz -o no.npz",
+    "unpack codes.npz -o no.npz",
+    "pack codes.npz --bits 7 -o no.npz",
+    "convert nan.npy -o no.fvecs",
+    "inspect cut.npz",
+    "verify model.npz wide.npy codes.npz",
+    "verify model.npz x.npy wrong.npz",
+]
+"""Wrong input of each kind."""
+
+
+@pytest.fixture(scope="module")
+def wrong_files(files, alone, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wrong") / "files"
+    shutil.copytree(files, folder)
+    (folder / "codes.npz").write_bytes(alone[2]["codes.npz"])
+    x = np.load(files / "x.npy")
+    codes = load_codes(folder / "codes.npz")
+    save_codes(folder / "wrong.npz", Codes(codes.indices, -codes.values, codes.n_latents, codes.model))
+    save_model(folder / "other.npz", Model(init_params(8, 30, np.random.default_rng(1)), 6))
+    changed = dict(np.load(files / "model.npz"))
+    np.savez(folder / "changed.npz", **{**changed, "b_enc": changed["b_enc"] + 1})
+    (folder / "cut.npz").write_bytes((files / "model.npz").read_bytes()[:-100])
+    np.save(folder / "wide.npy", np.ones((3, 9), np.float32))
+    for name, value in (("nan", np.nan), ("zero", 0)):
+        bad = x.copy()
+        bad[7] = value
+        np.save(folder / f"{name}.npy", bad)
+    return folder
+
+
+def refusals(wrong_files, options=()):
+    done = run(COMMANDS, "all but numpy", json.dumps(WRONG), folder=wrong_files, options=options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.fixture(scope="module")
+def refused(wrong_files):
+    return refusals(wrong_files)
+
+
+def test_wrong_input_is_refused_in_one_line(refused):
+    printed, errors = refused
+    assert all(code in (1, 2) for _, code, _ in printed), printed
+    assert len(errors.splitlines()) == len(WRONG) - 1, errors  # verify says on standard output what differs
+    assert "unexpected" not in errors
+
+
+OPTIONS = [["-OO"], ["-X", "dev", "-W", "error"]]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_options_of_python_change_nothing(alone, files, wrong_files, refused, tmp_path, options):
+    """``-OO`` removes docstrings, and assertions as ``-O`` does; neither errors nor results depend on them."""
+    assert outcomes(files, tmp_path / "files", "all but numpy", options) == alone
+    assert refusals(wrong_files, options) == refused
+
+
+def test_assertions_tell_type_checkers_a_type_and_check_no_input():
+    for path in (ROOT / "compressae_ref").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assert):
+                told = ast.unparse(node.test)
+                assert re.fullmatch(r"[\w.]+ is not None|isinstance\([\w.]+, \w+\)", told), f"{path}: {told}"
 
 
 def test_scipy_is_imported_in_one_place():
