@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import json
 import os
 import shutil
 import subprocess
@@ -10,13 +11,16 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from compressae_ref import optional
+from compressae_ref import Model, init_params, optional, save_model
 from compressae_ref.cli.main import main
 from compressae_ref.demo_data import load_addresses, load_demo_data, read_demo_file
 from compressae_ref.errors import BackendError
 from compressae_ref.verify.vectors import SPEC_VERSION, default_folder, load_folder
+from tests.test_minimal import BLOCK
+from tests.test_minimal import COMMANDS as RUN
 
 ROOT = Path(__file__).parent.parent
 MOST_BYTES = 1_000_000
@@ -116,15 +120,34 @@ print(default_folder(), len(load_folder(default_folder())))
 """
 
 
+def run_installed(folder, wheels, code, *arguments):
+    """Run code in a process that finds these wheels, which are installed without dependencies; returns its output."""
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(folder)]
+    subprocess.run([*install, *map(str, wheels)], check=True)
+    command, environment = [sys.executable, "-c", code, *arguments], os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_wheels_that_are_installed_find_the_data(wheels, tmp_path):
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(tmp_path)]
-    subprocess.run([*install, *map(str, wheels.values())], check=True)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", READ]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     places = f"{tmp_path}/compressae_ref/__init__.py {tmp_path}/compressae_ref_demo"
-    count = len(load_folder(default_folder()))
-    assert done.stdout == f"{places} (4010, 384)\n{tmp_path}/compressae_ref_vectors {count}\n"
+    expected = f"{places} (4010, 384)\n{tmp_path}/compressae_ref_vectors {len(load_folder(default_folder()))}\n"
+    assert run_installed(tmp_path, wheels.values(), READ) == expected
+
+
+def test_the_wheel_without_dependencies_encodes_and_searches(wheels, tmp_path):
+    """The installation of ``anywhere.md``: the wheel and NumPy."""
+    page = (ROOT / "examples" / "pages" / "anywhere.md").read_text(encoding="utf-8")
+    assert "```sh\npip install numpy && pip install --no-deps .\n```" in page
+    model = Model(init_params(8, 32, np.random.default_rng(0), init="tied"), 4)
+    save_model(tmp_path / "model.npz", model)
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).standard_normal((9, 8)).astype("f4"))
+    lines = ["encode model.npz x.npy -o codes.npz", "search model.npz codes.npz x.npy --top 1"]
+    out = run_installed(tmp_path, [wheels["compressae_ref"]], BLOCK + RUN, "all but numpy", json.dumps(lines))
+    encoded, searched = map(json.loads, out.splitlines())
+    assert (encoded[1], searched[1]) == (0, 0)
+    assert len(searched[2].splitlines()) == 9
 
 
 # -- without the data -------------------------------------------------------------------------------------------------
