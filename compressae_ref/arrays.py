@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ CACHE_LINE_BYTES = 64
 """Size of a cache line."""
 
 
+BYTES_AT_ONCE = 1 << 20
+"""Bytes of an array that are converted or checked at a time."""
+
+
 def require_memory(size: int, what: str, argument: str) -> None:
     """Raise DomainError, before anything is allocated, if ``what`` takes more bytes than the computer's memory has."""
     try:
@@ -33,6 +37,13 @@ def require_memory(size: int, what: str, argument: str) -> None:
             f"expected {what} that fits into the memory of {memory / 2**30:,.0f} GiB, got {size / 2**30:,.0f} GiB",
             argument=argument,
         )
+
+
+def row_blocks(array: NDArray[Any]) -> Iterator[slice]:
+    """Yield at least one slice of consecutive rows of about `BYTES_AT_ONCE`: a copy of it takes little memory."""
+    rows = max(1, BYTES_AT_ONCE * len(array) // max(1, array.nbytes))
+    for start in range(0, max(1, len(array)), rows):
+        yield slice(start, start + rows)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Floats:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Bools, Floats, host_array
+from compressae_ref.arrays import Bools, Floats, host_array, row_blocks
 from compressae_ref.center import MOST_SQUARED_NORM
 from compressae_ref.errors import CompressaeError, DomainError, DTypeError, FormatError, ShapeError
 from compressae_ref.params import Params
@@ -212,7 +212,7 @@ def as_params(params: Params) -> Params:
             f"expected finite numbers in {name}, got NaN or infinity",
             "params",
         )
-    norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
+    norms = np.concatenate([np.linalg.norm(W_dec[rows].astype(np.float64), axis=1) for rows in row_blocks(W_dec)])
     not_unit = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
     if not_unit.any():
         norm = norms[np.argmax(not_unit)]

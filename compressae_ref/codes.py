@@ -12,6 +12,7 @@ from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, Indices, host_array
 from compressae_ref.checks import as_integer, require_unfolding
 from compressae_ref.errors import DomainError, DTypeError, FormatError, ShapeError
+from compressae_ref.optional import require_scipy
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -149,9 +150,8 @@ class Codes:
 
     def to_csr(self) -> csr_array:
         """Return a SciPy CSR array (n, h) with n·k stored entries; it shares the memory of ``values`` if possible."""
-        from scipy.sparse import csr_array
-
         indptr = np.arange(len(self) + 1) * self.k
+        csr_array = require_scipy("sparse", "SciPy arrays").csr_array
         return csr_array((self.values.ravel(), self.indices.ravel(), indptr), shape=self.shape)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from compressae_ref.errors import BackendError
 
 NAME = "compressae-ref"
 
+_ROOT = Path(__file__).resolve().parent.parent
+"""The clone, if this is one."""
 
-def require_package(module: str, extra: str, purpose: str) -> Any:
+
+def require_package(module: str, extra: str | None, purpose: str) -> Any:
     """Import and return an optional module.
 
     Parameters
     ----------
     module : name of the module, such as "pyarrow.parquet"
-    extra : the extra of this package that installs it
+    extra : the extra of this package that installs it; None: every installation does, unless it is ``--no-deps``
     purpose : what needs it, for the message: "Parquet files"
 
     Raises
@@ -31,9 +35,46 @@ def require_package(module: str, extra: str, purpose: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
+        hint = f"pip install {package}" if extra is None else install_command(extra)
         raise BackendError(
-            f"expected the package {package}, which is not installed", argument=purpose, hint=install_command(extra)
+            f"expected the package {package}, which is not installed", argument=purpose, hint=hint
         ) from error
+
+
+def require_scipy(module: str, purpose: str) -> Any:
+    """Import and return a module of SciPy, such as "sparse". Encoding, searching and packing need NumPy alone."""
+    return require_package(f"scipy.{module}", None, purpose)
+
+
+def data_folder(module: str, in_clone: str, purpose: str) -> Path:
+    """Return the folder of a package that holds only data. Nothing is downloaded.
+
+    In a clone of the repository it is the clone's own folder, which fits this code. Elsewhere the package must be
+    installed.
+
+    Parameters
+    ----------
+    module : name of the package's module, such as "compressae_ref_demo"
+    in_clone : its folder in a clone; the folder above has the ``pyproject.toml``
+    purpose : what the data are, for the message
+
+    Raises
+    ------
+    BackendError
+        If the data are in neither place.
+    """
+    folder = _ROOT / in_clone
+    if folder.is_dir():
+        return folder
+    spec = find_spec(module)
+    places = None if spec is None else spec.submodule_search_locations  # which a folder without __init__.py has, too
+    if not places:
+        raise BackendError(
+            f"expected the package {module.replace('_', '-')}, which is not installed",
+            argument=purpose,
+            hint=f"in a clone of the repository, run: pip install ./{Path(in_clone).parent.as_posix()}",
+        )
+    return Path(places[0])
 
 
 def install_command(extra: str) -> str:
@@ -45,8 +86,7 @@ def install_command(extra: str) -> str:
     """
     packages = _required_by(extra)
     if not packages:
-        clone = Path(__file__).resolve().parent.parent
-        packages = [f"{clone if (clone / 'pyproject.toml').exists() else NAME}[{extra}]"]
+        packages = [f"{_ROOT if (_ROOT / 'pyproject.toml').exists() else NAME}[{extra}]"]
     return f"pip install {shlex.join(packages)}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compressae_ref import reference
-from compressae_ref.arrays import Floats, aligned_copy, require_memory
+from compressae_ref.arrays import Floats, aligned_copy, require_memory, row_blocks
 from compressae_ref.errors import DomainError
 
 Init = Literal["tied", "original"]
@@ -71,9 +71,10 @@ class Params:
         """SHA-256 over names, dtypes, shapes and little-endian C-order bytes: the identity of a model (E18)."""
         sha = hashlib.sha256()
         for name, array in self.arrays().items():
-            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            sha.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
-            sha.update(little.tobytes())
+            little = array.dtype.newbyteorder("<")
+            sha.update(f"{name} {little.str} {array.shape}\n".encode())
+            for rows in row_blocks(array):
+                sha.update(np.ascontiguousarray(array[rows], little).data)
         return sha.hexdigest()
 
 

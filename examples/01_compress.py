@@ -1,6 +1,6 @@
 """The shortest useful path: train, encode, store the codes in a file, and read them without this package.
 
-Run it with ``python examples/01_compress.py``. It uses the demo embeddings of the package and takes seconds.
+Run it with ``python examples/01_compress.py``. It uses the demo embeddings and takes seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compare training settings on your data: train with each value, and measure recall in each space.
 
-Run it with ``python examples/05_settings.py``. Without arguments it compares numbers of latents on the demo embeddings of
-the package, and takes seconds. The tables of ``spec/evidence.md`` come from longer runs, such as:
+Run it with ``python examples/05_settings.py``. Without arguments it compares numbers of latents on the demo
+embeddings, and takes seconds. The tables of ``spec/evidence.md`` come from longer runs, such as:
 
     python examples/05_settings.py items.npy queries.npy --set steps=600 --vary init=tied,original lr=0.001,0.01
 """

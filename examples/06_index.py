@@ -1,6 +1,6 @@
 """An index that changes: add and remove items, filter, re-rank, save and map. Search stays exact throughout.
 
-Run it with ``python examples/06_index.py``. It uses the demo embeddings of the package and takes seconds.
+Run it with ``python examples/06_index.py``. It uses the demo embeddings and takes seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fewer bytes and higher recall from the same model: refined and packed codes, and codes without negative values.
 
-Run it with ``python examples/07_fewer_bytes.py``. It uses the demo embeddings of the package and takes seconds.
+Run it with ``python examples/07_fewer_bytes.py``. It uses the demo embeddings and takes seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Codes in a vector database: train on its vectors, write the codes beside them, and query both.
 
-Run ``pip install 'compressae-ref[edge]'``, then ``python examples/08_vector_database.py``. It uses the demo embeddings of the
-package and Qdrant Edge, which runs in this process on a temporary folder. Other databases need only another address instead
+Run ``pip install 'compressae-ref[edge]'``, then ``python examples/08_vector_database.py``. It uses the demo embeddings
+and Qdrant Edge, which runs in this process on a temporary folder. Other databases need only another address instead
 of ``edge:...`` (examples/pages/stores.md).
 """
 

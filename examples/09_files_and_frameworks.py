@@ -1,7 +1,7 @@
 """Files of other programs, weights for other frameworks, and a scikit-learn pipeline.
 
 Run it with ``python examples/09_files_and_frameworks.py``. The files need NumPy only. The last part is skipped if
-scikit-learn is not installed. It uses the demo embeddings of the package and takes seconds.
+scikit-learn is not installed. It uses the demo embeddings and takes seconds.
 """
 
 from __future__ import annotations

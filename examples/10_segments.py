@@ -1,6 +1,6 @@
 """Codes read as segments: groups of items that get names, are followed over time, and grow as new items come.
 
-Run it with ``python examples/10_segments.py``. It uses dated texts of the package and takes seconds.
+Run it with ``python examples/10_segments.py``. It uses dated texts of the demo data and takes seconds.
 """
 
 from __future__ import annotations

@@ -312,6 +312,8 @@ FAULTS = [
     Fault("the kernel adds from left to right", SCALAR, "(terms > 16) & (terms % 2 == 0)", "(terms > 64) & (terms % 2 == 0)", "test_refinement.py -k 'real_size and numba'"),
     # files
     Fault("the digest is not looked at", "files/model_file.py", 'if model.digest != meta["digest"]:', "if False:", "test_files.py -k without_a_key"),
+    Fault("blocks leave out the last row of an array", "arrays.py", "range(0, max(1, len(array)), rows)", "range(0, max(1, len(array) - 1), rows)", "test_files.py -k depend_on_the_blocks"),
+    Fault("SciPy is imported by who packs", "extensions/packed_codes.py", "from compressae_ref.codes import ", "import scipy.sparse\nfrom compressae_ref.codes import ", "test_minimal.py -k need_numpy_alone"),
     Fault("the version is not looked at", "files/model_file.py", " or version not in versions:", ":", "test_files.py -k unknown_version"),
     # the vectors, which know nothing of the code
     Fault("a zero row gets a code at other latents", "unit_blocks.py", "= np.arange(codes.k), 0\n", "= np.arange(codes.k) + 1, 0\n", "test_vectors.py -k to_the_bit"),

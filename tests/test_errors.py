@@ -51,7 +51,7 @@ def test_the_command_for_a_missing_package_installs_its_extra_from_anywhere(extr
     assert install_command("x") == "pip install 'a b<2,>=1'"
     monkeypatch.setattr("importlib.metadata.requires", missing)
     assert install_command(extra) == f"pip install {shlex.quote(f'{PACKAGE.parent}[{extra}]')}"
-    monkeypatch.setattr(optional, "__file__", str(tmp_path / "site packages" / "compressae_ref" / "optional.py"))
+    monkeypatch.setattr(optional, "_ROOT", tmp_path / "site packages")
     assert install_command(extra) == f"pip install 'compressae-ref[{extra}]'"
 
 

@@ -10,7 +10,6 @@ import importlib
 import re
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressae_ref import Model, fit, init_params, pack, save_model, search
-from compressae_ref.demo_data import Addresses, load_addresses
+from compressae_ref import Model, encode_refined, fit, init_params, pack, save_model, save_packed, search
+from compressae_ref.demo_data import Addresses, demo_folder, load_addresses, read_demo_file
 from compressae_ref.files.relevance import as_relevance
 from compressae_ref.metrics import ndcg_at
 from compressae_ref.retrieval.brute_force import nearest_dense
 from compressae_ref.stores.contract import Found
+from tests.conftest import HAS
 from tests.engines import NEEDS, needs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from benchmarks import measure, models, pages, postgres, postgres_problem, quality, relevance, segments
+from benchmarks.routes import python as python_route
 
 BENCH = Path(__file__).parent.parent / "examples" / "bench.py"
 RELEVANCE = Path(relevance.__file__)
@@ -101,7 +102,7 @@ def test_relevance_of_the_entries_that_ship_is_judged(tmp_path):
 def test_the_addresses_that_ship_are_dated_paragraphs_with_their_own_vectors():
     found = load_addresses()
     n = len(found.texts)
-    assert (resources.files("compressae_ref") / "demo_data" / "addresses.npz").stat().st_size <= 3_500_000
+    assert (demo_folder() / "addresses.npz").stat().st_size <= 3_500_000
     assert f"{n:,} paragraphs" in Addresses.__doc__
     assert {len(column) for column in found} == {n}
     assert (found.vectors.shape, found.vectors.dtype, found.dates.dtype) == ((n, 384), np.float16, "M8[D]")
@@ -119,8 +120,7 @@ def test_the_addresses_that_ship_are_dated_paragraphs_with_their_own_vectors():
 
 
 def test_training_on_relations_raises_the_ndcg_of_queries_that_it_never_saw():
-    with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
-        items, queries, pairs, related = relevance.wordnet(dict(np.load(stream)))
+    items, queries, pairs, related = relevance.wordnet(read_demo_file("small_wordnet.npz"))
     judged = as_relevance(pairs, len(queries), len(items))
 
     def ndcg(**options):
@@ -166,6 +166,22 @@ def test_a_kept_table_is_written_and_shown(tmp_path, monkeypatch):
     assert "Measured with `python examples/bench.py step x.npy --k 4` on 2 threads" in shown
     assert shown.endswith(" took <!--=speed/step/ms-->12.3<!--/-->")
     assert pages.rendered(shown) == shown
+
+
+def test_python_is_measured_in_processes_of_their_own(tmp_path, capsys):
+    """Routes whose files are missing are left out, and standard error says so."""
+    rng = np.random.default_rng(0)
+    x, model = rng.standard_normal((60, 8), np.float32), Model(init_params(8, 32, rng, init="tied"), 4)
+    np.save(tmp_path / "queries.npy", x[:5])
+    save_model(tmp_path / "model.npz", model)
+    save_packed(tmp_path / "packed.npz", pack(encode_refined(x, model)))
+    found = python_route.measure(tmp_path, turns=1)
+    assert [route.name.split(", ")[1] for route in found] == ["NumPy alone", *(["with Numba"] if HAS["numba"] else [])]
+    for route in found:
+        assert route.model_bytes == (tmp_path / "model.npz").stat().st_size
+        assert route.installed_bytes > 1e7
+        assert min(route.encode_ms, route.search_ms, route.peak_mb) > 0
+    assert "int8.npz is not in" in capsys.readouterr().err
 
 
 @given(st.integers(1, 40), st.integers(4, 32))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
 import struct
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from compressae_ref import (
     Index,
     Model,
     Params,
+    arrays,
     encode_residual,
     fit,
     init_params,
@@ -33,6 +36,7 @@ from compressae_ref import (
     save_packed,
     save_residual,
 )
+from compressae_ref.checks import as_params
 from compressae_ref.errors import CompressaeError, DomainError, FormatError
 from compressae_ref.files.codes_file import save_code_blocks
 from compressae_ref.files.foreign.sniff import NOT_WRITTEN_AS_NPZ, READ_NAMES
@@ -761,3 +765,44 @@ def test_other_names_are_allowed(tmp_path, name):
 
 def test_every_format_that_is_read_has_its_suffix_for_itself():
     assert {*READ_NAMES} - NOT_WRITTEN_AS_NPZ == {".npz"}
+
+
+def whole_digest(params):
+    """SHA-256 of the arrays, each as one copy (E18)."""
+    sha = hashlib.sha256()
+    for name, array in params.arrays().items():
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        sha.update(f"{name} {little.dtype.str} {little.shape}\n".encode() + little.tobytes())
+    return sha.hexdigest()
+
+
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_digest_does_not_depend_on_the_blocks_it_is_computed_in(monkeypatch, size, dtype):
+    monkeypatch.setattr(arrays, "BYTES_AT_ONCE", size)
+    params = init_params(5, 7, np.random.default_rng(0), dtype=dtype)
+    for each in (params, as_params(params), replace(params, mean=params.W_dec[0] / 2)):
+        assert each.digest() == whole_digest(each)
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_an_atom_is_checked_in_every_block(monkeypatch, size):
+    monkeypatch.setattr(arrays, "BYTES_AT_ONCE", size)
+    for row in range(7):
+        params = init_params(5, 7, np.random.default_rng(0))
+        params.W_dec[row] *= 2
+        with pytest.raises(DomainError, match=f"got one of norm 2 in row {row}$"):
+            as_params(params)
+
+
+def test_loading_a_model_takes_the_memory_of_one_copy_of_the_encoder_besides_the_model(tmp_path):
+    params = init_params(256, 4096, np.random.default_rng(0))
+    save_model(tmp_path / "model.npz", Model(params, 8))
+    load_model(tmp_path / "model.npz")
+    tracemalloc.start()
+    try:
+        load_model(tmp_path / "model.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * params.W_enc.nbytes + 4 * arrays.BYTES_AT_ONCE

@@ -173,7 +173,7 @@ def test_every_damage_is_noticed(tmp_path):
 def tiny(tmp_path_factory):
     """A copy of the package with a tiny kernel in it, and a folder in which that is kept."""
     package = tmp_path_factory.mktemp("tiny") / "compressae_ref"
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "demo_data"))
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     for file, text in TINY.items():
         (package / file).write_text(text, encoding="utf-8")
     cache = tmp_path_factory.mktemp("kernels")

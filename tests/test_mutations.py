@@ -46,6 +46,7 @@ def unchanged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unchanged")
     for source in (PACKAGE, TESTS, TESTS.parent / "spec"):
         shutil.copytree(source, folder / source.name)
+    shutil.copytree(TESTS.parent / "examples" / "demo_data", folder / "examples" / "demo_data")
     return folder
 
 

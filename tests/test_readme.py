@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressae_ref import Model, init_params, save_model
+from compressae_ref import Model, encode_refined, init_params, pack, save_model, save_packed
 from compressae_ref.cli.main import main
 from spec.generate.program import PAGES
 
@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 EXAMPLES = ROOT / "examples"
 WRITTEN = [ROOT / "README.md", *sorted((EXAMPLES / "pages").glob("*.md"))]
-RUN_WITHOUT_MORE = ("search.md", "stores.md")
+RUN_WITHOUT_MORE = ("anywhere.md", "search.md", "stores.md")
 """Pages whose Python needs no GPU."""
 
 
@@ -54,7 +54,9 @@ def test_the_python_of_the_readme_runs(folder):
 @pytest.mark.parametrize("name", RUN_WITHOUT_MORE)
 def test_the_python_of_the_pages_runs(folder, name):
     x = np.load("embeddings.npy").astype(np.float32)
-    save_model("model.npz", Model(init_params(16, 1024, np.random.default_rng(0), init="tied"), 32))
+    model = Model(init_params(16, 1024, np.random.default_rng(0), init="tied"), 32)
+    save_model("model.npz", model)
+    save_packed("packed.npz", pack(encode_refined(x, model)))
     names: dict = {"x": x}
     found = blocks("python", (EXAMPLES / "pages" / name).read_text(encoding="utf-8"))
     assert found

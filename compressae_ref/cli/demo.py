@@ -1,4 +1,4 @@
-"""The command ``demo``: what the package does, on data that come with it."""
+"""The command ``demo``: what the package does, on data of the package ``compressae-ref-demo``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from compressae_ref.cli.terminal import say
 
 def add_arguments(commands: Any) -> None:
     """Declare the arguments of ``demo``."""
-    summary = "Train on 4,010 real embeddings that come with the package, compress them, and measure what it costs."
+    summary = "Train on the 4,010 embeddings of the demo data, compress them, and measure what it costs."
     details = (
         "The demo needs no input. It prints recall and bytes per item, and the neighbours of three queries "
-        "before and after compression."
+        "before and after compression. Its data are a package of their own: in a clone of the repository, run "
+        "pip install ./examples/demo_data."
     )
     command = add_command(commands, "demo", summary, details=details)
     default = "compressae_demo.png"

@@ -1,4 +1,4 @@
-"""The steps of ``demo --segments``, on dated paragraphs that come with the package."""
+"""The steps of ``demo --segments``, on dated paragraphs of the demo data."""
 
 from __future__ import annotations
 

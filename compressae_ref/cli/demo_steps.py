@@ -1,4 +1,4 @@
-"""The steps of ``demo``, on embeddings that come with the package."""
+"""The steps of ``demo``, on embeddings of the demo data."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ def add_arguments(commands: Any) -> None:
     summary = "Test an implementation against the specification's test vectors, or audit codes that a system stored."
     details = (
         "Without files it tests this installation, the program of --program, or the answers of --answers. "
+        "The test vectors are a package of their own: in a clone of the repository, run pip install ./spec. "
         "With MODEL EMBEDDINGS CODES it checks that each row of CODES is the code of that embedding, and says which "
         "kind of codes they are: of the encoder, refined or fitted, packed, or with split signs. "
         "With MODEL STORE --store, or MODEL EMBEDDINGS STORE --store, it checks the codes in a vector database. "

@@ -6,9 +6,9 @@ import functools
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from compressae_ref.arrays import Floats
+from compressae_ref.optional import require_scipy
 
 MOST_BITS = 8
 """Bits of one component, at most."""
@@ -25,7 +25,7 @@ def allocated_bits(variances: Floats, budget: int) -> NDArray[np.int64]:
 @functools.cache
 def normal_levels(b: int) -> NDArray[np.float64]:
     """Return the 2^b levels with the least squared error for a normal variable of variance 1 (Lloyd, Max)."""
-    start = np.sqrt(3) * ndtri((np.arange(2**b) + 0.5) / 2**b)  # the density of good levels: the cube root of theirs
+    start = np.sqrt(3) * _quantiles(2**b)  # the density of good levels: the cube root of theirs
     return _lloyd(_normal_sample(), start, 300)
 
 
@@ -43,8 +43,13 @@ def fitted_levels(y: Floats, b: int) -> NDArray[np.float64]:
 
 
 def _normal_sample() -> NDArray[np.float64]:
-    sample: NDArray[np.float64] = ndtri((np.arange(100_000) + 0.5) / 100_000)
-    return sample
+    return _quantiles(100_000)
+
+
+def _quantiles(n: int) -> NDArray[np.float64]:
+    """Return the quantiles (i + 1/2) / n of the normal distribution. → (n,)."""
+    quantiles: NDArray[np.float64] = require_scipy("special", "quantisers").ndtri((np.arange(n) + 0.5) / n)
+    return quantiles
 
 
 def _lloyd(ascending: NDArray[np.float64], levels: NDArray[np.float64], iterations: int) -> NDArray[np.float64]:

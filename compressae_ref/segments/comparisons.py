@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools
 from compressae_ref.codes import Codes
+from compressae_ref.optional import require_scipy
 from compressae_ref.segments.contrast import Doubles, contrast, discoveries, tail
 from compressae_ref.segments.counts import Counts
 from compressae_ref.segments.dispersion import effective_unit, over, within
@@ -101,10 +102,9 @@ def together(codes: Codes, keys: NDArray[np.int32]) -> Together:
 
 def _stored_together(segments: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """Return how many items store each two segments: (n, k) segments of entries, −1 for none → (S, S)."""
-    from scipy.sparse import csr_array
-
     rows, places = np.nonzero(segments >= 0)
-    stored = csr_array((np.ones(len(rows), np.int64), (rows, segments[rows, places])), shape=(len(segments), count))
+    entries = np.ones(len(rows), np.int64), (rows, segments[rows, places])
+    stored = require_scipy("sparse", "segments").csr_array(entries, shape=(len(segments), count))
     counted: NDArray[np.int64] = (stored.T @ stored).toarray()
     return counted
 

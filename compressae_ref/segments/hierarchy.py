@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from compressae_ref import reference
 from compressae_ref.checks import as_integer
+from compressae_ref.optional import require_scipy
 from compressae_ref.params import Params
 from compressae_ref.segments.contrast import Doubles
 
@@ -31,12 +32,10 @@ def cosines(atoms: Doubles, others: Doubles) -> Doubles:
 
 def linkage(similarities: Doubles) -> Doubles:
     """Return the average linkage of the distances 1 − cosine, (S, S), as SciPy's matrix (S − 1, 4)."""
-    from scipy.cluster.hierarchy import linkage as average_linkage
-
     if len(similarities) < 2:
         return np.zeros((0, 4))
     distances = np.maximum(1.0 - similarities[np.triu_indices(len(similarities), 1)], 0.0)
-    tree: Doubles = average_linkage(distances, "average")
+    tree: Doubles = require_scipy("cluster.hierarchy", "segments").linkage(distances, "average")
     return tree
 
 

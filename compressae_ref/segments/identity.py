@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.errors import ShapeError
+from compressae_ref.optional import require_scipy
 from compressae_ref.segments.contrast import Doubles
 from compressae_ref.segments.hierarchy import cosines
 
@@ -41,8 +42,6 @@ def match(
 
     Pairs that share no item are left out.
     """
-    from scipy.optimize import linear_sum_assignment
-
     if len(new) != len(old):
         raise ShapeError(f"expected segments of the same items, got {len(new)} and {len(old)} items", argument="match")
     shared = _shared_items(new, old, counts)
@@ -51,7 +50,7 @@ def match(
     jaccard = shared / np.where(either > 0, either, 1)
     cosine = np.full(counts, np.nan) if atoms is None else cosines(*atoms)
     score = jaccard if atoms is None else (jaccard + np.maximum(cosine, 0.0)) / 2.0
-    rows, columns = linear_sum_assignment(score, maximize=True)
+    rows, columns = require_scipy("optimize", "segments").linear_sum_assignment(score, maximize=True)
     kept = shared[rows, columns] > 0
     rows, columns = rows[kept], columns[kept]
     return Match(rows, columns, jaccard[rows, columns], cosine[rows, columns])

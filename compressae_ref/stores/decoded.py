@@ -10,6 +10,7 @@ import numpy as np
 from compressae_ref.backends import Backend
 from compressae_ref.codes import Codes
 from compressae_ref.model import Model
+from compressae_ref.optional import require_scipy
 from compressae_ref.retrieval.brute_force import unit_or_zero
 from compressae_ref.stores.contract import ROWS, CodeRows, Rows, Store
 from compressae_ref.stores.field_names import require_field
@@ -55,11 +56,11 @@ def as_codes(block: CodeRows, n_latents: int, *, signed: bool) -> Codes:
 
 def as_matrix(block: CodeRows, n_latents: int, *, signed: bool) -> Any:
     """Return stored codes as a sparse matrix (n, h) of float64, without split signs."""
-    from scipy.sparse import csr_array
-
     indices = np.concatenate([np.asarray(indices, np.int64) for indices, _ in block.codes])
     values = np.concatenate([np.asarray(values, np.float64) for _, values in block.codes])
     if not signed:
         indices, values = indices // 2, np.where(indices % 2, -values, values)
     starts = np.cumsum([0, *(len(indices) for indices, _ in block.codes)])
-    return csr_array((values, indices, starts), shape=(len(block.ids), n_latents))
+    return require_scipy("sparse", "codes of a store").csr_array(
+        (values, indices, starts), shape=(len(block.ids), n_latents)
+    )

@@ -19,6 +19,7 @@ from compressae_ref.extensions.fitted_codes import STEPS, Anchors, fitted_blocks
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.extensions.refine import refined_blocks
 from compressae_ref.model import Model, aux_k
+from compressae_ref.optional import require_scipy
 from compressae_ref.row_source import RowSource, read_rows
 
 SAMPLE = 64
@@ -99,10 +100,10 @@ def unsplit(codes: Codes) -> Codes:
     values, h = codes.values * signs + 0, codes.n_latents // 2
     if (np.diff(latents, axis=1) > 0).all():
         return Codes.trusted(latents.astype(np.int32), values, h)
-    from scipy.sparse import csr_array
-
     starts = np.arange(len(codes) + 1) * codes.k
-    matrix = csr_array((values.ravel(), latents.ravel(), starts), shape=(len(codes), h))
+    matrix = require_scipy("sparse", "codes with split signs").csr_array(
+        (values.ravel(), latents.ravel(), starts), shape=(len(codes), h)
+    )
     matrix.sum_duplicates()
     return Codes.from_csr(matrix, codes.k)
 

@@ -17,6 +17,7 @@ from compressae_ref.files.foreign.partitioned import is_parts
 from compressae_ref.files.foreign.sniff import kind_of
 from compressae_ref.files.model_file import is_ours
 from compressae_ref.files.npz import reading
+from compressae_ref.optional import require_scipy
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 
 LISTED = ("csr", "parquet", "arrow", "jsonl")
@@ -69,8 +70,6 @@ def _is_listed(path: str) -> bool:
 
 
 def _matrix(path: Path) -> Any:
-    from scipy import sparse
-
     with path.open("rb") as file:
         if file.read(2) == b"PK":
             return load_sparse(path)
@@ -78,6 +77,7 @@ def _matrix(path: Path) -> Any:
     if dense.ndim != 2 or dense.dtype.kind != "f" or dense.dtype.itemsize > 8:
         raise ShapeError(f"expected a dense array (n, h) of floats, got {dense.dtype} of shape {dense.shape}")
     as_dtype = np.float64 if dense.dtype.itemsize == 8 else np.float32  # SciPy has no float16
+    sparse = require_scipy("sparse", "dense codes")
     starts = range(0, max(len(dense), 1), ROWS_PER_BLOCK)
     blocks = [sparse.csr_array(dense[start : start + ROWS_PER_BLOCK].astype(as_dtype)) for start in starts]
     return sparse.vstack(blocks, format="csr")

@@ -15,7 +15,7 @@ from compressae_ref.backends import Backend
 from compressae_ref.backends.numpy.topk import abs_topk
 from compressae_ref.checks import as_embeddings, as_k, as_mean
 from compressae_ref.codes import Codes
-from compressae_ref.errors import CompressaeError, reason
+from compressae_ref.errors import BackendError, CompressaeError, reason
 from compressae_ref.extensions.fitted_codes import Anchors, encode_fitted
 from compressae_ref.extensions.packed_codes import PackedCodes, pack
 from compressae_ref.extensions.refine import refine
@@ -50,6 +50,8 @@ def answered(function: Callable[..., Values], *arguments: Any, **inputs: Any) ->
     try:
         with np.errstate(all="ignore"):
             return {"outputs": function(*arguments, **inputs)}
+    except BackendError as error:  # SciPy is missing
+        return {"failed": str(error)}
     except CompressaeError as error:
         return {"error": type(error).__name__, **({} if error.row is None else {"row": error.row})}
     except Exception as error:

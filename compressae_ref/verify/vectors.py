@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.errors import FormatError, format_error, reason
+from compressae_ref.optional import data_folder
 from compressae_ref.verify.operations import OPERATIONS
 
 SPEC_VERSION = "1.6"
@@ -141,14 +142,8 @@ def drawn(shape: list[int], seed: str) -> NDArray[np.float32]:
 
 
 def default_folder() -> Path:
-    """Return the folder of vectors of the installed package, or of the specification in a source checkout."""
-    package = Path(__file__).parent.parent
-    for folder in (package / "vectors", package.parent / "spec" / "vectors"):
-        if (folder / "abs_topk.json").exists():
-            return folder
-    raise FormatError(
-        "expected test vectors in the package, got no abs_topk.json", path=package, hint="pass a folder with --vectors"
-    )
+    """Return the folder of the test vectors; BackendError if they are not installed."""
+    return data_folder("compressae_ref_vectors", "spec/vectors", "test vectors")
 
 
 def load_folder(folder: Path) -> list[VectorFile]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from benchmarks.measure import PAGES
 from benchmarks.pages import load_measured
 from compressae_ref import Model, fit, pack
+from compressae_ref.demo_data import read_demo_file
 from compressae_ref.evaluation.frontier import draw
 from compressae_ref.evaluation.judge import Row
 
@@ -43,8 +43,7 @@ def pictures(options: argparse.Namespace) -> None:
 
 def _stages() -> list[Stage]:
     """Every step for the first WordNet item, with a model trained on all items."""
-    with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
-        archive = dict(np.load(stream))
+    archive = read_demo_file("small_wordnet.npz")
     train = np.setdiff1d(np.arange(len(archive["embeddings"])), archive["query"])
     model = fit(archive["embeddings"][train], n_latents=LATENTS, k=K, objective="reconstruct").model
     x = archive["embeddings"][train[:1]].astype(np.float32)

@@ -18,10 +18,11 @@ holds the row numbers `query` and `train`.
 from __future__ import annotations
 
 import argparse
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
+
+from compressae_ref.demo_data import read_demo_file
 
 SAME_SOURCE, RELATED = 2, 1
 
@@ -96,8 +97,7 @@ def main() -> None:
         relations, split = (dict(np.load(path)) for path in options.files)
         pairs, related = debian(relations, split["query"], split["train"])
     else:
-        with (resources.files("compressae_ref") / "demo_data" / "small_wordnet.npz").open("rb") as stream:
-            items, queries, pairs, related = wordnet(dict(np.load(stream)))
+        items, queries, pairs, related = wordnet(read_demo_file("small_wordnet.npz"))
         np.save(folder / "items.npy", items)
         np.save(folder / "queries.npy", queries)
     np.save(folder / "pairs.npy", pairs)

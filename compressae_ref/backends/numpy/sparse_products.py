@@ -14,6 +14,7 @@ from compressae_ref.arrays import Floats
 from compressae_ref.backends.numpy.blocks import ROWS_PER_BLOCK, map_blocks
 from compressae_ref.backends.numpy.sums import chosen_dots
 from compressae_ref.codes import Codes
+from compressae_ref.optional import require_scipy
 
 LATENTS_PER_BLOCK = 512
 
@@ -114,8 +115,6 @@ def _scipy_transpose_product(parts: Sequence[Pair], out: Floats, add: bool) -> N
     Each row of the sparse array belongs to a latent: first a 1 for the number that is added to, then the entries in
     row order.
     """
-    from scipy.sparse import csr_array
-
     codes, y = [part[0] for part in parts], np.stack([part[1] for part in parts], axis=1).reshape(-1, out.shape[1])
     values, latents = (np.concatenate([getattr(c, of) for c in codes], axis=1).ravel() for of in ("values", "indices"))
     starts = np.cumsum([0, *[part.k for part in codes] * len(codes[0])])
@@ -124,6 +123,7 @@ def _scipy_transpose_product(parts: Sequence[Pair], out: Floats, add: bool) -> N
         y = np.concatenate([out, y])
         values, latents = np.append(np.ones_like(out[:, 0]), values), np.append(own, latents)
         starts = np.append(own, len(out) + starts)
+    csr_array = require_scipy("sparse", "products of codes").csr_array
     by_latent = csr_array((values, latents, starts), shape=(len(y), len(out))).T.tocsr()
 
     def product(some: slice) -> None:

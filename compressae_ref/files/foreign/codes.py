@@ -33,6 +33,7 @@ from compressae_ref.files.id_members import LENGTHS, ids_from
 from compressae_ref.files.input_file import FileArray, InputFile, PathLike, opened
 from compressae_ref.files.model_file import is_ours
 from compressae_ref.files.npz import member_names, read_npz, reading
+from compressae_ref.optional import require_scipy
 from compressae_ref.row_source import STREAM_ROWS
 
 CSR_HEADER = 24
@@ -139,8 +140,7 @@ def _scipy(file: InputFile, n_latents: int | None, ids: IdEntry) -> CodeRows:
 
 def load_sparse(file: PathLike | InputFile) -> Any:
     """Read a sparse matrix from an ``.npz`` of SciPy: CSR, CSC, COO or BSR. Its content is not checked."""
-    from scipy import sparse  # imported here: the import is slow, and other formats do not need it
-
+    sparse = require_scipy("sparse", "codes of other programs")  # imported here: the import is slow
     with reading(file, "a sparse matrix in SciPy's .npz"):
         file = opened(file)
         arrays = read_npz(file, "format", "shape", "data", "indices", "indptr", "row", "col")
@@ -190,8 +190,7 @@ def from_lists(
     path: str, indices: Any, values: Any, lengths: NDArray[Any], k: int, n_latents: int, first_row: int
 ) -> Codes:
     """Build a block of codes from concatenated entries and the length of each row."""
-    from scipy import sparse
-
+    sparse = require_scipy("sparse", "codes of other programs")
     if indices.size and not (indices.min() >= 0 and indices.max() < n_latents):
         wrong = int(np.argmax((indices < 0) | (indices >= n_latents)))
         row = first_row + int(np.searchsorted(np.cumsum(lengths), wrong, "right"))

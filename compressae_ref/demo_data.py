@@ -1,14 +1,15 @@
-"""Load the embeddings that are included in the package."""
+"""Load the demo data, which are a package of their own: ``examples/demo_data`` in a clone of the repository."""
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
+from compressae_ref.optional import data_folder
 
 
 class DemoData(NamedTuple):
@@ -40,7 +41,7 @@ class Addresses(NamedTuple):
 
 def load_demo_data() -> DemoData:
     """Read the embeddings and names; ``small_wordnet.LICENSE.txt`` is their licence."""
-    archive = _read("small_wordnet.npz")
+    archive = read_demo_file("small_wordnet.npz")
     vectors, queries = archive["embeddings"], archive["query"].astype(np.int64)
     names = _lines(archive["names"]), _lines(archive["gloss"])
     labels = [f"{name} ({gloss})" for name, gloss in zip(*names, strict=True)]
@@ -63,15 +64,20 @@ def _between(
 
 def load_addresses() -> Addresses:
     """Read the dated paragraphs; ``addresses.SOURCE.txt`` says where they come from and how they were chosen."""
-    archive = _read("addresses.npz")
+    archive = read_demo_file("addresses.npz")
     vectors = archive["vectors"] * archive["scales"][:, None]
     texts, presidents, parties = (_lines(archive[name]) for name in ("texts", "presidents", "parties"))
     return Addresses(vectors, texts, archive["dates"], presidents, parties)
 
 
-def _read(name: str) -> dict[str, NDArray[Any]]:
-    file = resources.files("compressae_ref.demo_data") / name
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+def demo_folder() -> Path:
+    """Return the folder of the demo data; BackendError if they are not installed."""
+    return data_folder("compressae_ref_demo", "examples/demo_data/compressae_ref_demo", "demo data")
+
+
+def read_demo_file(name: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of one file of the demo data by name."""
+    with np.load(demo_folder() / name, allow_pickle=False) as archive:
         return dict(archive)
 
 
