@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from compressae_ref.cli.any_model import load_any_model, save_any_model
+from compressae_ref.cli.any_model import load_any_encoder, save_any_model
 from compressae_ref.cli.given import called
 from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, open_with_ids
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.sniff import kind_by_name
 from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
+from compressae_ref.files.model_file import describe, load_encoder
 from compressae_ref.files.packed_file import is_packed
 from compressae_ref.row_source import check_rows
 
@@ -34,6 +37,8 @@ _ONLY_FOR = {
     "n_latents": ("codes",),
     "k": ("model",),
     "to": ("model",),
+    "weights": ("model",),
+    "only": ("model",),
 }
 """The kinds of input to which an option applies."""
 
@@ -51,9 +56,23 @@ def _called(kind: str) -> str:
 
 
 def _model(options: argparse.Namespace) -> str:
-    model = load_any_model(options.input, options.k)
-    save_any_model(options.output, model, options.to)
-    return f"a model, d {model.params.d}, {model.params.n_latents} latents, k {model.k}"
+    model = load_any_encoder(options.input, options.k)
+    with naming_file(options.input, "weights"):
+        save_any_model(options.output, model, options.to, weights=options.weights, only=options.only)
+    shape = f"d {model.params.d}, {model.params.n_latents} latents, k {model.k}"
+    if options.to is not None or kind_by_name(options.output) != "npz":
+        return f"a model, {shape}"
+    written = load_encoder(options.output)
+    stored = describe(options.output)
+    only = "an encoder only" if stored.get("only") else "a model"
+    weights = f"weights {stored['weights']}, " if "weights" in stored else ""
+    text = f"{only}, {shape}, {weights}{Path(options.output).stat().st_size:,} bytes"
+    if written.digest == model.digest:
+        return text
+    return (
+        f"{text}; this is another model ({written.digest[:12]}) than {options.input} ({model.digest[:12]}): encode the "
+        "items again, since codes of the two models cannot be mixed"
+    )
 
 
 def _codes(options: argparse.Namespace) -> str:
