@@ -136,3 +136,11 @@ class Model(Encoder):
             return x_hat
         z: Floats = kernels.place(restored(kernels.fetch(x_hat), self.params.mean))
         return z
+
+
+def whole_model(model: Encoder) -> Model:
+    """Return a model; DomainError for an encoder without W_dec (`EncoderParams.W_dec`)."""
+    if isinstance(model, Model):
+        return model
+    W_enc, b_enc, W_dec, mean = model.params.W_enc, model.params.b_enc, model.params.W_dec, model.params.mean
+    return Model(Params(W_enc, b_enc, W_dec, mean), model.k, model.training)

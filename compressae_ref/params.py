@@ -77,6 +77,15 @@ class EncoderParams(_Arrays):
     mean: Floats | None
     whole: str
 
+    @property
+    def W_dec(self) -> Floats:
+        """Raise the DomainError of everything that decodes."""
+        raise DomainError(
+            "expected a whole model, got an encoder only, which has no decoder W_dec",
+            argument="model",
+            hint=f"use the file of the whole model with digest {self.whole[:12]}",
+        )
+
     def digest(self) -> str:
         """The digest of the whole model: codes of an encoder are codes of its model."""
         return self.whole

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 from compressae_ref.checks import as_k
-from compressae_ref.errors import FormatError
+from compressae_ref.errors import FormatError, naming_file
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.sniff import kind_by_name
-from compressae_ref.files.model_file import load_model_or_encoder, require_whole, save_model
+from compressae_ref.files.model_file import load_model_or_encoder, save_model
 from compressae_ref.files.npz import PathLike
 from compressae_ref.files.stored_weights import Weights
 from compressae_ref.files.weights.original import load_state, save_state
 from compressae_ref.files.weights.saelens import load_saelens, save_saelens
 from compressae_ref.files.weights.sentence_transformers import load_sentence_transformers, save_sentence_transformers
-from compressae_ref.model import Encoder, Model
+from compressae_ref.model import Encoder, Model, whole_model
 
 FOLDERS = {"saelens": save_saelens, "sentence-transformers": save_sentence_transformers}
 """Functions that save a model as a folder for another program, by the name of the program."""
@@ -39,7 +39,8 @@ def load_any_model(path: str, k: int | None = None) -> Model:
     BackendError
         If reading a ``.pt`` file requires PyTorch, which is not installed.
     """
-    return require_whole(load_any_encoder(path, k), path)
+    with naming_file(path, "model"):
+        return whole_model(load_any_encoder(path, k))
 
 
 def load_any_encoder(path: str, k: int | None = None) -> Encoder:
@@ -87,6 +88,6 @@ def save_any_model(
         if value is not None:
             raise FormatError(f"expected a name that ends in .npz with {option} {value!r}, got {kind}", path=path)
     if kind in FOLDERS:
-        FOLDERS[kind](path, require_whole(model))
+        FOLDERS[kind](path, whole_model(model))
     else:
-        save_state(path, require_whole(model), kind)
+        save_state(path, whole_model(model), kind)

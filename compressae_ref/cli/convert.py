@@ -43,7 +43,8 @@ def add_arguments(commands: Any) -> None:
     add_follow_links(command)
     weights = (
         "write the weights of a model in this dtype: int8 takes about a quarter of the bytes of float32, float16 half; "
-        "rounded weights are another model, whose codes cannot be mixed with those of INPUT: encode the items again"
+        "rounded weights are another model: encode the items again, since codes of the two models cannot be mixed "
+        "(default: as INPUT stores them)"
     )
     command.add_argument("--weights", choices=("float32", "float16", "int8"), help=weights)
     only = "write a model without its decoder: encode, inspect, verify and search in sparse space read such a file"

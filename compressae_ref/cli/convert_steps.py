@@ -16,6 +16,8 @@ from compressae_ref.files.foreign.sniff import kind_by_name
 from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
 from compressae_ref.files.model_file import describe, load_encoder
 from compressae_ref.files.packed_file import is_packed
+from compressae_ref.files.stored_weights import Weights
+from compressae_ref.model import Encoder
 from compressae_ref.row_source import check_rows
 
 
@@ -57,16 +59,25 @@ def _called(kind: str) -> str:
 
 def _model(options: argparse.Namespace) -> str:
     model = load_any_encoder(options.input, options.k)
-    with naming_file(options.input, "weights"):
-        save_any_model(options.output, model, options.to, weights=options.weights, only=options.only)
+    of_ours = options.to is None and kind_by_name(options.output) == "npz"
+    weights = options.weights or (_stored_weights(options.input) if of_ours else None)
+    with naming_file(options.input, "weights", "model"):
+        save_any_model(options.output, model, options.to, weights=weights, only=options.only)
     shape = f"d {model.params.d}, {model.params.n_latents} latents, k {model.k}"
-    if options.to is not None or kind_by_name(options.output) != "npz":
-        return f"a model, {shape}"
-    written = load_encoder(options.output)
-    stored = describe(options.output)
-    only = "an encoder only" if stored.get("only") else "a model"
-    weights = f"weights {stored['weights']}, " if "weights" in stored else ""
-    text = f"{only}, {shape}, {weights}{Path(options.output).stat().st_size:,} bytes"
+    return _written(options, model, shape) if of_ours else f"a model, {shape}"
+
+
+def _stored_weights(path: str) -> Weights | None:
+    """Return how a model file of this package stores its weights; None for the models of other programs."""
+    return describe(path).get("weights") if content_of(path) == "model" else None
+
+
+def _written(options: argparse.Namespace, model: Encoder, shape: str) -> str:
+    """Describe a model file that was written, and say whether it is another model than that of the input."""
+    written, meta = load_encoder(options.output), describe(options.output)
+    only = "an encoder only" if meta.get("only") else "a model"
+    weights = meta.get("weights", written.params.dtype.name)
+    text = f"{only}, {shape}, weights {weights}, {Path(options.output).stat().st_size:,} bytes"
     if written.digest == model.digest:
         return text
     return (

@@ -33,7 +33,7 @@ from compressae_ref.files.npz import member_names
 from compressae_ref.files.packed_file import load_packed_and_ids
 from compressae_ref.files.residual_file import load_residual_and_ids
 from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
-from compressae_ref.model import Encoder
+from compressae_ref.model import Encoder, Model
 from compressae_ref.params import Params
 from compressae_ref.reference import norm, unit_rows
 from compressae_ref.retrieval.index_file import FORMAT as INDEX_FORMAT
@@ -63,7 +63,8 @@ def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
         return _foreign_facts(path, follow_links)
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
-        return {"file": path, "kind": kind, **_model_facts(load_model_or_encoder(path))}
+        model = load_model_or_encoder(path)
+        return {"file": path, "kind": kind, **_stored_facts(path, model), **_model_facts(model)}
     if kind == PACKED_FORMAT:
         packed, ids = load_packed_and_ids(path)
         stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits, "ids": ids is not None}
@@ -131,6 +132,13 @@ def _model_facts(model: Encoder) -> dict[str, Any]:
         "training": dict(model.training),
         "history": history_facts(model),
     }
+
+
+def _stored_facts(path: str, model: Encoder) -> dict[str, Any]:
+    """Return how a model file stores a model (``spec/small.md``)."""
+    weights = describe(path).get("weights", model.params.dtype.name)
+    only = not isinstance(model, Model)
+    return {"weights": weights, "encoder_only": only, "bytes_of_the_file": Path(path).stat().st_size}
 
 
 def _atom_facts(params: Params) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from compressae_ref.files.npz import (
     write_npz,
 )
 from compressae_ref.files.stored_weights import Weights, as_weights
-from compressae_ref.model import Encoder, Model
+from compressae_ref.model import Encoder, Model, whole_model
 from compressae_ref.params import Params
 
 VERSION = 1
@@ -127,7 +127,11 @@ def load_model(path: PathLike) -> Model:
         If the file is not an ``.npz``, is truncated, pickled or of an unknown version. Also for wrong shapes, values
         that are not finite, atoms that are not unit rows, a wrong digest, or a file without W_dec (`load_encoder`).
     """
-    return load_file(path, MODEL_FORMAT, _whole_model)
+    model = load_file(path, MODEL_FORMAT, _model_or_encoder)
+    try:
+        return whole_model(model)
+    except DomainError as error:
+        raise FormatError(error.message, path=path, hint=error.hint) from error
 
 
 def load_encoder(path: PathLike) -> Encoder:
@@ -144,21 +148,6 @@ def load_encoder(path: PathLike) -> Encoder:
 def load_model_or_encoder(path: PathLike) -> Encoder:
     """Read a `Model`, or an `Encoder` if the file has no W_dec."""
     return load_file(path, MODEL_FORMAT, _model_or_encoder)
-
-
-def require_whole(model: Encoder, path: PathLike | None = None) -> Model:
-    """Return a model; FormatError for an encoder, which has no W_dec."""
-    if not isinstance(model, Model):
-        raise FormatError(
-            "expected a whole model, got an encoder only, which has no decoder W_dec",
-            path=path,
-            hint=f"give the file of the whole model with digest {model.digest[:12]}",
-        )
-    return model
-
-
-def _whole_model(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
-    return require_whole(_model_or_encoder(arrays, meta))
 
 
 def _encoder(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Encoder:
@@ -214,8 +203,8 @@ def content_of_members(names: Set[str]) -> str | None:
 
 
 def describe(path: PathLike) -> dict[str, Any]:
-    """Return the ``meta`` of a model or codes file. FormatError for any other file."""
-    return read_meta(path)[1]
+    """Return the ``meta`` of a model or codes file, without reading its arrays. FormatError for any other file."""
+    return read_meta(path, arrays=False)[1]
 
 
 def json_array(meta: Mapping[str, Any]) -> NDArray[Any]:
@@ -254,12 +243,12 @@ def built(
 
 
 def read_meta(
-    path: PathLike | InputFile, *also: str, encoder: bool = False
+    path: PathLike | InputFile, *also: str, encoder: bool = False, arrays: bool = True
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read the arrays of a file of this package, those of the names ``also``, and its ``meta``.
 
-    Other members are not read; with ``encoder``, those of W_dec in a file of version 3 neither. FormatError for other
-    files.
+    Other members are not read, nor any array without ``arrays``. With ``encoder``, those of W_dec in files of version 3
+    are not read. FormatError for other files.
     """
     with reading(path, "a model or codes file of this package"):
         file = opened(path)
@@ -281,7 +270,7 @@ def read_meta(
                     f"expected a model or codes file of version {' or '.join(map(str, versions))}, "
                     f"got {kind!r} of version {version!r}"
                 )
-            names = [name for name in (*_members_of(kind, meta, encoder), *also) if name in members]
+            names = [name for name in (*_members_of(kind, meta, encoder), *also) if arrays and name in members]
             return {name: read_member(archive, members[name], read_own_header) for name in names}, meta
 
 

@@ -18,6 +18,13 @@ from compressae_ref.params import EncoderParams, Params
 
 Arrays = dict[str, NDArray[Any]]
 
+KNOWN = {
+    "weights": [json.dumps(name) for name in WEIGHTS],
+    "only": ['"encoder"', "null"],
+    "centered": ["true", "false", "null"],
+}
+"""The values that entries of ``meta`` may have, as JSON; null: the entry may be missing."""
+
 
 def members_of(meta: Mapping[str, Any], encoder: bool) -> list[str]:
     """Return the names of the arrays to read from a file with this ``meta``; ``encoder``: without those of W_dec."""
@@ -72,10 +79,9 @@ def params_of(arrays: Arrays, meta: Mapping[str, Any], encoder: bool) -> Encoder
     FormatError
         For an entry of ``meta`` that is unknown, a member that is missing, or one that cannot be decoded (R44, R45).
     """
-    for name, known in (("weights", WEIGHTS), ("only", ("encoder", None)), ("centered", (True, False, None))):
-        if meta.get(name) not in known:
-            expected = " or ".join(json.dumps(value) for value in known if value is not None)
-            raise FormatError(f"expected {name} as {expected} in meta, got {short_repr(meta.get(name))}")
+    for name, known in KNOWN.items():
+        if json.dumps(meta.get(name)) not in known:  # in Python 1 == True, in JSON they differ
+            raise FormatError(f"expected {name} as {' or '.join(known)} in meta, got {json.dumps(meta.get(name))}")
     names, weights = members_of(meta, encoder), meta["weights"]
     if missing := [name for name in names if name not in arrays]:
         raise FormatError(f"expected a member {missing[0]!r}, got none")
