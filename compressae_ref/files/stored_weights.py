@@ -65,7 +65,9 @@ def stored(name: str, array: Floats, weights: Weights) -> Stored:
         return {name: q, f"{name}_scales": scales}
     with np.errstate(over="ignore"):
         rounded = array.astype(weights)
-    reject(~np.isfinite(rounded).all(axis=1), f"expected {name} within the range of {weights}, got more", "weights")
+    infinite = ~np.isfinite(rounded)
+    got = _first(array, infinite)
+    reject(infinite.any(axis=1), f"expected {name} within the range of {weights}, got {got}", "weights")
     return {name: rounded}
 
 
@@ -120,13 +122,18 @@ def decoded(name: str, arrays: Mapping[str, NDArray[Any]], weights: Weights) -> 
     return out
 
 
+def _first(array: NDArray[Any], bad: NDArray[np.bool_]) -> Any:
+    """Return the first bad number for a message; None if there is none."""
+    return array[bad][0] if bad.any() else None
+
+
 def _scales(name: str, arrays: Mapping[str, NDArray[Any]], h: int) -> NDArray[np.float32]:
     member = f"{name}_scales"
     scales = arrays[member]
     if scales.dtype != np.float32 or scales.shape != (h,):
         raise FormatError(f"expected {member} as float32 of shape ({h},), got {scales.dtype} of shape {scales.shape}")
     bad = ~(np.isfinite(scales) & (scales > 0))
-    reject(bad, f"expected {member} that are finite and above 0, got another number", member, kind=FormatError)
+    reject(bad, f"expected finite scales above 0, got {_first(scales, bad)}", member, kind=FormatError)
     if (low := (arrays[name] == -LARGEST - 1).any(axis=1)).any():
         reject(low, f"expected integers from -127 to 127 in {name}, got -128", name, kind=FormatError)
     return scales
