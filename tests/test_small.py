@@ -225,7 +225,7 @@ def test_weights_beyond_float16_are_refused(tmp_path):
     W_enc = MODEL.params.W_enc.copy(order="F")
     W_enc[3, 2] = 65520  # the smallest that rounds to infinity
     model = replace(MODEL, params=replace(MODEL.params, W_enc=W_enc))
-    with pytest.raises(DomainError, match="expected W_enc within the range of float16, got 65520.0 in row 3"):
+    with pytest.raises(DomainError, match=r"expected W_enc within the range of float16, got 65520\.0 in row 3"):
         save_model(tmp_path / "m.npz", model, weights="float16")
     W_enc[3, 2] = 65519
     save_model(tmp_path / "m.npz", model, weights="float16")
