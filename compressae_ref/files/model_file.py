@@ -180,6 +180,7 @@ def _plain_params(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Para
 
 
 def _require_digest(name: str, expected: Any, got: str) -> None:
+    """Raise FormatError unless arrays have the digest that ``meta`` states (E18, R46)."""
     if got != expected:
         what = "encoder arrays" if name == "encoder" else "arrays"
         raise FormatError(
