@@ -25,7 +25,10 @@ from compressae_ref.extensions.residual_fit import residual_codec
 from compressae_ref.files.model_file import describe
 from compressae_ref.files.stored_weights import decoded, round_atoms, round_encoder
 from compressae_ref.params import EncoderParams
+from compressae_ref.stores.push import push
+from compressae_ref.stores.query import search_store
 from spec.generate.program import program
+from tests import memory_store
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_same_codes
 from tests.conftest import HAS
@@ -418,7 +421,7 @@ REFUSED = {
         "search only.npz codes.npz q.npy --space asymmetric",
         "search only.npz codes.npz q.npy --rescore 20",
         "search only.npz refined.npz q.npy",
-        "search only.npz edge:shard q.npy --store",
+        "search only.npz edge:shard q.npy --store --space expanded",
     ),
     "verify": (
         "verify only.npz x.npy refined.npz",
@@ -538,6 +541,17 @@ def test_codes_of_a_rounded_model_are_refused_by_the_model_before(here, capsys):
     save_model("model.npz", MODEL)
     assert main(["search", "model.npz", "codes.npz", "q.npy"]) == 1
     assert "expected codes of model" in capsys.readouterr().err
+
+
+def test_codes_in_a_store_are_searched_with_an_encoder():
+    memory_store.COLLECTIONS["small"] = {row: {"dense": x} for row, x in enumerate(X)}
+    store = memory_store.MemoryStore("small")
+    for space in ("sparse", "expanded"):
+        push(store, MODEL, space=space, backend="numpy")
+    right = search_store(store, MODEL, X[:5], 7, query_k=9, backend="numpy")
+    assert search_store(store, ENCODER, X[:5], 7, query_k=9, backend="numpy") == right
+    with pytest.raises(DomainError, match="expected a whole model"):
+        search_store(store, ENCODER, X[:5], 7, space="expanded", backend="numpy")
 
 
 @pytest.mark.skipif(not HAS["distributed"], reason="needs Dask")
