@@ -22,6 +22,7 @@
                                                        codes that stay packed, beside the index and faiss
     python examples/bench.py anywhere embeddings.npy --queries queries.npy --model model.npz    every route, in one table
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
+    python examples/bench.py weights embeddings.npy --queries queries.npy --models a.npz b.npz  weights of fewer bits
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
     python examples/bench.py center embeddings.npy --queries queries.npy --shifts 0 1 3       with and without the mean
     python examples/bench.py fitted embeddings.npy --queries queries.npy --model model.npz    codes fitted to anchors
@@ -90,6 +91,7 @@ COMMANDS = {
     "signs": ("stores.signs", {}),
     "postgres": ("postgres.postgres", {}),
     "models": ("models.models", {}),
+    "weights": ("weights.weights", {}),
     "formats": ("formats.formats", {}),
     "chunks": ("formats.chunks", {}),
     "cluster": ("cluster.cluster", {"items": [500_000]}),
@@ -125,7 +127,7 @@ WITH_QUERIES = (
     "bound",
 )
 
-WITH_MODELS = ("quality", "models")
+WITH_MODELS = ("quality", "models", "weights")
 
 WITH_TORCH = (
     "step",
@@ -168,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         nargs="+",
-        help="of `quality`: models trained with several seeds; of `models`: the first is compared with",
+        help="of `quality`, `weights`: models trained with several seeds; of `models`: the first is compared with",
     )
     for name, text in {
         "baselines": "compare with other ways of storing, too",

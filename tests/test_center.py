@@ -372,7 +372,8 @@ def changed_file(path, drop=(), meta=(), **arrays):
         ({"mean": np.array([0.5, np.nan], "f4")}, "finite"),
         ({"mean": np.array([1, 0], "f4")}, "squared norm"),
         ({"meta": {"version": 1}}, "digest"),
-        ({"meta": {"version": 3}}, "version 3"),
+        ({"meta": {"version": 4}}, "version 4"),
+        ({"meta": {"version": 3}}, "expected weights as .* got null"),
     ],
 )
 def test_a_file_with_a_wrong_mean_is_refused(tmp_path, change, reason):

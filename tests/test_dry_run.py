@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compressae_ref import Model, init_params, save_model
+from compressae_ref import Encoder, Model, init_params, save_model
 from compressae_ref.cli import dry_run, encode_residual
 from compressae_ref.cli import main as cli_main
 from compressae_ref.cli.main import main
@@ -144,7 +144,7 @@ def taking(monkeypatch, clock: Clock, module, name: str, seconds: float) -> None
 @pytest.mark.parametrize("more", ["--refine", "--refine --k 3 --candidates 9", "--refine --zero-rows skip", "--k 2"])
 def test_the_rows_that_are_timed_have_the_settings_of_the_command(folder, capsys, monkeypatch, more):
     asked = []
-    for module, name in ((refine, "refined_blocks"), (Model, "encode_blocks")):
+    for module, name in ((refine, "refined_blocks"), (Encoder, "encode_blocks")):
         original = getattr(module, name)
         monkeypatch.setattr(
             module,

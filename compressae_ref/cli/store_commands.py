@@ -11,8 +11,8 @@ from typing import Any
 from compressae_ref.cli.ids_option import names_of, open_queries
 from compressae_ref.cli.terminal import hits_text, printable, say, tell
 from compressae_ref.errors import naming_file
-from compressae_ref.files.model_file import load_model
-from compressae_ref.model import Model
+from compressae_ref.files.model_file import load_model, load_model_or_encoder
+from compressae_ref.model import Encoder
 from compressae_ref.stores.contract import Found, Store, open_store
 from compressae_ref.stores.query import Compared, compare, search_store
 from compressae_ref.stores.stored_form import serving
@@ -33,7 +33,8 @@ def search_and_compare(options: argparse.Namespace) -> None:
 
     If the dense field is gone, search the codes alone.
     """
-    model = load_model(options.model)
+    in_sparse_space = options.space in (None, "sparse")
+    model = (load_model_or_encoder if in_sparse_space else load_model)(options.model)
     queries, query_ids, tell_ids = open_queries(options.queries, options, d=model.params.d)
     names = ("k", "space", "refine", "fitted", "field", "query_k", "zero_rows")
     settings = {name: getattr(options, name) for name in names} | {"backend": options.backend}
@@ -59,7 +60,7 @@ def search_and_compare(options: argparse.Namespace) -> None:
 
 
 def _searched(
-    store: Store, model: Model, queries: Any, top: int, settings: dict[str, Any]
+    store: Store, model: Encoder, queries: Any, top: int, settings: dict[str, Any]
 ) -> tuple[dict[str, list[Found]], str]:
     """Return the results by field, and what they say."""
     if store.dense is None:
@@ -69,7 +70,7 @@ def _searched(
     return {"dense": compared.dense, "codes": compared.codes}, _summary(compared)
 
 
-def _field(model: Model, settings: dict[str, Any]) -> str:
+def _field(model: Encoder, settings: dict[str, Any]) -> str:
     return serving(model, **{name: settings[name] for name in ("k", "space", "refine", "backend", "fitted")}).field
 
 

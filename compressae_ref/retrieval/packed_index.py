@@ -19,7 +19,7 @@ from compressae_ref.errors import DomainError, naming_file, rows_from
 from compressae_ref.extensions.packed_codes import PackedCodes, require_packed
 from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import as_ids, reject_repeated
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.retrieval.index_ids import automatic_ids, require_kind
 from compressae_ref.retrieval.packed_index_file import Facts, read_packed_index, write_packed_index
 from compressae_ref.retrieval.packed_items import State, all_ids, appended, chunks_of, kept, members, next_after
@@ -39,7 +39,7 @@ class PackedIndex:
     and pickles are as with `Index`; pickles hold the items themselves.
     """
 
-    def __init__(self, space: Space, like: PackedCodes, model: Model | None, backend: Backend) -> None:
+    def __init__(self, space: Space, like: PackedCodes, model: Encoder | None, backend: Backend) -> None:
         self.space, self.model, self.backend = space, model, backend
         self.like = like[:0]
         """packed codes of zero rows: the k, n_latents, bits and model that added codes must have"""
@@ -60,7 +60,7 @@ class PackedIndex:
         packed: PackedCodes,
         *,
         space: Space | None = None,
-        model: Model | None = None,
+        model: Encoder | None = None,
         ids: Any = None,
         backend: str | Backend | None = None,
     ) -> PackedIndex:
@@ -171,7 +171,7 @@ class PackedIndex:
         path: PathLike,
         *,
         space: Space | None = None,
-        model: Model | None = None,
+        model: Encoder | None = None,
         backend: str | Backend | None = None,
         check: bool = True,
     ) -> PackedIndex:

@@ -16,7 +16,7 @@ from compressae_ref.files.id_members import IDS, LENGTHS, id_members, ids_from
 from compressae_ref.files.model_file import PACKED_FORMAT, built, json_array, read_meta
 from compressae_ref.files.npz import PathLike, Pieces, write_npz
 from compressae_ref.files.packed_file import meta_of
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.retrieval.packed_items import Chunk, all_ids, next_after
 from compressae_ref.retrieval.spaces import Space, as_space
 
@@ -41,7 +41,7 @@ class PackedIndexFile(NamedTuple):
     facts: Facts
     norms: Floats | None
 
-    def norms_for(self, space: Space, model: Model | None, dtype: Any) -> Floats | None:
+    def norms_for(self, space: Space, model: Encoder | None, dtype: Any) -> Floats | None:
         """Return the norms if they are those of this space and model, else None.
 
         All spaces but the sparse one have the same norms of items.

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from compressae_ref.errors import StoreError
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.stores.contract import Store
 
 _NAME = re.compile(r"codes_([0-9a-f]{8})_k([1-9]\d*)(_reconstruction)?(_refined)?(_fitted)?")
@@ -51,13 +51,13 @@ def parsed(field: str) -> FieldName | None:
     return FieldName(model, int(k), *map(bool, flags))
 
 
-def other_fields(store: Store, model: Model, field: str) -> list[FieldName]:
+def other_fields(store: Store, model: Encoder, field: str) -> list[FieldName]:
     """Return the other fields of codes of this model, by their names."""
     names = (parsed(name) for name in sorted(store.fields()) if name != field)
     return [name for name in names if name is not None and name.model == model.digest[:8]]
 
 
-def require_field(store: Store, model: Model, field: str, *, fitted: str = READ_FITTED, missing: str = "") -> None:
+def require_field(store: Store, model: Encoder, field: str, *, fitted: str = READ_FITTED, missing: str = "") -> None:
     """Raise StoreError if a store does not have this field of codes, and name the fields that it has.
 
     ``missing``: what to do if the store has no codes of this model.

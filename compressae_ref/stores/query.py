@@ -10,7 +10,7 @@ import numpy as np
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends import Backend
 from compressae_ref.checks import ZeroRows, all_zero, as_integer, as_zero_rows, checked_rows
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.retrieval.spaces import Space
 from compressae_ref.stores.contract import Found, Store
 from compressae_ref.stores.field_names import require_field
@@ -22,7 +22,7 @@ RESCORED = 4
 
 def search_store(
     store: Store,
-    model: Model,
+    model: Encoder,
     queries: Any,
     top: int = 10,
     *,
@@ -73,7 +73,7 @@ def search_store(
     return _of_all_queries(found, nonzero, zero_rows)
 
 
-def _checked_queries(queries: Any, model: Model, zero_rows: ZeroRows) -> tuple[Floats, Bools]:
+def _checked_queries(queries: Any, model: Encoder, zero_rows: ZeroRows) -> tuple[Floats, Bools]:
     """Return dense queries, and which of them an engine is asked: those that are not zero."""
     zeros = as_zero_rows(zero_rows) != "error"
     x, zero = checked_rows(queries, name="queries", d=model.params.d, zeros=zeros)
@@ -113,7 +113,7 @@ class Compared(NamedTuple):
 
 
 def compare(
-    store: Store, model: Model, queries: Any, top: int = 10, *, zero_rows: ZeroRows = "error", **settings: Any
+    store: Store, model: Encoder, queries: Any, top: int = 10, *, zero_rows: ZeroRows = "error", **settings: Any
 ) -> Compared:
     """Run the same queries in the dense field and in the codes. ``settings`` are those of `search_store`.
 

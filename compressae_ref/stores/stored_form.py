@@ -20,7 +20,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
 from compressae_ref.extensions.fitted_codes import Anchors, encode_fitted
 from compressae_ref.extensions.refine import encode_refined
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder, whole_model
 from compressae_ref.retrieval.spaces import Space, as_queries, as_space, checked_item_norms
 from compressae_ref.stores.field_names import FieldName
 
@@ -29,7 +29,7 @@ from compressae_ref.stores.field_names import FieldName
 class Serving:
     """Settings that determine the stored codes and the query vectors of a model."""
 
-    model: Model
+    model: Encoder
     k: int
     """stored entries per item"""
     space: Space
@@ -58,7 +58,7 @@ class Serving:
         if self.anchors is not None:
             codes = encode_fitted(x, self.model, self.anchors, self.k, **settings)
         elif self.refine:
-            codes = encode_refined(x, self.model, self.k, **settings)
+            codes = encode_refined(x, whole_model(self.model), self.k, **settings)
         else:
             codes = self.model.encode(x, self.k, **settings)
         return divided(codes, checked_item_norms(self.space, codes, self.model, self.backend))
@@ -76,7 +76,7 @@ class Serving:
 
 
 def serving(
-    model: Model,
+    model: Encoder,
     k: int | None,
     space: Space,
     refine: bool,

@@ -16,7 +16,7 @@ from compressae_ref.errors import FormatError, format_error, reason
 from compressae_ref.optional import data_folder
 from compressae_ref.verify.operations import OPERATIONS
 
-SPEC_VERSION = "1.6"
+SPEC_VERSION = "1.7"
 """Version of the specification; `spec/CHANGELOG.md` lists the changes."""
 
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1"}

@@ -388,5 +388,19 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "served": served,
 }
 
-COMPARED: dict[str, Callable[[dict[str, Sequence[Record]]], Table]] = {"data-sets": data_sets}
+
+def rounded_weights(tables: dict[str, Sequence[Record]]) -> Table:
+    """Rows of `bench.py weights` for several data sets: means of recall, without the ranges over the models."""
+    rows = []
+    for name, records in tables.items():
+        for row in records:
+            cells = [_rounded(str(cell).split(" (")[0]) for cell in row.values()]
+            rows.append([SETS[name.replace("weights", "sizes")], *cells])
+    return Table(["embeddings", *next(iter(tables.values()))[0]], rows, 2)
+
+
+COMPARED: dict[str, Callable[[dict[str, Sequence[Record]]], Table]] = {
+    "data-sets": data_sets,
+    "rounded-weights": rounded_weights,
+}
 """Views of several files that were measured with the same command on different data."""

@@ -20,9 +20,11 @@ from spec.generate import (
     refining,
     residual_parts,
     retrieval,
+    rounding,
     schema,
     segmenting,
     selection,
+    small,
     training,
 )
 from spec.generate.build import built, shared
@@ -40,6 +42,8 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
         retrieval,
         training,
         files,
+        rounding,
+        small,
         refining,
         packing,
         residual_parts,
@@ -63,7 +67,7 @@ def _vectors(groups: dict[str, dict[str, Any]], fresh: bool) -> dict[str, bytes]
     made = {f"{name}.json": _lines(content) for name, content in groups.items()}
     made |= {name: _json(content) for name, content in schema.schemas().items()}
     made["accumulated.json"] = _json(accumulated.made(None if fresh else _known()))
-    return made | files.bytes_of_files()
+    return made | files.bytes_of_files() | small.bytes_of_files()
 
 
 def _answers(answers: dict[str, dict[str, str]]) -> bytes:
