@@ -70,6 +70,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+SPEC_VERSION = "1.6"
+"""Version of the specification; ``spec/CHANGELOG.md`` lists the changes."""
+
 _NAMES = {
     "training.fit": "fit FitResult Progress",
     "training.history": "Record",

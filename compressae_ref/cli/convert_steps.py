@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from compressae_ref.cli.any_model import load_any_model, save_any_model
+from compressae_ref.cli.convert_onnx import OPTIONS, is_onnx, write_onnx
 from compressae_ref.cli.given import called
 from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, open_with_ids
 from compressae_ref.errors import DomainError, naming_file
@@ -34,6 +35,7 @@ _ONLY_FOR = {
     "n_latents": ("codes",),
     "k": ("model",),
     "to": ("model",),
+    **dict.fromkeys(OPTIONS, ("model",)),
 }
 """The kinds of input to which an option applies."""
 
@@ -51,7 +53,10 @@ def _called(kind: str) -> str:
 
 
 def _model(options: argparse.Namespace) -> str:
+    onnx = is_onnx(options)
     model = load_any_model(options.input, options.k)
+    if onnx:
+        return write_onnx(options, model)
     save_any_model(options.output, model, options.to)
     return f"a model, d {model.params.d}, {model.params.n_latents} latents, k {model.k}"
 
