@@ -59,6 +59,11 @@ SHOWN = {
         r"differ by at most [0-9]e-0[678]",
         r"'health insurance for children', by codes:\n   .*health",
     ],
+    "12": [
+        r"aggregate over packed codes .* same ids: 30 of 30   scores differ by at most 0e\+00",
+        r"the same of the last half .* same ids: 30 of 30   scores differ by at most 0e\+00",
+        r"inverted table, 256 entries .* same ids: 30 of 30   scores differ by at most [0-9]e-0[789]",
+    ],
     "07": [r"(?m)^   32   5 bits +\d+ +0\.\d+ +0\.\d+$", r"read back: ", r"split +0\.\d+   lowest value \+"],
 }
 
