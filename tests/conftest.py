@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ PACKAGES = (
 )  # fmt: skip
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
 HAS |= {name: shutil.which(name) is not None for name in ("cc", "node", "chromium")}
+HAS |= {"pglite": (Path(__file__).parent.parent / "examples" / "pglite" / "node_modules").is_dir()}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 KERNELS_IN_THREADS = ["numpy, 1 thread", "numpy, 3 threads", "numba, 1 thread", "numba, 3 threads"]
 
