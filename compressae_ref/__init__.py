@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from compressae_ref.files.codes_file import load_codes as load_codes
     from compressae_ref.files.codes_file import save_code_blocks as save_code_blocks
     from compressae_ref.files.codes_file import save_codes as save_codes
+    from compressae_ref.files.model_file import load_encoder as load_encoder
     from compressae_ref.files.model_file import load_model as load_model
     from compressae_ref.files.model_file import save_model as save_model
     from compressae_ref.files.packed_file import load_packed as load_packed
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from compressae_ref.metrics import effective_latents as effective_latents
     from compressae_ref.metrics import mean_cosine as mean_cosine
     from compressae_ref.metrics import recall_at as recall_at
+    from compressae_ref.model import Encoder as Encoder
     from compressae_ref.model import Model as Model
     from compressae_ref.params import Params as Params
     from compressae_ref.params import init_params as init_params
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-SPEC_VERSION = "1.6"
+SPEC_VERSION = "1.7"
 """Version of the specification; ``spec/CHANGELOG.md`` lists the changes."""
 
 _NAMES = {
@@ -78,7 +80,7 @@ _NAMES = {
     "training.history": "Record",
     "training.settings": "TrainConfig",
     "params": "Params init_params",
-    "model": "Model",
+    "model": "Model Encoder",
     "codes": "Codes",
     "extensions.fitted_codes": "Anchors encode_fitted fitted_blocks",
     "extensions.packed_codes": "pack PackedCodes",
@@ -95,7 +97,7 @@ _NAMES = {
     "row_source": "nonzero_rows",
     "metrics": "recall_at mean_cosine dead_latents effective_latents bytes_per_row",
     "files.relevance": "relevance_by_ids",
-    "files.model_file": "save_model load_model",
+    "files.model_file": "save_model load_model load_encoder",
     "files.codes_file": "save_codes save_code_blocks load_codes",
     "files.packed_file": "save_packed load_packed",
     "files.residual_file": "save_residual load_residual",

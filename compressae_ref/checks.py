@@ -7,15 +7,18 @@ and what came, and in which row.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats, host_array
 from compressae_ref.center import MOST_SQUARED_NORM
 from compressae_ref.errors import CompressaeError, DomainError, DTypeError, FormatError, ShapeError
-from compressae_ref.params import Params
+from compressae_ref.params import AnyParams
 
 ZeroRows = Literal["error", "empty", "skip"]
 """How to treat zero rows, which have no direction (R4).
@@ -32,6 +35,10 @@ SKIP_HINT = 'to leave out zero rows, use zero_rows="skip" (--zero-rows skip)'
 
 UNIT_TOLERANCE = 1e-3
 """Largest distance of an atom's norm from 1. Storing a unit row in float16 changes its norm by up to 5e-4."""
+
+
+ROWS_PER_PIECE = 256
+"""Rows of parameters that are checked at a time. The choice affects memory only."""
 
 
 def as_embeddings(x: Any, *, name: str = "x", d: int | None = None, first_row: int = 0, zeros: bool = False) -> Floats:
@@ -183,7 +190,7 @@ def short_repr(value: Any) -> str:
     return text if len(text) <= 40 else text[:36] + " ..."
 
 
-def as_params(params: Params) -> Params:
+def as_params(params: AnyParams) -> AnyParams:
     """Check parameters and return them in this package's memory order: W_enc in Fortran order, W_dec in C order.
 
     Raises
@@ -195,30 +202,43 @@ def as_params(params: Params) -> Params:
     DomainError
         If a number is not finite, a row of W_dec is not a unit vector, or the mean's norm is near 1.
     """
-    W_enc, b_enc, W_dec = (host_array(array, "params") for array in (params.W_enc, params.b_enc, params.W_dec))
-    if W_dec.ndim != 2 or W_enc.shape != W_dec.shape[::-1] or b_enc.shape != W_dec.shape[:1]:
-        raise ShapeError(
-            f"expected W_enc (d, h), b_enc (h,), W_dec (h, d), got {W_enc.shape}, {b_enc.shape}, {W_dec.shape}",
-            argument="params",
-        )
+    weights = {name: host_array(array, "params") for name, array in params.arrays().items() if name != "mean"}
+    _check_shapes({name: array.shape for name, array in weights.items()})
     dtypes = {np.asarray(array).dtype for array in params.arrays().values()}
-    if len(dtypes) != 1 or W_dec.dtype not in (np.float32, np.float64):
+    if len(dtypes) != 1 or weights["W_enc"].dtype not in (np.float32, np.float64):
         raise DTypeError(
             f"expected all float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}", argument="params"
         )
     for name, array in params.arrays().items():
-        reject(
-            ~np.isfinite(np.atleast_2d(array)).all(axis=1),
-            f"expected finite numbers in {name}, got NaN or infinity",
-            "params",
+        finite = by_pieces(lambda rows: np.isfinite(rows).all(axis=1), np.atleast_2d(array))
+        reject(~finite, f"expected finite numbers in {name}, got NaN or infinity", "params")
+    if "W_dec" in weights:
+        norms = by_pieces(lambda rows: np.linalg.norm(rows.astype(np.float64), axis=1), weights["W_dec"])
+        not_unit = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
+        if not_unit.any():
+            norm = norms[np.argmax(not_unit)]
+            reject(not_unit, f"expected unit rows in W_dec, got one of norm {norm:.6g}", "params")
+    mean = None if params.mean is None else as_mean(params.mean, params.d)
+    ordered = {name: np.ascontiguousarray(array) for name, array in weights.items() if name != "W_enc"}
+    return replace(params, W_enc=np.asfortranarray(weights["W_enc"]), mean=mean, **ordered)  # type: ignore[type-var]
+
+
+def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise ShapeError unless the shapes are W_enc (d, h), b_enc (h,) and W_dec (h, d), if it is there."""
+    W_enc = shapes["W_enc"]
+    expected = {"W_enc": "(d, h)", "b_enc": "(h,)", "W_dec": "(h, d)"}
+    if len(W_enc) != 2 or shapes["b_enc"] != W_enc[1:] or shapes.get("W_dec", W_enc[::-1]) != W_enc[::-1]:
+        raise ShapeError(
+            f"expected {', '.join(f'{name} {expected[name]}' for name in shapes)}, "
+            f"got {', '.join(map(str, shapes.values()))}",
+            argument="params",
         )
-    norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
-    not_unit = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
-    if not_unit.any():
-        norm = norms[np.argmax(not_unit)]
-        reject(not_unit, f"expected unit rows in W_dec, got one of norm {norm:.6g}", "params")
-    mean = None if params.mean is None else as_mean(params.mean, W_dec.shape[1])
-    return Params(np.asfortranarray(W_enc), np.ascontiguousarray(b_enc), np.ascontiguousarray(W_dec), mean)
+
+
+def by_pieces(function: Callable[[Any], Any], rows: NDArray[Any]) -> Any:
+    """Apply a function to pieces of rows and join the results: a temporary copy is then small."""
+    starts = range(0, max(1, len(rows)), ROWS_PER_PIECE)
+    return np.concatenate([function(rows[start : start + ROWS_PER_PIECE]) for start in starts])
 
 
 def as_mean(mean: Any, d: int, argument: str = "params") -> Floats:

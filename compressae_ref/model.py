@@ -1,4 +1,4 @@
-"""The model: its parameters and k; it encodes embeddings and decodes codes."""
+"""The model: its parameters and k; it encodes embeddings and decodes codes. An encoder is a model without W_dec."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compressae_ref.center import restored
 from compressae_ref.checks import ZeroRows, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
-from compressae_ref.params import Params
+from compressae_ref.params import EncoderParams, Params
 from compressae_ref.row_source import RowSource, count_rows
 from compressae_ref.unit_blocks import Rows, open_rows, unit_blocks
 
@@ -30,16 +30,19 @@ def aux_k(k: int, n_latents: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A trained model: its parameters, its k, and the settings of its training."""
+class Encoder:
+    """What encodes: the parameters of a model, with or without W_dec, its k, and the settings of its training.
 
-    params: Params
+    Its codes are those of the whole model. A `Model` is an encoder that also decodes.
+    """
+
+    params: EncoderParams | Params
     k: int
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the parameters, which identifies the model; codes carry it."""
+        """The digest of the parameters of the whole model, which identifies it; codes carry it."""
         return self.params.digest()
 
     def encode(
@@ -101,6 +104,25 @@ class Model:
     def _k(self, k: int | None) -> int:
         return as_k(self.k if k is None else k, self.params.n_latents)
 
+    def check_codes(self, codes: Codes, name: str = "codes") -> None:
+        """Raise if codes cannot come from this model: by their number of latents, or by their digest."""
+        h, digest = self.params.n_latents, self.digest[:12]
+        if codes.n_latents != h:
+            raise ShapeError(f"expected n_latents = {h} as in the model, got {codes.n_latents}", argument=name)
+        if codes.model not in (None, self.digest):
+            raise DomainError(f"expected codes of model {digest}, got codes of model {codes.model[:12]}", argument=name)
+
+
+@dataclass(frozen=True, eq=False)
+class Model(Encoder):
+    """A trained model: its parameters, its k, and the settings of its training."""
+
+    params: Params
+
+    def encoder(self) -> Encoder:
+        """Return the encoder alone, which holds no W_dec."""
+        return Encoder(self.params.encoder(), self.k, self.training)
+
     def decode(self, codes: Codes, *, backend: str | Backend | None = None) -> Floats:
         """Reconstruct rows from codes: x̂ (n, d), not normalised, since only the direction has meaning (E7).
 
@@ -115,10 +137,10 @@ class Model:
         z: Floats = kernels.place(restored(kernels.fetch(x_hat), self.params.mean))
         return z
 
-    def check_codes(self, codes: Codes, name: str = "codes") -> None:
-        """Raise if codes cannot come from this model: by their number of latents, or by their digest."""
-        h, digest = self.params.n_latents, self.digest[:12]
-        if codes.n_latents != h:
-            raise ShapeError(f"expected n_latents = {h} as in the model, got {codes.n_latents}", argument=name)
-        if codes.model not in (None, self.digest):
-            raise DomainError(f"expected codes of model {digest}, got codes of model {codes.model[:12]}", argument=name)
+
+def whole_model(model: Encoder) -> Model:
+    """Return a model; DomainError for an encoder without W_dec (`EncoderParams.W_dec`)."""
+    if isinstance(model, Model):
+        return model
+    W_enc, b_enc, W_dec, mean = model.params.W_enc, model.params.b_enc, model.params.W_dec, model.params.mean
+    return Model(Params(W_enc, b_enc, W_dec, mean), model.k, model.training)

@@ -187,6 +187,45 @@ def test_the_number_of_entries_can_be_an_input(folder, model):
     assert_codes(model, x, executed(folder, model, x, k_input=True))
 
 
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+@pytest.mark.parametrize("query", [None, "expanded"])
+def test_weights_in_fewer_bytes_are_stored_as_in_the_model_file(tmp_path, monkeypatch, capsys, weights, query):
+    """The graph computes with the decoded weights: its outputs have the bits of the graph that stores those."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(6)
+    save_model("model.npz", Model(init_params(64, 512, rng), 8), weights=weights)
+    x = rng.standard_normal((30, 64)).astype("f4")
+    options = ["--query", query, "--query-k", "20"] if query else []
+    assert main(["convert", "model.npz", "-o", "small.onnx", *options]) == 0
+    assert f"weights {weights}" in capsys.readouterr().err
+    decoded = load_model("model.npz")
+    expected = executed(tmp_path, decoded, x, query=query, query_k=20)
+    for output, array in zip(expected.values(), session(tmp_path / "small.onnx").run(None, {"x": x}), strict=True):
+        assert_same_bits(array, output)
+    if query is None:
+        assert_codes(decoded, x, expected)
+    share = (tmp_path / "small.onnx").stat().st_size / (tmp_path / "graph.onnx").stat().st_size
+    assert share < {"float16": 0.55, "int8": 0.33}[weights]
+
+
+def test_weights_that_would_change_are_refused(tmp_path, model):
+    with pytest.raises(DomainError, match="weights: expected W_enc of a model that was read from a file with int8"):
+        save_onnx(tmp_path / "graph.onnx", model, weights="int8")
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_encoder_without_a_decoder_encodes(tmp_path, monkeypatch, capsys, model):
+    monkeypatch.chdir(tmp_path)
+    save_model("encoder.npz", model, only="encoder")
+    assert main(["convert", "encoder.npz", "-o", "encoder.onnx"]) == 0
+    save_onnx("whole.onnx", model)
+    assert (tmp_path / "encoder.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
+    capsys.readouterr()
+    assert main(["convert", "encoder.npz", "-o", "query.onnx", "--query", "expanded"]) == 1
+    assert "encoder.npz: " in (err := capsys.readouterr().err)
+    assert "expected a whole model, got an encoder only" in err
+
+
 def test_a_file_says_what_it_computes(folder, model):
     save_onnx(folder / "graph.onnx", model, query="expanded", query_k=7)
     running = session(folder / "graph.onnx")
@@ -233,6 +272,8 @@ REFUSED = {
     "convert model.npz -o q.npz --k-input": "expected an OUTPUT that ends in .onnx with --k-input, got q.npz",
     "convert model.npz -o q.onnx --query-k 9": "expected --query expanded with --query-k, got none",
     "convert model.npz -o q.onnx --query expanded --query-k 41": "expected query_k from 1 to n_latents = 40, got 41",
+    "convert model.npz -o q.onnx --weights int8": "an OUTPUT that ends in .npz with --weights, got q.onnx",
+    "convert model.npz -o q.onnx --only encoder": "an OUTPUT that ends in .npz with --only, got q.onnx",
     "convert model.npz -o q.onnx --to saelens": "q.onnx: expected a name of a folder, without a suffix",
     "convert x.npy -o q.onnx": "q.onnx: expected a name that ends in .npy",
 }

@@ -328,7 +328,7 @@ def test_a_right_program_passes(in_root, capsys):
     out = capsys.readouterr().out
     assert out.count("to the bit") == 4
     assert out.count(" and 100 of 100 cases passed") == 2
-    assert "passes L3 (specification 1.6, vectors " in out
+    assert "passes L3 (specification 1.7, vectors " in out
 
 
 def test_a_program_for_inference_passes_its_level_and_no_more(in_root, capsys):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from compressae_ref.backends.search_types import Hits, Items, Queries
-    from compressae_ref.params import Params
+    from compressae_ref.params import AnyParams
 
 BACKENDS = ("numpy", "numba", "cuda")
 
@@ -41,7 +41,7 @@ class Backend(Protocol):
     def fetch(self, array: Any) -> Any:
         """An array in the memory of the processor: itself, or a copy of one on a device."""
 
-    def place_params(self, params: Params) -> Params:
+    def place_params(self, params: AnyParams) -> AnyParams:
         """The parameters of a model where the kernels run: themselves, or a copy that is made once."""
 
     def unit_rows(self, x: Floats, dtype: Any) -> Floats:

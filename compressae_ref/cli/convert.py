@@ -42,6 +42,14 @@ def add_arguments(commands: Any) -> None:
         "write a model as a new folder OUTPUT for this program; in sentence-transformers the signs of codes are split"
     )
     add_follow_links(command)
+    weights = (
+        "write the weights of a model in this dtype: int8 takes about a quarter of the bytes of float32, float16 half; "
+        "rounded weights are another model: encode the items again, since codes of the two models cannot be mixed "
+        "(default: as INPUT stores them)"
+    )
+    command.add_argument("--weights", choices=("float32", "float16", "int8"), help=weights)
+    only = "write a model without its decoder: encode, inspect, verify and search in sparse space read such a file"
+    command.add_argument("--only", choices=("encoder",), help=only)
     command.add_argument("--to", choices=("saelens", "sentence-transformers"), help=text)
     add_onnx(command)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from compressae_ref.cli.any_model import load_any_model, save_any_model
+from compressae_ref.cli.any_model import load_any_encoder, save_any_model
 from compressae_ref.cli.convert_onnx import OPTIONS, is_onnx, write_onnx
 from compressae_ref.cli.given import called
 from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, open_with_ids
@@ -12,8 +13,12 @@ from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.detect import content_of
 from compressae_ref.files.foreign.codes import open_codes
+from compressae_ref.files.foreign.sniff import kind_by_name
 from compressae_ref.files.foreign.write import without_ids, write_codes, write_embeddings
+from compressae_ref.files.model_file import describe, load_encoder
 from compressae_ref.files.packed_file import is_packed
+from compressae_ref.files.stored_weights import Weights
+from compressae_ref.model import Encoder
 from compressae_ref.row_source import check_rows
 
 
@@ -35,6 +40,8 @@ _ONLY_FOR = {
     "n_latents": ("codes",),
     "k": ("model",),
     "to": ("model",),
+    "weights": ("model",),
+    "only": ("model",),
     **dict.fromkeys(OPTIONS, ("model",)),
 }
 """The kinds of input to which an option applies."""
@@ -54,11 +61,35 @@ def _called(kind: str) -> str:
 
 def _model(options: argparse.Namespace) -> str:
     onnx = is_onnx(options)
-    model = load_any_model(options.input, options.k)
+    model = load_any_encoder(options.input, options.k)
     if onnx:
-        return write_onnx(options, model)
-    save_any_model(options.output, model, options.to)
-    return f"a model, d {model.params.d}, {model.params.n_latents} latents, k {model.k}"
+        with naming_file(options.input, "model"):
+            return write_onnx(options, model, _stored_weights(options.input))
+    of_ours = options.to is None and kind_by_name(options.output) == "npz"
+    weights = options.weights or (_stored_weights(options.input) if of_ours else None)
+    with naming_file(options.input, "weights", "model"):
+        save_any_model(options.output, model, options.to, weights=weights, only=options.only)
+    shape = f"d {model.params.d}, {model.params.n_latents} latents, k {model.k}"
+    return _written(options, model, shape) if of_ours else f"a model, {shape}"
+
+
+def _stored_weights(path: str) -> Weights | None:
+    """Return how a model file of this package stores its weights; None for the models of other programs."""
+    return describe(path).get("weights") if content_of(path) == "model" else None
+
+
+def _written(options: argparse.Namespace, model: Encoder, shape: str) -> str:
+    """Describe a model file that was written, and say whether it is another model than that of the input."""
+    written, meta = load_encoder(options.output), describe(options.output)
+    only = "an encoder only" if meta.get("only") else "a model"
+    weights = meta.get("weights", written.params.dtype.name)
+    text = f"{only}, {shape}, weights {weights}, {Path(options.output).stat().st_size:,} bytes"
+    if written.digest == model.digest:
+        return text
+    return (
+        f"{text}; this is another model ({written.digest[:12]}) than {options.input} ({model.digest[:12]}): encode the "
+        "items again, since codes of the two models cannot be mixed"
+    )
 
 
 def _codes(options: argparse.Namespace) -> str:

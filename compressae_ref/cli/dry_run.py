@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compressae_ref.codes import Codes
     from compressae_ref.extensions.residual_codec import ResidualCodec
     from compressae_ref.extensions.residual_codes import ResidualCodes
-    from compressae_ref.model import Model
+    from compressae_ref.model import Encoder
     from compressae_ref.row_source import RowSource
     from compressae_ref.training.settings import TrainConfig
 
@@ -91,7 +91,7 @@ def duration(seconds: float) -> str:
 # -- encode -----------------------------------------------------------------------------------------------------------
 
 
-def dry_encode(model: Model, rows: RowSource, ids: Any, blocks: Iterator[Codes], options: argparse.Namespace) -> None:
+def dry_encode(model: Encoder, rows: RowSource, ids: Any, blocks: Iterator[Codes], options: argparse.Namespace) -> None:
     """Encode some blocks, and print what encoding all rows takes. ``blocks`` yields the codes of the rows."""
     first, read, seconds = timed(blocks, len(rows), options.started)
     started = time.perf_counter()
@@ -111,7 +111,7 @@ def dry_encode(model: Model, rows: RowSource, ids: Any, blocks: Iterator[Codes],
 
 
 def dry_encode_residual(
-    model: Model,
+    model: Encoder,
     codec: ResidualCodec,
     rows: RowSource,
     ids: Any,
@@ -174,7 +174,7 @@ def codes_size(path: str, like: Codes, n: int, ids: Any) -> tuple[int, bool]:
     return file.tell() * n // len(like), False
 
 
-def encoding_memory(model: Model, k: int, refined: bool) -> int:
+def encoding_memory(model: Encoder, k: int, refined: bool) -> int:
     """Return the bytes that encoding takes in memory."""
     from compressae_ref.extensions.refine import TABLE_BYTES
     from compressae_ref.unit_blocks import ROWS_PER_BLOCK

@@ -14,7 +14,7 @@ from compressae_ref.errors import naming_file
 
 if TYPE_CHECKING:
     from compressae_ref.codes import Codes
-    from compressae_ref.model import Model
+    from compressae_ref.model import Encoder
     from compressae_ref.row_source import RowSource
 
 
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.progress import counted, shown_progress
     from compressae_ref.files.atomic_write import require_writable
     from compressae_ref.files.foreign.write import require_code_format, without_ids, write_codes
-    from compressae_ref.files.model_file import load_model
+    from compressae_ref.files.model_file import load_encoder, load_model
 
     if options.bytes is not None:
         from compressae_ref.cli.encode_residual import run_residual
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
         return
     require_writable(options.output)
     require_code_format(options.output)
-    model = load_model(options.model)
+    model = (load_model if options.refine else load_encoder)(options.model)
     embeddings, ids, tell_ids = open_with_ids(options.embeddings, options, d=model.params.d)
     with naming_file(options.embeddings), shown_progress("row") as progress:
         blocks = _telling(_code_blocks(model, embeddings, options), tell_ids)
@@ -109,12 +109,13 @@ def _telling(blocks: Iterator[Codes], tell_ids: Callable[[], None]) -> Iterator[
         yield block
 
 
-def _code_blocks(model: Model, embeddings: RowSource, options: argparse.Namespace) -> Iterator[Codes]:
+def _code_blocks(model: Encoder, embeddings: RowSource, options: argparse.Namespace) -> Iterator[Codes]:
     settings = {"zero_rows": options.zero_rows, "backend": options.backend}
     if options.refine:
         from compressae_ref.extensions.refine import refined_blocks
+        from compressae_ref.model import whole_model
 
-        return refined_blocks(embeddings, model, options.k, options.candidates, **settings)
+        return refined_blocks(embeddings, whole_model(model), options.k, options.candidates, **settings)
     if options.anchors is not None:
         from compressae_ref.cli.anchors import read_anchors
         from compressae_ref.extensions.fitted_codes import STEPS, fitted_blocks

@@ -12,7 +12,7 @@ from compressae_ref.errors import DomainError
 from compressae_ref.files.foreign.choose_array import ID_ENTRIES
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.foreign.partitioned import parts_written
-from compressae_ref.files.model_file import load_model
+from compressae_ref.files.model_file import load_model, load_model_or_encoder
 
 
 def run_dask(options: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def run_dask(options: argparse.Namespace) -> None:
     try:
         with shown_progress("row") as progress:
             manifest = encode_on_dask(
-                load_model(options.model),
+                (load_model if options.refine else load_model_or_encoder)(options.model),
                 options.embeddings,
                 options.output,
                 options.dask,

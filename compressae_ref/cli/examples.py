@@ -23,7 +23,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "search model.npz packed.npz queries.npy --space asymmetric --json",
         "search model.npz 'postgresql://localhost/shop?table=items' queries.npy --store",
     ),
-    "convert": ("convert model.npz -o model.safetensors", "convert items.parquet -o items.npy --dtype float16"),
+    "convert": (
+        "convert model.npz -o model.safetensors",
+        "convert items.parquet -o items.npy --dtype float16",
+        "convert model.npz -o small.npz --weights int8 --only encoder",
+    ),
     "pull": (
         "pull 'postgresql://localhost/shop?table=items' -o model.npz",
         "pull edge:shard -o model.npz --keep items.npz",

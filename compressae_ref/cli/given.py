@@ -63,7 +63,7 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ids": ("id_column",),
         "dry_run": ("dask",),
     },
-    "convert": {"ids": ("id_column",)},
+    "convert": {"ids": ("id_column",), "to": ("weights", "only")},
     "push": {"anchors": ("refine",), "dry_run": ("json",), "source": ("replace",), "ids": ("id_column",)},
     "train": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},
     "pull": {"start": ("init",), "preset": ("serve",), "dry_run": ("resume",)},

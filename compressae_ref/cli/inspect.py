@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> None:
 
 def draw(file: str, picture: str) -> None:
     """Draw the history of a model, before anything is printed."""
-    from compressae_ref.cli.any_model import load_any_model
+    from compressae_ref.cli.any_model import load_any_encoder
     from compressae_ref.cli.inspect_picture import draw_history
     from compressae_ref.files.atomic_write import require_writable
 
     require_writable(picture)
-    draw_history(file, load_any_model(file), picture)
+    draw_history(file, load_any_encoder(file), picture)

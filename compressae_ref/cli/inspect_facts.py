@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.center import MeanDirection
-from compressae_ref.cli.any_model import load_any_model
+from compressae_ref.cli.any_model import load_any_encoder
 from compressae_ref.cli.ids_option import without_ids
 from compressae_ref.cli.terminal import printable
 from compressae_ref.codes import Codes
@@ -27,13 +27,14 @@ from compressae_ref.files.model_file import (
     RESIDUAL_FORMAT,
     describe,
     is_ours,
-    load_model,
+    load_model_or_encoder,
 )
 from compressae_ref.files.npz import member_names
 from compressae_ref.files.packed_file import load_packed_and_ids
 from compressae_ref.files.residual_file import load_residual_and_ids
 from compressae_ref.metrics import bytes_per_row, effective_latents, used_latents
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder, Model
+from compressae_ref.params import Params
 from compressae_ref.reference import norm, unit_rows
 from compressae_ref.retrieval.index_file import FORMAT as INDEX_FORMAT
 from compressae_ref.retrieval.index_file import codes_of, read_index, reading_index
@@ -62,7 +63,8 @@ def inspect_file(path: str, follow_links: bool = False) -> dict[str, Any]:
         return _foreign_facts(path, follow_links)
     kind = describe(path)["format"]
     if kind == MODEL_FORMAT:
-        return {"file": path, "kind": kind, **_model_facts(load_model(path))}
+        model = load_model_or_encoder(path)
+        return {"file": path, "kind": kind, **_stored_facts(path, model), **_model_facts(model)}
     if kind == PACKED_FORMAT:
         packed, ids = load_packed_and_ids(path)
         stored = {"bytes_per_code": packed.bytes_per_item, "bits_per_value": packed.bits, "ids": ids is not None}
@@ -81,7 +83,7 @@ def _foreign_facts(path: str, follow_links: bool) -> dict[str, Any]:
     if content == "codes":
         rows = open_codes(path)
         return {"file": path, "kind": "codes", **_codes_facts(rows.load()), "ids": rows.ids is not None}
-    return {"file": path, "kind": f"model ({content})", **_model_facts(load_any_model(path))}
+    return {"file": path, "kind": f"model ({content})", **_model_facts(load_any_encoder(path))}
 
 
 def explain(facts: dict[str, Any]) -> str:
@@ -116,10 +118,8 @@ def _lines(facts: dict[str, Any], indent: str) -> list[str]:
     return lines
 
 
-def _model_facts(model: Model) -> dict[str, Any]:
+def _model_facts(model: Encoder) -> dict[str, Any]:
     params = model.params
-    similar = params.W_dec @ params.W_dec[: min(512, params.n_latents)].T
-    np.fill_diagonal(similar, 0)
     return {
         "digest": model.digest,
         "dense_dimension_d": params.d,
@@ -128,13 +128,26 @@ def _model_facts(model: Model) -> dict[str, Any]:
         "dtype": params.dtype.name,
         **({} if params.mean is None else {"norm_of_the_mean": float(norm(params.mean))}),
         "bytes_per_code": model.k * (4 + params.dtype.itemsize),
-        "mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean()),
+        **(_atom_facts(params) if isinstance(params, Params) else {}),
         "training": dict(model.training),
         "history": history_facts(model),
     }
 
 
-def history_facts(model: Model) -> dict[str, Any] | None:
+def _stored_facts(path: str, model: Encoder) -> dict[str, Any]:
+    """Return how a model file stores a model (``spec/small.md``)."""
+    weights = describe(path).get("weights", model.params.dtype.name)
+    only = not isinstance(model, Model)
+    return {"weights": weights, "encoder_only": only, "bytes_of_the_file": Path(path).stat().st_size}
+
+
+def _atom_facts(params: Params) -> dict[str, Any]:
+    similar = params.W_dec @ params.W_dec[: min(512, params.n_latents)].T
+    np.fill_diagonal(similar, 0)
+    return {"mean_cosine_of_atom_with_closest": float(np.abs(similar).max(axis=0).mean())}
+
+
+def history_facts(model: Encoder) -> dict[str, Any] | None:
     """Return the number of stored records, the first, the best by validation cosine, and the last; None for none."""
     records = read_history(model.training)
     if not records:

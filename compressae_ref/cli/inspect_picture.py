@@ -7,7 +7,7 @@ from typing import Any
 from compressae_ref.errors import DomainError
 from compressae_ref.evaluation.frontier import require_matplotlib
 from compressae_ref.files.atomic_write import PathLike, replacing
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.training.history import read_history
 
 PANELS = {
@@ -18,7 +18,7 @@ PANELS = {
 """What is drawn, and the labels of its axes."""
 
 
-def draw_history(path: str, model: Model, picture: PathLike) -> None:
+def draw_history(path: str, model: Encoder, picture: PathLike) -> None:
     """Draw the stored history of a model as a PNG. DomainError, which names its ``path``, if it has none."""
     require_matplotlib()
     if not read_history(model.training):
@@ -32,7 +32,7 @@ def draw_history(path: str, model: Model, picture: PathLike) -> None:
         figure.savefig(file, format="png", dpi=150)
 
 
-def history_figure(model: Model) -> Any:
+def history_figure(model: Encoder) -> Any:
     """Return the picture as a matplotlib figure, with a panel for each of `PANELS` that was measured."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -23,7 +23,7 @@ from compressae_ref.retrieval.spaces import SPACES
 
 if TYPE_CHECKING:
     from compressae_ref.cli.shown_columns import ShownColumns
-    from compressae_ref.model import Model
+    from compressae_ref.model import Encoder
     from compressae_ref.retrieval.index import Index
     from compressae_ref.retrieval.residual_index import ResidualIndex
 
@@ -94,18 +94,18 @@ def run(options: argparse.Namespace) -> None:
     from compressae_ref.cli.ids_option import names_of, open_queries
     from compressae_ref.cli.progress import in_parts, shown_progress
     from compressae_ref.cli.shown_columns import ShownColumns, hit_lines
-    from compressae_ref.files.model_file import load_model
+    from compressae_ref.files.model_file import load_model, load_model_or_encoder
     from compressae_ref.files.residual_file import is_residual
 
-    model = load_model(options.model)
     residual = is_residual(options.codes)
+    model = (load_model if residual else load_model_or_encoder)(options.model)
     if residual:
         _require_dense(options)
     queries, query_ids, tell_ids = open_queries(options.queries, options, d=model.params.d, empty=True)
     index, with_ids = (_residual_index if residual else _index)(options, model, len(queries))
     settings = {name: getattr(options, name) for name in ("rescore", "zero_rows", *(() if residual else ("query_k",)))}
     columns = None if options.items is None else ShownColumns(options, with_ids, len(index))
-    with naming_file(options.queries), shown_progress("query") as progress:
+    with naming_file(options.queries), naming_file(options.model, "model"), shown_progress("query") as progress:
         parts = in_parts(lambda part: index.search(part, options.top, **settings), queries, progress, QUERIES)
     found_ids, found_scores = (np.concatenate(each) for each in zip(*parts, strict=True))
     found = None if columns is None else columns.values(np.unique(found_ids).tolist())
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
         say(f"{start}\t{hits_text(ids, scores)}" if found is None else hit_lines(start, ids, scores, found))
 
 
-def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[Index, bool]:
+def _index(options: argparse.Namespace, model: Encoder, n_queries: int) -> tuple[Index, bool]:
     """Return an index over a file of codes, and whether the file has ids."""
     from compressae_ref.backends import get_backend, seconds_to_encode, seconds_to_search
     from compressae_ref.files.foreign.codes import open_codes
@@ -127,7 +127,7 @@ def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[I
     rows = open_codes(options.codes)
     seconds = seconds_to_search(n_queries, rows.n) + seconds_to_encode(n_queries, model.params.d, rows.n_latents)
     kernels = get_backend(options.backend, numpy_seconds=seconds)
-    with naming_file(options.codes):
+    with naming_file(options.codes), naming_file(options.model, "model"):
         index = Index.build(rows.load(), ids=rows.ids, space=options.space, model=model, backend=kernels)
     if index.like.refined and index.space != options.space:
         tell(f"{options.codes}: refined codes, searched in {index.space} space")
@@ -136,14 +136,15 @@ def _index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[I
     return index, rows.ids is not None
 
 
-def _residual_index(options: argparse.Namespace, model: Model, n_queries: int) -> tuple[ResidualIndex, bool]:
+def _residual_index(options: argparse.Namespace, model: Encoder, n_queries: int) -> tuple[ResidualIndex, bool]:
     """Return an index over a file of residual codes, and whether the file has ids."""
     from compressae_ref.files.residual_file import load_residual_and_ids
+    from compressae_ref.model import whole_model
     from compressae_ref.retrieval.residual_index import ResidualIndex
 
     codes, ids = load_residual_and_ids(options.codes)
     with naming_file(options.codes):
-        return ResidualIndex(codes, model, ids, backend=options.backend), ids is not None
+        return ResidualIndex(codes, whole_model(model), ids, backend=options.backend), ids is not None
 
 
 def _require_dense(options: argparse.Namespace) -> None:

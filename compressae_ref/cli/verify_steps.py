@@ -15,7 +15,7 @@ from compressae_ref.cli.terminal import say, tell
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.extensions.fitted_codes import STEPS
 from compressae_ref.files.foreign.embeddings import open_embeddings
-from compressae_ref.files.model_file import load_model
+from compressae_ref.files.model_file import load_model_or_encoder
 from compressae_ref.verify import audit, report
 from compressae_ref.verify.external_codes import load_any_codes
 from compressae_ref.verify.operations import IN_REFERENCE, REFERENCE
@@ -84,12 +84,12 @@ def audit_codes(options: argparse.Namespace) -> bool:
         raise DomainError(
             f"expected no files with --backend {REFERENCE}, got MODEL EMBEDDINGS CODES to audit", argument="verify"
         )
-    model = load_model(options.model)
+    model = load_model_or_encoder(options.model)
     embeddings = open_embeddings(options.embeddings, ids=False, follow_links=options.follow_links)
     codes = load_any_codes(options.codes, options.k, model.params.n_latents)
     options.k = codes.k
     anchors = None if options.anchors is None else read_anchors(options, model)
-    with naming_file(options.embeddings, "x"), naming_file(options.codes, "codes"):
+    with naming_file(options.embeddings, "x"), naming_file(options.codes, "codes"), naming_file(options.model, "model"):
         result = audit.audit(
             model,
             embeddings,

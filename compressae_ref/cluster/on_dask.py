@@ -29,8 +29,8 @@ from compressae_ref.files.foreign.choose_array import ID_ENTRIES
 from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
 from compressae_ref.files.foreign.partitioned import Plan, begin, finish, part_name, require_folder
 from compressae_ref.files.foreign.rows import IdEntry, Place, ids_of
-from compressae_ref.files.model_file import load_model, save_model
-from compressae_ref.model import Model
+from compressae_ref.files.model_file import load_model_or_encoder, save_model
+from compressae_ref.model import Encoder, whole_model
 from compressae_ref.optional import require_package
 from compressae_ref.row_source import Head, RowSource
 
@@ -45,7 +45,7 @@ PART_ROWS = 1 << 17
 
 
 def encode_on_dask(
-    model: Model,
+    model: Encoder,
     embeddings: str,
     folder: str,
     address: str,
@@ -152,13 +152,13 @@ def _encode_all(
 
 
 def encode_part(
-    folder: Path, start: int, stop: int, plan: Plan, model: Model, source: RowSource, backend: str | None
+    folder: Path, start: int, stop: int, plan: Plan, model: Encoder, source: RowSource, backend: str | None
 ) -> None:
     """Encode the rows from ``start`` to ``stop``, and write them as one part."""
     rows = Head(source, stop)
     settings: dict[str, Any] = {"zero_rows": plan.zero_rows, "backend": backend, "first_row": start}
     if plan.refine:
-        blocks = refined_blocks(rows, model, plan.k, plan.candidates, **settings)
+        blocks = refined_blocks(rows, whole_model(model), plan.k, plan.candidates, **settings)
     else:
         blocks = model.encode_blocks(rows, plan.k, **settings)
     ids = ids_of(source)
@@ -177,9 +177,9 @@ def _task(folder: str, part: tuple[int, int], plan: Plan, backend: str | None, r
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, embeddings: str, ids: IdEntry, follow_links: bool, digest: str) -> tuple[Model, Any]:
+def _opened(folder: str, embeddings: str, ids: IdEntry, follow_links: bool, digest: str) -> tuple[Encoder, Any]:
     """Open the model and the embeddings, once per worker."""
-    return load_model(Path(folder) / MODEL), open_embeddings(embeddings, ids, follow_links=follow_links)
+    return load_model_or_encoder(Path(folder) / MODEL), open_embeddings(embeddings, ids, follow_links=follow_links)
 
 
 def _distributed() -> Any:

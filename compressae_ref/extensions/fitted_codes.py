@@ -23,7 +23,7 @@ from compressae_ref.backends.numpy.softmax import closeness
 from compressae_ref.checks import ZeroRows, as_integer, as_k
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError
-from compressae_ref.model import Model, aux_k
+from compressae_ref.model import Encoder, aux_k
 from compressae_ref.row_source import RowSource, as_source
 from compressae_ref.unit_blocks import HostRows, unit_blocks
 
@@ -58,7 +58,7 @@ class Group(NamedTuple):
 class Anchors:
     """Rows that stand for the queries to expect: read, dealt to groups, and encoded by a model."""
 
-    model: Model
+    model: Encoder
     k: int
     """stored entries of the codes that are fitted; the codes of the anchors have k_aux"""
     groups: list[Group]
@@ -68,7 +68,7 @@ class Anchors:
     def read(
         cls,
         anchors: RowSource,
-        model: Model,
+        model: Encoder,
         k: int | None = None,
         *,
         rows_per_group: int = ROWS_PER_GROUP,
@@ -100,7 +100,7 @@ class Anchors:
 
 
 def encode_fitted(
-    x: RowSource, model: Model, anchors: RowSource | Anchors, k: int | None = None, **settings: Any
+    x: RowSource, model: Encoder, anchors: RowSource | Anchors, k: int | None = None, **settings: Any
 ) -> Codes:
     """Encode rows, and fit their codes to anchors, for search in sparse space. `fitted_blocks` says more."""
     return Codes.concatenate(list(fitted_blocks(x, model, anchors, k, **settings)))
@@ -108,7 +108,7 @@ def encode_fitted(
 
 def fitted_blocks(
     x: RowSource,
-    model: Model,
+    model: Encoder,
     anchors: RowSource | Anchors,
     k: int | None = None,
     *,
@@ -151,7 +151,7 @@ def fitted_blocks(
         yield rows.finish(fitted, block.zero, block.start, model.digest)
 
 
-def _group(x: Floats, model: Model, k: int, backend: Backend) -> Group:
+def _group(x: Floats, model: Encoder, k: int, backend: Backend) -> Group:
     """Encode the anchors of a group, and compute their totals (E35)."""
     params, there = model.params, backend.place_params(model.params)
     blocks = unit_blocks(HostRows(x, "anchors"), params.dtype, backend, mean=params.mean)

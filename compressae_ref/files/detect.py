@@ -71,7 +71,7 @@ def _archive(file: InputFile) -> Content:
     names = member_names(file)
     if any(name.endswith("data.pkl") for name in names):
         return "pt"
-    if {"meta", "W_dec"} <= names:
+    if {"meta", "W_enc"} <= names:
         return "model"
     ours = {"meta", "packed"} <= names or {"meta", "residual"} <= names
     return "codes" if "indptr" in names or ours else "embeddings"

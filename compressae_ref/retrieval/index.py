@@ -20,7 +20,7 @@ from compressae_ref.errors import DomainError, ShapeError, naming_file
 from compressae_ref.extensions.packed_codes import PackedCodes, as_codes
 from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import as_ids
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.retrieval.index_file import codes_of, ids_of, norms_of, read_index, reading_index, write_index
 from compressae_ref.retrieval.index_ids import Ids
 from compressae_ref.retrieval.index_segments import Segment, balanced, joined, rows_of
@@ -67,7 +67,7 @@ class Index:
     and pickled; a copy and its original change independently.
     """
 
-    def __init__(self, space: Space, like: Codes, model: Model | None, backend: Backend) -> None:
+    def __init__(self, space: Space, like: Codes, model: Encoder | None, backend: Backend) -> None:
         require_memory(BYTES_PER_LATENT * like.n_latents, f"an index over {like.n_latents} latents", "codes")
         self.space, self.model, self.backend = space, model, backend
         self.like = like[:0]
@@ -82,7 +82,7 @@ class Index:
         codes: Codes | PackedCodes,
         *,
         space: Space | None = None,
-        model: Model | None = None,
+        model: Encoder | None = None,
         ids: Any = None,
         backend: str | Backend | None = None,
     ) -> Index:
@@ -92,7 +92,8 @@ class Index:
         ----------
         space : "sparse", "reconstructed", "asymmetric" or "expanded" (`spaces`). None: "sparse", or "asymmetric" for
             refined codes
-        model : required, except in the sparse space with queries that are codes
+        model : required, except in the sparse space with queries that are codes. In the sparse space an `Encoder` is
+            enough
         ids : (n,) integers or strings, all different; what `item_ids.as_ids` accepts. None: row numbers
 
         Raises
@@ -211,7 +212,7 @@ class Index:
 
     @classmethod
     def load(
-        cls, path: PathLike, *, model: Model | None = None, backend: str | Backend | None = None, check: bool = True
+        cls, path: PathLike, *, model: Encoder | None = None, backend: str | Backend | None = None, check: bool = True
     ) -> Index:
         """Load an index from its file.
 
@@ -303,7 +304,7 @@ def search(
     top: int = 100,
     *,
     space: Space | None = None,
-    model: Model | None = None,
+    model: Encoder | None = None,
     query_k: int | None = None,
     rescore: int | None = None,
     zero_rows: ZeroRows = "error",

@@ -32,7 +32,7 @@ from compressae_ref.center import centred_norms, restored
 from compressae_ref.checks import ZeroRows, as_k, reject
 from compressae_ref.codes import Codes
 from compressae_ref.errors import DomainError, ShapeError
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK, Rows, open_rows, unit_blocks
 
 Space = Literal["sparse", "reconstructed", "asymmetric", "expanded"]
@@ -52,7 +52,7 @@ def as_space(space: Any) -> Space:
     return space  # type: ignore[no-any-return]
 
 
-def space_for(space: Any, codes: Codes, model: Model | None) -> Space:
+def space_for(space: Any, codes: Codes, model: Encoder | None) -> Space:
     """Return ``space``, checked. None: "sparse", or "asymmetric" for refined codes, which lose recall in sparse space.
 
     Raises
@@ -133,7 +133,7 @@ def _without_scores(queries: Queries, zero: Bools, backend: Backend) -> Queries:
 # -- with a model, and with all that can be wrong ---------------------------------------------------------------------
 
 
-def checked_item_norms(space: Space, codes: Codes, model: Model | None, backend: Backend) -> Floats:
+def checked_item_norms(space: Space, codes: Codes, model: Encoder | None, backend: Backend) -> Floats:
     """`item_norms` of codes of a model; DomainError for the first item whose norm is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return finite(item_norms(space, codes, _atoms(space, model, backend), backend, _mean(model)), "codes")
@@ -143,7 +143,7 @@ def as_queries(
     space: Space,
     queries: Codes | Any,
     like: Codes,
-    model: Model | None,
+    model: Encoder | None,
     query_k: int | None,
     backend: Backend,
     zero_rows: ZeroRows = "error",
@@ -176,7 +176,7 @@ def as_queries(
 
 
 def _checked_code_queries(
-    space: Space, codes: Codes, model: Model | None, backend: Backend, numbers: NDArray[np.int64]
+    space: Space, codes: Codes, model: Encoder | None, backend: Backend, numbers: NDArray[np.int64]
 ) -> Queries:
     """Return codes as queries. ``numbers`` (n,) are their row numbers in messages."""
     with np.errstate(over="ignore"):
@@ -188,15 +188,15 @@ def _checked_code_queries(
     return code_queries(space, codes, _atoms(space, model, backend), backend, _mean(model))
 
 
-def _mean(model: Model | None) -> Floats | None:
+def _mean(model: Encoder | None) -> Floats | None:
     return None if model is None else model.params.mean
 
 
-def _atoms(space: Space, model: Model | None, backend: Backend) -> Floats | None:
+def _atoms(space: Space, model: Encoder | None, backend: Backend) -> Floats | None:
     return None if space == "sparse" else backend.place_params(needed(model, f"the {space} space").params).W_dec
 
 
-def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Model | None) -> Codes:
+def _as_query_codes(space: Space, queries: Codes, like: Codes, model: Encoder | None) -> Codes:
     if space in DENSE_ONLY:
         raise DomainError(f"expected dense embeddings for the {space} space, got codes", argument="queries")
     check_pair(queries, like)
@@ -219,7 +219,7 @@ def check_pair(queries: Codes, codes: Codes, name: str = "queries") -> None:
         )
 
 
-def needed(model: Model | None, what: str, hint: str | None = None) -> Model:
+def needed(model: Encoder | None, what: str, hint: str | None = None) -> Encoder:
     """Return the model; DomainError if it is None."""
     if model is None:
         raise DomainError(f"expected the model that made the codes, for {what}, got None", argument="model", hint=hint)

@@ -24,7 +24,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.errors import ShapeError
 from compressae_ref.extensions.fitted_codes import STEPS, Anchors
 from compressae_ref.files.spool import spool_to_disk
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder, Model, whole_model
 from compressae_ref.row_source import RowSource, as_source, read_block, read_rows
 from compressae_ref.verify.audit_rows import ROWS_AT_ONCE, judge_rows, reasons
 from compressae_ref.verify.code_forms import Form, Maker, as_stored_by, bits_of, recognise
@@ -93,7 +93,7 @@ class Audit:
 
 
 def audit(
-    model: Model,
+    model: Encoder,
     x: RowSource,
     codes: Codes,
     backend: str | Backend | None = None,
@@ -110,7 +110,7 @@ def audit(
 
     Parameters
     ----------
-    model : the model of the audited system
+    model : the model of the audited system; its encoder is enough for codes that are not refined
     x : (n, d) embeddings, as an array or any other source of rows
     codes : the n stored codes; those with split signs have 2h dimensions
     backend : name of the backend that encodes, or the backend itself; None: the default
@@ -122,9 +122,11 @@ def audit(
     ------
     ShapeError, DTypeError, DomainError
         If codes and embeddings differ in their number of rows, if codes and model differ in their number of latents or
-        in their digest, or if the embeddings cannot be encoded.
+        in their digest, or if the embeddings cannot be encoded. If codes are refined, and the model is an encoder.
     """
     kernels = get_backend(backend)
+    if codes.refined or candidates is not None:
+        model = whole_model(model)
     codes, split = as_stored_by(model, codes)
     if candidates is not None:
         candidates = as_k(candidates, model.params.n_latents, name="candidates")
@@ -185,6 +187,8 @@ def _cause(maker: Maker, source: RowSource, codes: Codes, result: Audit) -> str:
         return found
     norms = np.linalg.norm(stored.values.astype(np.float64), axis=1)
     unit = np.abs(norms - 1) <= gamma(stored.k + 8, stored.values.dtype)
+    if not isinstance(maker.model, Model):
+        return "they are no codes of the encoder; to check refined codes, give the whole model instead of its encoder"
     if maker.anchors is None and (maker.form.bits is not None or unit.all()):
         return "they are neither codes of the encoder nor refined codes of this model; fitted codes need their anchors"
     return "they are no codes of this model for these embeddings in any known form"

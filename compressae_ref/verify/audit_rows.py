@@ -14,7 +14,7 @@ from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.center import encoded_rows
 from compressae_ref.codes import Codes
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 from compressae_ref.verify.audit_refined import judge_refined
 from compressae_ref.verify.code_forms import Maker
 from compressae_ref.verify.diagnose import broken_rule, shortened
@@ -99,7 +99,7 @@ def _ties(maker: Maker, x: Floats, right: Codes, stored: Codes, among: Bools) ->
     return ties
 
 
-def reference_pre(model: Model, row: Floats, latents: NDArray[np.integer]) -> Floats:
+def reference_pre(model: Encoder, row: Floats, latents: NDArray[np.integer]) -> Floats:
     """Return the pre-activations of a unit row (1, d) at some latents, in the stated order of sums (E4)."""
     pre: Floats = reference.dot(model.params.W_enc.T[latents], row[0]) + model.params.b_enc[latents]
     return pre

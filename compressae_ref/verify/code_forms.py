@@ -18,7 +18,7 @@ from compressae_ref.codes import Codes
 from compressae_ref.extensions.fitted_codes import STEPS, Anchors, fitted_blocks
 from compressae_ref.extensions.packed_codes import pack
 from compressae_ref.extensions.refine import refined_blocks
-from compressae_ref.model import Model, aux_k
+from compressae_ref.model import Encoder, Model, aux_k, whole_model
 from compressae_ref.row_source import RowSource, read_rows
 
 SAMPLE = 64
@@ -60,7 +60,7 @@ class Form:
 class Maker:
     """Makes the right codes of rows, as values are stored in one form; signs are not split."""
 
-    model: Model
+    model: Encoder
     k: int
     form: Form
     backend: Backend
@@ -74,7 +74,7 @@ class Maker:
     def _made(self, x: RowSource) -> Iterator[Codes]:
         if self.form.method == "refined":
             k, m = self.k, self.form.candidates
-            return refined_blocks(x, self.model, k, m, zero_rows="empty", backend=self.backend)
+            return refined_blocks(x, whole_model(self.model), k, m, zero_rows="empty", backend=self.backend)
         if self.form.method == "fitted" and self.anchors is not None:
             steps = self.form.steps or STEPS
             return fitted_blocks(x, self.model, self.anchors, steps=steps, zero_rows="empty", backend=self.backend)
@@ -107,7 +107,7 @@ def unsplit(codes: Codes) -> Codes:
     return Codes.from_csr(matrix, codes.k)
 
 
-def as_stored_by(model: Model, codes: Codes) -> tuple[Codes, bool]:
+def as_stored_by(model: Encoder, codes: Codes) -> tuple[Codes, bool]:
     """Return codes over the latents of a model, and whether their signs were split. ShapeError for other codes."""
     h = model.params.n_latents
     if codes.n_latents != 2 * h or codes.k > h or (codes.values < 0).any():
@@ -119,7 +119,7 @@ def as_stored_by(model: Model, codes: Codes) -> tuple[Codes, bool]:
 
 
 def recognise(
-    model: Model,
+    model: Encoder,
     x: RowSource,
     codes: Codes,
     backend: Backend,
@@ -173,7 +173,7 @@ def near(right: Codes, codes: Codes, bits: int | None) -> Bools:
 
 
 def _forms(
-    model: Model, x: Floats, codes: Codes, anchors: Anchors | None, candidates: int | None, steps: int
+    model: Encoder, x: Floats, codes: Codes, anchors: Anchors | None, candidates: int | None, steps: int
 ) -> Iterator[Form]:
     """Yield the forms that these codes may have, the likeliest first."""
     bits = bits_of(codes)
@@ -181,6 +181,8 @@ def _forms(
         yield Form("fitted", steps=steps, bits=bits)
     if candidates is None:
         yield Form(bits=bits)
+        if not isinstance(model, Model):
+            return  # refined codes cannot be made without W_dec
         yield Form("refined", aux_k(codes.k, model.params.n_latents), bits=bits)
     least_squares = _is_least_squares(model, x, codes, bits) if candidates is None else None
     if least_squares is not None and least_squares.mean() <= 0.5:
@@ -196,7 +198,7 @@ def _usual_candidates(k: int, h: int) -> Sequence[int]:
     return [m for m in several if k <= m <= h and m != aux_k(k, h)]
 
 
-def _is_least_squares(model: Model, x: Floats, codes: Codes, bits: int | None) -> Bools:
+def _is_least_squares(model: Encoder, x: Floats, codes: Codes, bits: int | None) -> Bools:
     """Return for each row whether its values are nearly those of least squares for its latents (E22)."""
     rows = encoded_rows(x, model.params.mean, model.params.dtype).astype(np.float64)
     atoms, values = model.params.W_dec.astype(np.float64), np.zeros(codes.values.shape)
@@ -207,7 +209,7 @@ def _is_least_squares(model: Model, x: Floats, codes: Codes, bits: int | None) -
     return near(fitted if bits is None else pack(fitted, bits, backend="numpy").unpack(backend="numpy"), codes, bits)
 
 
-def _deepest(model: Model, x: Floats, codes: Codes) -> int:
+def _deepest(model: Encoder, x: Floats, codes: Codes) -> int:
     """Return the lowest rank, by the encoder, of a latent that these rows store."""
     params = model.params
     rows = encoded_rows(x, params.mean, params.dtype)

@@ -12,7 +12,8 @@ from compressae_ref import reference
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.center import encoded_rows, restored
 from compressae_ref.codes import Codes
-from compressae_ref.model import Model, aux_k
+from compressae_ref.model import Encoder, Model, aux_k
+from compressae_ref.params import Params
 from compressae_ref.row_source import RowSource, read_blocks, read_rows
 from compressae_ref.unit_blocks import ROWS_PER_BLOCK
 from compressae_ref.verify.code_forms import Form, Maker, near, recognise, stored
@@ -61,7 +62,8 @@ def _other_forms(maker: Maker) -> Iterator[Form]:
     """Yield the forms of other methods, with the bits and signs of this one."""
     plain = replace(maker.form, candidates=None, steps=None)
     m = aux_k(maker.k, maker.model.params.n_latents)
-    for form in (replace(plain, method="encoded"), replace(plain, method="refined", candidates=m)):
+    refined = [replace(plain, method="refined", candidates=m)] if isinstance(maker.model, Model) else []
+    for form in (replace(plain, method="encoded"), *refined):
         if form.method != maker.form.method:
             yield form
 
@@ -86,8 +88,8 @@ def _of_made(maker: Maker, x: Floats) -> Iterator[tuple[str, Floats]]:
 
 
 def _with(maker: Maker, **arrays: Floats | None) -> Maker:
-    model = Model(replace(maker.model.params, **arrays), maker.model.k)  # type: ignore[arg-type]
-    return replace(maker, model=model)
+    params = replace(maker.model.params, **arrays)  # type: ignore[arg-type]
+    return replace(maker, model=replace(maker.model, params=params))
 
 
 def _dense(maker: Maker, x: Floats) -> Floats:
@@ -130,6 +132,8 @@ def of_other_rows(maker: Maker, x: RowSource, numbers: NDArray[np.int64], codes:
     numbers, codes : the numbers of some wrong rows, and what they store
     """
     params = maker.model.params
+    if not isinstance(params, Params):  # an encoder cannot reconstruct a row
+        return ""
     some = _evenly(len(numbers), LOOKED_FOR)
     codes = codes[some]
     estimates: Floats = codes.to_dense().astype(np.float64) @ params.W_dec.astype(np.float64)
@@ -158,7 +162,7 @@ def of_other_rows(maker: Maker, x: RowSource, numbers: NDArray[np.int64], codes:
     )
 
 
-def exact_pre(model: Model, x: Floats, *, unit: bool = True, bias: bool = True, center: bool = True) -> Floats:
+def exact_pre(model: Encoder, x: Floats, *, unit: bool = True, bias: bool = True, center: bool = True) -> Floats:
     """Return the pre-activations in float64, optionally without unit rows, bias or mean. (n, d) → (n, h)."""
     params = model.params
     rows = encoded_rows(x, params.mean if center else None, np.float64) if unit else x
@@ -187,13 +191,13 @@ def _as_float16(dense: Floats) -> Floats:
     return dense.astype(np.float16).astype(np.float64)
 
 
-def _with_mean(model: Model, x: Floats, k: int) -> Floats:
+def _with_mean(model: Encoder, x: Floats, k: int) -> Floats:
     """Return codes of rows with the mean; NaN, which explains nothing, for a model without one."""
     codes = _selected(exact_pre(model, x, center=False), k)
     return codes if model.params.mean is not None else np.full_like(codes, np.nan)
 
 
-Mistake = Callable[[Model, Floats, int], Floats]
+Mistake = Callable[[Encoder, Floats, int], Floats]
 MISTAKES: dict[str, Mistake] = {
     "the largest values are kept, not the largest magnitudes (R1)": lambda m, x, k: _by_value(exact_pre(m, x), k),
     "negative pre-activations count as zero (R1)": lambda m, x, k: np.maximum(_by_value(exact_pre(m, x), k), 0),

@@ -23,6 +23,7 @@ EXTENSIONS = {
     "packed": "packed codes",
     "residual": "residual codes of a number of bytes",
     "expanded": "retrieval with sparse queries of m entries",
+    "small": "model files with weights in fewer bytes, or without the decoder",
     "center": "models that subtract the mean of unit rows",
     "distill": "training with the similarity loss",
     "fitted": "codes that are fitted to the sparse queries of other rows",
@@ -37,8 +38,8 @@ REFERENCE = "reference"
 """The value of ``--backend`` that stands for `compressae_ref.reference`."""
 
 IN_REFERENCE = (*LEVELS, "expanded")
-"""The parts that the reference file implements: it has no file formats, no refined, packed or residual codes, no mean,
-no similarity loss, no fitted codes and no segments."""
+"""The parts that the reference file implements: it has no files, no rounded weights, no refined, packed or residual
+codes, no mean, no similarity loss, no fitted codes and no segments."""
 
 F = "F32|F64"
 """Dtype of floats: the precision depends on the test."""
@@ -62,6 +63,12 @@ _CODES = {"indices": "I32 (n, k)", "values": f"{F} (n, k)"}
 _MODEL = {"W_enc": f"{F} (d, h)", "b_enc": f"{F} (h)", "W_dec": f"{F} (h, d)"}
 _GRADS = {f"grad_{name}": kind for name, kind in _MODEL.items()}
 _FILE = {"file": "U8 (b)"}
+_ROUNDED = {
+    "W_enc_q": "I32 (d, h)",
+    "W_enc_scales": "F32 (h)",
+    "W_dec_q": "I32 (h, d)",
+    "W_dec_scales": "F32 (h)",
+}
 _CODEC = {
     "basis": "F32 (c, d)",
     "scales": "F32 (c)",
@@ -515,6 +522,34 @@ OPERATIONS = {
         "one step on each of the batches, in order; before_step is the order of May 2025",
         {"batches": f"{F} (s, n, d)", **_MODEL, "k": "int", "lr": "F64 ()", "renormalize": "after_step|before_step"},
         {},
+    ),
+    "round_weights": Operation(
+        "small",
+        "2. Rounding",
+        "integers and scales of weights",
+        {"W_enc": "F32 (d, h)", "W_dec": "F32 (h, d)"},
+        _ROUNDED,
+    ),
+    "decode_weights": Operation(
+        "small",
+        "1. Decoding",
+        "weights from integers and scales",
+        _ROUNDED,
+        {"W_enc": "F32 (d, h)", "W_dec": "F32 (h, d)"},
+    ),
+    "read_small_model": Operation(
+        "small",
+        "3. The file",
+        "the decoded model of a file of version 3, which is not one of the encoder only",
+        _FILE,
+        {**_MODEL, "k": "int", "digest": "str"},
+    ),
+    "read_encoder": Operation(
+        "small",
+        "3. The file",
+        "the decoded encoder of a file of version 3, with the digest of its whole model",
+        _FILE,
+        {"W_enc": _MODEL["W_enc"], "b_enc": _MODEL["b_enc"], "k": "int", "digest": "str"},
     ),
     "write_model": Operation(
         "L3",

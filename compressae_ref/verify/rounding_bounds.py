@@ -13,7 +13,7 @@ import numpy as np
 from compressae_ref.arrays import Bools, Floats
 from compressae_ref.backends.rounding import gamma
 from compressae_ref.checks import reject
-from compressae_ref.model import Model
+from compressae_ref.model import Encoder
 
 
 class Judged(NamedTuple):
@@ -31,7 +31,7 @@ class Judged(NamedTuple):
         return "wrong" if self.wrong[i] else "tie" if self.tie[i] else "rounding"
 
 
-def relative_bound(model: Model, n: int) -> float:
+def relative_bound(model: Encoder, n: int) -> float:
     """Return γ_n, larger by 1 + 2 / (1 − ‖μ‖) with a mean: errors are divided by ‖x̄ − μ‖, at least 1 − ‖μ‖."""
     relative = gamma(n, model.params.dtype)
     if (mean := model.params.mean) is not None:
@@ -39,7 +39,7 @@ def relative_bound(model: Model, n: int) -> float:
     return relative
 
 
-def rounding_bounds(model: Model) -> Floats:
+def rounding_bounds(model: Encoder) -> Floats:
     """Return (h,) γ_{2d+16} (‖wⱼ‖ + |bⱼ|): a bound on the rounding error of a pre-activation, in any order of sums."""
     W_enc, b_enc = (array.astype(np.float64) for array in (model.params.W_enc, model.params.b_enc))
     relative = relative_bound(model, 2 * len(W_enc) + 16)

@@ -29,7 +29,7 @@ from compressae_ref.training.adam_state import AdamConfig, adam_constants, init_
 from compressae_ref.training.settings import TrainConfig
 from compressae_ref.training.step import TrainState, forward, loss_and_grads, train_step
 from compressae_ref.unit_blocks import HostRows, unit_blocks
-from compressae_ref.verify import distill_answers, names_answers, residual_answers, segments_answers
+from compressae_ref.verify import distill_answers, names_answers, residual_answers, segments_answers, small_answers
 from compressae_ref.verify.operations import OPERATIONS
 from compressae_ref.verify.vectors import Values
 
@@ -313,7 +313,8 @@ def _write_model(backend: Backend, W_enc: Floats, b_enc: Floats, W_dec: Floats, 
     return _on_disk(use)
 
 
-OF_EXTENSIONS = distill_answers.ANSWERS | names_answers.ANSWERS | residual_answers.ANSWERS | segments_answers.ANSWERS
+EXTENSIONS = (distill_answers, names_answers, residual_answers, segments_answers, small_answers)
+OF_EXTENSIONS = {name: function for module in EXTENSIONS for name, function in module.ANSWERS.items()}
 ANSWERS: dict[str, Callable[..., Values]] = {
     name: OF_EXTENSIONS.get(name) or globals()[f"_{name}"] for name in OPERATIONS
 }

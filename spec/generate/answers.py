@@ -508,6 +508,44 @@ def _read_packed(spec: Spec, file: Any) -> Values:
     return {"packed": packed, "n_latents": n_latents, "k": k, "bits": bits, "model": model}
 
 
+def _read_version_3(spec: Spec, file: Any, reader: str) -> Values:
+    arrays, k, digest = getattr(spec.program(np.float64), reader)(_bytes(file))
+    read = {name: arrays[name] for name in ("W_enc", "b_enc", "W_dec") if name in arrays}
+    outputs: Values = {
+        name: np.frombuffer(raw, descr).reshape(shape).astype(FORMATS[descr])
+        for name, (descr, shape, raw) in read.items()
+    }
+    return outputs | {"k": k, "digest": digest}
+
+
+def _read_small_model(spec: Spec, file: Any) -> Values:
+    return _read_version_3(spec, file, "read_small_model")
+
+
+def _read_encoder(spec: Spec, file: Any) -> Values:
+    return _read_version_3(spec, file, "read_encoder")
+
+
+def _round_weights(spec: Spec, W_enc: Any, W_dec: Any) -> Values:
+    run = spec.program(np.float64)
+    columns = [run.round_column(weights) for weights in W_enc.astype(np.float64).T.tolist()]
+    atoms = [run.round_atom(weights) for weights in W_dec.astype(np.float64).tolist()]
+    return {
+        "W_enc_q": np.array([q for q, _ in columns], np.int32).T.copy(),
+        "W_enc_scales": np.array([scale for _, scale in columns], np.float32),
+        "W_dec_q": np.array([q for q, _ in atoms], np.int32),
+        "W_dec_scales": np.array([scale for _, scale in atoms], np.float32),
+    }
+
+
+def _decode_weights(spec: Spec, W_enc_q: Any, W_enc_scales: Any, W_dec_q: Any, W_dec_scales: Any) -> Values:
+    run = spec.program(np.float64)
+    scales = W_enc_scales.astype(np.float64).tolist(), W_dec_scales.astype(np.float64).tolist()
+    W_enc = [[run.decode_weight(q, scales[0][j]) for j, q in enumerate(row)] for row in W_enc_q.tolist()]
+    W_dec = [[run.decode_weight(q, scales[1][j]) for q in row] for j, row in enumerate(W_dec_q.tolist())]
+    return {"W_enc": np.array(W_enc, np.float32), "W_dec": np.array(W_dec, np.float32)}
+
+
 def text_array(text: str) -> bytes:
     """Return a member of an archive that holds one string."""
     return bytes(program().npy(f"<U{len(text)}", [], text.encode("utf-32-le")))
@@ -609,6 +647,10 @@ ANSWERS: dict[str, Callable[..., Values]] = {
     "read_model": _read_model,
     "read_codes": _read_codes,
     "read_packed": _read_packed,
+    "read_small_model": _read_small_model,
+    "read_encoder": _read_encoder,
+    "round_weights": _round_weights,
+    "decode_weights": _decode_weights,
     "write_codes": _write_codes,
     "write_model": _write_model,
     **segment_answers.ANSWERS,

@@ -23,6 +23,7 @@ from spec.generate import (
     schema,
     segmenting,
     selection,
+    small,
     training,
 )
 from spec.generate.build import built, shared
@@ -40,6 +41,7 @@ def all_files(fresh: bool = False) -> dict[str, bytes]:
         retrieval,
         training,
         files,
+        small,
         refining,
         packing,
         residual_parts,
@@ -63,7 +65,7 @@ def _vectors(groups: dict[str, dict[str, Any]], fresh: bool) -> dict[str, bytes]
     made = {f"{name}.json": _lines(content) for name, content in groups.items()}
     made |= {name: _json(content) for name, content in schema.schemas().items()}
     made["accumulated.json"] = _json(accumulated.made(None if fresh else _known()))
-    return made | files.bytes_of_files()
+    return made | files.bytes_of_files() | small.bytes_of_files()
 
 
 def _answers(answers: dict[str, dict[str, str]]) -> bytes:

@@ -19,9 +19,8 @@ import numpy as np
 
 SPEC = Path(__file__).parent.parent
 PAGES = (
-    "compressae.md", "file-format.md", "refine.md", "packed.md", "residual.md", "center.md", "distill.md", "fitted.md",
-    "segments.md",
-    "segment-names.md",
+    "compressae.md", "file-format.md", "small.md", "refine.md", "packed.md", "residual.md", "center.md", "distill.md",
+    "fitted.md", "segments.md", "segment-names.md",
 )  # fmt: skip
 
 IN_FLOAT32 = (("smallest_normal=2.0**-1022", "smallest_normal=2.0**-126"), ("tolerance=2.0**-26", "tolerance=2.0**-11"))

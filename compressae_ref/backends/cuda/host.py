@@ -7,6 +7,7 @@ results stay on the device. Embeddings are validated as `checks.as_embeddings` v
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,17 +22,18 @@ from compressae_ref.backends.cuda.memory import place
 from compressae_ref.backends.cuda.select import empty_codes
 from compressae_ref.checks import ZeroRows, all_zero, as_zero_rows, check_kind, no_rows, reject_codes, reject_rows
 from compressae_ref.codes import Codes
-from compressae_ref.params import Params
+from compressae_ref.params import AnyParams
 
-_PLACED: WeakKeyDictionary[Params, Params] = WeakKeyDictionary()
+_PLACED: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-def place_params(params: Params) -> Params:
+def place_params(params: AnyParams) -> AnyParams:
     """Return the parameters on the device; they are copied there once."""
     if params not in _PLACED:
-        by_columns = Params(np.asfortranarray(params.W_enc), params.b_enc, params.W_dec)
+        by_columns = replace(params, W_enc=np.asfortranarray(params.W_enc), mean=None)  # type: ignore[type-var]
         _PLACED[params] = by_columns.map(place)
-    return _PLACED[params]
+    placed: AnyParams = _PLACED[params]
+    return placed
 
 
 class DeviceRows:

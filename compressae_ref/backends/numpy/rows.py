@@ -9,7 +9,7 @@ import numpy as np
 from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numpy.blocks import ROWS_PER_BLOCK, map_blocks
-from compressae_ref.params import Params
+from compressae_ref.params import AnyParams
 
 
 def place(array: Any) -> Any:
@@ -22,7 +22,7 @@ def fetch(array: Any) -> Any:
     return array
 
 
-def place_params(params: Params) -> Params:
+def place_params(params: AnyParams) -> AnyParams:
     """Return the parameters themselves."""
     return params
 

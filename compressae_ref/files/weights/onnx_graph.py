@@ -18,9 +18,9 @@ from compressae_ref.checks import as_k, as_params
 from compressae_ref.errors import DomainError
 from compressae_ref.files.atomic_write import replacing
 from compressae_ref.files.npz import PathLike
-from compressae_ref.model import Model
+from compressae_ref.files.stored_weights import Weights, decoded, stored
+from compressae_ref.model import Encoder
 from compressae_ref.optional import require_package
-from compressae_ref.params import Params
 
 OPSET, IR_VERSION = 17, 8
 """The oldest versions that have every operator used here: runtimes refuse files of versions that they do not know."""
@@ -86,6 +86,17 @@ SELECTED = """
 """
 """The k largest magnitudes, by ascending index, −0 as +0 (E5). TopK puts the lower of equal entries first (R1)."""
 
+DECODED = {
+    "float16": """
+    NAME = Cast <to = 1> (NAME_stored)
+""",
+    "int8": """
+    NAME_integers = Cast <to = 1> (NAME_stored)
+    NAME = Mul (NAME_integers, NAME_scales)
+""",
+}
+"""Weights in fewer bytes (E64). A runtime computes them once, when it loads the file."""
+
 ALL = """
     values = Where (finite, candidates, not_a_number)
 """
@@ -103,7 +114,7 @@ class Graph(NamedTuple):
     """what each output is"""
 
 
-def graph_of(model: Model, query: Query | None = None, query_k: int | None = None) -> Graph:
+def graph_of(model: Encoder, query: Query | None = None, query_k: int | None = None) -> Graph:
     """Return the graph of the encoder, or of queries in a space. DomainError for ``query_k`` above h."""
     h, unit = model.params.n_latents, CHECKED + _unit("x_unit", "rows")
     if query == "asymmetric":
@@ -125,8 +136,9 @@ def graph_of(model: Model, query: Query | None = None, query_k: int | None = Non
 
 def save_onnx(
     path: PathLike,
-    model: Model,
+    model: Encoder,
     *,
+    weights: Weights | None = None,
     query: Query | None = None,
     query_k: int | None = None,
     k_input: bool = False,
@@ -138,6 +150,7 @@ def save_onnx(
 
     Parameters
     ----------
+    weights : "float16" or "int8" for a model that was read from a file with such weights: they are stored as there
     query : None: the encoder (E3, E4, E5). "expanded": the ``query_k`` largest entries of u = W_dec x̄ (E23).
         "asymmetric": ``values`` (n, h) alone, all of u. With a centred model, x̄ is the unit row with its mean (E28)
     query_k : m, the number of entries of an expanded query
@@ -148,12 +161,15 @@ def save_onnx(
     BackendError
         If the package onnx is not installed.
     DomainError
-        For ``query_k`` above h, or a graph above 2 GB.
+        For ``query_k`` above h, weights that would change, or a graph above 2 GB.
     """
     onnx = require_package("onnx", "onnx", ".onnx files")
-    params = as_params(model.params)
-    graph = graph_of(model, query, query_k)
-    arrays = {name: params.arrays()[name] for name in graph.weights} | _constants(params)
+    params, graph = as_params(model.params), graph_of(model, query, query_k)
+    arrays = {name: getattr(params, name) for name in graph.weights}
+    if weights in DECODED:
+        arrays, nodes = _in_fewer_bytes(arrays, weights)
+        graph = graph._replace(nodes=nodes + graph.nodes)
+    arrays |= _constants(params.dtype)
     size = sum(array.nbytes for array in arrays.values())
     if size > MOST_BYTES - (1 << 20):
         raise DomainError(
@@ -168,9 +184,27 @@ def _unit(name: str, rows: str) -> str:
     return UNIT.replace("NAME", name).replace("ROWS", rows)
 
 
-def _constants(params: Params) -> dict[str, NDArray[Any]]:
+def _in_fewer_bytes(arrays: dict[str, NDArray[Any]], weights: Weights) -> tuple[dict[str, NDArray[Any]], str]:
+    """Return the arrays as stored, and the nodes that decode them. DomainError for weights that would change."""
+    found, nodes = dict(arrays), ""
+    for name in {"W_enc", "W_dec"} & arrays.keys():
+        members = stored(name, arrays[name], weights)
+        if not np.array_equal(decoded(name, members, weights), arrays[name]):
+            message = f"expected {name} of a model that was read from a file with {weights} weights, got another"
+            hint = "save the model with these weights and load that file: it is another model"
+            raise DomainError(message, argument="weights", hint=hint)
+        found |= {f"{name}_stored": members[name]}
+        if weights == "int8":
+            scales = members[f"{name}_scales"]
+            found |= {f"{name}_scales": scales if name == "W_enc" else scales[:, None]}
+        nodes += DECODED[weights].replace("NAME", name)
+        del found[name]
+    return found, nodes
+
+
+def _constants(dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
     """Return the constants of `CHECKED`, `UNIT` and `SELECTED`."""
-    dtype, info = params.dtype, np.finfo(params.dtype)
+    info = np.finfo(dtype)
     step = info.maxexp // 128
     powers = {"thresholds": (-96, -32, 32, 96), "scales": (120, 64, 0, -64, -96)}
     scalars = {"zero": 0, "not_a_number": np.nan, "largest_number": info.max, "smallest_number": info.tiny}
@@ -181,7 +215,7 @@ def _constants(params: Params) -> dict[str, NDArray[Any]]:
     }
 
 
-def _model_proto(onnx: Any, model: Model, graph: Graph, arrays: dict[str, NDArray[Any]], k_input: bool) -> Any:
+def _model_proto(onnx: Any, model: Encoder, graph: Graph, arrays: dict[str, NDArray[Any]], k_input: bool) -> Any:
     """Assemble the file. An initializer that is also an input is its default."""
     d, h, real = model.params.d, model.params.n_latents, {"f": "float", "d": "double"}[model.params.dtype.char]
     width = h if graph.k is None else "k" if k_input else graph.k
@@ -204,7 +238,7 @@ def _model_proto(onnx: Any, model: Model, graph: Graph, arrays: dict[str, NDArra
     return built
 
 
-def _properties(model: Model, graph: Graph) -> dict[str, str]:
+def _properties(model: Encoder, graph: Graph) -> dict[str, str]:
     """Return the metadata of the file: what it computes, and for which model."""
     params = model.params
     strings = {"graph": graph.name, "digest": model.digest, "specification": SPEC_VERSION}
