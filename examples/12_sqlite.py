@@ -37,6 +37,12 @@ def query_vectors(model: Model, x: np.ndarray, m: int | None = None) -> np.ndarr
     return as_queries(space, x, like, model, m, get_backend()).u
 
 
+def as_json(codes: Codes) -> list[str]:
+    """Return each row as a JSON array of [latent, value]."""
+    rows = zip(codes.indices.tolist(), codes.values.tolist(), strict=True)
+    return [json.dumps([*zip(*row, strict=True)]) for row in rows]
+
+
 def nearest_by(model: Model, like: PackedCodes) -> type:
     """Return the SQL aggregate nearest(id, code, norm, query): the best items as a JSON array of [id, cosine].
 
@@ -74,9 +80,9 @@ FROM query CROSS JOIN postings USING (latent) WHERE item >= ?
 GROUP BY item ORDER BY score DESC, item LIMIT 10"""
 
 
-def filled(packed: PackedCodes, norms: np.ndarray) -> sqlite3.Connection:
+def filled(packed: PackedCodes, norms: np.ndarray, path: str = ":memory:") -> sqlite3.Connection:
     """Return a database with a table of packed codes, and a table of their entries divided by the norm of the item."""
-    db = sqlite3.connect(":memory:")
+    db = sqlite3.connect(path)
     db.execute("CREATE TABLE packed (id INTEGER PRIMARY KEY, code BLOB, norm REAL)")
     db.execute(
         "CREATE TABLE postings (latent INTEGER, item INTEGER, value REAL, PRIMARY KEY (latent, item)) WITHOUT ROWID"
@@ -145,10 +151,7 @@ def main(arguments: list[str]) -> None:
     m = min(EXPANSION * model.k, model.params.n_latents)
     expanded = query_vectors(model, queries, m)
     dense = [query.tobytes() for query in queries]
-    sparse = [
-        json.dumps(list(zip(j.tolist(), v.tolist(), strict=True)))
-        for j, v in zip(expanded.indices, expanded.values, strict=True)
-    ]
+    sparse = as_json(expanded)
     print(f"1. {len(x):,} items, {packed.bytes_per_item} bytes each when packed. Bytes per item in the file:")
     for table in ("packed", "postings"):
         print(f"   {table:<10}{bytes_of(db, table) / len(x):>6.0f}")
