@@ -21,7 +21,18 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from compressae_ref import Codes, Index, Model, init_params, load_model, pack, save_codes, save_model, save_packed
+from compressae_ref import (
+    Codes,
+    Index,
+    Model,
+    init_params,
+    load_encoder,
+    load_model,
+    pack,
+    save_codes,
+    save_model,
+    save_packed,
+)
 from compressae_ref.checks import as_params
 from compressae_ref.errors import CompressaeError
 from compressae_ref.files.foreign.codes import open_codes
@@ -73,6 +84,10 @@ def read_codes(path):
 
 def read_model(path):
     as_params(load_model(path).params)
+
+
+def read_encoder(path):
+    as_params(load_encoder(path).params)
 
 
 def read_state(path):
@@ -189,6 +204,8 @@ READERS = {
     "texts.jsonl": (table, read_columns),
     "texts.parquet": (table, read_columns),
     "model.npz": (lambda path: save_model(path, model()), read_model),
+    "int8.npz": (lambda path: save_model(path, model(), weights="int8"), read_model),
+    "encoder.npz": (lambda path: save_model(path, model(), weights="float16", only="encoder"), read_encoder),
     "state.safetensors": (lambda path: save_state(path, model(), "safetensors"), read_state),
     "index.npz": (lambda path: Index.build(CODES, ids=IDS, backend="numpy").save(path), read_index),
     "named.index.npz": (lambda path: Index.build(CODES, ids=NAMES, backend="numpy").save(path), read_index),

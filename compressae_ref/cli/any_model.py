@@ -86,7 +86,7 @@ def save_any_model(
         )
     for option, value in (("weights", weights), ("only", only)):
         if value is not None:
-            raise FormatError(f"expected a name that ends in .npz with {option} {value!r}, got {kind}", path=path)
+            raise FormatError(f"expected a name that ends in .npz with --{option} {value}, got {kind}", path=path)
     if kind in FOLDERS:
         FOLDERS[kind](path, whole_model(model))
     else:

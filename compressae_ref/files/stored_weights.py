@@ -1,8 +1,7 @@
 """Weights in fewer bytes: float16, or int8 with a scale for each latent (``spec/small.md``).
 
 Decoding is one product in float32 (E64). Rounding is done once, by the writer (E65). Rounding decoded weights again
-returns the same bytes: the scale of a column of W_enc has 17 significant bits, so its products with 7 bits are exact in
-float32. The scale of an atom depends on its integers alone.
+returns the same bytes (R47).
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 
 LARGEST = 127
 """The largest integer of a rounded weight."""
-
-SCALE_BITS = 17
-"""Significant bits of the scale of a column of W_enc: with the 7 bits of an integer, 24, as float32 has."""
 
 ROWS_PER_PIECE = 64
 """Rows that are converted at a time. The choice affects memory only."""
@@ -74,7 +70,7 @@ def stored(name: str, array: Floats, weights: Weights) -> Stored:
 
 
 def round_encoder(W_enc: Floats) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """q (d, h) and scales (h,): max_c |W_enc[c, j]| / 127 in 17 bits, and W_enc / scale rounded half to even (E65)."""
+    """q (d, h) and scales (h,): max_c |W_enc[c, j]| / 127, and W_enc / scale rounded half to even (E65)."""
     q, scales = _rounded(W_enc.T)
     return np.ascontiguousarray(q.T), scales
 
@@ -92,10 +88,9 @@ def _rounded(rows: Floats) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     scales = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), ROWS_PER_PIECE):
         piece = rows[start : start + ROWS_PER_PIECE].astype(np.float64)
-        fraction, exponent = np.frexp(np.abs(piece).max(axis=1) / LARGEST)
-        scale = np.ldexp(np.rint(np.ldexp(fraction, SCALE_BITS)), exponent - SCALE_BITS).astype(np.float32)
-        scale[scale == 0] = 1  # zeros, and numbers so small that float32 has no scale for them
-        q[start : start + len(piece)] = np.clip(np.rint(piece / scale[:, None].astype(np.float64)), -LARGEST, LARGEST)
+        scale = (np.abs(piece).max(axis=1) / LARGEST).astype(np.float32)
+        scale[scale < np.finfo(np.float32).tiny] = 1  # all of these weights are rounded to 0
+        q[start : start + len(piece)] = np.rint(piece / scale[:, None].astype(np.float64))
         scales[start : start + len(piece)] = scale
     return q, scales
 
