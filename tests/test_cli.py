@@ -45,7 +45,7 @@ from compressae_ref import (
     search,
 )
 from compressae_ref.backends.cuda_requirements import what_cuda_lacks
-from compressae_ref.cli import demo_segments, demo_steps, evaluate_steps, given, output_names, train_steps
+from compressae_ref.cli import convert_onnx, demo_segments, demo_steps, evaluate_steps, given, output_names, train_steps
 from compressae_ref.cli.examples import EXAMPLES
 from compressae_ref.cli.given import parse, require_applicable, require_kept_inputs
 from compressae_ref.cli.interrupts import heed_signals
@@ -1955,7 +1955,7 @@ def test_an_option_that_would_be_ignored_is_refused(command, name, other, capsys
 APPLY = {
     "x": {"ids", "dtype", "zero_rows", "follow_links"},
     "codes": {"ids", "n_latents"},
-    "model": {"k", "to"},
+    "model": {"k", "to", "query", "query_k", "k_input"},
 }
 """Options of convert, by the kind of the input."""
 
@@ -1964,13 +1964,13 @@ APPLY = {
 def test_convert_refuses_options_of_other_kinds(kind, files, tmp_path, assert_refused, run):
     for option in set().union(*APPLY.values()):
         values = {"input": str(getattr(files, kind)), "output": str(tmp_path / "new.npz"), option: "none"}
-        if option in ("k", "n_latents"):
+        if option in ("k", "n_latents", "query_k"):
             values[option] = "64" if option == "n_latents" else "4"
         if option == "to":
             values["output"] = str(tmp_path / "folder")
         if option not in APPLY[kind]:
             assert_refused(line_of("convert", **values), [f"as INPUT with --{option.replace('_', '-')}, got"])
-        else:
+        elif option not in convert_onnx.OPTIONS:  # tests/test_onnx.py runs these
             run(*line_of("convert", **values))
     named = line_of("convert", input=str(getattr(files, kind)), output=str(tmp_path / "new.npz"), id_column="none")
     assert_refused(named, ["as INPUT with --id-column, got a model" if kind == "model" else "ids ::none, got"])

@@ -54,6 +54,17 @@ SHOWN = {
         r"report\.html: [\d,]+ bytes",
     ],
     "09": [r"(?m)^   \.fvecs .*the same, ids: no$", r"(?m)^   \.jsonl .*the same$", r"(?m)^   csr .*the same$"],
+    "11": [
+        r"1\. One ONNX file",
+        r"(?m)^   (1,000|99\d) of 1,000 texts have the latents of Model\.encode$",
+        r"differ by at most [0-9]e-0[678]",
+        r"'health insurance for children', by codes:\n   .*health",
+    ],
+    "12": [
+        r"aggregate over packed codes .* same ids: 30 of 30   scores differ by at most 0e\+00",
+        r"the same of the last half .* same ids: 30 of 30   scores differ by at most 0e\+00",
+        r"inverted table, 256 entries .* same ids: 30 of 30   scores differ by at most [0-9]e-0[789]",
+    ],
     "07": [r"(?m)^   32   5 bits +\d+ +0\.\d+ +0\.\d+$", r"read back: ", r"split +0\.\d+   lowest value \+"],
 }
 
@@ -66,6 +77,8 @@ def test_there_are_examples():
 def test_the_example_runs(path, tmp_path):
     if path.name.startswith("08"):
         pytest.importorskip("qdrant_edge")
+    if path.name.startswith("11"):
+        pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     command = [sys.executable, "-W", "error", str(path)]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from compressae_ref.cli.convert_onnx import add_onnx
 from compressae_ref.cli.parser import CODES, EMBEDDINGS, add_command, add_follow_links, add_ids
 from compressae_ref.cli.terminal import tell
 from compressae_ref.cli.zero_rows import add_zero_rows
@@ -25,7 +26,7 @@ def add_arguments(commands: Any) -> None:
     command.add_argument("input", metavar="INPUT", help=help_input)
     help_output = (
         "file to write. Embeddings: any of the formats above. Codes: .npz, .csr, .parquet, .arrow or .jsonl. "
-        "A model: .npz, .safetensors or .pt, or a folder with --to"
+        "A model: .npz, .safetensors or .pt, a folder with --to, or .onnx, a graph that other runtimes execute"
     )
     command.add_argument("-o", "--output", metavar="OUTPUT", required=True, help=help_output)
     add_ids(command)
@@ -50,6 +51,7 @@ def add_arguments(commands: Any) -> None:
     only = "write a model without its decoder: encode, inspect, verify and search in sparse space read such a file"
     command.add_argument("--only", choices=("encoder",), help=only)
     command.add_argument("--to", choices=("saelens", "sentence-transformers"), help=text)
+    add_onnx(command)
 
 
 def run(options: argparse.Namespace) -> None:

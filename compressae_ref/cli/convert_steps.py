@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from compressae_ref.cli.any_model import load_any_encoder, save_any_model
+from compressae_ref.cli.convert_onnx import OPTIONS, is_onnx, write_onnx
 from compressae_ref.cli.given import called
 from compressae_ref.cli.ids_option import id_entry_of, ids_by, ids_option, open_with_ids
 from compressae_ref.errors import DomainError, naming_file
@@ -41,6 +42,7 @@ _ONLY_FOR = {
     "to": ("model",),
     "weights": ("model",),
     "only": ("model",),
+    **dict.fromkeys(OPTIONS, ("model",)),
 }
 """The kinds of input to which an option applies."""
 
@@ -58,7 +60,11 @@ def _called(kind: str) -> str:
 
 
 def _model(options: argparse.Namespace) -> str:
+    onnx = is_onnx(options)
     model = load_any_encoder(options.input, options.k)
+    if onnx:
+        with naming_file(options.input, "model"):
+            return write_onnx(options, model, _stored_weights(options.input))
     of_ours = options.to is None and kind_by_name(options.output) == "npz"
     weights = options.weights or (_stored_weights(options.input) if of_ours else None)
     with naming_file(options.input, "weights", "model"):

@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convert model.npz -o model.safetensors",
         "convert items.parquet -o items.npy --dtype float16",
         "convert model.npz -o small.npz --weights int8 --only encoder",
+        "convert model.npz -o encoder.onnx",
     ),
     "pull": (
         "pull 'postgresql://localhost/shop?table=items' -o model.npz",

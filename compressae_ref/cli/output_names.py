@@ -33,7 +33,7 @@ OUTPUT: dict[str, tuple[str, ...]] = {
     "pack": ("npz",),
     "unpack": ("npz",),
     "split-signs": _CODES,
-    "convert": tuple(dict.fromkeys((*_EMBEDDINGS, *_CODES, "pt"))),
+    "convert": tuple(dict.fromkeys((*_EMBEDDINGS, *_CODES, "pt", "onnx"))),
     "report": _PAGE,
     "segments": _PAGE,
     "demo": _PAGE,

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressae_ref import SPEC_VERSION as SPEC_VERSION
 from compressae_ref.errors import FormatError, format_error, reason
 from compressae_ref.optional import data_folder
 from compressae_ref.verify.operations import OPERATIONS
-
-SPEC_VERSION = "1.7"
-"""Version of the specification; `spec/CHANGELOG.md` lists the changes."""
 
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1"}
 """Dtypes by their name in vectors and in the protocol."""
