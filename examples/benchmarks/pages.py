@@ -373,6 +373,18 @@ def served(records: Sequence[Record]) -> Table:
     return Table([*columns, "bytes per item, table and index"], rows, 2)
 
 
+def routes(rows: Sequence[Record]) -> Table:
+    """The numbers of `bench.py anywhere`."""
+    columns = list(rows[0])[:-1]
+    return Table(columns, [[str(row[column] or "") for column in columns] for row in rows], 1)
+
+
+def route_notes(rows: Sequence[Record]) -> Table:
+    """What one must know to read them."""
+    first, *_, last = rows[0]
+    return Table([first, last], [[row[first], row[last]] for row in rows], 2)
+
+
 VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "speedup": speedup,
     "result": result,
@@ -386,6 +398,8 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "sizes": sizes,
     "labelled": labelled,
     "served": served,
+    "routes": routes,
+    "route-notes": route_notes,
 }
 
 

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from examples.benchmarks.routes import Route
+CLONE = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(CLONE / "examples"))
+
+from benchmarks.routes import Route  # noqa: E402  it is no part of the package
 
 SOURCE = Path(__file__).parents[2] / "port_c"
 CLOCK = Path(__file__).with_name("c_clock.c")
