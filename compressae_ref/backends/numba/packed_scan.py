@@ -25,7 +25,7 @@ from compressae_ref.backends.numba.simd import (
     store,
 )
 from compressae_ref.backends.numba.topk_heap import Heaps, push, sort
-from compressae_ref.backends.numpy.bit_packing import value_of
+from compressae_ref.backends.numpy import bit_packing
 from compressae_ref.backends.ranking import best_of_ranked
 from compressae_ref.backends.search_types import Hits, PackedItems, Queries, found_in
 from compressae_ref.backends.thread_pool import parallel_for, thread_count
@@ -56,7 +56,7 @@ class PackedArrays(NamedTuple):
         return cls(
             np.ascontiguousarray(items.data),
             RowFormat.of(items.n_latents, items.k, items.bits),
-            value_of(items.bits).astype(items.norms.dtype),
+            bit_packing.value_of(items.bits).astype(items.norms.dtype),
             np.ascontiguousarray(items.norms),
             np.empty(0, np.int64) if consecutive else items.ranks,
             items.ranks.start if isinstance(items.ranks, range) else 0,
