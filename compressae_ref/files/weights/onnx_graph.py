@@ -152,7 +152,7 @@ def save_onnx(
     ----------
     weights : "float16" or "int8" for a model that was read from a file with such weights: they are stored as there
     query : None: the encoder (E3, E4, E5). "expanded": the ``query_k`` largest entries of u = W_dec x̄ (E23).
-        "asymmetric": ``values`` alone, here all h entries of u. With a centred model, x̄ is the unit row with its mean (E28)
+        "asymmetric": ``values`` alone, here all h entries of u. With a centred model, x̄ keeps its mean (E28)
     query_k : m, the number of entries of an expanded query
     k_input : whether the number of entries is an optional input ``k`` (1,) int64 with the usual number as its default
 
