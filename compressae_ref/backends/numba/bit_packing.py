@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
-from compressae_ref.backends.numba.simd import count_trailing_zeros, load_u64
+from compressae_ref.backends.numba.simd import WIDTH, load, load_u64, popcount, splat, store
 from compressae_ref.backends.numba.topk import empty_codes
 from compressae_ref.backends.numpy import bit_packing
 from compressae_ref.backends.thread_pool import parallel_for
@@ -56,10 +56,10 @@ def unpack_rows(data: NDArray[np.uint8], n_latents: int, k: int, bits: int) -> t
 
 @kernel
 def _unpack(data, row_format, value_of, indices, values, bad, start, stop):  # type: ignore[no-untyped-def]
-    counts = np.zeros(ROWS_PER_BLOCK, np.int32)
+    counts, highs = scratch(indices.shape[1])
     for begin in range(start, stop, ROWS_PER_BLOCK):
         end = min(begin + ROWS_PER_BLOCK, stop)
-        unpack_block(data, begin, end, row_format, value_of, indices[begin:end], values[begin:end], counts)
+        unpack_block(data, begin, end, row_format, value_of, indices[begin:end], values[begin:end], counts, highs)
         for i in range(begin, end):
             bad[i] = not _can_be_packed(data[i], row_format, indices[i], values[i], counts[i - begin])
 
@@ -79,10 +79,16 @@ def _can_be_packed(row, row_format, indices, values, count):  # type: ignore[no-
 
 
 @inlined
-def unpack_block(data, begin, end, row_format, value_of, indices, values, counts):  # type: ignore[no-untyped-def]
+def scratch(k):  # type: ignore[no-untyped-def]
+    """Return working memory of `unpack_block`: numbers of ones (rows,), and high bits (rows, k + 16)."""
+    return np.empty(ROWS_PER_BLOCK, np.int32), np.empty((ROWS_PER_BLOCK, k + WIDTH), np.float32)
+
+
+@inlined
+def unpack_block(data, begin, end, row_format, value_of, indices, values, counts, high_bits):  # type: ignore[no-untyped-def]
     """Unpack rows ``begin`` to ``end``, at most `ROWS_PER_BLOCK`, without a check; ``counts`` are the ones of each row.
 
-    A row with other than k ones becomes a row of zeros.
+    A row with other than k ones becomes a row of zeros. All indices are below highs · 2^low.
     """
     low, highs, bits, _, _ = row_format
     n, row_bytes, k = end - begin, data.shape[1], indices.shape[1]
@@ -90,8 +96,8 @@ def unpack_block(data, begin, end, row_format, value_of, indices, values, counts
     if end * row_bytes + 8 > data.size:  # a 64-bit load would read beyond the end of the array
         source, first = np.zeros((n + 8, row_bytes), np.uint8), 0
         source[:n] = data[begin:end]
-    _read_highs(source, first, n, k * low, highs, indices, counts)
-    _add_lows(source, first, n, low, indices)
+    _read_highs(source, first, n, k * low, highs, high_bits, counts)
+    _add_lows(source, first, n, low, high_bits, indices)
     _read_values(source, first, n, k * low + highs, bits, value_of, values)
     for i in range(n):
         if counts[i] != k:
@@ -101,28 +107,40 @@ def unpack_block(data, begin, end, row_format, value_of, indices, values, counts
 
 # One loop for each part of a row: so the compiler vectorizes the last two.
 
+_IS_ONE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+HIGHS_OF_BYTE = np.zeros((256, WIDTH), np.float32)
+"""the positions of the ones of each byte, minus 0, 1, 2, …: the high bits of its latents, as if it were the first"""
+HIGHS_OF_BYTE[:, :8] = np.argsort(1 - _IS_ONE, axis=1, kind="stable") - np.arange(8)
+
 
 @inner
-def _read_highs(data, first, n, start, highs, indices, counts):  # type: ignore[no-untyped-def]
-    """Set indices[i, t] to the high bits of latent t, and counts[i] to the number of ones."""
-    k = indices.shape[1]
+def _read_highs(data, first, n, start, highs, high_bits, counts):  # type: ignore[no-untyped-def]
+    """Set high_bits[i, t] to the high bits of latent t, and counts[i] to the number of ones.
+
+    16 entries are always written for a byte, and surplus entries are overwritten later. A loop over the ones would end
+    at an unpredictable place, and a mispredicted branch costs more than the extra writes.
+    """
+    k = high_bits.shape[1] - WIDTH
     for i in range(n):
-        t = 0
-        for bit in range(0, highs, BITS_PER_READ):
-            ones = np.int64(_bits(data, first + i, start + bit, min(BITS_PER_READ, highs - bit)))
-            while ones != 0:
-                if t < k:
-                    indices[i, t] = bit + count_trailing_zeros(ones) - t
-                ones &= ones - 1
-                t += 1
-        counts[i] = t
+        count = 0
+        for begin in range(0, highs, BITS_PER_READ):
+            width = min(BITS_PER_READ, highs - begin)
+            word = np.int64(_bits(data, first + i, start + begin, width))
+            for bit in range(begin, begin + width, 8):
+                t = min(count, k)
+                store(high_bits, i, t, load(HIGHS_OF_BYTE, word & 255, 0) + splat(np.float32(bit - t)))
+                count += popcount(word & 255)
+                word >>= 8
+        counts[i] = count
 
 
 @inner
-def _add_lows(data, first, n, low, indices):  # type: ignore[no-untyped-def]
+def _add_lows(data, first, n, low, high_bits, indices):  # type: ignore[no-untyped-def]
     for i in range(n):
         for t in range(indices.shape[1]):
-            indices[i, t] = (indices[i, t] << np.int32(low)) | np.int32(_bits(data, first + i, t * low, low))
+            indices[i, t] = (np.int32(high_bits[i, t]) << np.int32(low)) | np.int32(
+                _bits(data, first + i, t * low, low)
+            )
 
 
 @inner

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compressae_ref.backends.numba.bit_packing import ROWS_PER_BLOCK, RowFormat, unpack_block
+from compressae_ref.arrays import Floats
+from compressae_ref.backends.numba.bit_packing import ROWS_PER_BLOCK, RowFormat, scratch, unpack_block
 from compressae_ref.backends.numba.dense_scan import by_group
 from compressae_ref.backends.numba.jit import inlined, inner, kernel
 from compressae_ref.backends.numba.simd import (
@@ -83,7 +84,8 @@ def best_packed_items(queries: Queries, parts: Sequence[PackedItems], top: int) 
 def _best(queries: Queries, parts: Sequence[PackedItems], top: int) -> Hits:
     n_q, threads, dtype = len(queries.norms), thread_count(), queries.norms.dtype
     groups = -(-n_q // WIDTH)
-    u = np.ascontiguousarray(queries.dense()) if n_q <= FEW_QUERIES else by_group(queries.dense(), groups)
+    u = _padded(queries.dense(), parts[0])
+    u = u if n_q <= FEW_QUERIES else by_group(u, groups)
     cuts = np.full((threads, groups * WIDTH), np.inf, dtype)
     cuts[:, :n_q] = -np.inf
     best = Best(
@@ -101,6 +103,15 @@ def _best(queries: Queries, parts: Sequence[PackedItems], top: int) -> Hits:
     return best_of_ranked(of_threads, top)[0]
 
 
+def _padded(u: Floats, items: PackedItems) -> Floats:
+    """Append zeros for all indices that any bytes can have: loads are then never out of bounds."""
+    row_format = RowFormat.of(items.n_latents, items.k, items.bits)
+    size = max(row_format.highs << row_format.low, items.n_latents)
+    padded = np.zeros((len(u), size), u.dtype)
+    padded[:, : u.shape[1]] = u
+    return padded
+
+
 @kernel
 def _sort(best):  # type: ignore[no-untyped-def]
     (scores, ranks, rows), sizes, _ = best
@@ -113,18 +124,18 @@ def _sort(best):  # type: ignore[no-untyped-def]
 def _scan(items, u, query_norms, best, start, stop):  # type: ignore[no-untyped-def]
     """Score shares ``start`` to ``stop`` of the items, one share for each thread."""
     row_format, norms, threads = items.row_format, items.norms, best.sizes.shape[0]
-    n, groups, h = norms.size, best.cuts.shape[0] // threads, row_format.n_latents
+    n, groups = norms.size, best.cuts.shape[0] // threads
+    h = u.shape[0] // groups
     k = (row_format.total - row_format.highs) // (row_format.low + row_format.bits)
     indices, values = np.empty((ROWS_PER_BLOCK, k), np.int32), np.empty((ROWS_PER_BLOCK, k), norms.dtype)
-    counts, dots = np.empty(ROWS_PER_BLOCK, np.int32), aligned_rows(ROWS_PER_BLOCK, WIDTH, norms.dtype)
+    counts, high_bits = scratch(k)
+    dots = aligned_rows(ROWS_PER_BLOCK, WIDTH, norms.dtype)
+    dots[:] = 0  # few queries leave most lanes as they are
     for share in range(start, stop):
         last = (share + 1) * n // threads
         for begin in range(share * n // threads, last, ROWS_PER_BLOCK):
             end = min(begin + ROWS_PER_BLOCK, last)
-            unpack_block(items.data, begin, end, row_format, items.value_of, indices, values, counts)
-            for i in range(end - begin):
-                for t in range(k):  # bytes that packing cannot produce must not make loads that are out of bounds
-                    indices[i, t] = max(np.int32(0), min(indices[i, t], np.int32(h - 1)))
+            unpack_block(items.data, begin, end, row_format, items.value_of, indices, values, counts, high_bits)
             for group in range(groups):
                 if best.sizes.shape[1] > FEW_QUERIES:
                     _score(u, group * h, indices, values, end - begin, dots)

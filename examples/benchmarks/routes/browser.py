@@ -23,7 +23,7 @@ sys.path.insert(0, str(CLONE / "examples"))
 from benchmarks.routes import Route  # noqa: E402  it is no part of the package
 from benchmarks.routes.javascript import NOT_FOR_USERS, PORT  # noqa: E402
 
-ROUTES = (("", "model.npz", True), (", int8 model", "int8.npz", False))
+ROUTES = (("", "model.npz", True), (", int8 model", "int8.npz", True))
 ROWS = 50
 
 SCRIPT = """async ([modelFile, searches]) => {

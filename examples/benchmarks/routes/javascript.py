@@ -24,7 +24,7 @@ NOT_FOR_USERS = {"protocol.mjs", "rounding.mjs", "spaces.mjs", "training.mjs"}
 """Modules for the conformance levels, which a page does not load."""
 
 ROWS = 50
-ROUTES = (("", "model.npz", True), (", int8 model", "int8.npz", False), (", encoder only", "encoder.npz", False))
+ROUTES = (("", "model.npz", True), (", int8 model", "int8.npz", True), (", encoder only", "encoder.npz", False))
 
 
 def measure(folder: str | Path) -> list[Route]:
