@@ -28,7 +28,8 @@ def by_unpacking(
         for first, part in _blocks(parts):
             indices, values = unpack_rows(part.data, part.n_latents, part.k, part.bits)
             codes = Codes.trusted(indices, values.astype(part.norms.dtype, copy=False), part.n_latents)
-            ranks = np.asarray(part.ranks, np.int64)
+            own = part.ranks
+            ranks = np.arange(own.start, own.stop) if isinstance(own, range) else own.astype(np.int64)
             hits = best_items(
                 queries, Items(codes, part.norms, ranks, part.allowed, build_index(codes, part.norms)), top
             )

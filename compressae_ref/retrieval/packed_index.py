@@ -22,7 +22,16 @@ from compressae_ref.item_ids import as_ids, reject_repeated
 from compressae_ref.model import Encoder
 from compressae_ref.retrieval.index_ids import automatic_ids, require_kind
 from compressae_ref.retrieval.packed_index_file import Facts, read_packed_index, write_packed_index
-from compressae_ref.retrieval.packed_items import State, all_ids, appended, chunks_of, kept, members, next_after
+from compressae_ref.retrieval.packed_items import (
+    State,
+    all_ids,
+    appended,
+    as_array,
+    chunks_of,
+    kept,
+    members,
+    next_after,
+)
 from compressae_ref.retrieval.spaces import Space, as_queries, as_top, checked_item_norms, rescoring_queries, space_for
 
 
@@ -117,7 +126,7 @@ class PackedIndex:
             require_kind(given, state.ids_dtype)
         for chunk, mask in zip(state.chunks, members(state.chunks, given), strict=True):
             if mask.any():
-                got = short_repr(np.asarray(chunk.ids)[mask].tolist()[0])
+                got = short_repr(as_array(chunk.ids)[mask].tolist()[0])
                 raise DomainError(f"expected ids that are not in the index, got {got}", argument="ids")
         return given
 

@@ -32,13 +32,18 @@ class Chunk:
 
     def __getitem__(self, mask: Bools) -> Chunk:
         """Return a copy of the items of a mask."""
-        return Chunk(self.data[mask], self.norms[mask], compact(np.asarray(self.ids)[mask]))
+        return Chunk(self.data[mask], self.norms[mask], compact(as_array(self.ids)[mask]))
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory; of string ids, only what refers to them."""
         ids = 0 if isinstance(self.ids, range) else self.ids.nbytes
         return self.data.nbytes + self.norms.nbytes + ids
+
+
+def as_array(ids: NDArray[Any] | range) -> NDArray[Any]:
+    """Return ids as an array. NumPy's own conversion of a range visits each item in Python."""
+    return np.arange(ids.start, ids.stop) if isinstance(ids, range) else ids
 
 
 def compact(ids: NDArray[Any] | range) -> NDArray[Any] | range:
@@ -72,7 +77,7 @@ def appended(chunks: Sequence[Chunk], new: Sequence[Chunk]) -> tuple[Chunk, ...]
 
 
 def _joined(a: Chunk, b: Chunk) -> Chunk:
-    ids = compact(np.concatenate([np.asarray(a.ids), np.asarray(b.ids)]))
+    ids = compact(np.concatenate([as_array(a.ids), as_array(b.ids)]))
     return Chunk(np.concatenate([a.data, b.data]), np.concatenate([a.norms, b.norms]), ids)
 
 
@@ -110,7 +115,7 @@ def _integers_in(ids: NDArray[Any]) -> Callable[[Any], Bools]:
 
 def all_ids(chunks: Sequence[Chunk]) -> NDArray[Any]:
     """Return the ids of all items: int64, or an object array of ``str``."""
-    arrays = [np.asarray(chunk.ids) for chunk in chunks]
+    arrays = [as_array(chunk.ids) for chunk in chunks]
     strings = bool(arrays) and arrays[0].dtype.kind == "O"
     return np.concatenate([np.empty(0, object if strings else np.int64), *arrays])
 
@@ -160,7 +165,8 @@ class State:
     ) -> NDArray[Any]:
         taken: NDArray[Any] = np.empty(rows.size, dtype)
         for here, number, places in self.located(rows.ravel()):
-            taken[here] = np.asarray(values[number])[places]
+            own = values[number]
+            taken[here] = own.start + places if isinstance(own, range) else own[places]
         return taken.reshape(rows.shape)
 
     def located(self, rows: NDArray[np.int64]) -> Iterator[tuple[Bools, int, NDArray[np.int64]]]:
@@ -173,5 +179,5 @@ class State:
     @property
     def ids_dtype(self) -> np.dtype[Any]:
         """int64, or object for strings."""
-        strings = bool(self.chunks) and np.asarray(self.chunks[0].ids[:1]).dtype.kind == "O"
+        strings = bool(self.chunks) and as_array(self.chunks[0].ids[:1]).dtype.kind == "O"
         return np.dtype(object if strings else np.int64)
