@@ -21,6 +21,7 @@
     python examples/bench.py packed-search embeddings.npy --queries queries.npy --model model.npz --items 1000000 10000000
                                                        codes that stay packed, beside the index and faiss
     python examples/bench.py anywhere embeddings.npy --queries queries.npy --model model.npz    every route, in one table
+    python examples/bench.py pythons embeddings.npy --queries queries.npy --model model.npz --pythons PYTHON ...    Python's versions
     python examples/bench.py refine embeddings.npy --queries queries.npy --model model.npz    what refining costs
     python examples/bench.py weights embeddings.npy --queries queries.npy --models a.npz b.npz  weights of fewer bits
     python examples/bench.py paper embeddings.npy --queries queries.npy                       the paper's table
@@ -86,6 +87,7 @@ COMMANDS = {
     "packed": ("storage.packed", {"k": [16, 32, 64]}),
     "packed-search": ("packed_search.packed_search", {"items": [1_000_000], "faiss": FAISS_AT_EQUAL_BYTES}),
     "anywhere": ("anywhere.anywhere", {}),
+    "pythons": ("anywhere.pythons", {}),
     "refine": ("storage.refine", {"k": [16, 32, 64]}),
     "stores": ("stores.stores", {}),
     "signs": ("stores.signs", {}),
@@ -212,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         default="numba",
         help="of `step`, `encode`, `growth`, `search`, `items`: cuda measures them on a GPU, PyTorch's side, too",
     )
+    parser.add_argument("--pythons", nargs="+", default=[sys.executable], help="interpreters of `pythons`, with NumPy")
     parser.add_argument("--seconds", type=float, default=300, help="of `sustained`")
     parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="seconds of `minute`")
     parser.add_argument("--picture", help="where `growth` and `minute` draw (beside the benchmarks)")

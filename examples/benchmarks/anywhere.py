@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,17 @@ ROUTES = ("python", "c", "javascript", "browser", "onnx", "sqlite")
 
 def anywhere(options: argparse.Namespace) -> None:
     """Bytes, milliseconds and memory of each route, one after the other, on the same model and items."""
+    _table(options, [importlib.import_module(f"benchmarks.routes.{module}").measure for module in ROUTES])
+
+
+def pythons(options: argparse.Namespace) -> None:
+    """The routes in Python, by each interpreter of --pythons."""
+    _table(
+        options, [lambda folder: importlib.import_module("benchmarks.routes.python").measure(folder, options.pythons)]
+    )
+
+
+def _table(options: argparse.Namespace, measures: Sequence[Callable[[Path], list[Route]]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _prepare(folder, options)
@@ -33,8 +45,8 @@ def anywhere(options: argparse.Namespace) -> None:
             "what one must know",
             text=1,
         )
-        for module in ROUTES:
-            for route in importlib.import_module(f"benchmarks.routes.{module}").measure(folder):
+        for measure in measures:
+            for route in measure(folder):
                 line(*_cells(route))
 
 
