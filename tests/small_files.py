@@ -25,6 +25,7 @@ def rounded(matrix: np.ndarray, weights: str, latents: int) -> tuple[dict[str, n
         return {"": stored}, stored.astype(matrix.dtype)
     other = 1 - latents
     scales = (np.abs(matrix).max(axis=other, keepdims=True) / 127).astype("<f4")
+    scales[scales < 2.0**-126] = 1
     q = np.rint(matrix / scales).clip(-127, 127).astype(np.int8)
     if latents == 0:
         scales = (1 / np.sqrt((q.astype(np.float64) ** 2).sum(axis=1, keepdims=True))).astype("<f4")

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 import compressae_ref as csae
-from compressae_ref.files.model_file import json_array
 from compressae_ref.files.npz import write_npz
-from compressae_ref.params import Params
 from tests.browser import needs_browser
 from tests.node import PORT, model_of, rows_of, run, same, same_codes, server, tied_codes
+from tests.small_files import small_file
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
 MODULES = sorted(PORT.glob("*.mjs"))
@@ -87,38 +86,6 @@ def test_ids_of_rows(tmp_path):
 # -- model files: small ones, and damaged ones ------------------------------------------------------------------------
 
 
-def small_model(path, model, weights, *, only=None, changed=None):
-    """Write a file of version 3 with rounded weights (E65); return the model that a reader decodes from it."""
-    params, members, decoded = model.params, {}, {}
-    for name, axis in (("W_enc", 0), ("W_dec", 1)):
-        array = getattr(params, name).astype(np.float64)
-        if weights == "int8":
-            largest = np.abs(array).max(axis=axis, keepdims=True)
-            scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-            q = np.clip(np.rint(array / scales), -127, 127).astype(np.int8)
-            if name == "W_dec":
-                scales = (1 / np.sqrt((q.astype(np.int64) ** 2).sum(axis=1, keepdims=True))).astype(np.float32)
-            members |= {name: q, f"{name}_scales": scales.ravel()}
-            decoded[name] = q.astype(np.float32) * scales
-        else:
-            members[name] = array.astype(weights)
-            decoded[name] = members[name].astype(params.dtype)
-    members["b_enc"] = params.b_enc
-    mean = {} if params.mean is None else {"mean": params.mean}
-    whole = Params(decoded["W_enc"], params.b_enc, decoded["W_dec"], params.mean)
-    encoder = whole.map(lambda array: array)
-    object.__setattr__(encoder, "W_dec", None)
-    meta = {
-        "format": "compressae-model", "version": 3, "d": params.d, "n_latents": params.n_latents, "k": model.k,
-        "dtype": params.dtype.name, "weights": weights, "digest": whole.digest(), "encoder": encoder.digest(),
-        "training": {}, "centered": bool(mean), "only": only,
-    }  # fmt: skip
-    left_out = {"W_dec", "W_dec_scales"} if only else set()
-    kept = {name: array for name, array in members.items() if name not in left_out}
-    write_npz(path, {**kept, **mean, "meta": json_array(meta | (changed or {}))})
-    return csae.Model(whole, model.k)
-
-
 SMALL = {
     "int8": (model_of(24, 90, 8), "int8"),
     "float16": (model_of(24, 90, 8), "float16"),
@@ -133,9 +100,9 @@ SMALL = {
 def test_small_models_are_those_of_their_decoded_weights(tmp_path):
     x = rows_of(20, 24)
     (tmp_path / "x").write_bytes(x.tobytes())
-    models = {name: small_model(tmp_path / f"{name}.npz", *content) for name, content in SMALL.items()}
+    models = {name: small_file(tmp_path / f"{name}.npz", *content) for name, content in SMALL.items()}
     for name, content in SMALL.items():
-        small_model(tmp_path / f"{name} encoder.npz", *content, only="encoder")
+        small_file(tmp_path / f"{name} encoder.npz", *content, only="encoder")
     script = """
     const [answers, x] = [{}, f4("x")];
     for (const name of %s) {
@@ -173,7 +140,7 @@ BAD_META = {
 
 def test_small_models_that_are_inconsistent_are_refused(tmp_path):
     for name, changed in BAD_META.items():
-        small_model(tmp_path / f"{name}.npz", *SMALL["int8"], changed=changed)
+        small_file(tmp_path / f"{name}.npz", *SMALL["int8"], changes=changed)
     members = dict(np.load(tmp_path / "encoder.npz"))
     for name, change in {
         "-128": {"W_enc": np.full((24, 90), -128, np.int8)},
@@ -205,7 +172,7 @@ def test_damaged_files_are_refused_or_hold_what_they_held(tmp_path):
     csae.save_model(tmp_path / "model.npz", model)
     csae.save_codes(tmp_path / "codes.npz", codes, ids=list("abcdefgh"))
     csae.save_packed(tmp_path / "packed.npz", csae.pack(codes), ids=list("ijklmnop"))
-    small_model(tmp_path / "small.npz", model, "int8")
+    small_file(tmp_path / "small.npz", model, "int8")
     script = """
     const readers = { model: C.openModel, small: C.openModel, codes: C.openCodes, packed: C.openPackedCodes };
     const text = (value) => JSON.stringify(value, plain);
@@ -267,7 +234,7 @@ def test_only_what_is_needed_is_fetched(tmp_path):
     csae.save_model(tmp_path / "model.npz", model)
     codes = csae.Codes(*tied_codes(4000, 1024, 8), 1024, model.digest)
     csae.save_packed(tmp_path / "packed.npz", csae.pack(codes), ids=[f"item {i:06}" for i in range(4000)])
-    small_model(tmp_path / "small.npz", model_of(8, 16, 4), "int8")
+    small_file(tmp_path / "small.npz", model_of(8, 16, 4), "int8")
     (tmp_path / "x").write_bytes(rows_of(3, 96).tobytes())
     with server(tmp_path) as served:
         opened = lambda call: run(f"return {call.replace('URL', served.url)};", tmp_path)  # noqa: E731
