@@ -24,7 +24,7 @@ EXAMPLES, VECTORS = ROOT / "examples", ROOT / "spec" / "vectors"
 C_FOLDER = EXAMPLES / "port_c"
 JS_PROGRAM, JS_MODULES = EXAMPLES / "port_js" / "protocol.mjs", sorted((EXAMPLES / "port_js").glob("*.mjs"))
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off"]
-SMALL = ["-O2", "-ftree-vectorize", "-fno-asynchronous-unwind-tables", "-s"]
+SMALL = ["-O2", "-ftree-vectorize", "-fno-asynchronous-unwind-tables", "-ffunction-sections", "-Wl,--gc-sections", "-s"]
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 CROSS = "aarch64-linux-gnu-gcc"
@@ -55,7 +55,7 @@ def test_lines_of_the_port_in_c_fit_the_screen():
 
 
 @needs_cc
-@pytest.mark.parametrize("level", ["L2", "refine", "packed", "center"])
+@pytest.mark.parametrize("level", ["L2", "refine", "packed", "center", "small"])
 def test_the_port_in_c_passes_to_the_bit(level, small, capsys):
     report = judged(small, level, capsys, "--bits")
     assert report["passed"], report["levels"]
@@ -68,7 +68,7 @@ def test_the_program_in_c_is_small(small):
 
 
 @needs_cc
-@pytest.mark.parametrize("level", ["L2", "refine", "packed", "center"])
+@pytest.mark.parametrize("level", ["L2", "refine", "packed", "center", "small"])
 def test_the_port_in_c_is_safe_with_memory(level, sanitized, capsys):
     """Run every request, including those with damaged files, under the compiler's sanitizers."""
     report = judged(sanitized, level, capsys, "--cases", "100")
@@ -120,7 +120,7 @@ def test_damaged_files_are_safe_with_memory(sanitized, tmp_path):
 @needs_cross
 def test_the_port_in_c_gives_the_same_bits_on_aarch64(tmp_path, capsys):
     program = built(C_FOLDER, tmp_path / "port", "-O2", "-ftree-vectorize", "-static", compiler=CROSS)
-    for level in ("L2", "refine", "packed", "center"):
+    for level in ("L2", "refine", "packed", "center", "small"):
         report = judged(f"qemu-aarch64 {program}", level, capsys, "--bits", "--cases", "100")
         assert report["passed"], report["levels"]
 

@@ -5,6 +5,7 @@
  */
 #include "compressae.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,12 +284,58 @@ static void unpack(void) {
         put_codes(indices, values, 4, packed.rows, k);
 }
 
+/* E64 and E65 of small.md, for the tests alone: latent j has the entries start(j), start(j) + step, ... of a matrix */
+typedef struct { size_t latents, count, step; int by_column; } Layout;
+static Layout layout_of(Array a, int by_column) {
+    return by_column ? (Layout){a.columns, a.rows, a.columns, 1} : (Layout){a.rows, a.columns, 1, 0};
+}
+static size_t start(Layout l, size_t j) { return l.by_column ? j : j * l.count; }
+
+static float round_latent(const float *weights, int32_t *q, Layout l, size_t j) {
+    double largest = 0.0, squares = 0.0;
+    for (size_t i = 0, at = start(l, j); i < l.count; i++, at += l.step) largest = fmax(largest, fabs(weights[at]));
+    float scale = (float)(largest / 127.0);
+    int zero = scale < 0x1p-126f;
+    for (size_t i = 0, at = start(l, j); i < l.count; i++, at += l.step) {
+        q[at] = zero ? 0 : (int32_t)nearbyint((double)weights[at] / scale);
+        squares += (double)q[at] * q[at];
+    }
+    return !l.by_column ? (float)(1.0 / sqrt(fmax(1.0, squares))) : zero ? 1.0f : scale;
+}
+
+static void round_weights(const char *name, const char *q_name, const char *scales_name, int by_column) {
+    Array weights = input(name);
+    Layout l = layout_of(weights, by_column);
+    int32_t *q = get(4 * weights.rows * weights.columns);
+    float *scales = get(4 * l.latents);
+    for (size_t j = 0; j < l.latents; j++) scales[j] = round_latent(weights.data, q, l, j);
+    put(q_name, "I32", q, weights.rows, weights.columns);
+    put(scales_name, "F32", scales, l.latents, 0);
+}
+
+static void decode_weights(const char *name, const char *q_name, const char *scales_name, int by_column) {
+    Array q = input(q_name), scales = input(scales_name);
+    Layout l = layout_of(q, by_column);
+    float *decoded = get(4 * q.rows * q.columns);
+    for (size_t j = 0; j < l.latents; j++)
+        for (size_t i = 0, at = start(l, j); i < l.count; i++, at += l.step)
+            decoded[at] = (float)((const int32_t *)q.data)[at] * ((const float *)scales.data)[j];
+    put(name, "F32", decoded, q.rows, q.columns);
+}
+
+static void both(void (*work)(const char *, const char *, const char *, int)) {
+    work("W_enc", "W_enc_q", "W_enc_scales", 1);
+    work("W_dec", "W_dec_q", "W_dec_scales", 0);
+}
+
 static int answer(const char *op) { /* false if the operation is unknown */
     if (is(op, "abs_topk")) abs_topk(input("pre"), NULL);
     else if (is(op, "truncate")) abs_topk(input("values"), input("indices").data);
     else if (is(op, "read_model")) read_model(0, 0);
     else if (is(op, "read_small_model")) read_model(1, 0);
     else if (is(op, "read_encoder")) read_model(1, CSAE_ENCODER_ONLY);
+    else if (is(op, "round_weights")) both(round_weights);
+    else if (is(op, "decode_weights")) both(decode_weights);
     else if (is(op, "read_codes")) read_codes(0);
     else if (is(op, "read_packed")) read_codes(1);
     else if (is(op, "normalize_rows") || is(op, "center_rows")) unit_rows();

@@ -19,7 +19,16 @@ from benchmarks.routes import Route  # noqa: E402  it is no part of the package
 
 SOURCE = Path(__file__).parents[2] / "port_c"
 CLOCK = Path(__file__).with_name("c_clock.c")
-FLAGS = ["-std=c99", "-O2", "-ftree-vectorize", "-ffp-contract=off", "-fno-asynchronous-unwind-tables", "-s"]
+FLAGS = [
+    "-std=c99",
+    "-O2",
+    "-ftree-vectorize",
+    "-ffp-contract=off",
+    "-fno-asynchronous-unwind-tables",
+    "-ffunction-sections",
+    "-Wl,--gc-sections",
+    "-s",
+]
 ROWS, QUERIES = 1000, 200
 MODELS = {"model.npz": "float32", "int8.npz": "int8", "encoder.npz": "encoder only"}
 
