@@ -1,5 +1,5 @@
-/* The protocol of ../../spec/vectors/README.md on top of compressae.h: L0 to L2, and the extensions refine, packed and
- * center. It reads requests that `compressae-ref verify --program` writes, and trusts their form.
+/* The protocol of ../../spec/vectors/README.md on top of compressae.h: L0 to L2, and the extensions refine, packed,
+ * center and small. It reads requests that `compressae-ref verify --program` writes, and trusts their form.
  *
  * Build with: cc -std=c99 -O2 -ftree-vectorize -ffp-contract=off -o port port.c compressae.c -lm
  */
@@ -292,15 +292,18 @@ static Layout layout_of(Array a, int by_column) {
 static size_t start(Layout l, size_t j) { return l.by_column ? j : j * l.count; }
 
 static float round_latent(const float *weights, int32_t *q, Layout l, size_t j) {
-    double largest = 0.0, squares = 0.0;
-    for (size_t i = 0, at = start(l, j); i < l.count; i++, at += l.step) largest = fmax(largest, fabs(weights[at]));
+    double largest = 0.0;
+    int64_t squares = 0;
+    for (size_t i = 0, at = start(l, j); i < l.count; i++, at += l.step)
+        if (fabs(weights[at]) > largest) largest = fabs(weights[at]); /* fmax here crashes GCC 12 for aarch64 */
     float scale = (float)(largest / 127.0);
     int zero = scale < 0x1p-126f;
     for (size_t i = 0, at = start(l, j); i < l.count; i++, at += l.step) {
         q[at] = zero ? 0 : (int32_t)nearbyint((double)weights[at] / scale);
-        squares += (double)q[at] * q[at];
+        squares += q[at] * q[at];
     }
-    return !l.by_column ? (float)(1.0 / sqrt(fmax(1.0, squares))) : zero ? 1.0f : scale;
+    if (l.by_column) return zero ? 1.0f : scale;
+    return (float)(1.0 / sqrt(squares > 1 ? (double)squares : 1.0));
 }
 
 static void round_weights(const char *name, const char *q_name, const char *scales_name, int by_column) {
