@@ -1,6 +1,6 @@
 """Text in, codes out: append the encoder to an embedding model, in one ONNX file that any ONNX runtime executes.
 
-Run ``pip install 'compressae-ref[onnx]' onnxruntime``, then ``python examples/11_onnx.py``. The embedding model is a small stand-in
+Run ``pip install '.[onnx]' onnxruntime`` in a clone, then ``python examples/11_onnx.py``. The embedding model is a small stand-in
 that sums a random vector for each word, so that the example needs no download. With a sentence-transformers model that was
 exported to ONNX and that pools by the mean, run ``python examples/11_onnx.py onnx/model.onnx tokenizer.json`` (needs tokenizers).
 """
@@ -70,12 +70,18 @@ def sentence_transformer(onnx: Any, path: str, tokenizer: str) -> tuple[Any, Tok
     """Return an exported embedding model and its tokenizer."""
     from tokenizers import Tokenizer
 
+    for file in (path, tokenizer):
+        if not Path(file).is_file():
+            sys.exit(f"error: {file}: expected a file, got none")
     known = Tokenizer.from_file(tokenizer)
     known.enable_padding()
     known.enable_truncation(256)
     names = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
     model = onnx.version_converter.convert_version(onnx.load(path), 17)
-    inputs = [value.name for value in model.graph.input]
+    inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
+    if "last_hidden_state" not in outputs or set(inputs) - set(names):
+        expected = f"expected inputs among {', '.join(names)} and an output last_hidden_state"
+        sys.exit(f"error: {path}: {expected}, got {', '.join(inputs)} and {', '.join(outputs)}")
 
     def tokenize(texts: list[str]) -> dict[str, np.ndarray]:
         rows = known.encode_batch(texts)
@@ -116,6 +122,9 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if missing := [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]:
+    if len(sys.argv) not in (1, 3) or sys.argv[1:2] in (["-h"], ["--help"]):
+        sys.exit("usage: 11_onnx.py [MODEL.onnx TOKENIZER.json]")
+    needed = ("onnx", "onnxruntime", *(["tokenizers"] if sys.argv[1:] else []))
+    if missing := [name for name in needed if find_spec(name) is None]:
         sys.exit(f"not installed: pip install {' '.join(missing)}")
     main(sys.argv[1:])

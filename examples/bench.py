@@ -120,6 +120,8 @@ WITH_QUERIES = (
     "items",
     "packed",
     "packed-search",
+    "anywhere",
+    "pythons",
     "refine",
     "stores",
     "signs",

@@ -41,7 +41,7 @@ def inputs(tmp_path_factory):
 
 
 def build(*words, cwd=None):
-    command = [sys.executable, EXAMPLE / "build.py", *map(str, words)]
+    command = [sys.executable, EXAMPLE / "make_page.py", *map(str, words)]
     path = {"PYTHONPATH": str(EXAMPLE.parents[1])}
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, env=os.environ | ONE_THREAD | path, timeout=120

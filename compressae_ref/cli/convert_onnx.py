@@ -38,6 +38,9 @@ def is_onnx(options: argparse.Namespace) -> bool:
     if given and not onnx:
         message = f"expected an OUTPUT that ends in .onnx with {called(options, given[0])}, got {options.output}"
         raise DomainError(message, argument="convert")
+    if options.query is not None and "k" in options.given:
+        hint = "--query-k sets the number of entries of an expanded query"
+        raise DomainError("expected no --k with --query, got both", argument="convert", hint=hint)
     if "query_k" in given and options.query != "expanded":
         got = "none" if options.query is None else f"--query {options.query}"
         raise DomainError(f"expected --query expanded with --query-k, got {got}", argument="convert")

@@ -28,8 +28,15 @@ def convert_file(options: argparse.Namespace) -> str:
     content = content_of(options.input)
     kind = "codes" if content == "codes" else "embeddings" if content == "embeddings" else "model"
     _check_options(options, kind)
+    if kind != "model" and kind_by_name(options.output) in ONLY_MODELS:
+        suffix = Path(options.output).suffix
+        message = f"expected a model as INPUT with an OUTPUT that ends in {suffix}, got {kind}"
+        raise DomainError(message, argument="convert")
     return _CONVERT[kind](options)
 
+
+ONLY_MODELS = ("onnx", "pt")
+"""Formats of an output that store models alone."""
 
 _ONLY_FOR = {
     "ids": ("embeddings", "codes"),

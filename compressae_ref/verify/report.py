@@ -137,9 +137,10 @@ def level_text(result: LevelResult) -> str:
 
 def outcome_text(results: list[LevelResult], suite: Suite) -> str:
     """Return the last line of a report: whether the requested level is passed."""
-    requested = ", ".join(suite.only) or _requested([result.level for result in results])
+    failed = [result.level for result in results if not result.full]
+    requested = ", ".join(suite.only) or _requested(failed or [result.level for result in results])
     without = f", without {' and '.join(suite.without)}" if suite.without else ""
-    outcome = "passes" if all(result.full for result in results) else "does not pass"
+    outcome = "does not pass" if failed else "passes"
     return f"{outcome} {requested}{without} (specification {SPEC_VERSION}, vectors {suite.digest()[:12]})"
 
 

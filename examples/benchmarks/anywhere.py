@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.measure import head, line, load
 from benchmarks.routes import Route
-from compressae_ref import encode_refined, load_model, pack, save_model, save_packed
+from compressae_ref import ShapeError, encode_refined, load_model, pack, save_model, save_packed
 
 ROUTES = ("python", "c", "javascript", "browser", "onnx", "sqlite")
 """Modules of `benchmarks.routes`, in the order of the table."""
@@ -53,13 +53,17 @@ def _table(options: argparse.Namespace, measures: Sequence[Callable[[Path], list
 def _prepare(folder: Path, options: argparse.Namespace) -> None:
     """Write the files that the routes read."""
     model, x = load_model(options.model), load(options.embeddings)
+    queries = load(options.queries)
+    for name, rows in ((options.embeddings, x), (options.queries, queries)):
+        if rows.shape[1] != model.params.d:
+            raise ShapeError(f"expected d = {model.params.d} as in the model, got {rows.shape[1]}", path=name)
     save_model(folder / "model.npz", model)
     save_model(folder / "int8.npz", model, weights="int8")
     save_model(folder / "encoder.npz", model, weights="int8", only="encoder")
     packed = pack(encode_refined(x, model))
     save_packed(folder / "packed.npz", replace(packed, model=None))  # so that both models search them: times are equal
     np.save(folder / "items.npy", x)
-    np.save(folder / "queries.npy", load(options.queries))
+    np.save(folder / "queries.npy", queries)
 
 
 def _cells(route: Route) -> list[str | None]:

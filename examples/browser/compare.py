@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from build import QUERIES, message_of, neighbours_of, read_embeddings
+from make_page import QUERIES, message_of, neighbours_of, read_embeddings
 
 import compressae_ref as csae
 from compressae_ref.retrieval.brute_force import nearest_dense

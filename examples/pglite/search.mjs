@@ -7,6 +7,10 @@ import { vector } from "@electric-sql/pglite-pgvector";
 
 const ROUNDING = 1e-6; // pgvector sums in another order
 const [latents, ...paths] = process.argv.slice(2);
+if (paths.length !== 3 || !Number.isInteger(Number(latents))) {
+  console.error("usage: node search.mjs LATENTS ITEMS QUERIES FOUND");
+  process.exit(2);
+}
 const read = (path) => readFileSync(path, "utf8").trim().split("\n").map((line) => JSON.parse(line));
 const [items, queries, found] = paths.map(read);
 

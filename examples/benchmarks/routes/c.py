@@ -34,7 +34,7 @@ MODELS = {"model.npz": "float32", "int8.npz": "int8", "encoder.npz": "encoder on
 
 
 def measure(folder: Path) -> list[Route]:
-    """Measure each model of the folder that exists. Only the model of the codes searches ``packed.npz``."""
+    """Measure each model of the folder that exists."""
     if shutil.which("cc") is None:
         print("routes/c: needs a C compiler (cc)", file=sys.stderr)
         return []
@@ -59,11 +59,7 @@ def _write_rows(path: Path, count: int, out: Path) -> None:
 
 def _route(folder: Path, name: str, program: Path, port: Path, work: Path) -> Route:
     model, packed = folder / name, folder / "packed.npz"
-    times = _times(program, model, packed, work) if packed.exists() else None
-    if times is None:  # codes of another model, or a model without a decoder
-        times = _times(program, model, None, work)
-        if times is None:
-            raise RuntimeError(f"{model}: expected a model that {program.name} reads")
+    times = _times(program, model, None if name == "encoder.npz" else packed, work)
     note = f"opens in {times['open_ms']:.0f} ms, without checks in {times['open_unverified_ms']:.1f} ms"
     if "index_ms" in times:
         note += f"; norms of the items: {times['index_ms']:.0f} ms"
@@ -78,11 +74,10 @@ def _route(folder: Path, name: str, program: Path, port: Path, work: Path) -> Ro
     )
 
 
-def _times(program: Path, model: Path, packed: Path | None, work: Path) -> dict[str, Any] | None:
+def _times(program: Path, model: Path, packed: Path | None, work: Path) -> dict[str, Any]:
     command = [program, model, packed or "-", work / "items", work / "queries"]
     ended = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if ended.returncode:
-        print(f"routes/c: {model.name}: {ended.stderr.strip()}", file=sys.stderr)
-        return None
+        sys.exit(f"routes/c: {model.name}: {ended.stderr.strip()}")
     times: dict[str, Any] = json.loads(ended.stdout)
     return times

@@ -42,7 +42,7 @@ print(json.dumps({
     "open": 1e3 * (opened - imported),
     "encode": statistics.median(times[1:]),
     "peak": 1.024e-3 * int(re.search("VmHWM:(.*)kB", Path("/proc/self/status").read_text())[1]),
-    "installed": sum(file.stat().st_size for file in files if file.is_file()),
+    "installed": sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc"),
 }))
 """
 """Opens the graph, encodes one row at a time, and prints what it took."""

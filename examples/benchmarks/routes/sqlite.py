@@ -54,7 +54,7 @@ print(json.dumps({
     "search": statistics.median(times[1:]),
     "ids": ids,
     "peak": 1.024e-3 * int(re.search("VmHWM:(.*)kB", Path("/proc/self/status").read_text())[1]),
-    "installed": sum(file.stat().st_size for file in files if file.is_file()),
+    "installed": sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc"),
     "version": sqlite3.sqlite_version,
 }))
 """
@@ -97,7 +97,7 @@ def _sqlite(folder: Path) -> list[Route]:
                     search_ms=round(found["search"], 2),
                     peak_mb=round(found["peak"], 1),
                     note=f"{example.bytes_of(db, table) / len(packed):.0f} bytes per item in the file; same ids as search; "
-                    "without Python itself",
+                    "with Numba; without Python itself",
                 )
             )
         db.close()
@@ -122,7 +122,9 @@ def _pglite(folder: Path) -> list[Route]:
     return [
         Route(
             name=f"PGlite {json.loads((PGLITE / 'package.json').read_text())['dependencies']['@electric-sql/pglite']}",
-            installed_bytes=sum(file.stat().st_size for file in modules.rglob("*") if file.is_file()),
+            installed_bytes=sum(
+                file.stat().st_size for file in modules.rglob("*") if file.is_file() and file.suffix != ".pyc"
+            ),
             model_bytes=None,
             encode_ms=None,
             search_ms=float(re.search(r"a query: (.*) ms", output)[1]),

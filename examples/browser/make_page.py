@@ -1,6 +1,6 @@
 """Make a static page that searches your items by sparse codes, in the browser and without a server.
 
-    python examples/browser/build.py embeddings.npy --labels labels.txt.gz -o site/
+    python examples/browser/make_page.py embeddings.npy --labels labels.txt.gz -o site/
     python -m http.server -d site                            and open http://localhost:8000/
 
 `embeddings.npy` has one embedding per row. `labels.txt.gz` has one line per row, in UTF-8, packed by gzip or not: a name,
