@@ -276,7 +276,9 @@ REFUSED = {
     "convert model.npz -o q.onnx --weights int8": "an OUTPUT that ends in .npz with --weights, got q.onnx",
     "convert model.npz -o q.onnx --only encoder": "an OUTPUT that ends in .npz with --only, got q.onnx",
     "convert model.npz -o q.onnx --to saelens": "q.onnx: expected a name of a folder, without a suffix",
-    "convert x.npy -o q.onnx": "q.onnx: expected a name that ends in .npy",
+    "convert x.npy -o q.onnx": "expected a model as INPUT with an OUTPUT that ends in .onnx, got embeddings",
+    "convert x.npy -o q.pt": "expected a model as INPUT with an OUTPUT that ends in .pt, got embeddings",
+    "convert model.npz -o q.onnx --query expanded --k 3": "expected no --k with --query, got both",
 }
 
 
