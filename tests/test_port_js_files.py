@@ -83,6 +83,55 @@ def test_ids_of_rows(tmp_path):
     }  # fmt: skip
 
 
+def test_files_are_written_with_their_ids(tmp_path):
+    """The bytes are those of the package, and every id comes back."""
+    codes = csae.Codes(*tied_codes(4, 12, 3), 12, "0" * 64)
+    given = {"strings": ["x", "yé", "", "\U0001d6fc"], "integers": np.array([5, -7, 1 << 62, 0])}
+    for name, ids in given.items():
+        csae.save_codes(tmp_path / f"{name} codes.npz", codes, ids=ids)
+        csae.save_packed(tmp_path / f"{name} packed.npz", csae.pack(codes), ids=ids)
+    script = """
+    const { writeFileSync } = await import("node:fs");
+    for (const name of ["strings", "integers"]) {
+      const [codes, packed] = [`${name} codes`, `${name} packed`];
+      writeFileSync(`${codes}.js`, C.codesFile(await C.openCodes(readFileSync(`${codes}.npz`))));
+      writeFileSync(`${packed}.js`, C.codesFile(await C.openPackedCodes(readFileSync(`${packed}.npz`))));
+    }
+    const codes = await C.openCodes(readFileSync("strings codes.npz"));
+    codes.ids = ["a", 1, "b", 2];
+    const mixed = await fault(() => C.codesFile(codes));
+    codes.ids = ["a"];
+    return [mixed.name, (await fault(() => C.codesFile(codes))).name];"""
+    assert run(script, tmp_path) == ["DTypeError", "ShapeError"]
+    for path in tmp_path.glob("*.npz"):
+        assert path.with_suffix(".js").read_bytes() == path.read_bytes(), path.name
+
+
+def test_what_is_no_model_or_no_codes_is_a_typed_error(tmp_path):
+    model = model_of(8, 16, 4)
+    csae.save_model(tmp_path / "model.npz", model)
+    csae.save_model(tmp_path / "int8.npz", model, weights="int8")
+    csae.save_packed(tmp_path / "packed.npz", csae.pack(model.encode(rows_of(5, 8))))
+    script = """
+    const open = (name, only) => C.openModel(readFileSync(`${name}.npz`), { only });
+    const [model, int8, encoder] = [await open("model"), await open("int8"), await open("model", "encoder")];
+    const decoder = await open("model", "decoder");
+    const packed = await C.openPackedCodes(readFileSync("packed.npz"));
+    const calls = [
+      () => C.modelFile(int8), () => C.modelFile(encoder), () => C.modelFile(decoder), () => C.modelFile(null),
+      () => new C.PackedIndex(packed, encoder), () => new C.PackedIndex(packed), () => new C.PackedIndex(model, packed),
+      () => C.pack(null), () => C.pack(packed), () => C.codesFile(null), () => C.codesFile(model),
+      () => model.decode(null), () => model.decode(packed), () => C.openModel("model.npz"),
+    ];
+    const faults = [];
+    for (const call of calls) faults.push(await fault(call));
+    return faults;"""
+    faults = run(script, tmp_path)
+    known = {"DomainError", "DTypeError", "SourceError"}
+    assert [fault and fault["name"] in known for fault in faults] == [True] * len(faults), faults
+    assert "pass await readFile(path)" in faults[-1]["message"]
+
+
 # -- model files: small ones, and damaged ones ------------------------------------------------------------------------
 
 

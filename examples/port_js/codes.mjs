@@ -52,12 +52,18 @@ export class Codes { // n · k indices and values, row after row
   }
 }
 
+export function requireCodes(codes) {
+  const isKnown = codes instanceof Codes || codes instanceof PackedCodes;
+  demand(isKnown, DTypeError, "codes: expected what encode, pack, openCodes or openPackedCodes returned");
+}
+
 function requireRow({ length }, i) {
   demand(Number.isInteger(i) && i >= 0 && i < length, ShapeError, `row: expected 0 to ${length - 1}, got ${i}`);
   return i;
 }
 
 export function pack(codes, bits = 5) { // Codes → PackedCodes
+  demand(codes instanceof Codes, DTypeError, "codes: expected codes that are not packed yet");
   const { length, k, nLatents } = codes;
   const layout = new Layout(nLatents, k, bits);
   const data = new Uint8Array(length * layout.rowBytes);

@@ -53,10 +53,12 @@ export class Model {
 
   // One code { indices, values }, or n codes of k entries each → n reconstructions of d numbers. A centred model adds
   // its mean (E27).
-  decode({ indices, values, k = indices.length }) {
+  decode(code) {
     this.#need("decoder", this.W_dec);
-    const isCode = isFloats(values) && values.length === indices.length;
-    demand(isCode, DTypeError, "code: expected a Float32Array or Float64Array of as many values as indices");
+    const { indices, values, k = indices?.length } = code ?? {};
+    const isCode = isFloats(values) && values.length === indices?.length;
+    const expected = "expected indices, and a Float32Array or Float64Array of as many values";
+    demand(isCode, DTypeError, `code: ${expected}; unpack packed codes first`);
     demand(indices.length % k === 0, ShapeError, `code: expected rows of ${k} entries, got ${indices.length} entries`);
     const isLatent = (j) => Number.isInteger(j) && j >= 0 && j < this.nLatents;
     demand(indices.every(isLatent), DomainError, `code: expected latents from 0 to ${this.nLatents - 1}`);

@@ -1,5 +1,5 @@
 // Exact search in asymmetric space: E17, R10, and E27 and E28 for centred models.
-import { PackedCodes } from "./codes.mjs";
+import { PackedCodes, requireCodes } from "./codes.mjs";
 import { DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
 import { itemNorm } from "./mean.mjs";
 import { dot, requireK, roundingOf, truncate } from "./rows.mjs";
@@ -7,7 +7,10 @@ import { dot, requireK, roundingOf, truncate } from "./rows.mjs";
 // The entries of all items lie in two flat arrays. For packed codes they take 3 k bytes an item (5 k if h is above
 // 65,536). To read the packed bytes in each search would need none of this, but takes about eight times as long.
 export class PackedIndex {
-  constructor(codes, model, { k = codes.k, norms } = {}) {
+  constructor(codes, model, { k = codes?.k, norms } = {}) {
+    requireCodes(codes);
+    const hint = "open the whole model, or with only: \"decoder\"";
+    demand(model?.W_dec, DomainError, `model: expected a model with its decoder; ${hint}`);
     const [own, other] = [codes.model ?? null, model.digest ?? null];
     demand(own === null || other === null || own === other, DomainError, // R13
       `codes: expected codes of model ${String(other).slice(0, 12)}, got codes of model ${String(own).slice(0, 12)}`);

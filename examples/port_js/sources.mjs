@@ -46,7 +46,9 @@ async function get(url, range) {
   try {
     return await fetch(url, range ? { headers: { Range: range } } : {});
   } catch (cause) {
-    throw new SourceError(`${url}: the request failed (${cause.cause?.message ?? cause.message})`, { cause });
+    const why = cause.cause?.message ?? cause.message;
+    const hint = /URL/.test(why) ? "; to open a file in Node, pass await readFile(path)" : "";
+    throw new SourceError(`${url}: the request failed (${why})${hint}`, { cause });
   }
 }
 

@@ -1,16 +1,19 @@
 // Files as bytes, the same ones that the package writes: file-format.md, section 5.
 import { tuple } from "./archive.mjs";
-import { PackedCodes } from "./codes.mjs";
+import { PackedCodes, requireCodes } from "./codes.mjs";
+import { DTypeError, DomainError, ShapeError, demand } from "./errors.mjs";
 import { crc32 } from "./hashes.mjs";
 import { hashed } from "./model_file.mjs";
+import { isFloats } from "./rows.mjs";
 
-// Codes or packed codes → the bytes of their file. Ids are not written.
+// Codes or packed codes → the bytes of their file, with their ids
 export function codesFile(codes) {
+  requireCodes(codes);
   const { length: n, k, nLatents: n_latents, model, refined, bits } = codes;
   const meta = { k, n_latents, model: model ?? null, version: 1, ...(refined ? { refined } : {}) };
   if (codes instanceof PackedCodes) {
     const packed = { descr: "|u1", shape: [n, codes.layout.rowBytes], raw: codes.data };
-    return archiveOf({ packed }, { ...meta, format: "compressae-packed", bits });
+    return archiveOf({ packed }, { ...meta, format: "compressae-packed", bits }, idMembers(codes));
   }
   const starts = Int32Array.from({ length: n + 1 }, (_, i) => i * k);
   return archiveOf({
@@ -20,11 +23,26 @@ export function codesFile(codes) {
     shape: arrayOf(BigInt64Array.of(BigInt(n), BigInt(n_latents))),
     format: { descr: "|S3", shape: [], raw: latin1("csr") },
     _is_array: { descr: "|b1", shape: [], raw: Uint8Array.of(1) },
-  }, { ...meta, format: "compressae-codes" });
+  }, { ...meta, format: "compressae-codes" }, idMembers(codes));
+}
+
+function idMembers({ ids, length }) { // integers in one member, strings as their UTF-8 bytes and lengths
+  if (!ids) return {};
+  demand(ids.length === length, ShapeError, `ids: expected ${length}, one for each row, got ${ids.length}`);
+  if (ids.every((id) => typeof id === "bigint" || Number.isSafeInteger(id))) {
+    return { ids: arrayOf(BigInt64Array.from(ids, BigInt)) };
+  }
+  demand(ids.every((id) => typeof id === "string"), DTypeError, "ids: expected all integers or all strings");
+  const texts = ids.map((id) => new TextEncoder().encode(id));
+  const [raw, lengths] = [joined(texts), Int32Array.from(texts, (text) => text.length)];
+  return { ids: { descr: "|u1", shape: [raw.length], raw }, ids_lengths: arrayOf(lengths) };
 }
 
 // A model with float weights → the bytes of its file, of version 1, or 2 if it is centred
 export function modelFile(model) {
+  const isWhole = [model?.W_enc, model?.W_dec].every((weights) => weights && isFloats(weights.numbers));
+  const hint = "the Python package writes other files";
+  demand(isWhole, DomainError, `model: expected a whole model with float weights; ${hint}`);
   const { d, nLatents: h, k, Type, W_enc, b_enc, W_dec, mean } = model;
   const dtype = Type === Float32Array ? "float32" : "float64";
   const names = ["W_enc", "b_enc", "W_dec", ...(mean ? ["mean"] : [])];
@@ -35,10 +53,10 @@ export function modelFile(model) {
   return archiveOf({ W_enc: ofEncoder, b_enc: arrayOf(b_enc), W_dec: ofDecoder, ...more }, meta);
 }
 
-function archiveOf(arrays, meta) { // arrays { descr, shape, raw } by name
+function archiveOf(arrays, meta, more = {}) { // arrays { descr, shape, raw } by name
   const text = json(meta);
   const raw = new Uint8Array(Uint32Array.from(text, (character) => character.codePointAt(0)).buffer);
-  const all = { ...arrays, meta: { descr: `<U${text.length}`, shape: [], raw } };
+  const all = { ...arrays, meta: { descr: `<U${text.length}`, shape: [], raw }, ...more };
   const [body, directory] = [[], []];
   let at = 0;
   for (const [name, array] of Object.entries(all)) {
