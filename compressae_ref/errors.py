@@ -111,6 +111,7 @@ def format_error(path: object, error: Exception) -> FormatError:
 
 HINTS = {
     "unable to lock": "another program has the file open for writing: close it there, or copy the file",
+    "not a zip file": "the file is incomplete or of another format: get it again",
     "truncated": "the file is incomplete: get it again",
     "end-of-stream": "the file is incomplete: get it again",
     "required filter": "the data needs a plug-in of HDF5: pip install hdf5plugin",

@@ -41,6 +41,7 @@ from tests.test_index import ASKED, CODES, MODEL, STORED, Life, meta, put, rewri
 
 BITS_OF = {"packed": 4, "refined and packed": 5, "encoded": 6, "refined": 8, "split": 8}
 PACKED = pack(CODES, 4)
+OTHERS = Codes(CODES.indices, CODES.values, CODES.n_latents, "0" * 64)
 
 
 STORED_PACKED = {name: pack(codes, BITS_OF[name]).unpack() for name, codes in STORED.items()}
@@ -212,6 +213,28 @@ def test_any_file_of_packed_codes_is_an_index(check, tmp_path):
     assert PackedIndex.load(empty, model=MODEL, check=check).search(ASKED, 7).ids.shape == (len(ASKED), 0)
 
 
+def test_a_mapped_file_with_a_damaged_norm_is_refused(kept, tmp_path):
+    out = rewritten(kept[0], tmp_path / "other.npz", put("norms", np.nan, 3))
+    with pytest.raises(FormatError, match="expected finite norms above 0, got nan in row 3"):
+        PackedIndex.load(out, model=MODEL, check=False)
+
+
+def test_plain_codes_can_join_refined_ones(tmp_path):
+    index = PackedIndex.build(pack(STORED["refined"]), model=MODEL)
+    index.add(pack(CODES))
+    index.save(tmp_path / "index.npz")
+    assert not load_packed(tmp_path / "index.npz").refined
+    assert PackedIndex.load(tmp_path / "index.npz", model=MODEL).space == "asymmetric"
+
+
+def test_each_loader_names_the_other(kept, tmp_path):
+    Index.build(CODES, model=MODEL).save(tmp_path / "index.npz")
+    with pytest.raises(FormatError, match=r"PackedIndex\.load reads packed codes"):
+        Index.load(kept[0], model=MODEL)
+    with pytest.raises(FormatError, match=r"Index\.load reads index files"):
+        PackedIndex.load(tmp_path / "index.npz", model=MODEL)
+
+
 def test_a_mapped_file_is_not_changed_by_its_index(kept):
     path, index = kept
     written = path.read_bytes()
@@ -291,7 +314,21 @@ def test_searches_see_the_items_before_or_after_a_change():
     [
         (lambda index: index.add(CODES), DTypeError, r"packed: expected PackedCodes, got Codes; pack\(codes\) packs"),
         (lambda index: index.add(PACKED.data), DTypeError, "packed: expected PackedCodes, got ndarray"),
-        (lambda index: index.add(pack(CODES, 8)), ShapeError, "expected parts that are packed alike"),
+        (
+            lambda index: index.add(pack(CODES, 8)),
+            ShapeError,
+            "expected bits = 4 bits of a value as in the index, got 8",
+        ),
+        (
+            lambda index: index.add(pack(CODES.truncate(2), 4)),
+            ShapeError,
+            "expected k = 3 entries as in the index, got 2",
+        ),
+        (
+            lambda index: index.add(pack(OTHERS, 4)),
+            DomainError,
+            "expected codes of model .* as the items, got codes of",
+        ),
         (lambda index: index.add(PACKED[:2], [90, 90]), DomainError, "expected unique ids"),
         (lambda index: index.add(PACKED[:2], [90, 3]), DomainError, "expected ids that are not in the index, got 3"),
         (lambda index: index.add(PACKED[:1], ["a"]), DTypeError, "expected integer ids as in the index, got string"),

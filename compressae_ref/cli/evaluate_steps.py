@@ -26,6 +26,7 @@ from compressae_ref.evaluation.leaders import leaders_sentence
 from compressae_ref.files.atomic_write import require_writable
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model
+from compressae_ref.optional import require_scipy
 from compressae_ref.row_source import RowSource, read_all
 from compressae_ref.training.batches import held_out_rows
 from compressae_ref.training.settings import MOST_SEED
@@ -36,6 +37,8 @@ EASY = 0.1
 
 def run_evaluation(options: argparse.Namespace) -> None:
     """Print the table and draw the picture. With baselines, which take minutes, report each row as it is measured."""
+    if options.baselines:
+        require_scipy("special", "--baselines")  # before anything is measured
     if options.picture is not None:
         require_matplotlib()
         require_writable(options.picture)

@@ -22,6 +22,7 @@ from compressae_ref.files.foreign.embeddings import open_embeddings, place_of
 from compressae_ref.files.foreign.rows import ids_of
 from compressae_ref.files.model_file import (
     CODES_FORMAT,
+    INDEX_FORMAT,
     MODEL_FORMAT,
     PACKED_FORMAT,
     RESIDUAL_FORMAT,
@@ -36,7 +37,6 @@ from compressae_ref.metrics import bytes_per_row, effective_latents, used_latent
 from compressae_ref.model import Encoder, Model
 from compressae_ref.params import Params
 from compressae_ref.reference import norm, unit_rows
-from compressae_ref.retrieval.index_file import FORMAT as INDEX_FORMAT
 from compressae_ref.retrieval.index_file import codes_of, read_index, reading_index
 from compressae_ref.retrieval.index_file import ids_of as ids_of_index
 from compressae_ref.training.checkpoint import FORMAT as CHECKPOINT_FORMAT

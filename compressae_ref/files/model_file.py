@@ -47,6 +47,7 @@ MODEL_FORMAT = "compressae-model"
 CODES_FORMAT = "compressae-codes"
 PACKED_FORMAT = "compressae-packed"
 RESIDUAL_FORMAT = "compressae-residual"
+INDEX_FORMAT = "compressae-index"
 
 MEMBERS = {
     MODEL_FORMAT: ("W_enc", "b_enc", "W_dec"),
@@ -271,7 +272,8 @@ def read_meta(
             if kind not in (*MEMBERS,) or type(version) is not int or version not in versions:
                 raise FormatError(
                     f"expected a model or codes file of version {' or '.join(map(str, versions))}, "
-                    f"got {kind!r} of version {version!r}"
+                    f"got {kind!r} of version {version!r}",
+                    hint="Index.load reads index files" if kind == INDEX_FORMAT else None,
                 )
             names = [name for name in (*_members_of(kind, meta, encoder), *also) if arrays and name in members]
             if mapped:

@@ -17,11 +17,12 @@ from compressae_ref.errors import CompressaeError, FormatError
 from compressae_ref.files.id_members import id_members, ids_from
 from compressae_ref.files.input_file import InputFile
 from compressae_ref.files.memory_map import map_npz
+from compressae_ref.files.model_file import INDEX_FORMAT, PACKED_FORMAT
 from compressae_ref.files.npz import PathLike, reading, write_npz
 from compressae_ref.retrieval.index_ids import Ids
 from compressae_ref.row_source import BLOCK_ROWS
 
-FORMAT, VERSION = "compressae-index", 1
+VERSION = 1
 
 LISTS = "lists."
 """Prefix of the members that belong to a backend."""
@@ -34,7 +35,7 @@ def write_index(
     fields = index._asdict() if isinstance(index, tuple) else {}  # type: ignore[attr-defined]
     numbers = {name: value for name, value in fields.items() if not isinstance(value, np.ndarray)}
     members = {f"{LISTS}{name}": value for name, value in fields.items() if name not in numbers}
-    facts = {**meta, "next_number": ids.next_number, "format": FORMAT, "version": VERSION, "lists": numbers}
+    facts = {**meta, "next_number": ids.next_number, "format": INDEX_FORMAT, "version": VERSION, "lists": numbers}
     text = json.dumps(facts, sort_keys=True)
     write_npz(path, {**arrays, **id_members(ids.values), **members, "meta": np.array(text)}, aligned=True)
 
@@ -66,9 +67,10 @@ def reading_index(path: PathLike) -> AbstractContextManager[None]:
 
 def _meta(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     meta = json.loads(str(arrays.pop("meta")[()]))
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+    if not isinstance(meta, dict) or meta.get("format") != INDEX_FORMAT:
         got = repr(meta.get("format")) if isinstance(meta, dict) else type(meta).__name__
-        raise FormatError(f"expected an index file with format {FORMAT!r}, got {got}")
+        hint = "PackedIndex.load reads packed codes" if got == repr(PACKED_FORMAT) else None
+        raise FormatError(f"expected an index file with format {INDEX_FORMAT!r}, got {got}", hint=hint)
     if type(meta.get("version")) is not int or meta["version"] != VERSION:
         raise FormatError(f"expected an index file of version {VERSION}, got version {meta.get('version')!r}")
     return meta

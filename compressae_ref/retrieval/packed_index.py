@@ -15,7 +15,7 @@ from compressae_ref.backends.ranking import best_of_ranked
 from compressae_ref.backends.search_types import Hits, PackedItems, Queries, scaled_dots
 from compressae_ref.checks import ZeroRows, as_zero_rows, short_repr
 from compressae_ref.codes import Codes
-from compressae_ref.errors import DomainError, naming_file, rows_from
+from compressae_ref.errors import DomainError, ShapeError, naming_file, rows_from
 from compressae_ref.extensions.packed_codes import PackedCodes, require_packed
 from compressae_ref.files.npz import PathLike
 from compressae_ref.item_ids import as_ids, reject_repeated
@@ -32,7 +32,15 @@ from compressae_ref.retrieval.packed_items import (
     members,
     next_after,
 )
-from compressae_ref.retrieval.spaces import Space, as_queries, as_top, checked_item_norms, rescoring_queries, space_for
+from compressae_ref.retrieval.spaces import (
+    Space,
+    as_queries,
+    as_top,
+    check_pair,
+    checked_item_norms,
+    rescoring_queries,
+    space_for,
+)
 
 
 class PackedIndex:
@@ -90,7 +98,8 @@ class PackedIndex:
         return len(self._state)
 
     def __repr__(self) -> str:
-        return f"PackedIndex({len(self)} items, {self.space} space, {self.like!r})"
+        size, of = self.like.bytes_per_item, f"k {self.like.k} of {self.like.n_latents} latents"
+        return f"PackedIndex({len(self)} items of {size} bytes, {self.space} space, {of})"
 
     @property
     def ids(self) -> NDArray[Any]:
@@ -107,16 +116,25 @@ class PackedIndex:
         self._add(packed, ids, copy=True)
 
     def _add(self, packed: PackedCodes, ids: Any, *, copy: bool) -> None:
-        PackedCodes.concatenate([self.like, require_packed(packed)[:0]])
+        self._require_alike(require_packed(packed))
         norms = self._norms(packed)
         given = None if ids is None else as_ids(ids, len(packed))
         with self._lock:
             state = self._state
+            self.like = replace(self.like, refined=self.like.refined and packed.refined)
             if len(packed):
                 new = self._new_ids(state, given, len(packed))
                 data = packed.data.copy() if copy else packed.data
                 chunks = appended(state.chunks, list(chunks_of(data, norms, new)))
                 self._state = State(chunks, next_after(new, state.next_number))
+
+    def _require_alike(self, packed: PackedCodes) -> None:
+        check_pair(packed[:0].unpack(), self.like.unpack(), "packed")
+        for name, unit in (("k", "entries"), ("bits", "bits of a value")):
+            expected, got = getattr(self.like, name), getattr(packed, name)
+            if got != expected:
+                message = f"expected {name} = {expected} {unit} as in the index, got {got}"
+                raise ShapeError(message, argument="packed", hint="pack(codes, bits) packs codes again")
 
     def _new_ids(self, state: State, given: NDArray[Any] | None, n: int) -> NDArray[Any] | range:
         """Return the ids of n new items. DomainError for one that is in the index."""

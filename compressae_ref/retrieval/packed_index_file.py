@@ -78,7 +78,7 @@ def read_packed_index(path: PathLike, *, check: bool) -> PackedIndexFile:
             return PackedIndexFile(packed, ids, Facts(None, None, next_after(ids, 0)), None)
         facts = _facts(meta["index"])
         facts = facts._replace(next_number=next_after(ids, facts.next_number))
-        return PackedIndexFile(packed, ids, facts, _norms(arrays, len(packed), check))
+        return PackedIndexFile(packed, ids, facts, _norms(arrays, len(packed)))
 
     return built(path, PACKED_FORMAT, arrays, meta, build)
 
@@ -92,12 +92,12 @@ def _facts(index: Any) -> Facts:
     return facts
 
 
-def _norms(arrays: dict[str, NDArray[Any]], n: int, check: bool) -> Floats:
+def _norms(arrays: dict[str, NDArray[Any]], n: int) -> Floats:
     norms = arrays.get(NORMS)
     if norms is None or norms.shape != (n,) or norms.dtype not in (np.float32, np.float64):
         got = "none" if norms is None else f"{norms.dtype} of shape {norms.shape}"
         raise FormatError(f"expected {n} norms, one for each item, got {got}")
-    valid = np.isfinite(norms) & (norms > 0) if check else np.ones(1, np.bool_)
+    valid = np.isfinite(norms) & (norms > 0)  # also of a mapped file: backends assume it
     if not valid.all():
         row = int(np.argmin(valid))
         raise FormatError(f"expected finite norms above 0, got {norms[row]}", row=row)
