@@ -118,7 +118,7 @@ WITH_SCIPY = {
     "convert scipy.npz -o no.npz": "codes of other programs",
     "verify model.npz x.npy dense.npy": "dense codes",
     "segments model.npz x.npy -o no.html --min-items 1": "segments",
-    "evaluate model.npz x.npy queries.npy --top 3 --baselines": "quantisers",
+    "evaluate model.npz x.npy queries.npy --top 3 --baselines": "--baselines",
 }
 """What needs SciPy, and what its error calls it."""
 
