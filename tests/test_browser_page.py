@@ -212,7 +212,7 @@ def test_the_figures_of_the_readme_are_those_of_the_data():
         ({"embeddings": "none.npy"}, "none.npy: No such file or directory"),
         ({"embeddings": "zero.npy"}, "zero.npy: expected finite, nonzero embeddings, got zeros in row 599"),
         ({"embeddings": "nan.npy"}, "nan.npy: expected finite, nonzero embeddings, got NaN or infinity in row 3"),
-        ({"embeddings": "flat.npy"}, "flat.npy: expected an array (n, d) with one embedding per row, got (3,)"),
+        ({"embeddings": "flat.npy"}, "flat.npy: expected an array (n, d) with one embedding per row, got shape (3,)"),
         ({"embeddings": "labels.txt"}, "labels.txt: expected a .npy file"),
         ({"embeddings": "few.npy", "--labels": "few.txt"}, "few.npy: expected more than 10 embeddings, got 10"),
         ({"-o": "inputs"}, "inputs: expected a folder that does not exist"),

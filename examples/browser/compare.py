@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from make_page import QUERIES, message_of, neighbours_of, read_embeddings
+from inputs import read_embeddings, run
+from make_page import QUERIES, neighbours_of
 
 import compressae_ref as csae
 from compressae_ref.retrieval.brute_force import nearest_dense
@@ -30,10 +31,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder data of the page")
     parser.add_argument("--against", nargs="*", choices=("PQ", "OPQ"), default=["PQ", "OPQ"], help="(default: both)")
     options = parser.parse_args()
-    try:
-        compare(read_embeddings(options.embeddings), options.data, options.against)
-    except (csae.CompressaeError, OSError) as error:
-        sys.exit(f"error: {message_of(error)}")
+    sys.exit(run(lambda: compare(read_embeddings(options.embeddings), options.data, options.against)))
 
 
 def compare(x: np.ndarray, data: Path, against: list[str]) -> None:

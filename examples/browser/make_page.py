@@ -7,6 +7,8 @@
 or a name, a tab and a description. The script trains a model, unless --model gives one. It rounds the weights to int8,
 encodes, refines and packs the items, and finds the dense neighbours of every item. It measures recall, too, so that the
 page can state it. The folder is written as a whole or not at all.
+
+Exit codes: 0 success, 1 wrong input (one line explains it), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,32 +24,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from inputs import TOP, check, name_of, read_embeddings, read_labels, read_model, run, say
 
 import compressae_ref as csae
 from compressae_ref.retrieval.brute_force import nearest_dense
 
 HERE = Path(__file__).parent
-PAGE = ("index.html", "style.css", "page.js", "search.js")
+SCRIPTS = ("page", "dom", "facts", "files", "names", "progress", "search")
+PAGE = ("index.html", "style.css", *(f"{name}.js" for name in SCRIPTS))
 MODULES = HERE.parent / "port_js"
-TOP = 10
-"""Neighbours that the page shows, as in page.js."""
 QUERIES = 1000
 """Items, evenly spaced, whose neighbours recall is measured with."""
 
 
 def main() -> None:
     options = arguments()
-    try:
-        x, labels = read_embeddings(options.embeddings), read_labels(options.labels)
-        check(options, x, labels)
-        build(options, x, labels)
-    except (csae.CompressaeError, OSError) as error:
-        sys.exit(f"error: {message_of(error)}")
+    sys.exit(run(lambda: make_page(options)))
 
 
-def message_of(error: Exception) -> str:
-    named = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if named else str(error)
+def make_page(options: argparse.Namespace) -> None:
+    x, labels = read_embeddings(options.embeddings), read_labels(options.labels)
+    check(options, x, labels)
+    model = None if options.model is None else read_model(options, x)
+    build(options, x, labels, model)
 
 
 def arguments() -> argparse.Namespace:
@@ -62,76 +61,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--k", type=int, default=29, help="entries per code (default: 29)")
     parser.add_argument("--bits", type=int, choices=(4, 5, 6, 8), default=5, help="bits per value (default: 5)")
     parser.add_argument("--title", default="Nearest neighbours by sparse codes", help="heading of the page")
-    parser.add_argument("--source", default="", help="where the items come from, and their licence")
+    parser.add_argument("--source", default="", help="where the items come from")
+    parser.add_argument("--licence", type=Path, help="text file that the page links to, copied to data/LICENSE.txt")
     parser.add_argument("--start", help="name of the item that is shown first (default: that of the first row)")
     return parser.parse_args()
 
 
-# -- input ------------------------------------------------------------------------------------------------------------
-
-
-def read_embeddings(path: Path) -> np.ndarray:
-    try:
-        x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise csae.FormatError(f"expected a .npy file with one embedding per row: {error}", path=path) from error
-    if not isinstance(x, np.ndarray) or x.ndim != 2:
-        shape = getattr(x, "shape", type(x).__name__)
-        raise csae.FormatError(f"expected an array (n, d) with one embedding per row, got {shape}", path=path)
-    return x
-
-
-def read_labels(path: Path) -> list[str]:
-    data = path.read_bytes()
-    try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise csae.FormatError(f"expected lines of UTF-8 text, packed by gzip or not: {error}", path=path) from error
-    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
-
-
-def check(options: argparse.Namespace, x: np.ndarray, labels: list[str]) -> None:
-    if options.output.exists():
-        raise csae.DomainError("expected a folder that does not exist; delete it or name another", path=options.output)
-    if len(labels) != len(x):
-        raise csae.ShapeError(f"expected {len(x):,} lines, one per embedding, got {len(labels):,}", path=options.labels)
-    check_rows(options.embeddings, x)
-    if len(x) <= TOP:
-        raise csae.ShapeError(f"expected more than {TOP} embeddings, got {len(x)}", path=options.embeddings)
-    for row, name in enumerate(map(name_of, labels)):
-        if not name.strip():
-            raise csae.DomainError("expected a name at the start of the line, got none", row=row, path=options.labels)
-    if options.start is not None and options.start not in map(name_of, labels):
-        raise csae.DomainError(f"expected the name of an item, got {options.start!r}", argument="--start")
-
-
-def check_rows(path: Path, x: np.ndarray) -> None:
-    """Raise for the first row without a direction: each item needs a code and neighbours."""
-    for start in range(0, len(x), 4096):
-        lengths = np.linalg.norm(x[start : start + 4096].astype(np.float64), axis=1)
-        bad = ~(np.isfinite(lengths) & (lengths > 0))
-        if bad.any():
-            row = int(np.argmax(bad))
-            found = "zeros" if lengths[row] == 0 else "NaN or infinity"
-            hint = "remove it, and its line of the labels"
-            raise csae.DomainError(
-                f"expected finite, nonzero embeddings, got {found}", row=start + row, path=path, hint=hint
-            )
-
-
-def name_of(label: str) -> str:
-    return label.split("\t", 1)[0]
-
-
-# -- output -----------------------------------------------------------------------------------------------------------
-
-
-def build(options: argparse.Namespace, x: np.ndarray, labels: list[str]) -> None:
+def build(options: argparse.Namespace, x: np.ndarray, labels: list[str], given: csae.Model | None) -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.output.parent, prefix=".site-") as made:
         site, data = Path(made, "site"), Path(made, "site", "data")
         data.mkdir(parents=True)
-        model = rounded_model(options, x, data / "model.npz")
+        model = rounded_model(options, x, given, data / "model.npz")
         say("encoding")
         codes = csae.pack(
             csae.encode_refined(x, model, options.k, min(8 * options.k, model.params.n_latents)), options.bits
@@ -143,23 +84,23 @@ def build(options: argparse.Namespace, x: np.ndarray, labels: list[str]) -> None
         say("finding dense neighbours")
         write_neighbours(data / "neighbours.bin.gz", neighbours_of(np.arange(len(x)), nearest_dense(x, x, TOP + 1).ids))
         say("measuring recall")
-        write_about(data / "about.json", about(options, x, labels, codes, model))
+        stated = about(options, x, labels, codes, model) | sizes_of(data)
+        if options.licence is not None:
+            shutil.copyfile(options.licence, data / "LICENSE.txt")
+            stated["licence"] = "data/LICENSE.txt"
+        write_about(data / "about.json", stated)
         copy_page(site)
         site.rename(options.output)
     say(f"{options.output}: {len(x):,} items of {codes.bytes_per_item} bytes, {size_of(options.output):,} bytes in all")
     say(f"next: python -m http.server -d {options.output}")
 
 
-def rounded_model(options: argparse.Namespace, x: np.ndarray, path: Path) -> csae.Model:
+def rounded_model(options: argparse.Namespace, x: np.ndarray, given: csae.Model | None, path: Path) -> csae.Model:
     """Return the model with int8 weights, as the page reads it: the items are encoded with the rounded weights."""
-    if options.model is None:
+    if given is None:
         say("training")
-        model = csae.fit(x, serve="dense", k=options.k, n_latents=options.n_latents).model
-    else:
-        model = csae.load_model(options.model)
-    if model.params.mean is not None:
-        raise csae.DomainError("expected a model without a mean: train it without --center", path=options.model)
-    csae.save_model(path, model, weights="int8")
+        given = csae.fit(x, serve="dense", k=options.k, n_latents=options.n_latents).model
+    csae.save_model(path, given, weights="int8")
     return csae.load_model(path)
 
 
@@ -236,12 +177,15 @@ def imports_of(path: Path) -> set[str]:
     return set(re.findall(r'^(?:import|export)\b[^"]*?from "[./\w]*?([\w]+\.mjs)";', path.read_text("utf-8"), re.M))
 
 
+def sizes_of(data: Path) -> dict[str, dict[str, int]]:
+    """Return the bytes of the files that the page reads as a whole: it shows how much of them has arrived."""
+    return {
+        "bytes": {name: (data / name).stat().st_size for name in ("codes.npz", "labels.txt.gz", "neighbours.bin.gz")}
+    }
+
+
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

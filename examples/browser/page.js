@@ -1,53 +1,50 @@
 // The page: names to choose from, the neighbours of an item by dense vectors and by codes, and what they cost.
-const TOP = 10; // neighbours that are shown
+import { $, TOP, element, megabytes, number, words } from "./dom.js";
+import { showFacts } from "./facts.js";
+import { fromFile, textOf, unpacked } from "./files.js";
+import { matching, plain } from "./names.js";
+import { endProgress, expectBytes, received, showProgress } from "./progress.js";
+
 const RANKED = 100; // items by codes among which the dense neighbours are looked up
 const SUGGESTED = 8;
-
-const $ = (id) => document.getElementById(id);
-const number = (value) => value.toLocaleString("en");
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e5 ? 2 : 1)} MB`;
-const words = (share, digits = 1) => (10 * share).toFixed(digits);
 
 let about, names, texts, plainNames, neighbours, loaded;
 
 // ---- Files
 
-async function bytesOf(name) {
-  const response = await fetch(`data/${name}`);
-  if (!response.ok) throw new Error(`data/${name}: expected status 200, got ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-// Some servers send .gz files with Content-Encoding: gzip, so that they arrive unpacked.
-async function unpacked(name) {
-  const bytes = await bytesOf(name);
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
 async function loadAbout() {
-  about = JSON.parse(new TextDecoder().decode(await bytesOf("about.json")));
+  about = await fromFile("about.json", (bytes) => JSON.parse(textOf(bytes)), received);
+  expectBytes(about.bytes ?? {});
 }
 
 async function loadLabels() {
-  const lines = new TextDecoder().decode(await unpacked("labels.txt.gz")).split("\n");
+  const lines = await fromFile("labels.txt.gz", async (bytes) => textOf(await unpacked(bytes)).split("\n"), received);
   if (lines.at(-1) === "") lines.pop();
   names = lines.map((line) => line.split("\t", 1)[0]);
   texts = lines.map((line, row) => line.slice(names[row].length + 1));
   plainNames = names.map(plain);
 }
 
-// neighbour − row, signs in the lowest bit, as four planes of bytes: the lowest bytes of all, then the next ones
 async function loadNeighbours() {
-  const planes = await unpacked("neighbours.bin.gz");
+  neighbours = await fromFile("neighbours.bin.gz", async (bytes) => neighboursOf(await unpacked(bytes)), received);
+}
+
+// neighbour − row, signs in the lowest bit, as four planes of bytes: the lowest bytes of all, then the next ones
+function neighboursOf(planes) {
   const count = planes.length / 4;
-  neighbours = new Int32Array(count);
+  const ids = new Int32Array(count);
   for (let at = 0; at < count; at++) {
     const [a, b, c, d] = [planes[at], planes[at + count], planes[at + 2 * count], planes[at + 3 * count]];
     const unsigned = a | (b << 8) | (c << 16) | (d << 24);
-    neighbours[at] = ((unsigned >>> 1) ^ -(unsigned & 1)) + Math.floor(at / TOP);
+    ids[at] = ((unsigned >>> 1) ^ -(unsigned & 1)) + Math.floor(at / TOP);
   }
+  return ids;
+}
+
+function requireSameItems() {
+  const [lines, rows] = [names.length, neighbours.length / TOP];
+  if (lines !== loaded.items) throw new Error(`data/labels.txt.gz: expected ${loaded.items} lines, as codes, got ${lines}`);
+  if (rows !== lines) throw new Error(`data/neighbours.bin.gz: expected ${lines} rows, as codes, got ${rows}`);
 }
 
 // ---- The worker: one search at a time, and of those that wait only the last
@@ -60,6 +57,7 @@ function loadSearch() {
     worker.onerror = (event) => reject(new Error(event.message || "search.js: the worker did not start"));
     worker.onmessage = ({ data }) => {
       if (data.error) return reject(new Error(data.error));
+      if (data.arrived) return received(...data.arrived);
       worker.onmessage = ({ data: answer }) => answered(answer);
       return resolve(data.loaded);
     };
@@ -86,41 +84,15 @@ function answered(answer) {
 
 // ---- Choosing an item
 
-function plain(text) {
-  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-}
-
-// How well a name matches: 0 is its first part, between commas; 5 is somewhere inside of a word
-function quality(name, text) {
-  const at = name.indexOf(text);
-  if (at < 0) return -1;
-  if (at === 0 && (name.length === text.length || name[text.length] === ",")) return 0;
-  if (`, ${name},`.includes(`, ${text},`)) return 1;
-  if (at === 0) return 2;
-  if (name.includes(`, ${text}`)) return 3;
-  return name.includes(` ${text}`) ? 4 : 5;
-}
-
-function matching(text) {
-  const found = [[], [], [], [], [], []];
-  plainNames.forEach((name, row) => {
-    const rank = quality(name, text);
-    if (rank >= 0) found[rank].push(row);
-  });
-  const byLength = (i, j) => names[i].length - names[j].length || i - j;
-  for (const group of found.slice(2)) group.sort(byLength);
-  return found.flat();
-}
-
 let active = -1; // the suggestion that the arrow keys have reached
 
 function suggest() {
   const text = plain($("item").value.trim());
-  const found = text ? matching(text) : [];
+  const found = matching(plainNames, text);
   $("options").replaceChildren(...found.slice(0, SUGGESTED).map(option));
-  $("matches").textContent = text ? `${number(found.length)} ${found.length === 1 ? "item matches" : "items match"}` : "";
   if (text && !found.length) $("options").replaceChildren(nothing());
   openOptions(text !== "");
+  if (text) $("matches").textContent = `${number(found.length)} ${found.length === 1 ? "item matches" : "items match"}`;
 }
 
 function option(row, at) {
@@ -131,16 +103,10 @@ function option(row, at) {
 
 const nothing = () => element("li", "No item has this name", { class: "quiet none", role: "presentation" });
 
-function element(tag, text, attributes = {}) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
 function openOptions(isOpen) {
   $("options").hidden = !isOpen;
   $("item").setAttribute("aria-expanded", String(isOpen));
+  $("matches").textContent = "";
   activate(-1);
 }
 
@@ -180,6 +146,7 @@ function current() {
 
 function changed() {
   const [row, k] = [current(), Number($("k").value)];
+  if (location.hash && location.hash !== `#${row}`) history.replaceState(null, "", `#${row}`);
   document.title = `${names[row]} – ${about.title}`;
   $("name").textContent = names[row];
   $("about-item").textContent = texts[row] || "\u00a0";
@@ -212,7 +179,7 @@ function show({ row, k, ids, ms, prepared }) {
   Object.assign(document.body.dataset, { row, k, ms: ms.toFixed(2) });
 }
 
-const rankOf = (at) => (at < 0 ? `rank above ${RANKED}` : `rank ${at + 1}`);
+const rankOf = (at) => (at < 0 ? `below the first ${RANKED}` : `rank ${at + 1}`);
 
 // The entries of a list are used again, so that the keyboard's focus stays where it is.
 function fill(list, ids, markOf) {
@@ -223,8 +190,8 @@ function fill(list, ids, markOf) {
     const [link, text] = each.querySelectorAll("a, .text");
     each.className = mark === null ? "both" : "";
     each.dataset.row = id;
-    Object.assign(link, { textContent: names[id], href: `#${id}` });
-    text.textContent = texts[id];
+    Object.assign(link, { textContent: names[id], title: names[id], href: `#${id}` });
+    Object.assign(text, { textContent: texts[id], title: texts[id] });
     each.querySelector(".mark").replaceChildren(...(mark === null ? inBoth() : [mark]));
   });
 }
@@ -239,52 +206,12 @@ function entry() {
   return made;
 }
 
-// ---- What is compared, and what it costs
-
-function showFacts() {
-  const { d, recall } = about;
-  const [all, full] = [number(loaded.items), loaded.rowBytes.at(-1)];
-  const [dense, own] = [recall.dense, recall.reconstruction.at(-1)];
-  $("title").textContent = about.title;
-  $("lead").textContent = `${all} items, ${full} bytes each, searched on your device: no server but the one that sent these files.`;
-  $("dense-bytes").textContent = `${number(4 * d)} bytes per item`;
-  $("dense-fact").textContent = `the ${TOP} items with the highest cosine of the original vectors of ${d} float32 numbers. `
-    + "They were computed when this page was built; the vectors are not part of it.";
-  $("codes-fact").textContent = `every search compares the query with all ${all} codes, exactly. A code stores up to ${loaded.k} of `
-    + `${number(loaded.nLatents)} latents. The slider keeps the k largest entries, of the items and of the query.`;
-  $("query-fact").textContent = "the reconstruction of the chosen item from its own code, because this page has no dense vectors. "
-    + `It finds ${words(own)} of 10 neighbours with all ${loaded.k} entries. Where the dense vector of the query is known, `
-    + `the same codes find ${words(dense["10"])} of 10.`;
-  $("source").textContent = about.source;
-  const files = Object.entries(partsReceived());
-  const total = ["All", files.reduce((sum, [, bytes]) => sum + bytes, 0)];
-  $("parts").replaceChildren(...[...files, total].map(partRow));
-  $("facts").hidden = false;
-}
-
-function partRow([name, bytes]) {
-  const made = element("tr", "");
-  made.append(element("th", name, { scope: "row" }), element("td", number(bytes)));
-  return made;
-}
-
-function partsReceived() {
-  const own = performance.getEntriesByType("resource").map(({ name, encodedBodySize }) => [name, encodedBodySize]);
-  const parts = { "Codes": 0, "Model": 0, "Names and descriptions": 0, "Dense neighbours": 0, "Page and scripts": 0 };
-  const partOf = { "codes.npz": "Codes", "model.npz": "Model", "labels.txt.gz": "Names and descriptions",
-    "neighbours.bin.gz": "Dense neighbours" };
-  for (const [url, bytes] of [...own, ...Object.entries(loaded.received)]) {
-    parts[partOf[url.split("/").at(-1)] ?? "Page and scripts"] += bytes;
-  }
-  return parts;
-}
+// ---- Start
 
 function fail(message) {
   $("failed").textContent = `${message}. Reload the page to try again.`;
   $("failed").hidden = false;
 }
-
-// ---- Start
 
 function listen() {
   $("item").addEventListener("input", suggest);
@@ -306,18 +233,21 @@ function listen() {
 
 async function start() {
   for (const list of [$("dense"), $("codes")]) list.append(...Array.from({ length: TOP }, entry));
-  $("about-item").textContent = "Names, codes and the model are being loaded.";
+  showProgress();
   try {
     if (typeof DecompressionStream === "undefined") throw new Error("This page needs a browser of 2023 or later, with DecompressionStream");
     [loaded] = await Promise.all([loadSearch(), loadAbout(), loadLabels(), loadNeighbours()]);
-    if (loaded.items !== names.length) throw new Error(`data: ${names.length} names for ${loaded.items} codes`);
+    requireSameItems();
   } catch (error) {
+    endProgress();
     $("name").textContent = "The page could not be loaded";
+    $("about-item").textContent = "\u00a0";
     return fail(error.message);
   }
+  endProgress();
   Object.assign($("k"), { max: loaded.k, value: loaded.k });
   for (const id of ["item", "random", "k"]) $(id).disabled = false;
-  showFacts();
+  showFacts(about, loaded);
   sized();
   listen();
   return changed();

@@ -1,6 +1,7 @@
 // A worker that holds the codes and the model and searches them, so that the page stays responsive.
 import { PackedIndex, openModel, openPackedCodes, truncate } from "../port_js/compressae.mjs";
 import { Layout } from "../port_js/packed_rows.mjs";
+import { fromFile, naming } from "./files.js";
 
 const KEPT = 3; // indexes that are kept, one for each k, with about 3 k bytes for each item
 const indexes = new Map();
@@ -10,8 +11,8 @@ const absolute = (name) => new URL(`data/${name}`, self.location).href;
 
 async function load() {
   [codes, model] = await Promise.all([
-    openPackedCodes(absolute("codes.npz")),
-    openModel(absolute("model.npz"), { only: "decoder" }),
+    fromFile("codes.npz", openPackedCodes, (...arrived) => self.postMessage({ arrived })),
+    naming("model.npz", () => openModel(absolute("model.npz"), { only: "decoder" })),
   ]);
   for (let row = 0; row < 3; row++) search({ row, k: codes.k, top: 1 }); // compiles the search before it is timed
   const ks = Array.from({ length: codes.k }, (_, at) => at + 1);
