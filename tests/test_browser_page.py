@@ -6,10 +6,13 @@ import gzip
 import itertools
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,12 +43,15 @@ def inputs(tmp_path_factory):
     return folder, labels
 
 
+ENVIRONMENT = os.environ | ONE_THREAD | {"PYTHONPATH": str(EXAMPLE.parents[1])}
+
+
+def command(*words):
+    return [sys.executable, str(EXAMPLE / "make_page.py"), *map(str, words)]
+
+
 def build(*words, cwd=None):
-    command = [sys.executable, EXAMPLE / "make_page.py", *map(str, words)]
-    path = {"PYTHONPATH": str(EXAMPLE.parents[1])}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=os.environ | ONE_THREAD | path, timeout=120
-    )
+    return subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,8 @@ def site(inputs):
     folder, labels = inputs
     made = folder / "site"
     options = ["--n-latents", 256, "--k", K, "--title", "Six hundred items", "--start", labels[START].split("\t")[0]]
+    (folder / "licence.txt").write_text("Free <b>to</b> use.", encoding="utf-8")
+    options += ["--source", "Made for this test.", "--licence", folder / "licence.txt"]
     done = build(folder / "embeddings.npy", "--labels", folder / "labels.txt.gz", "-o", made, *options)
     assert done.returncode == 0, done.stderr
     return made
@@ -84,6 +92,40 @@ class WithRanges(Plain):
         self.send_header("Content-Length", str(end - start))
         self.end_headers()
         self.wfile.write(data[start:end])
+        return None
+
+
+class Gated(Plain):
+    """A server that sends half of the codes, waits for `gate`, and sends the rest in small pieces."""
+
+    gate, pieces = threading.Event(), 24
+
+    def copyfile(self, source, outputfile):
+        data = source.read()
+        if not self.path.endswith("codes.npz"):
+            return outputfile.write(data)
+        half, step = len(data) // 2, len(data) // (2 * self.pieces)
+        outputfile.write(data[:half])
+        self.gate.wait(30)
+        for start in range(half, len(data), step):
+            outputfile.write(data[start : start + step])
+            time.sleep(0.005)
+        return None
+
+
+class Refusing(Plain):
+    """A server that closes the connection when it is asked for one file."""
+
+    refused = ""
+
+    @classmethod
+    def of(cls, name):
+        return type("RefusingOne", (cls,), {"refused": f"/{name}"})
+
+    def send_head(self):
+        if not self.path.endswith(self.refused):
+            return super().send_head()
+        self.close_connection = True
         return None
 
 
@@ -213,11 +255,18 @@ def test_the_figures_of_the_readme_are_those_of_the_data():
         ({"embeddings": "zero.npy"}, "zero.npy: expected finite, nonzero embeddings, got zeros in row 599"),
         ({"embeddings": "nan.npy"}, "nan.npy: expected finite, nonzero embeddings, got NaN or infinity in row 3"),
         ({"embeddings": "flat.npy"}, "flat.npy: expected an array (n, d) with one embedding per row, got shape (3,)"),
-        ({"embeddings": "labels.txt"}, "labels.txt: expected a .npy file"),
+        ({"embeddings": "labels.txt"}, "labels.txt: expected a .npy file, got one that starts with b'x"),
+        ({"embeddings": "objects.npy"}, "objects.npy: expected a .npy file of numbers, got an array of Python objects"),
+        ({"embeddings": "cut.npy"}, "cut.npy: expected a .npy file of numbers, got a damaged one"),
+        ({"embeddings": "bytes.npy"}, "bytes.npy: expected float16, float32 or float64, got int8"),
+        ({"--licence": "none.txt"}, "none.txt: No such file or directory"),
         ({"embeddings": "few.npy", "--labels": "few.txt"}, "few.npy: expected more than 10 embeddings, got 10"),
         ({"-o": "inputs"}, "inputs: expected a folder that does not exist"),
         ({"--start": "no such item"}, "--start: expected the name of an item, got 'no such item'"),
         ({"--model": "centred.npz"}, "centred.npz: expected a model without a mean"),
+        ({"--model": "centred.npz", "--n-latents": 64}, "--n-latents: expected no number of latents beside --model"),
+        ({"--model": "other.npz"}, "other.npz: expected d = 384 dimensions as in "),
+        ({"--model": "plain.npz", "--k": 65}, "--k: expected k from 1 to n_latents = 64, got 65"),
     ],
 )
 def test_wrong_input_gets_one_line_and_no_folder(inputs, tmp_path, change, expected):
@@ -231,28 +280,47 @@ def test_wrong_input_gets_one_line_and_no_folder(inputs, tmp_path, change, expec
         (tmp_path / name).write_bytes(content)
     np.save(tmp_path / "flat.npy", np.ones(3))
     np.save(tmp_path / "few.npy", np.eye(10))
+    np.save(tmp_path / "bytes.npy", np.ones((ITEMS, 8), np.int8))
+    np.save(tmp_path / "objects.npy", np.array([[{}]]), allow_pickle=True)
+    (tmp_path / "cut.npy").write_bytes((folder / "embeddings.npy").read_bytes()[:1000])
     for name, row, value in (("zero.npy", 599, 0), ("nan.npy", 3, np.nan)):
         x = np.ones((ITEMS, 8))
         x[row] = value
         np.save(tmp_path / name, x)
     if "--model" in change:
         x = np.load(folder / "embeddings.npy")
-        save_model(tmp_path / "centred.npz", fit(x, steps=1, n_latents=64, k=4, center=True).model)
+        how = {"steps": 1, "n_latents": 64, "k": 4}
+        save_model(tmp_path / "centred.npz", fit(x, center=True, **how).model)
+        save_model(tmp_path / "plain.npz", fit(x, **how).model)
+        save_model(tmp_path / "other.npz", fit(x[:, :32], **how).model)
     words = {"embeddings": folder / "embeddings.npy", "--labels": folder / "labels.txt", "-o": "site"} | change
     done = build(words.pop("embeddings"), *(word for pair in words.items() for word in pair), cwd=tmp_path)
     assert done.returncode == 1
-    line = done.stderr.removeprefix("training\n").strip()
+    line = done.stderr.strip()
+    assert "unsafe" not in line
     assert line.startswith("error: ")
     assert expected in line
     assert "\n" not in line
     assert not [path for path in tmp_path.iterdir() if "site" in path.name]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_line_and_leaves_no_folder(inputs, tmp_path, number):
+    words = command(inputs[0] / "embeddings.npy", "--labels", inputs[0] / "labels.txt", "-o", tmp_path / "site")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stderr.readline() == "training\n"
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert said == "interrupted; nothing was written\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("others", [[], pytest.param(["PQ"], marks=pytest.mark.slow)])
 def test_compare_states_recall_at_equal_bytes(site, inputs, others):
     if others:
         pytest.importorskip("faiss")
-    command = [
+    words = [
         sys.executable,
         EXAMPLE / "compare.py",
         inputs[0] / "embeddings.npy",
@@ -260,7 +328,7 @@ def test_compare_states_recall_at_equal_bytes(site, inputs, others):
         "--against",
         *others,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | ONE_THREAD)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=os.environ | ONE_THREAD)
     size = load_packed(site / "data" / "codes.npz").bytes_per_item
     assert f"{ITEMS} items of {size} bytes" in done.stdout
     assert [line.split(" | ")[0] for line in done.stdout.splitlines()[4:]] == [
@@ -333,6 +401,7 @@ def test_the_keyboard_is_enough(opened, site, inputs):
     assert page.shows(row, K)[1] == neighbours(site / "data", row, K)
     assert page.text("name") == labels[row].split("\t")[0]
     assert page.tab.locator("#options").is_hidden()
+    assert page.text("matches") == ""
     while page.tab.evaluate("document.activeElement.closest('ol')?.id") != "codes":
         page.tab.keyboard.press("Tab")
         outline = page.tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -343,6 +412,43 @@ def test_the_keyboard_is_enough(opened, site, inputs):
     assert page.tab.evaluate("document.activeElement.closest('ol')?.id") == "codes", "the focus stays in the list"
     page.tab.go_back()
     page.shows(row, K)
+
+
+@needs_browser
+def test_tab_leaves_the_open_suggestions_for_the_next_control(opened):
+    page = opened()
+    page.shows(START, K)
+    page.tab.locator("#item").focus()
+    page.tab.keyboard.type("a")
+    assert page.tab.locator("#options").evaluate("list => list.scrollHeight > list.clientHeight"), "it scrolls"
+    page.tab.keyboard.press("Tab")
+    assert page.tab.evaluate("document.activeElement.id") == "random"
+    assert page.tab.locator("#options").is_hidden()
+    assert page.text("matches") == ""
+
+
+@needs_browser
+def test_words_match_in_any_order(opened, inputs):
+    """All items that have all words are found; those that have the text as typed come first."""
+    page = opened()
+    page.shows(START, K)
+    names = [label.split("\t")[0] for label in inputs[1]]
+    found = """async ([names, typed]) => {
+      const { matching, plain } = await import("./names.js");
+      return matching(names.map(plain), plain(typed));
+    }"""
+    checked = [name for name in names if len(name.split()) > 1 and name.isascii()][:40]
+    assert checked
+    for name in [*checked, "a", "re c"]:
+        typed = "  ".join(reversed(name.split())) + " "
+        rows = page.tab.evaluate(found, [names, typed])
+        words = typed.lower().replace(",", " ").split()
+        assert sorted(rows) == [row for row, other in enumerate(names) if all(word in other.lower() for word in words)]
+        has_text = [name.lower() in names[row].lower() for row in page.tab.evaluate(found, [names, name])]
+        assert has_text == sorted(has_text, reverse=True)
+        page.tab.locator("#item").fill(typed)
+        assert page.text("matches").startswith(f"{len(rows)} item")
+    assert page.tab.evaluate(found, [names, " , "]) == []
 
 
 @needs_browser
@@ -368,8 +474,11 @@ def test_names_are_text_and_rows_that_do_not_exist_are_ignored(opened, inputs):
     assert f"{page.text('name')}\t{page.text('about-item')}" == inputs[1][HOSTILE]
     assert page.tab.locator("main img, main script").count() == 0
     assert page.tab.evaluate("window.ran") is None
-    page.tab.evaluate("location.hash = '#nothing'")
-    page.shows(START, K)
+    for address in ("#nothing", "#999999", "#-1", "#abc", f"#{HOSTILE}.0"):
+        page.tab.evaluate("hash => { location.hash = hash; }", address)
+        row = HOSTILE if "." in address else START
+        page.shows(row, K)
+        page.tab.wait_for_function("row => location.hash === `#${row}`", arg=row)
 
 
 @needs_browser
@@ -391,6 +500,81 @@ def test_a_phone_scrolls_in_one_direction_and_nothing_moves(opened, scheme):
         assert page.width() <= width
         assert page.tab.locator("#codes").bounding_box()["y"] == before["y"]
         assert page.tab.locator("#codes").bounding_box()["height"] == before["height"]
+
+
+@needs_browser
+def test_long_names_can_be_read(opened, site, inputs, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    name = ", ".join(f"long name {number} of this item" for number in range(10))
+    labels = [name, *inputs[1][1:]]
+    (tmp_path / "site" / "data" / "labels.txt.gz").write_bytes(gzip.compress("\n".join(labels).encode()))
+    page = opened(tmp_path / "site", at="#0")
+    other = page.shows(0, K)[0][0]
+    assert page.text("name") == name
+    for width in (320, 390, 1280):
+        page.tab.set_viewport_size({"width": width, "height": 844})
+        assert page.width() <= width
+        assert page.tab.locator("#name").evaluate("""each => each.scrollWidth <= each.clientWidth
+          && each.scrollHeight <= each.clientHeight && getComputedStyle(each).textOverflow === "clip" """)
+    page.tab.evaluate(f"location.hash = '#{other}'")
+    page.shows(other, K)
+    for which in ("dense", "codes"):
+        links = page.tab.locator(f"#{which} a")
+        titles = links.evaluate_all("all => all.map((each) => each.title)")
+        assert titles == links.all_text_contents()
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_placeholder_has_contrast(opened, scheme):
+    page = opened(color_scheme=scheme)
+    page.shows(START, K)
+    colours = page.tab.evaluate("""() => [getComputedStyle(document.getElementById("item"), "::placeholder").color,
+      getComputedStyle(document.getElementById("item")).backgroundColor]""")
+    text, ground = (luminance([int(part) for part in re.findall(r"\d+", colour)]) for colour in colours)
+    assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5
+
+
+def luminance(colour):
+    """Return the relative luminance of WCAG 2."""
+    assert len(colour) == 3, colour
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@needs_browser
+def test_the_licence_is_a_link(opened, site):
+    page = opened()
+    page.shows(START, K)
+    assert page.text("source") == "Made for this test. Licence"
+    assert page.tab.locator("#source a").get_attribute("href") == "data/LICENSE.txt"
+    assert (site / "data" / "LICENSE.txt").read_text("utf-8") == "Free <b>to</b> use."
+
+
+@needs_browser
+def test_progress_is_shown_and_announced_a_few_times(opened, site):
+    """A server sends half of the codes and waits: the page states the bytes so far, and of how many."""
+    Gated.gate.clear()
+    sizes = json.loads((site / "data" / "about.json").read_text("utf-8"))["bytes"]
+    assert sizes == {name: (site / "data" / name).stat().st_size for name in sizes}
+    total = sum(sizes.values())
+    text = [f"{size / 1e6:.2f} MB" for size in (total - (sizes["codes.npz"] + 1) // 2, total)]
+    page = opened(kind=Gated)
+    page.tab.get_by_text(f"Loading codes, names and neighbours: {' of '.join(text)}.").first.wait_for()
+    assert page.text("matches").startswith("Loading codes, names and neighbours: ")
+    assert page.tab.locator("#matches").get_attribute("role") == "status"
+    page.tab.evaluate("""() => {
+      window.changes = { "matches": 0, "about-item": 0 };
+      for (const id of Object.keys(changes)) {
+        new MutationObserver(() => { changes[id]++; }).observe(document.getElementById(id), { childList: true });
+      }
+    }""")
+    Gated.gate.set()
+    page.shows(START, K)
+    changes = page.tab.evaluate("changes")
+    assert changes["about-item"] > changes["matches"]
+    assert 1 <= changes["matches"] <= 4
+    assert page.text("matches") == ""
 
 
 @needs_browser
@@ -422,13 +606,34 @@ def test_screen_readers_get_names_and_messages(opened):
     assert all(later <= before + 1 for before, later in itertools.pairwise(levels))
 
 
+FILES = ("about.json", "codes.npz", "labels.txt.gz", "model.npz", "neighbours.bin.gz")
+
+
 @needs_browser
-def test_a_missing_file_is_named(opened, site, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        *(("missing", name) for name in FILES),
+        *(("cut", name) for name in FILES[::2]),
+        *(("refused", name) for name in FILES[1::2]),
+    ],
+)
+def test_a_file_that_fails_is_named(opened, site, tmp_path, damage, name):
     shutil.copytree(site, tmp_path / "site")
-    (tmp_path / "site" / "data" / "codes.npz").unlink()
-    page = opened(tmp_path / "site")
+    path = tmp_path / "site" / "data" / name
+    assert {path.name for path in path.parent.iterdir()} == {*FILES, "LICENSE.txt"}
+    if damage == "missing":
+        path.unlink()
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    page = opened(tmp_path / "site", Refusing.of(name) if damage == "refused" else Plain)
     page.tab.get_by_role("alert").wait_for()
-    assert "codes.npz: expected status 200, got 404" in page.text("failed")
+    assert f"data/{name}" in page.text("failed")
+    assert ("expected status 200, got 404" in page.text("failed")) == (damage == "missing")
+    shown = page.tab.locator("main").inner_text()
+    assert "The page could not be loaded" in shown
+    assert "Loading" not in shown
+    assert page.tab.locator("#results").is_hidden()
     page.said.clear()  # the browser reports the status, too
 
 
@@ -456,6 +661,8 @@ def test_the_shipped_page(opened):
     page = opened(EXAMPLE.parent, WithRanges, "browser/#1000")
     assert page.shows(1000, k)[1] == neighbours(data, 1000, k)
     assert page.text("title") == about["title"]
+    assert page.tab.locator("#source a").get_attribute("href") == "data/LICENSE.txt"
+    assert about["bytes"] == {name: (data / name).stat().st_size for name in about["bytes"]}
     received = page.tab.locator("#parts td").all_text_contents()
     assert int(received[-1].replace(",", "")) < 9.1e6
     print(f"search of the shipped page: {page.tab.locator('body').get_attribute('data-ms')} ms")

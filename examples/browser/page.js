@@ -241,7 +241,7 @@ async function start() {
   } catch (error) {
     endProgress();
     $("name").textContent = "The page could not be loaded";
-    $("about-item").textContent = "\u00a0";
+    for (const id of ["about-item", "results"]) $(id).hidden = true;
     return fail(error.message);
   }
   endProgress();
