@@ -15,6 +15,7 @@ from compressae_ref import Codes, PackedCodes
 SOURCE = Path(__file__).parent.parent / "examples" / "port_c"
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off", "-O2", "-ftree-vectorize"]
 UNVERIFIED, ENCODER_ONLY, EMPTY_ZERO_ROWS = 1, 2, 4
+STATUSES = ("", "Domain", "Shape", "Format", "IO", "Memory", "Build", "Argument")
 SPACES = ("sparse", "reconstructed", "asymmetric")
 
 COUNTING = """
@@ -34,18 +35,18 @@ class LibraryError(Exception):
 
     def __init__(self, error: _Error) -> None:
         super().__init__(error.text.decode())
-        self.status, self.row = ("", "Domain", "Shape", "Format", "IO", "Memory", "Build")[error.status], error.row
+        self.status, self.row = STATUSES[error.status], error.row
 
 
 class _Error(ctypes.Structure):
     _fields_ = [("status", c_int), ("row", c_int64), ("text", c_char * 320)]
 
 
-class _Rows(ctypes.Structure):
+class Rows(ctypes.Structure):
     _fields_ = [("data", c_void_p), ("dtype", c_int), ("n", c_size_t), ("d", c_size_t)]
 
 
-class _CodeRows(ctypes.Structure):
+class CodeRows(ctypes.Structure):
     _fields_ = [
         ("indices", c_void_p), ("values", c_void_p), ("dtype", c_int), ("n", c_size_t), ("k", c_size_t),
         ("h", c_size_t), ("model", c_char_p),
@@ -80,14 +81,14 @@ def build(folder: Path, *options: str, flags: list[str] = FLAGS) -> Library:
     return Library(path)
 
 
-def _rows(x: np.ndarray) -> _Rows:
-    return _Rows(x.ctypes.data, x.dtype.itemsize, *x.shape)
+def rows(x: np.ndarray) -> Rows:
+    return Rows(x.ctypes.data, x.dtype.itemsize, *x.shape)
 
 
-def _code_rows(codes: Codes) -> _CodeRows:
+def code_rows(codes: Codes) -> CodeRows:
     model = None if codes.model is None else codes.model.encode()
     i, v = codes.indices, codes.values
-    return _CodeRows(i.ctypes.data, v.ctypes.data, v.dtype.itemsize, *v.shape, codes.n_latents, model)
+    return CodeRows(i.ctypes.data, v.ctypes.data, v.dtype.itemsize, *v.shape, codes.n_latents, model)
 
 
 class Library:
@@ -125,7 +126,7 @@ class Library:
 
     def make_codes(self, codes: Codes) -> CCodes:
         handle = c_void_p()
-        self.call("make_codes", byref(handle), _code_rows(codes))
+        self.call("make_codes", byref(handle), code_rows(codes))
         return CCodes(self, handle, codes)
 
     def make_packed_codes(self, address: int, packed: PackedCodes) -> CCodes:
@@ -171,7 +172,7 @@ class CModel(_Handle):
     def codes(self, name: str, x: np.ndarray, k: int, *arguments: Any, flags: int, workspace: Any) -> Codes:
         indices, values = np.full((len(x), k), -1, np.int32), np.full((len(x), k), np.nan, self.dtype)
         out = c_uint(flags), indices.ctypes, values.ctypes, workspace
-        self.library.call(name, self.handle, _rows(x), c_size_t(k), *arguments, *out)
+        self.library.call(name, self.handle, rows(x), c_size_t(k), *arguments, *out)
         return Codes(indices, values, self.info.h, model=self.info.digest.decode() or None)
 
     def encode(self, x: np.ndarray, k: int | None = None, flags: int = 0, workspace: Any = None) -> Codes:
@@ -185,7 +186,7 @@ class CModel(_Handle):
 
     def query(self, x: np.ndarray) -> np.ndarray:
         u = np.empty(self.info.h + 1, self.dtype)
-        self.library.call("query", self.handle, _rows(x[None]), u.ctypes, self.workspace())
+        self.library.call("query", self.handle, rows(x[None]), u.ctypes, self.workspace())
         return u
 
     def packed_norm(self, packed: bytes, k: int, bits: int) -> np.ndarray:
@@ -202,7 +203,7 @@ class CModel(_Handle):
 
     def unit_rows(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, self.dtype)
-        self.library.call("unit_rows", self.handle, _rows(x), c_uint(0), out.ctypes, self.workspace())
+        self.library.call("unit_rows", self.handle, rows(x), c_uint(0), out.ctypes, self.workspace())
         return out
 
 
@@ -230,6 +231,6 @@ class CIndex(_Handle):
         ids, scores = np.full((n, found), -1, np.int64), np.full((n, found), np.nan, dtype)
         workspace = ctypes.create_string_buffer(self.library.c.csae_index_workspace_bytes(self.handle))
         dense = isinstance(queries, np.ndarray)
-        name, rows = ("search", _rows(queries)) if dense else ("search_codes", _code_rows(queries))
-        self.library.call(name, self.handle, rows, c_size_t(top), ids.ctypes, scores.ctypes, workspace)
+        name, given = ("search", rows(queries)) if dense else ("search_codes", code_rows(queries))
+        self.library.call(name, self.handle, given, c_size_t(top), ids.ctypes, scores.ctypes, workspace)
         return ids, scores

@@ -6,8 +6,10 @@ import ctypes
 import mmap
 import platform
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,20 @@ import pytest
 
 import compressae_ref as csae
 from compressae_ref import Codes, Model, Params, init_params
-from tests.c_library import EMPTY_ZERO_ROWS, ENCODER_ONLY, FLAGS, SOURCE, UNVERIFIED, Library, LibraryError, build
+from tests.c_library import (
+    EMPTY_ZERO_ROWS,
+    ENCODER_ONLY,
+    FLAGS,
+    SOURCE,
+    UNVERIFIED,
+    CodeRows,
+    Library,
+    LibraryError,
+    Rows,
+    build,
+    code_rows,
+    rows,
+)
 from tests.small_files import small_file
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -176,24 +191,78 @@ def test_no_byte_is_read_behind_the_last_row(n, end_of_memory, library, tmp_path
         assert last == ours.packed_norm(bytes(codes.data[-1]), 3, 5)
 
 
-def test_the_example_searches_safely(tmp_path):
-    model, queries = model_of(), rows_of(n=7)
-    csae.save_packed(tmp_path / "packed.npz", csae.pack(csae.encode_refined(rows_of(), model)))
-    queries.tofile(tmp_path / "queries")
+@pytest.fixture(scope="module")
+def example(tmp_path_factory) -> Path:
+    """The program search, built with sanitizers, beside a model, packed codes and queries."""
+    folder, model = tmp_path_factory.mktemp("example"), model_of()
+    saved(folder, model)
+    csae.save_packed(folder / "packed.npz", csae.pack(csae.encode_refined(rows_of(), model)))
+    np.save(folder / "queries.npy", rows_of(n=7))
+    rows_of(n=7).tofile(folder / "queries.f32")
     sources = [str(SOURCE / "search.c"), str(SOURCE / "compressae.c"), "-lm"]
     sanitizers = ["-DCSAE_NO_MMAP", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    command = ["cc", *FLAGS, *sanitizers, "-o", str(tmp_path / "search"), *sources]
+    command = ["cc", *FLAGS, *sanitizers, "-o", str(folder / "search"), *sources]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("this compiler has no sanitizers")
-    files = [saved(tmp_path, model), tmp_path / "packed.npz", tmp_path / "queries"]
-    ended = subprocess.run([tmp_path / "search", *files], capture_output=True, text=True, check=True)
-    found = [[int(word) for word in line.split("items ")[1].split()] for line in ended.stdout.splitlines()]
-    packed = csae.load_packed(files[1])
+    return folder
+
+
+def found_by(folder: Path, *files: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["./search", *files], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def assert_finds_what_the_package_finds(stdout: str, folder: Path) -> None:
+    found = [[int(word) for word in line.split("items ")[1].split()] for line in stdout.splitlines()]
+    packed, model = csae.load_packed(folder / "packed.npz"), csae.load_model(folder / "model.npz")
+    queries = np.load(folder / "queries.npy")
     assert found == csae.search(queries, packed, 10, space="asymmetric", model=model).ids.tolist()
-    ended = subprocess.run([tmp_path / "search", *files[1:], "x"], capture_output=True, text=True, check=False)
+
+
+def test_the_example_searches_safely(example):
+    ended = found_by(example, "model.npz", "packed.npz", "queries.f32")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert_finds_what_the_package_finds(ended.stdout, example)
+    ended = found_by(example, "packed.npz", "packed.npz", "queries.f32")
     assert ended.returncode == 1
     assert "FormatError: " in ended.stderr
     assert "compressae-model" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "a positive multiple of 192 bytes, got 0 bytes"),
+        (bytes(191), "got 191 bytes"),
+        (bytes(1001), "rows of 48 float32 numbers, so a positive multiple of 192 bytes, got 1001 bytes"),
+        (None, "a directory"),
+        (b"\x93NUMPY" + bytes(192 - 6), "got an .npy file of 192 bytes\nwrite its numbers alone"),
+        (np.ones((1, 47), np.float32).tobytes(), "got 188 bytes"),
+    ],
+    ids=["empty", "short", "1001", "folder", "npy", "columns"],
+)
+def test_the_example_refuses_other_queries(content, message, example):
+    (example / "bad").mkdir() if content is None else (example / "bad").write_bytes(content)
+    ended = found_by(example, "model.npz", "packed.npz", "bad")
+    (example / "bad").rmdir() if content is None else (example / "bad").unlink()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("bad: ")
+    assert message in ended.stderr.lower() if content is None else message in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("examples/port_c/README.md", "## Try it"), ("examples/pages/anywhere.md", "## C")]
+)
+def test_pages_show_commands_that_run_in_the_root(page, heading, example, tmp_path):
+    root = SOURCE.parent.parent
+    section = (root / page).read_text("utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
+    (tmp_path / "examples").symlink_to(root / "examples")
+    for name in ("model.npz", "packed.npz", "queries.npy"):  # which the front page makes
+        shutil.copy(example / name, tmp_path)
+    commands = "set -e\npython() { " + shlex.quote(sys.executable) + ' "$@"; }\n'
+    commands += re.search(r"```bash\n(.*?)```", section, re.DOTALL)[1]
+    ended = subprocess.run(["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert_finds_what_the_package_finds(ended.stdout, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -322,10 +391,187 @@ def test_wrong_arguments_are_refused(library, tmp_path):
             refused("Domain", "sparse or reconstructed", index.search, items, 3)
         with library.make_codes(other) as foreign:
             refused("Domain", "codes of one model", library.make_index, ours, foreign, "asymmetric")
-        refused("Domain", "needs none", library.make_index, None, codes, "asymmetric")
+        refused(
+            "Argument", "model, got NULL; only sparse space needs none", library.make_index, None, codes, "asymmetric"
+        )
     small_file(tmp_path / "only.npz", model, "int8", only="encoder")
     with library.open_model(tmp_path / "only.npz") as ours, library.make_codes(other) as codes:
         refused("Domain", "whole model", library.make_index, ours, codes, "reconstructed")
+
+
+HEADER = (SOURCE / "compressae.h").read_text("utf-8")
+PROTOTYPES = {
+    name: re.findall(r"(\*?)(\w+)(?:,|$)", " ".join(parameters.split()))
+    for name, parameters in re.findall(r"^csae_status csae_(\w+)\(([^;]*)\);", HEADER, re.MULTILINE)
+}
+"""Each function that returns a status: whether a parameter is a pointer, and its name."""
+MAY_BE_NULL = {
+    ("make_model", "W_enc"), ("make_model", "b_enc"), ("make_model", "W_dec"), ("make_model", "mean"),
+    ("refine", "candidates"), ("abs_topk", "from"), ("make_packed_codes", "model"),
+}  # fmt: skip
+
+
+class Call:
+    """Arguments of all functions that return a status: handles are made once, arrays have n rows."""
+
+    def __init__(self, library: Library, folder: Path) -> None:
+        self.library, self.folder, model = library, folder, model_of()
+        self.x, self.codes = rows_of(n=3), model.encode(rows_of(n=3))
+        self.packed = csae.pack(self.codes, 8)
+        saved(folder, model)
+        csae.save_codes(folder / "codes.npz", self.codes)
+        self.ours = library.open_model(folder / "model.npz")
+        self.items = library.open_codes(folder / "codes.npz")
+        self.dense = library.make_index(self.ours, self.items, "asymmetric")
+        self.sparse = library.make_index(self.ours, self.items, "sparse")
+        self.room = [ctypes.create_string_buffer(1 << 20) for _ in range(4)]
+
+    def close(self) -> None:
+        for handle in (self.sparse, self.dense, self.items, self.ours):
+            handle.close()
+
+    def arguments(self, n: int, space: int = 2) -> dict[str, list]:
+        size, none, bits = ctypes.c_size_t, ctypes.c_uint(0), ctypes.c_uint(8)
+        x, codes, (a, b, c, workspace) = rows(self.x[:n]), code_rows(self.codes[:n]), self.room
+        model, items, out, packed = self.ours.handle, self.items.handle, ctypes.byref(ctypes.c_void_p()), self.packed
+        paths = [self.folder / "model.npz", self.folder / "codes.npz"]
+        packed_bytes, sizes = packed.data.tobytes(), (size(H), size(K), bits)
+        numbers = np.ones(12, np.float32).tobytes()
+        contents = [path.read_bytes() if n else b"" for path in paths]
+        return {
+            "open_model": [out, str(paths[0]).encode(), none],
+            "open_model_bytes": [out, contents[0], size(len(contents[0])), none],
+            "make_model": [out, 4, size(3), size(4), size(1), numbers, None, numbers, None],
+            "copy_weights": [model, 0, a],
+            "unit_rows": [model, x, none, a, workspace],
+            "encode": [model, x, size(K), none, a, b, workspace],
+            "refine": [model, x, size(K), size(2 * K), None, none, a, b, workspace],
+            "decode": [model, codes, a, workspace],
+            "abs_topk": [4, numbers, None, size(12), size(2), a, b],
+            "pack": [codes, bits, a],
+            "unpack": [packed_bytes, size(n), size(packed.data.shape[1]), *sizes, a, b],
+            "open_codes": [out, str(paths[1]).encode()],
+            "open_codes_bytes": [out, contents[1], size(len(contents[1]))],
+            "make_codes": [out, codes],
+            "make_packed_codes": [out, packed_bytes, size(n), *sizes, None],
+            "read_codes": [items, size(0), size(n), a, b],
+            "make_index": [out, model, items, space],
+            "search": [self.dense.handle, x, size(2), a, b, workspace],
+            "search_codes": [self.sparse.handle, codes, size(2), a, b, workspace],
+            "query": [model, rows(self.x[:1]), a, workspace],
+            "packed_norm": [model, packed_bytes, size(K), bits, a, workspace],
+            "packed_score": [model, bytes(4 * H + 4), packed_bytes, size(K), bits, numbers, c, workspace],
+        }
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory):
+    """All functions of a library in which undefined behaviour ends the process, if the compiler has the sanitizer."""
+    folder = tmp_path_factory.mktemp("every")
+    try:
+        library = build(folder, "-fsanitize=undefined", "-fno-sanitize-recover=all")
+    except (subprocess.CalledProcessError, OSError):
+        library = build(folder)
+    call = Call(library, folder)
+    yield call
+    call.close()
+
+
+def pointers_of(function: str, arguments: list) -> list[tuple[str, list]]:
+    """Return the pointers that a function needs by name, and its arguments with NULL in the place of each."""
+    found = []
+    for at, ((star, name), value) in enumerate(zip(PROTOTYPES[function], arguments, strict=False)):
+        if isinstance(value, Rows | CodeRows):
+            for field in ("data",) if isinstance(value, Rows) else ("indices", "values"):
+                copy = type(value).from_buffer_copy(value)
+                setattr(copy, field, None)
+                found.append((f"{name}.{field}", [*arguments[:at], copy, *arguments[at + 1 :]]))
+        elif star and (function, name) not in MAY_BE_NULL:
+            found.append((name, [*arguments[:at], None, *arguments[at + 1 :]]))
+    return found
+
+
+def test_every_pointer_that_is_needed_is_checked(every):
+    table = every.arguments(3)
+    assert table.keys() == PROTOTYPES.keys()
+    checked = 0
+    for function, arguments in table.items():
+        assert PROTOTYPES[function][-1] == ("*", "error")
+        assert len(arguments) == len(PROTOTYPES[function]) - 1
+        every.library.call(function, *arguments)
+        for name, changed in pointers_of(function, arguments):
+            expected = f"^expected a pointer as {re.escape(name)}, got NULL"
+            refused("Argument", expected, every.library.call, function, *changed)
+            assert getattr(every.library.c, f"csae_{function}")(*changed, None) == 7  # error may be NULL
+            checked += 1
+    assert checked > 70
+    every.library.call("make_index", *pointers_of("make_index", every.arguments(3, 0)["make_index"])[1][1])
+
+
+def test_arrays_without_rows_may_be_null(every):
+    arrays = {"x_unit", "indices", "values", "workspace", "x_hat", "packed", "ids", "scores"}
+    for function in ("unit_rows", "encode", "refine", "decode", "pack", "unpack", "make_codes", "make_packed_codes",
+                     "read_codes", "search", "search_codes"):  # fmt: skip
+        arguments = every.arguments(0)[function]
+        for at, (star, name) in enumerate(PROTOTYPES[function][:-1]):
+            value = arguments[at]
+            if isinstance(value, Rows):
+                value.data = None
+            elif isinstance(value, CodeRows):
+                value.indices = value.values = None
+            elif star and name in arrays:
+                arguments[at] = None
+        every.library.call(function, *arguments)
+    for function in ("open_model_bytes", "open_codes_bytes"):
+        arguments = every.arguments(0)[function]
+        arguments[1] = None
+        refused("Format", "less than 22 bytes", every.library.call, function, *arguments)
+
+
+def test_functions_without_a_status_return_zeros_for_null(library):
+    c, size = library.c, ctypes.c_size_t
+    assert (c.csae_workspace_bytes(None), c.csae_index_workspace_bytes(None)) == (0, 0)
+    assert c.csae_refine_workspace_bytes(None, size(1), size(1)) == 0
+    model, codes = c.csae_describe_model(None), c.csae_describe_codes(None)
+    assert [model.dtype, model.d, model.h, model.k, model.weights, model.digest] == [0, 0, 0, 0, b"", b""]
+    assert [codes.dtype, codes.n, codes.k, codes.h, codes.packed, codes.model] == [0, 0, 0, 0, None, None]
+    for name in ("model", "codes", "index"):
+        getattr(c, f"csae_close_{name}")(None)
+
+
+FLAGS_OF = {"open_model": 3, "open_model_bytes": 3, "unit_rows": 4, "encode": 4, "refine": 4}
+
+
+def test_unknown_flags_spaces_and_weights_are_refused(every):
+    assert {name for name, names in PROTOTYPES.items() if ("", "flags") in names} == FLAGS_OF.keys()
+    for function, allowed in FLAGS_OF.items():
+        arguments = every.arguments(3)[function]
+        at = PROTOTYPES[function].index(("", "flags"))
+        for flags in (8, 64, 999, 1 << 31, allowed | 64, *(bit for bit in (1, 2, 4) if not bit & allowed)):
+            arguments[at] = ctypes.c_uint(flags)
+            refused("Domain", rf"expected flags 0.* CSAE_.*, got {flags}$", every.library.call, function, *arguments)
+    for space in (3, 7, -1):
+        arguments = every.arguments(3, space)["make_index"]
+        refused("Domain", f"CSAE_ASYMMETRIC, got space {space}", every.library.call, "make_index", *arguments)
+    for which in (4, -1):
+        refused("Domain", f"got {which}", every.library.call, "copy_weights", every.ours.handle, which, every.room[0])
+
+
+def test_only_version_3_opens_without_its_decoder(library, tmp_path):
+    for centered, version in ((False, 1), (True, 2)):
+        path = saved(tmp_path, model_of(centered=centered))
+        for flags in (ENCODER_ONLY, ENCODER_ONLY | UNVERIFIED):
+            refused(
+                "Format", f"version 3 for CSAE_ENCODER_ONLY, got version {version}", library.open_model, path, flags
+            )
+
+
+def test_no_message_names_an_option_that_the_call_lacks(every):
+    for function in ("unit_rows", "encode", "refine", "search", "query"):
+        arguments, zeros = every.arguments(3)[function], np.zeros((1, D), np.float32)
+        arguments[1] = rows(zeros)
+        end = "leave it out, or use CSAE_EMPTY_ZERO_ROWS$" if function in FLAGS_OF else "leave it out$"
+        refused("Domain", end, every.library.call, function, *arguments, row=0)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ struct csae_index {
 
 const char *csae_status_name(csae_status status) {
     static const char *const names[] = {"OK",      "DomainError", "ShapeError", "FormatError",
-                                        "IOError", "MemoryError", "BuildError"};
+                                        "IOError", "MemoryError", "BuildError",  "ArgumentError"};
     return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
 }
 
@@ -152,6 +152,26 @@ static csae_status with_path(csae_error *error, const char *path, csae_status st
     memcpy(text, error->text, sizeof text);
     snprintf(error->text, sizeof error->text, "%.160s: %.157s", path, text);
     return status;
+}
+
+/* `names` holds one name for each pointer, separated by spaces. The first is a handle, or needed in any case. The
+ * others are arrays, which may be NULL if they have no rows. */
+static csae_status check_pointers(csae_error *error, size_t rows, const char *names, const void *const *pointers) {
+    for (; *names != '\0'; pointers++) {
+        int length = (int)strcspn(names, " ");
+        if (*pointers == NULL)
+            return fail(error, CSAE_ARGUMENT_ERROR, -1, "expected a pointer as %.*s, got NULL", length, names);
+        if (rows == 0) break;
+        names += length + (names[length] == ' ');
+    }
+    return CSAE_OK;
+}
+
+#define NEED(rows, names, ...) check_pointers(error, rows, names, (const void *const[]){__VA_ARGS__})
+
+static csae_status check_flags(unsigned flags, unsigned allowed, const char *names, csae_error *error) {
+    if ((flags & ~allowed) == 0) return CSAE_OK;
+    return fail(error, CSAE_DOMAIN_ERROR, -1, "expected flags %s, got %u", names, flags);
 }
 
 /* -- bytes -- */
@@ -189,10 +209,10 @@ static float load_f16(const uint8_t *at, size_t i) { /* exact, also for subnorma
     return value;
 }
 
-static void *carve(uint8_t **workspace, size_t bytes) { /* the next bytes, aligned */
-    uint8_t *at = *workspace + (ALIGNMENT - (uintptr_t)*workspace % ALIGNMENT) % ALIGNMENT;
-    *workspace = at + bytes;
-    return at;
+static void *carve(uint8_t **workspace, size_t bytes) { /* the next bytes, aligned; also NULL, if there are no rows */
+    uintptr_t at = ((uintptr_t)*workspace + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *workspace = (uint8_t *)(at + bytes);
+    return (void *)at;
 }
 
 static size_t carved(size_t bytes) { return bytes + ALIGNMENT; } /* at most what carve() takes */
@@ -787,7 +807,7 @@ static csae_status check_known(csae_dtype dtype, csae_error *error) {
     return fail(error, CSAE_DOMAIN_ERROR, -1, "expected CSAE_FLOAT32 or CSAE_FLOAT64, got dtype %d", (int)dtype);
 }
 
-static csae_status check_rows(csae_rows x, size_t d, unsigned flags, csae_error *error) {
+static csae_status check_rows(csae_rows x, size_t d, int may_be_zero, const char *advice, csae_error *error) {
     csae_status status = check_known(x.dtype, error);
     if (status != CSAE_OK) return status;
     if (x.d != d)
@@ -798,12 +818,19 @@ static csae_status check_rows(csae_rows x, size_t d, unsigned flags, csae_error 
             if (!isfinite(value_at(x.data, x.dtype, i * d + c)))
                 return fail(error, CSAE_DOMAIN_ERROR, (int64_t)i,
                             "expected finite numbers, got NaN or infinity in row %llu", (unsigned long long)i);
-        if (!(flags & CSAE_EMPTY_ZERO_ROWS) && is_zero_row(x, i))
+        if (!may_be_zero && is_zero_row(x, i))
             return fail(error, CSAE_DOMAIN_ERROR, (int64_t)i,
-                        "expected a direction, got a zero row %llu; leave it out, or use CSAE_EMPTY_ZERO_ROWS",
-                        (unsigned long long)i);
+                        "expected a direction, got a zero row %llu; leave it out%s", (unsigned long long)i, advice);
     }
     return CSAE_OK;
+}
+
+static csae_status check_queries(csae_rows x, size_t d, csae_error *error) { return check_rows(x, d, 0, "", error); }
+
+static csae_status check_flagged_rows(csae_rows x, size_t d, unsigned flags, csae_error *error) {
+    csae_status status = check_flags(flags, CSAE_EMPTY_ZERO_ROWS, "0 or CSAE_EMPTY_ZERO_ROWS", error);
+    if (status != CSAE_OK) return status;
+    return check_rows(x, d, flags != 0, ", or use CSAE_EMPTY_ZERO_ROWS", error);
 }
 
 static csae_status check_k(size_t k, size_t most, csae_error *error) {
@@ -934,6 +961,11 @@ static csae_status read_head(Opening *o) { /* the sizes and kinds in meta */
     Json training = value_of(o->meta, "training");
     if (peek(&training) != '{') return bad_format(o->error, "expected training in meta to be an object");
     o->centered = o->model->version == 2;
+    if (o->model->version < 3 && o->flags & CSAE_ENCODER_ONLY)
+        return fail(o->error, CSAE_FORMAT_ERROR, -1,
+                    "expected a file of version 3 for CSAE_ENCODER_ONLY, got version %d; open it without this flag, or "
+                    "convert it with compressae-ref convert --only encoder",
+                    (int)o->model->version);
     if (o->model->version < 3) return CSAE_OK;
     o->centered = is_word(o->meta, "centered", "true");
     o->only_encoder = is_string(o->meta, "only", "encoder");
@@ -1115,6 +1147,9 @@ static csae_status open_model(csae_model **model, File file, unsigned flags, csa
     *m = (csae_model){.file = file};
     Opening o = {.model = m, .file = file.bytes, .flags = flags, .error = error};
     csae_status status = check_build(error);
+    if (status == CSAE_OK)
+        status = check_flags(flags, CSAE_UNVERIFIED | CSAE_ENCODER_ONLY,
+                             "0, CSAE_UNVERIFIED, CSAE_ENCODER_ONLY or both", error);
     if (status == CSAE_OK) status = read_head(&o);
     if (status == CSAE_OK) status = copy_digest(&o);
     if (status == CSAE_OK) status = read_arrays(&o);
@@ -1126,22 +1161,25 @@ static csae_status open_model(csae_model **model, File file, unsigned flags, csa
 
 csae_status csae_open_model(csae_model **model, const char *path, unsigned flags, csae_error *error) {
     File file;
-    *model = NULL;
-    csae_status status = open_file(&file, path, error);
+    csae_status status = NEED(1, "model path", model, path);
+    if (model != NULL) *model = NULL;
+    if (status == CSAE_OK) status = open_file(&file, path, error);
     return status != CSAE_OK ? status : with_path(error, path, open_model(model, file, flags, error));
 }
 
 csae_status csae_open_model_bytes(csae_model **model, const void *data, size_t size, unsigned flags,
                                   csae_error *error) {
-    *model = NULL;
-    return open_model(model, (File){{data, size}, NULL, 0}, flags, error);
+    csae_status status = NEED(size, "model data", model, data);
+    if (model != NULL) *model = NULL;
+    return status != CSAE_OK ? status : open_model(model, (File){{data, size}, NULL, 0}, flags, error);
 }
 
 csae_status csae_make_model(csae_model **model, csae_dtype dtype, size_t d, size_t h, size_t k, const void *W_enc,
                             const void *b_enc, const void *W_dec, const void *mean, csae_error *error) {
     Stored kind = IS_F32(dtype) ? STORED_F32 : STORED_F64;
-    csae_model *m = *model = NULL;
-    csae_status status = check_build(error);
+    csae_model *m = NULL;
+    csae_status status = NEED(1, "model", model);
+    if (status == CSAE_OK) *model = NULL, status = check_build(error);
     if (status == CSAE_OK
         && (d < 1 || h < 1 || d > INT32_MAX || h > INT32_MAX || (dtype != CSAE_FLOAT32 && dtype != CSAE_FLOAT64)))
         status = fail(error, CSAE_DOMAIN_ERROR, -1,
@@ -1173,6 +1211,7 @@ void csae_close_model(csae_model *model) {
 
 csae_model_info csae_describe_model(const csae_model *m) {
     static const char *const names[] = {"", "float64", "float32", "float16", "int8"};
+    if (m == NULL) return (csae_model_info){.weights = "", .digest = ""};
     Stored kind = m->W_enc.kind != ABSENT ? m->W_enc.kind : m->W_dec.kind;
     return (csae_model_info){.dtype = m->dtype,
                              .d = m->d,
@@ -1187,6 +1226,11 @@ csae_model_info csae_describe_model(const csae_model *m) {
 }
 
 csae_status csae_copy_weights(const csae_model *m, csae_weights which, void *out, csae_error *error) {
+    csae_status status = NEED(1, "model out", m, out);
+    if (status != CSAE_OK) return status;
+    if ((unsigned)which > CSAE_MEAN)
+        return fail(error, CSAE_DOMAIN_ERROR, -1, "expected CSAE_W_ENC, CSAE_B_ENC, CSAE_W_DEC or CSAE_MEAN, got %d",
+                    (int)which);
     const Weights *w = which == CSAE_W_ENC ? &m->W_enc : &m->W_dec;
     if ((which == CSAE_MEAN && m->mean == NULL) || ((which == CSAE_W_ENC || which == CSAE_W_DEC) && w->kind == ABSENT))
         return fail(error, CSAE_DOMAIN_ERROR, -1, "expected a model with these weights, got one without");
@@ -1213,16 +1257,19 @@ static csae_status overflow(int64_t row, csae_error *error) {
 }
 
 size_t csae_workspace_bytes(const csae_model *m) {
+    if (m == NULL) return 0;
     return IS_F32(m->dtype) ? workspace_bytes_f32(m->d, m->h) : workspace_bytes_f64(m->d, m->h);
 }
 
 size_t csae_refine_workspace_bytes(const csae_model *m, size_t k, size_t candidates) {
+    if (m == NULL) return 0;
     return IS_F32(m->dtype) ? refine_bytes_f32(m, k, candidates) : refine_bytes_f64(m, k, candidates);
 }
 
 csae_status csae_unit_rows(const csae_model *m, csae_rows x, unsigned flags, void *x_unit, void *workspace,
                            csae_error *error) {
-    csae_status status = check_rows(x, m->d, flags, error);
+    csae_status status = NEED(x.n, "model x.data x_unit workspace", m, x.data, x_unit, workspace);
+    if (status == CSAE_OK) status = check_flagged_rows(x, m->d, flags, error);
     if (status != CSAE_OK) return status;
     if (IS_F32(m->dtype)) unit_rows_f32(m, x, x_unit, workspace);
     else unit_rows_f64(m, x, x_unit, workspace);
@@ -1231,9 +1278,10 @@ csae_status csae_unit_rows(const csae_model *m, csae_rows x, unsigned flags, voi
 
 csae_status csae_encode(const csae_model *m, csae_rows x, size_t k, unsigned flags, int32_t *indices, void *values,
                         void *workspace, csae_error *error) {
-    csae_status status = needs(&m->W_enc, "W_enc", error);
+    csae_status status = NEED(x.n, "model x.data indices values workspace", m, x.data, indices, values, workspace);
+    if (status == CSAE_OK) status = needs(&m->W_enc, "W_enc", error);
     if (status == CSAE_OK) status = check_k(k, m->h, error);
-    if (status == CSAE_OK) status = check_rows(x, m->d, flags, error);
+    if (status == CSAE_OK) status = check_flagged_rows(x, m->d, flags, error);
     if (status != CSAE_OK) return status;
     return overflow(IS_F32(m->dtype) ? encode_f32(m, x, k, indices, values, workspace)
                                      : encode_f64(m, x, k, indices, values, workspace),
@@ -1242,11 +1290,12 @@ csae_status csae_encode(const csae_model *m, csae_rows x, size_t k, unsigned fla
 
 csae_status csae_refine(const csae_model *m, csae_rows x, size_t k, size_t candidates, const int32_t *given,
                         unsigned flags, int32_t *indices, void *values, void *workspace, csae_error *error) {
-    csae_status status = needs(&m->W_dec, "W_dec", error);
+    csae_status status = NEED(x.n, "model x.data indices values workspace", m, x.data, indices, values, workspace);
+    if (status == CSAE_OK) status = needs(&m->W_dec, "W_dec", error);
     if (status == CSAE_OK && given == NULL) status = needs(&m->W_enc, "W_enc", error);
     if (status == CSAE_OK) status = check_k(candidates, m->h, error);
     if (status == CSAE_OK) status = check_k(k, candidates, error);
-    if (status == CSAE_OK) status = check_rows(x, m->d, flags, error);
+    if (status == CSAE_OK) status = check_flagged_rows(x, m->d, flags, error);
     if (status == CSAE_OK && given != NULL)
         status = check_codes((const uint8_t *)given, NULL, m->dtype, x.n, candidates, m->h, CSAE_DOMAIN_ERROR, error);
     if (status != CSAE_OK) return status;
@@ -1263,7 +1312,9 @@ static csae_status check_dtype(csae_dtype expected, csae_dtype dtype, csae_error
 
 csae_status csae_decode(const csae_model *m, csae_code_rows codes, void *x_hat, void *workspace, csae_error *error) {
     uint8_t *at = workspace;
-    csae_status status = needs(&m->W_dec, "W_dec", error);
+    csae_status status = NEED(codes.n, "model codes.indices codes.values x_hat workspace", m, codes.indices,
+                              codes.values, x_hat, workspace);
+    if (status == CSAE_OK) status = needs(&m->W_dec, "W_dec", error);
     if (status == CSAE_OK) status = check_code_rows(codes, m->h, error);
     if (status == CSAE_OK) status = check_dtype(m->dtype, codes.dtype, error);
     if (status == CSAE_OK) status = check_same_model(codes.model, m->digest, error);
@@ -1275,7 +1326,8 @@ csae_status csae_decode(const csae_model *m, csae_code_rows codes, void *x_hat, 
 
 csae_status csae_abs_topk(csae_dtype dtype, const void *pre, const int32_t *from, size_t h, size_t k, int32_t *indices,
                           void *values, csae_error *error) {
-    csae_status status = check_known(dtype, error);
+    csae_status status = NEED(1, "pre indices values", pre, indices, values);
+    if (status == CSAE_OK) status = check_known(dtype, error);
     if (status == CSAE_OK) status = check_k(k, h, error);
     if (status != CSAE_OK) return status;
     if (IS_F32(dtype)) abs_topk_f32(pre, from, h, k, indices, values);
@@ -1297,7 +1349,9 @@ static csae_status malformed(int64_t row, csae_error *error) {
 }
 
 csae_status csae_pack(csae_code_rows codes, unsigned bits, uint8_t *packed, csae_error *error) {
-    csae_status status = check_bits(codes.h, codes.k, bits, CSAE_DOMAIN_ERROR, error);
+    csae_status status = CSAE_OK;
+    if (codes.n > 0) status = NEED(1, "codes.indices codes.values packed", codes.indices, codes.values, packed);
+    if (status == CSAE_OK) status = check_bits(codes.h, codes.k, bits, CSAE_DOMAIN_ERROR, error);
     if (status == CSAE_OK) status = check_code_rows(codes, codes.h, error);
     if (status != CSAE_OK) return status;
     size_t width = csae_packed_bytes(codes.h, codes.k, bits), k = codes.k;
@@ -1326,6 +1380,7 @@ static int unpack_values(Bytes row, size_t width, size_t h, size_t k, unsigned b
 csae_status csae_unpack(const uint8_t *packed, size_t n, size_t width, size_t h, size_t k, unsigned bits,
                         int32_t *indices, float *values, csae_error *error) {
     csae_status status = check_build(error);
+    if (status == CSAE_OK && n > 0) status = NEED(1, "packed indices values", packed, indices, values);
     if (status == CSAE_OK) status = check_bits(h, k, bits, CSAE_DOMAIN_ERROR, error);
     if (status != CSAE_OK) return status;
     if (width != csae_packed_bytes(h, k, bits))
@@ -1423,14 +1478,16 @@ static csae_status open_codes(csae_codes **codes, File file, csae_error *error) 
 
 csae_status csae_open_codes(csae_codes **codes, const char *path, csae_error *error) {
     File file;
-    *codes = NULL;
-    csae_status status = open_file(&file, path, error);
+    csae_status status = NEED(1, "codes path", codes, path);
+    if (codes != NULL) *codes = NULL;
+    if (status == CSAE_OK) status = open_file(&file, path, error);
     return status != CSAE_OK ? status : with_path(error, path, open_codes(codes, file, error));
 }
 
 csae_status csae_open_codes_bytes(csae_codes **codes, const void *data, size_t size, csae_error *error) {
-    *codes = NULL;
-    return open_codes(codes, (File){{data, size}, NULL, 0}, error);
+    csae_status status = NEED(size, "codes data", codes, data);
+    if (codes != NULL) *codes = NULL;
+    return status != CSAE_OK ? status : open_codes(codes, (File){{data, size}, NULL, 0}, error);
 }
 
 static csae_status keep_codes(csae_codes **codes, csae_codes made, const char *model, csae_error *error) {
@@ -1449,8 +1506,9 @@ static csae_status keep_codes(csae_codes **codes, csae_codes made, const char *m
 }
 
 csae_status csae_make_codes(csae_codes **codes, csae_code_rows rows, csae_error *error) {
-    *codes = NULL;
-    csae_status status = check_code_rows(rows, rows.h, error);
+    csae_status status = NEED(rows.n, "codes rows.indices rows.values", codes, rows.indices, rows.values);
+    if (codes != NULL) *codes = NULL;
+    if (status == CSAE_OK) status = check_code_rows(rows, rows.h, error);
     if (status != CSAE_OK) return status;
     csae_codes made = {.dtype = rows.dtype,
                        .n = rows.n,
@@ -1463,8 +1521,9 @@ csae_status csae_make_codes(csae_codes **codes, csae_code_rows rows, csae_error 
 
 csae_status csae_make_packed_codes(csae_codes **codes, const uint8_t *packed, size_t n, size_t h, size_t k,
                                    unsigned bits, const char *model, csae_error *error) {
-    *codes = NULL;
-    csae_status status = check_build(error);
+    csae_status status = NEED(n, "codes packed", codes, packed);
+    if (codes != NULL) *codes = NULL;
+    if (status == CSAE_OK) status = check_build(error);
     if (status == CSAE_OK) status = check_bits(h, k, bits, CSAE_DOMAIN_ERROR, error);
     if (status != CSAE_OK) return status;
     csae_codes made = {.dtype = CSAE_FLOAT32,
@@ -1486,11 +1545,14 @@ void csae_close_codes(csae_codes *codes) {
 }
 
 csae_codes_info csae_describe_codes(const csae_codes *c) {
+    if (c == NULL) return (csae_codes_info){.packed = NULL};
     return (csae_codes_info){c->dtype, c->n, c->k, c->h, c->bits, c->packed, c->model};
 }
 
 csae_status csae_read_codes(const csae_codes *c, size_t first, size_t n, int32_t *indices, void *values,
                             csae_error *error) {
+    csae_status status = NEED(n, "codes indices values", c, indices, values);
+    if (status != CSAE_OK) return status;
     if (first > c->n || n > c->n - first)
         return fail(error, CSAE_DOMAIN_ERROR, -1, "expected rows below %llu, got %llu rows from row %llu",
                     (unsigned long long)c->n, (unsigned long long)n, (unsigned long long)first);
@@ -1511,6 +1573,7 @@ csae_status csae_read_codes(const csae_codes *c, size_t first, size_t n, int32_t
 /* -- search -- */
 
 size_t csae_index_workspace_bytes(const csae_index *index) {
+    if (index == NULL) return 0;
     return IS_F32(index->dtype) ? search_bytes_f32(index) : search_bytes_f64(index);
 }
 
@@ -1531,10 +1594,15 @@ static csae_status measure(csae_index *index, csae_error *error) {
 
 csae_status csae_make_index(csae_index **index, const csae_model *model, const csae_codes *codes, csae_space space,
                             csae_error *error) {
-    csae_status status = check_build(error);
-    *index = NULL;
+    csae_status status = NEED(1, "index codes", index, codes);
+    if (index != NULL) *index = NULL;
+    if (status == CSAE_OK) status = check_build(error);
+    if (status == CSAE_OK && (unsigned)space > CSAE_ASYMMETRIC)
+        status = fail(error, CSAE_DOMAIN_ERROR, -1,
+                      "expected CSAE_SPARSE, CSAE_RECONSTRUCTED or CSAE_ASYMMETRIC, got space %d", (int)space);
     if (status == CSAE_OK && space != CSAE_SPARSE && model == NULL)
-        status = fail(error, CSAE_DOMAIN_ERROR, -1, "expected a model, got NULL; only sparse space needs none");
+        status = fail(error, CSAE_ARGUMENT_ERROR, -1,
+                      "expected a pointer as model, got NULL; only sparse space needs none");
     if (status == CSAE_OK && space != CSAE_SPARSE) status = needs(&model->W_dec, "W_dec", error);
     if (status == CSAE_OK && model != NULL && model->h != codes->h)
         status = fail(error, CSAE_SHAPE_ERROR, -1, "expected codes of h = %llu latents, got %llu",
@@ -1558,14 +1626,15 @@ void csae_close_index(csae_index *index) {
 
 static csae_status check_query(const csae_model *m, csae_rows query, csae_error *error) {
     csae_status status = needs(&m->W_dec, "W_dec", error);
-    if (status == CSAE_OK) status = check_rows(query, m->d, 0, error);
+    if (status == CSAE_OK) status = check_queries(query, m->d, error);
     if (status == CSAE_OK && query.n != 1)
         status = fail(error, CSAE_SHAPE_ERROR, -1, "expected one query, got %llu", (unsigned long long)query.n);
     return status;
 }
 
 csae_status csae_query(const csae_model *m, csae_rows query, void *u, void *workspace, csae_error *error) {
-    csae_status status = check_query(m, query, error);
+    csae_status status = NEED(1, "model query.data u workspace", m, query.data, u, workspace);
+    if (status == CSAE_OK) status = check_query(m, query, error);
     if (status != CSAE_OK) return status;
     if (IS_F32(m->dtype)) query_f32(m, query, u, workspace);
     else query_f64(m, query, u, workspace);
@@ -1573,8 +1642,9 @@ csae_status csae_query(const csae_model *m, csae_rows query, void *u, void *work
 }
 
 static csae_status packed_row(const csae_model *m, Packed item, void *result, const void *u, const void *norm,
-                              void *workspace, csae_error *error) {
-    csae_status status = needs(&m->W_dec, "W_dec", error);
+                              void *workspace, const char *names, csae_error *error) {
+    csae_status status = NEED(1, names, m, item.packed, result, workspace);
+    if (status == CSAE_OK) status = needs(&m->W_dec, "W_dec", error);
     if (status == CSAE_OK) status = check_bits(m->h, item.k, item.bits, CSAE_DOMAIN_ERROR, error);
     if (status != CSAE_OK) return status;
     int sound = IS_F32(m->dtype) ? packed_row_f32(m, item, result, u, norm, workspace)
@@ -1584,37 +1654,47 @@ static csae_status packed_row(const csae_model *m, Packed item, void *result, co
 
 csae_status csae_packed_norm(const csae_model *m, const uint8_t *packed, size_t k, unsigned bits, void *norm,
                              void *workspace, csae_error *error) {
-    return packed_row(m, (Packed){packed, k, bits}, norm, NULL, NULL, workspace, error);
+    return packed_row(m, (Packed){packed, k, bits}, norm, NULL, NULL, workspace, "model packed norm workspace", error);
 }
 
 csae_status csae_packed_score(const csae_model *m, const void *u, const uint8_t *packed, size_t k, unsigned bits,
                               const void *norm, void *score, void *workspace, csae_error *error) {
-    return packed_row(m, (Packed){packed, k, bits}, score, u, norm, workspace, error);
+    csae_status status = NEED(1, "u norm", u, norm);
+    if (status != CSAE_OK) return status;
+    return packed_row(m, (Packed){packed, k, bits}, score, u, norm, workspace, "model packed score workspace", error);
 }
 
 static csae_status run_search(const csae_index *index, csae_rows dense, const csae_code_rows *codes, size_t top,
                               int64_t *ids, void *scores, void *workspace, csae_error *error) {
     if (top < 1) return fail(error, CSAE_DOMAIN_ERROR, -1, "expected top of at least 1, got 0"); /* R10 */
     top = smaller(top, index->codes->n);
-    if (top > 0 && IS_F32(index->dtype)) search_f32(index, dense, codes, top, ids, scores, workspace);
-    else if (top > 0) search_f64(index, dense, codes, top, ids, scores, workspace);
+    if (top == 0 || (codes == NULL ? dense.n : codes->n) == 0) return done(error);
+    csae_status status = NEED(1, "ids scores workspace", ids, scores, workspace);
+    if (status != CSAE_OK) return status;
+    if (IS_F32(index->dtype)) search_f32(index, dense, codes, top, ids, scores, workspace);
+    else search_f64(index, dense, codes, top, ids, scores, workspace);
     return done(error);
 }
 
 csae_status csae_search(const csae_index *index, csae_rows queries, size_t top, int64_t *ids, void *scores,
                         void *workspace, csae_error *error) {
+    csae_status status = NEED(queries.n, "index queries.data", index, queries.data);
+    if (status != CSAE_OK) return status;
     if (index->space != CSAE_ASYMMETRIC)
         return fail(error, CSAE_DOMAIN_ERROR, -1, "expected an index in asymmetric space for dense queries");
-    csae_status status = check_rows(queries, index->model->d, 0, error);
+    status = check_queries(queries, index->model->d, error);
     return status == CSAE_OK ? run_search(index, queries, NULL, top, ids, scores, workspace, error) : status;
 }
 
 csae_status csae_search_codes(const csae_index *index, csae_code_rows queries, size_t top, int64_t *ids, void *scores,
                               void *workspace, csae_error *error) {
+    csae_status status =
+        NEED(queries.n, "index queries.indices queries.values", index, queries.indices, queries.values);
+    if (status != CSAE_OK) return status;
     if (index->space == CSAE_ASYMMETRIC)
         return fail(error, CSAE_DOMAIN_ERROR, -1,
                     "expected an index in sparse or reconstructed space for queries that are codes");
-    csae_status status = check_code_rows(queries, index->codes->h, error);
+    status = check_code_rows(queries, index->codes->h, error);
     if (status == CSAE_OK) status = check_dtype(index->dtype, queries.dtype, error);
     if (status == CSAE_OK) status = check_same_model(index->codes->model, queries.model, error);
     if (status == CSAE_OK && index->model != NULL)

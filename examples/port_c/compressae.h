@@ -4,6 +4,9 @@
  *
  * - Every function that can fail returns a csae_status. It describes the failure in *error, which may be NULL.
  *   Outputs are not written before all arguments and rows have been checked.
+ * - If a pointer that a function needs is NULL, it returns CSAE_ARGUMENT_ERROR and names the argument. NULL is allowed
+ *   for the arrays and the workspace of 0 rows, and where a function says so. Functions that describe a handle or count
+ *   bytes return zeros if it is NULL. Flags that are unknown, or of another function, are a CSAE_DOMAIN_ERROR.
  * - There is no global state. A handle does not change after it was made, so threads may share it.
  * - Only functions that open or make a handle allocate memory. The others use memory that the caller passes as
  *   `workspace`: of the stated number of bytes, at any alignment, one for each thread.
@@ -21,12 +24,13 @@ extern "C" {
 
 typedef enum {
     CSAE_OK,
-    CSAE_DOMAIN_ERROR, /* a value that is not allowed: a zero row, NaN, k > h, codes of another model */
-    CSAE_SHAPE_ERROR,  /* another number of columns or bytes than expected */
-    CSAE_FORMAT_ERROR, /* a file that is damaged, inconsistent, or of another format or version */
-    CSAE_IO_ERROR,     /* a file that cannot be read */
-    CSAE_MEMORY_ERROR, /* not enough memory */
-    CSAE_BUILD_ERROR   /* this build or processor would compute other bits */
+    CSAE_DOMAIN_ERROR,  /* a value that is not allowed: a zero row, NaN, k > h, codes of another model */
+    CSAE_SHAPE_ERROR,   /* another number of columns or bytes than expected */
+    CSAE_FORMAT_ERROR,  /* a file that is damaged, inconsistent, or of another format or version */
+    CSAE_IO_ERROR,      /* a file that cannot be read */
+    CSAE_MEMORY_ERROR,  /* not enough memory */
+    CSAE_BUILD_ERROR,   /* this build or processor would compute other bits */
+    CSAE_ARGUMENT_ERROR /* NULL as a pointer that the function needs */
 } csae_status;
 
 typedef struct {
@@ -42,7 +46,10 @@ enum { /* flags */
     /* Open a model without reading its weights: no CRC, no digest, no check for NaN. Takes less than a millisecond. Use
        it for files that were verified before, such as those that an app was installed with. */
     CSAE_UNVERIFIED = 1,
-    CSAE_ENCODER_ONLY = 2,   /* open a file of version 3 without its decoder */
+    /* Open a file of version 3 without its decoder. Files of version 1 and 2 are refused: they state no digest of the
+       encoder alone. */
+    CSAE_ENCODER_ONLY = 2,
+    /* For csae_unit_rows, csae_encode and csae_refine: */
     CSAE_EMPTY_ZERO_ROWS = 4 /* a zero row gets a code of zeros (R4), instead of an error */
 };
 
