@@ -385,6 +385,19 @@ def route_notes(rows: Sequence[Record]) -> Table:
     return Table([first, last], [[row[first], row[last]] for row in rows], 2)
 
 
+def versions(rows: Sequence[Record]) -> Table:
+    """The rows of `bench.py pythons`, with what importing takes and the version of NumPy in columns."""
+    pattern = r"import (\d+) ms, model and first row (\d+) ms; .*; NumPy ([\d.]+)"
+    found = []
+    for row in rows:
+        python, _, route = row["route"].removeprefix("Python ").partition(", ")
+        imported, first, numpy = re.match(pattern, row["what one must know"]).groups()  # type: ignore[union-attr]
+        measured = (str(row[name] or "") for name in ("encode a row, ms", "search, ms", "memory, MB", "program, MB"))
+        found.append([python, numpy, route, imported, first, *measured])
+    columns = ["Python", "NumPy", "route", "import, ms", "model and first row, ms", "encode, ms", "search, ms"]
+    return Table([*columns, "memory, MB", "installed, MB"], found, 3)
+
+
 VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "speedup": speedup,
     "result": result,
@@ -400,6 +413,7 @@ VIEWS: dict[str, Callable[[Sequence[Record]], Table]] = {
     "served": served,
     "routes": routes,
     "route-notes": route_notes,
+    "versions": versions,
 }
 
 
