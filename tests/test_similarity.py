@@ -24,12 +24,12 @@ from compressae_ref import (
     search,
     sparse_cosine,
 )
-from compressae_ref.backends import search_types
+from compressae_ref.backends import get_backend, search_types
 from compressae_ref.backends.numpy import search as numpy_search
 from compressae_ref.reference import unit_rows
 from compressae_ref.retrieval import brute_force
 from compressae_ref.retrieval.brute_force import nearest_dense
-from compressae_ref.retrieval.spaces import SPACES, space_for
+from compressae_ref.retrieval.spaces import SPACES, as_queries, as_top, rescoring_queries, space_for
 from tests import strategies as draw
 from tests.bounds import assert_same_bits, assert_within, gamma
 
@@ -303,3 +303,27 @@ def test_the_space_of_codes_is_sparse_unless_they_are_refined():
             space_for("expanded", codes, None)
     with pytest.raises(DomainError, match="for refined codes in the asymmetric space, got None; space='sparse'"):
         space_for(None, refined, None)
+
+
+def test_a_search_re_ranks_at_least_as_many_items_as_it_returns(small):
+    model, _, _ = small
+    assert as_top(5, None, None) == (5, 5)
+    assert as_top(5, 5, model) == (5, 5)
+    assert as_top(5, 9, model) == (5, 9)
+    for top, rescore, given_model, message in (
+        (0, None, None, "top: expected"),
+        (5, 0, model, "rescore: expected"),
+        (5, 4, model, "expected at least top = 5 items to re-rank, got 4"),
+        (5, 9, None, "expected the model that made the codes, for re-ranking"),
+    ):
+        with pytest.raises(DomainError, match=message):
+            as_top(top, rescore, given_model)
+
+
+def test_hits_are_re_ranked_by_dense_queries(small):
+    model, x, queries = small
+    codes, kernels = model.encode(x), get_backend("numpy")
+    ours = rescoring_queries(queries, codes, model, kernels, "error")
+    assert_same_bits(ours.dense(), as_queries("asymmetric", queries, codes, model, None, kernels).dense())
+    with pytest.raises(DomainError, match="expected dense embeddings to re-rank with, got codes"):
+        rescoring_queries(codes[:2], codes, model, kernels, "error")
