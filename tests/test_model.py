@@ -11,6 +11,7 @@ from compressae_ref import (
     BackendError,
     Codes,
     DomainError,
+    Encoder,
     Model,
     Params,
     ShapeError,
@@ -19,6 +20,7 @@ from compressae_ref import (
     search,
     sparse_cosine,
 )
+from compressae_ref.model import whole_model
 from tests.conftest import AVAILABLE_BACKENDS, OnADevice
 
 K, H, D = 2, 6, 4
@@ -79,3 +81,9 @@ def test_arrays_on_a_device_need_the_backend_that_runs_there(model, name):
         says = f"^{what}: expected an array in the computer's memory for backend .* use backend='cuda'$"
         with pytest.raises(BackendError, match=says):
             use()
+
+
+def test_a_whole_model_is_itself_and_an_encoder_is_none(model):
+    assert whole_model(model) is model
+    with pytest.raises(DomainError, match="expected a whole model, got an encoder only"):
+        whole_model(Encoder(model.params.encoder(), model.k))
