@@ -221,6 +221,9 @@ def test_a_mapped_file_with_a_damaged_norm_is_refused(kept, tmp_path):
 
 def test_plain_codes_can_join_refined_ones(tmp_path):
     index = PackedIndex.build(pack(STORED["refined"]), model=MODEL)
+    with pytest.raises(DomainError, match="expected ids that are not in the index"):
+        index.add(pack(CODES), range(40))
+    assert index.like.refined  # nothing was added
     index.add(pack(CODES))
     index.save(tmp_path / "index.npz")
     assert not load_packed(tmp_path / "index.npz").refined

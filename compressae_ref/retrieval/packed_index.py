@@ -121,12 +121,12 @@ class PackedIndex:
         given = None if ids is None else as_ids(ids, len(packed))
         with self._lock:
             state = self._state
-            self.like = replace(self.like, refined=self.like.refined and packed.refined)
             if len(packed):
                 new = self._new_ids(state, given, len(packed))
                 data = packed.data.copy() if copy else packed.data
                 chunks = appended(state.chunks, list(chunks_of(data, norms, new)))
                 self._state = State(chunks, next_after(new, state.next_number))
+                self.like = replace(self.like, refined=self.like.refined and packed.refined)
 
     def _require_alike(self, packed: PackedCodes) -> None:
         check_pair(packed[:0].unpack(), self.like.unpack(), "packed")
