@@ -326,7 +326,7 @@ FAULTS = [
     Fault("wrong bytes lead out of the arrays", PACKED_SCAN, "size = max(row_format.highs << row_format.low, items.n_latents)", "size = items.n_latents", "test_packed_index.py -k never_lead"),
     Fault("blocks of unpacked items forget where they begin", UNPACKED, "hits.ids + first", "hits.ids", "test_packed_index.py -k 'sort_of_all and numpy'"),
     Fault("ids that are in a packed index are added again", PACKED_INDEX, "            if mask.any():", "            if False:", "test_packed_index.py"),
-    Fault("a packed index gives an id twice", PACKED_ITEMS, "return next_number if strings else max(", "return next_number if strings else min(", "test_packed_index.py"),
+    Fault("a packed index gives an id twice", PACKED_ITEMS, "return next_number if are_strings(ids) else max(", "return next_number if are_strings(ids) else min(", "test_packed_index.py"),
     Fault("norms of another model are taken from a file", "retrieval/packed_index_file.py", "model is not None and model.digest == self.facts.model", "model is not None", "test_packed_index.py -k another_space_or_model"),
     Fault("ids are compared as 32 bits", PACKED_ITEMS, "narrow = limits.min <= int(ids.min()) and int(ids.max()) <= limits.max", "narrow = True", "test_packed_index.py"),
     Fault("rescoring keeps the first order", INDEX, "return best_of([Hits(hits.ids, scores)], state.ids.ranks, top)", "return Hits(hits.ids[:, :top], scores[:, :top])", "test_index.py -k rescoring"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressae_ref.arrays import Bools, Floats
+from compressae_ref.retrieval.index_ids import Ids
 
 ROWS_PER_CHUNK = 65_536
 """Items of a chunk. Adding or removing an item copies its chunk and no other."""
@@ -44,6 +45,11 @@ class Chunk:
 def as_array(ids: NDArray[Any] | range) -> NDArray[Any]:
     """Return ids as an array. NumPy's own conversion of a range visits each item in Python."""
     return np.arange(ids.start, ids.stop) if isinstance(ids, range) else ids
+
+
+def are_strings(ids: NDArray[Any] | range) -> bool:
+    """Return whether ids are strings; other ids are integers."""
+    return not isinstance(ids, range) and ids.dtype.kind == "O"
 
 
 def compact(ids: NDArray[Any] | range) -> NDArray[Any] | range:
@@ -89,9 +95,9 @@ def kept(chunks: Sequence[Chunk], masks: Iterator[Bools]) -> tuple[Chunk, ...]:
 
 def members(chunks: Sequence[Chunk], ids: NDArray[Any]) -> Iterator[Bools]:
     """Yield for each chunk which of its items have one of these ids."""
-    is_member = _strings_in(ids) if ids.dtype.kind == "O" else _integers_in(ids)
+    is_member = _strings_in(ids) if are_strings(ids) else _integers_in(ids)
     for chunk in chunks:
-        same_kind = (getattr(chunk.ids, "dtype", ids.dtype).kind == "O") == (ids.dtype.kind == "O")
+        same_kind = are_strings(chunk.ids) == are_strings(ids)
         yield is_member(chunk.ids) if same_kind else np.zeros(len(chunk), np.bool_)
 
 
@@ -115,15 +121,17 @@ def _integers_in(ids: NDArray[Any]) -> Callable[[Any], Bools]:
 
 def all_ids(chunks: Sequence[Chunk]) -> NDArray[Any]:
     """Return the ids of all items: int64, or an object array of ``str``."""
-    arrays = [as_array(chunk.ids) for chunk in chunks]
-    strings = bool(arrays) and arrays[0].dtype.kind == "O"
-    return np.concatenate([np.empty(0, object if strings else np.int64), *arrays])
+    return np.concatenate([np.empty(0, ids_dtype(chunks)), *(as_array(chunk.ids) for chunk in chunks)])
+
+
+def ids_dtype(chunks: Sequence[Chunk]) -> np.dtype[Any]:
+    """Return int64, or object for strings; all chunks have ids of one kind."""
+    return np.dtype(object if chunks and are_strings(chunks[0].ids) else np.int64)
 
 
 def next_after(ids: NDArray[Any] | range, next_number: int) -> int:
     """Return the next automatic id after some ids were added."""
-    strings = not isinstance(ids, range) and ids.dtype.kind == "O"
-    return next_number if strings else max([next_number, *(int(np.max(ids)) + 1 for _ in ids[:1])])
+    return next_number if are_strings(ids) else max([next_number, *(int(np.max(ids)) + 1 for _ in ids[:1])])
 
 
 @dataclass(frozen=True)
@@ -145,12 +153,9 @@ class State:
     @cached_property
     def ranks(self) -> Sequence[NDArray[Any] | range]:
         """Integers that order the items of each chunk by their ids: integer ids themselves, or ranks of strings."""
-        if not self.chunks or isinstance(self.chunks[0].ids, range) or self.chunks[0].ids.dtype.kind != "O":
+        if self.ids_dtype == np.int64:
             return [chunk.ids for chunk in self.chunks]
-        items = all_ids(self.chunks).tolist()
-        ranks = np.empty(len(items), np.int64)
-        ranks[sorted(range(len(items)), key=items.__getitem__)] = np.arange(len(items))
-        return np.split(ranks, self.starts[1:-1])
+        return np.split(Ids(all_ids(self.chunks)).ranks, self.starts[1:-1])
 
     def ranks_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ranks of rows, of the same shape."""
@@ -179,5 +184,4 @@ class State:
     @property
     def ids_dtype(self) -> np.dtype[Any]:
         """int64, or object for strings."""
-        strings = bool(self.chunks) and as_array(self.chunks[0].ids[:1]).dtype.kind == "O"
-        return np.dtype(object if strings else np.int64)
+        return ids_dtype(self.chunks)
