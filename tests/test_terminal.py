@@ -46,6 +46,7 @@ def squeezed(text: str) -> str:
 @given(tables(), st.integers(LEAST, 130))
 @example(({"a": ["long " * 9], "b": ["1"], "c": ["22"]}, True), 20)
 @example(({"a": [f"{'x' * 15} ({'y' * 13} •"], "b": ["1"]}, True), 20)
+@example(({"a": ["x" * 15], "b": ["12345678"]}, True), 20)  # a word that fits a line, and not the column that is left
 def test_a_table_fits_any_width_and_keeps_every_cell(table, width):
     """Every word of every cell is there as often as in the table; a word is broken only if it is wider than a line."""
     columns, right = table
