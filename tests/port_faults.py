@@ -42,7 +42,7 @@ JS_FAULTS = [
     Fault("codes of two models are compared", "R13", "!codes.model || !query_model || codes.model === query_model", "true", "sparse_search: OtherModel", "codes of another model are compared"),
     Fault("sums run from left to right", "E1", "while (n > 16 && n % 2 === 0)", "while (n < 0)", "normalize_rows: Fold", "within the bound"),
     Fault("the products are not rounded", "E2", "[new b_enc.constructor(d), new b_enc.constructor(d)]", "[new b_enc.constructor(d), new Float64Array(d)]", "encode: InDouble", "within the bound"),
-    Fault("the auxiliary loss has weight one", "E13", "* 0.125", "* 1", "gradients: AuxWeight", "the auxiliary loss does not have the weight 1/8"),
+    Fault("the auxiliary loss has weight one", "E13", "* round(auxWeight)", "* 1", "gradients: AuxWeight", "the auxiliary loss does not have the weight 1/8"),
     Fault("the largest correlation is tried", "R14", "Math.abs(r[i]) > Math.abs(r[best])", "r[i] > r[best]", "refine: Magnitude", "not the one of largest magnitude (Magnitude)"),
     Fault("an atom in the span of others is chosen", "R15", "continue; // R15", "void 0;", "refine: SetAside", "an atom in the span of the chosen ones is chosen, too (SetAside)"),
     Fault("missing entries are not filled", "R16", ".slice(0, k - chosen.length)", ".slice(0, 0)", "refine: Filled", "indices: expected I32 [8, 8], got I32 [8, 5]"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import compressae_ref as csae
-from compressae_ref.reference import unit_rows
+from compressae_ref.reference import loss_and_gradients, unit_rows
 from tests.node import model_of, rows_of, run, same, same_codes, tied_codes
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
@@ -255,3 +255,35 @@ def test_codes_and_arguments_that_do_not_fit_a_model_are_refused(tmp_path):
     ];"""
     names = [fault["name"] for fault in run(script, tmp_path)]
     assert " ".join(names).replace("Error", "") == "Domain Shape Domain Shape Domain Domain Shape Shape"
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_have_the_bits_of_the_reference_for_any_weight_of_the_auxiliary_loss(tmp_path):
+    weights, models = [0, 1 / 8, 0.3], {dtype: model_of(33, 20, 3, dtype) for dtype in ("float32", "float64")}
+    for dtype, model in models.items():
+        x_unit = unit_rows(rows_of(7, 33), np.dtype(dtype))
+        for name, array in (model.params.arrays() | {"x": x_unit}).items():
+            (tmp_path / f"{dtype}.{name}").write_bytes(np.ascontiguousarray(array).tobytes())
+    script = """
+    const { gradients } = await import(process.argv[1].replace("compressae", "training"));
+    const answers = {};
+    for (const [dtype, read] of [["float32", f4], ["float64", f8]]) {
+      const params = Object.fromEntries(["W_enc", "b_enc", "W_dec"].map((name) => [name, read(`${dtype}.${name}`)]));
+      const [x, d] = [read(`${dtype}.x`), 33];
+      const rows = Array.from({ length: x.length / d }, (_, i) => x.subarray(i * d, (i + 1) * d));
+      answers[dtype] = %s.map((weight) => gradients(rows, params, 3, weight));
+    }
+    return answers;"""
+    answers = run(script % weights, tmp_path)
+    for dtype, model in models.items():
+        params = [np.ascontiguousarray(array) for array in list(model.params.arrays().values())[:3]]
+        for weight, answer in zip(weights, answers[dtype], strict=True):
+            losses, grads = loss_and_gradients(rows_of(7, 33), *params, 3, weight)
+            assert np.allclose([answer[name] for name in ("loss", "loss_k", "loss_aux")], losses, rtol=1e-12, atol=0)
+            for name, grad in zip(("W_enc", "b_enc", "W_dec"), grads, strict=True):
+                own = answer[f"grad_{name}"].reshape(grad.shape)
+                assert own.dtype == grad.dtype
+                assert np.array_equal(own, grad), (dtype, weight, name)
+    assert not np.array_equal(answers["float32"][0]["grad_W_enc"], answers["float32"][2]["grad_W_enc"])

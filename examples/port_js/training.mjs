@@ -1,5 +1,5 @@
-// Sections 5 to 7 of compressae.md: the loss, its gradients, and the step. Nobody trains in a page: this is for the
-// conformance levels. A matrix is a flat array, row after row; `params` are { W_enc, b_enc, W_dec }.
+// Sections 5 to 7 of compressae.md: the loss, its gradients, and the step, for the conformance levels and for pages
+// that explain training. It is slow. A matrix is a flat array, row after row; `params` are { W_enc, b_enc, W_dec }.
 import { Encoder } from "./encoder.mjs";
 import { DomainError, demand } from "./errors.mjs";
 import { clampedNorm, dot, entriesAt, largest, normOf, requireK, roundingOf } from "./rows.mjs";
@@ -25,10 +25,10 @@ function decode({ indices, values }, W_dec, d) {
   indices.forEach((j, t) => addScaled(x_hat, values[t], atomOf(W_dec, j, d)));
   return x_hat;
 }
-function forward(x_unit, encoder, W_dec, k, i) {
+export function forward(x_unit, encoder, W_dec, k, i) { // → the code and the rest, and x̂_k and x̂_aux
   const codes = splitCode(encoder.encode(x_unit, Math.min(4 * k, encoder.h), i), k, i); // R5
   const [x_hat_k, x_hat_rest] = codes.map((code) => decode(code, W_dec, x_unit.length));
-  return [codes, x_hat_k, x_hat_k.map((value, c) => value + x_hat_rest[c])];
+  return { codes, x_hats: [x_hat_k, x_hat_k.map((value, c) => value + x_hat_rest[c])] };
 }
 
 // ---- 6. Gradients: E9', E13', E7', E5', E8, E7'', E4', R7
@@ -40,25 +40,31 @@ export function cosineBackward(grad_cos, x_unit, x_hat) {
   const along = length > round(1e-8) ? scaled : 0;
   return x_hat.map((value, c) => round(toward * x_unit[c]) - round(along * value));
 }
-function lossBackward(x_unit, x_hat_k, x_hat_aux, n) {
+function lossBackward(x_unit, [x_hat_k, x_hat_aux], n, auxWeight) {
   const round = roundingOf(x_hat_k.constructor);
-  const grad_aux = cosineBackward(round((-1 / n) * 0.125), x_unit, x_hat_aux);
+  const grad_aux = cosineBackward(round(round(-1 / n) * round(auxWeight)), x_unit, x_hat_aux);
   const grad_k = cosineBackward(round(-1 / n), x_unit, x_hat_k).map((value, c) => value + grad_aux[c]);
   return [grad_k, grad_aux];
 }
-export function gradients(x, { W_enc, b_enc, W_dec }, k) { // x are unit rows
+// What `forward` found for one of n rows → the gradients of its reconstructions and values, for the code and the rest
+export function backward(x_unit, { codes, x_hats }, W_dec, n, auxWeight = 1 / 8) {
+  return lossBackward(x_unit, x_hats, n, auxWeight).map((grad_x_hat, part) => {
+    const { indices, values } = codes[part];
+    const gradOf = (j) => dot(grad_x_hat, atomOf(W_dec, j, x_unit.length), x_unit.slice()); // E7', E5'
+    return { grad_x_hat, grad_values: values.constructor.from(indices, gradOf) };
+  });
+}
+export function gradients(x, { W_enc, b_enc, W_dec }, k, auxWeight = 1 / 8) { // x are unit rows
   const [d, h, zeros] = [x[0].length, b_enc.length, (array) => new array.constructor(array.length)];
   requireK(k, h);
   const encoder = new Encoder({ numbers: W_enc, scales: new Float32Array(h).fill(1) }, b_enc, d);
   const [grad_W_enc, grad_b_enc, grad_W_dec] = [zeros(W_enc), zeros(b_enc), zeros(W_dec)];
   const losses = [0, 0];
   x.forEach((x_unit, i) => { // in row order
-    const [codes, ...x_hats] = forward(x_unit, encoder, W_dec, k, i);
-    x_hats.forEach((x_hat, part) => (losses[part] += (1 - cosine(x_unit, x_hat)) / x.length));
-    lossBackward(x_unit, ...x_hats, x.length).forEach((grad_x_hat, part) => {
-      const { indices, values } = codes[part];
-      const gradOf = (j) => dot(grad_x_hat, atomOf(W_dec, j, d), zeros(x_unit)); // E7', E5'
-      const grad_values = values.constructor.from(indices, gradOf);
+    const found = forward(x_unit, encoder, W_dec, k, i);
+    found.x_hats.forEach((x_hat, part) => (losses[part] += (1 - cosine(x_unit, x_hat)) / x.length));
+    backward(x_unit, found, W_dec, x.length, auxWeight).forEach(({ grad_x_hat, grad_values }, part) => {
+      const { indices, values } = found.codes[part];
       indices.forEach((j, t) => {
         addScaled(atomOf(grad_W_dec, j, d), values[t], grad_x_hat); // E7''
         addToColumn(grad_W_enc, j, h, grad_values[t], x_unit); // E4'
@@ -67,7 +73,7 @@ export function gradients(x, { W_enc, b_enc, W_dec }, k) { // x are unit rows
     });
   });
   const [loss_k, loss_aux] = losses;
-  return { loss_k, loss_aux, loss: loss_k + loss_aux / 8, grad_W_enc, grad_b_enc, grad_W_dec };
+  return { loss_k, loss_aux, loss: loss_k + auxWeight * loss_aux, grad_W_enc, grad_b_enc, grad_W_dec };
 }
 function addToColumn(W, j, h, weight, y) {
   const round = roundingOf(W.constructor);
@@ -101,22 +107,32 @@ export function adam({ param, grad, m, v }, step, lr) { // E11; new arrays
   const moved = param.map((value, i) => value - round(round(alpha * round(new_m[i] / correction1)) / denominator[i]));
   return { param: moved, m: new_m, v: new_v };
 }
-export function trainSteps(batches, params, { k, lr, order }) { // R8; batches of unit rows
-  const [outputs, d] = [{}, params.W_enc.length / params.b_enc.length];
-  const state = Object.fromEntries(Object.entries(params).map(([name, { length }]) =>
-    [name, { m: new params[name].constructor(length), v: new params[name].constructor(length) }]));
+export const moments = (params) => // before the first step
+  Object.fromEntries(Object.entries(params).map(([name, { length, constructor: Type }]) =>
+    [name, { m: new Type(length), v: new Type(length) }]));
+
+// Step 1, 2, … on a batch of unit rows → new params and moments, and the losses and gradients of the params before
+export function trainStep(x, params, state, step, { k, lr, order, auxWeight }) { // R8
+  const [found, d] = [gradients(x, params, k, auxWeight), params.W_enc.length / params.b_enc.length];
+  params = { ...params };
+  if (order === "before_step") { // May 2025
+    params.W_dec = renormalize(params.W_dec, d);
+    found.grad_W_dec = project(found.grad_W_dec, params.W_dec, d);
+  }
+  const moved = {};
+  for (const name of Object.keys(params)) {
+    const { param, m, v } = adam({ ...state[name], param: params[name], grad: found[`grad_${name}`] }, step, lr);
+    [params[name], moved[name]] = [param, { m, v }];
+  }
+  if (order !== "before_step") params.W_dec = renormalize(params.W_dec, d);
+  return { params, state: moved, found };
+}
+export function trainSteps(batches, params, { k, lr, order }) {
+  let state = moments(params);
+  const outputs = {};
   batches.forEach((x, i) => { // step i + 1
-    const found = gradients(x, params, k);
-    if (order === "before_step") { // May 2025
-      params = { ...params, W_dec: renormalize(params.W_dec, d) };
-      found.grad_W_dec = project(found.grad_W_dec, params.W_dec, d);
-    }
-    params = { ...params };
-    for (const name of Object.keys(state)) {
-      state[name] = adam({ ...state[name], param: params[name], grad: found[`grad_${name}`] }, i + 1, lr);
-      params[name] = state[name].param;
-    }
-    if (order !== "before_step") params.W_dec = renormalize(params.W_dec, d);
+    let found;
+    ({ params, state, found } = trainStep(x, params, state, i + 1, { k, lr, order }));
     for (const [name, value] of Object.entries({ ...found, ...params })) outputs[`${i + 1}.${name}`] = value;
   });
   return outputs;
