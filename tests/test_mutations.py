@@ -46,7 +46,8 @@ def unchanged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unchanged")
     for source in (PACKAGE, TESTS, TESTS.parent / "spec"):
         shutil.copytree(source, folder / source.name)
-    shutil.copytree(TESTS.parent / "examples" / "demo_data", folder / "examples" / "demo_data")
+    for name in ("demo_data", "learn"):
+        shutil.copytree(TESTS.parent / "examples" / name, folder / "examples" / name)
     return folder
 
 

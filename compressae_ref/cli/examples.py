@@ -55,6 +55,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "verify": (
         "verify model.npz items.npy codes.npz",
         "verify --program ./my_encoder --level L2",
+        "verify --student my_solution.py --exercise 3",
         "verify model.npz 'postgresql://localhost/shop?table=items' --store",
     ),
 }

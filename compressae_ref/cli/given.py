@@ -53,6 +53,7 @@ NEEDS: dict[str, dict[str, str]] = {
 """By command: options that have no effect without another argument, or one of several."""
 
 _WITH_VECTORS = ("program", "requests", "answers", "vectors", "level", "only", "bits", "without", "cases", "timeout")
+_WITH_ALL_VECTORS = ("backend", "level", "only", "without", "cases")
 
 CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"store": ("picture", "segments"), "segments": ("picture",)},
@@ -75,7 +76,9 @@ CONFLICTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "report": {"queries": ("seed",), "ids": ("id_column",)},
     "verify": {
-        "model": _WITH_VECTORS,
+        "model": (*_WITH_VECTORS, "student", "exercise"),
+        "student": _WITH_ALL_VECTORS,
+        "exercise": (*_WITH_ALL_VECTORS, "program", "requests", "answers"),
         "program": ("backend",),
         "requests": ("backend", "bits", "json", "timeout"),
         "answers": ("backend", "timeout"),
@@ -99,7 +102,7 @@ INPUTS = (
         "resume",
         "store",
     ),
-    *("source", "dense"),
+    *("source", "dense", "student"),
 )
 """Arguments that name files, folders or patterns to read."""
 

@@ -106,7 +106,8 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         choices, name = [*map(str, action.choices)], _name(action)
-        got = f"{_quoted(value)}{(question := near(str(value), choices))}"
+        question = "" if action.type is int else near(str(value), choices)  # no number is a mistyped other one
+        got = f"{_quoted(value)}{question}"
         if not action.option_strings:  # the command
             known = "" if question else f" ({', '.join(choices)})"
             self.error(f"expected a command{known}, got {got}")

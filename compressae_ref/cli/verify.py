@@ -1,4 +1,4 @@
-"""The command ``verify``: test an implementation with the test vectors, or audit stored codes."""
+"""The command ``verify``: test an implementation with the test vectors, grade exercises, or audit stored codes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from compressae_ref.cli.parser import (
 )
 from compressae_ref.retrieval.spaces import SPACES
 from compressae_ref.verify.accumulated import CASES
+from compressae_ref.verify.exercises.table import EXERCISES
 from compressae_ref.verify.operations import PARTS, REFERENCE
 
 
@@ -28,6 +29,7 @@ def add_arguments(commands: Any) -> None:
         "With MODEL EMBEDDINGS CODES it checks that each row of CODES is the code of that embedding, and says which "
         "kind of codes they are: of the encoder, refined or fitted, packed, or with split signs. "
         "With MODEL STORE --store, or MODEL EMBEDDINGS STORE --store, it checks the codes in a vector database. "
+        "With --student it grades the exercises of examples/learn. "
         "The exit code is 0 if everything passes, else 1."
     )
     command = add_command(commands, "verify", summary, details=details, more_backends=[REFERENCE])
@@ -69,6 +71,18 @@ def add_arguments(commands: Any) -> None:
     source.add_argument(
         "--answers", metavar="FILE", help="test the answers in a file, one per line, to the requests of --requests"
     )
+    source.add_argument(
+        "--student",
+        metavar="FILE",
+        help="grade the functions of a student's file, in a process of its own. Its code runs with your rights, and "
+        "nothing protects you from hostile code: run no file that you would not run by hand",
+    )
+    text = (
+        "with --student, grade only this exercise; without --student, print its task "
+        f"(1 to {len(EXERCISES)}; default: all)"
+    )
+    numbers = [exercise.number for exercise in EXERCISES]
+    command.add_argument("--exercise", metavar="N", type=int, choices=numbers, help=text)
     command.add_argument(
         "--level",
         metavar="LEVEL",
@@ -90,18 +104,23 @@ def add_arguments(commands: Any) -> None:
     command.add_argument(
         "--cases", type=int, choices=CASES, default=CASES[1], help="number of generated cases (default: 10000)"
     )
-    command.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for each answer (default: 60)")
+    text = "seconds to wait for each answer (default: 60; for --student: 10)"
+    command.add_argument("--timeout", type=float, help=text)
     command.add_argument("--vectors", metavar="FOLDER", help="folder of test vectors (default: those of this package)")
     add_follow_links(command)
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Test an implementation or audit stored codes; return True if anything fails."""
-    from compressae_ref.cli.verify_steps import audit_codes, judge_by_vectors
+    """Test an implementation, grade exercises or audit stored codes; return True if anything fails."""
+    from compressae_ref.cli.verify_steps import audit_codes, grade_exercises, judge_by_vectors, show_task
 
     if options.store:
         from compressae_ref.cli.store_checks import verify_in_store
 
         return verify_in_store(options)
+    if options.student is not None:
+        return grade_exercises(options)
+    if options.exercise is not None:
+        return show_task(options)
     return judge_by_vectors(options) if options.model is None else audit_codes(options)

@@ -1,4 +1,4 @@
-"""The steps of ``verify``: test a program or this package with the test vectors, and audit stored codes."""
+"""The steps of ``verify``: test a program or this package with the test vectors, grade exercises, audit codes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from pathlib import Path
 from compressae_ref.backends import get_backend
 from compressae_ref.checks import as_real
 from compressae_ref.cli.anchors import read_anchors
+from compressae_ref.cli.given import called
 from compressae_ref.cli.terminal import say, tell
 from compressae_ref.errors import DomainError, naming_file
 from compressae_ref.extensions.fitted_codes import STEPS
 from compressae_ref.files.foreign.embeddings import open_embeddings
 from compressae_ref.files.model_file import load_model_or_encoder
 from compressae_ref.verify import audit, report
+from compressae_ref.verify.accumulated import CASES
+from compressae_ref.verify.exercises import grade, student
+from compressae_ref.verify.exercises import report as graded
+from compressae_ref.verify.exercises.table import EXERCISES
 from compressae_ref.verify.external_codes import load_any_codes
 from compressae_ref.verify.operations import IN_REFERENCE, REFERENCE
 from compressae_ref.verify.programs import Ask, Program, ask_file, ask_package, ask_reference, write_requests
@@ -71,8 +76,43 @@ def _implementation(options: argparse.Namespace) -> Iterator[Ask]:
         else:
             yield ask_package(get_backend(options.backend))
         return
-    with Program(options.program, as_real(options.timeout, "timeout", 1e9)) as program:
+    with Program(options.program, _timeout(options, 60.0)) as program:
         yield program
+
+
+def _timeout(options: argparse.Namespace, default: float) -> float:
+    return default if options.timeout is None else as_real(options.timeout, "timeout", 1e9)
+
+
+def grade_exercises(options: argparse.Namespace) -> bool:
+    """Grade one exercise of a student's file, or all; return True if one is not passed."""
+    grade.check_file(options.student)
+    folder = default_folder() if options.vectors is None else Path(options.vectors)
+    suite, one = Suite(folder, cases=CASES[0]), options.exercise is not None
+    chosen = [EXERCISES[options.exercise - 1]] if one else EXERCISES
+    results = []
+    timeout = _timeout(options, student.TIMEOUT)
+    for result in grade.grades(options.student, chosen, suite, timeout=timeout, bits=options.bits):
+        results.append(result)
+        if not options.json:
+            say(graded.full_text(result) if one else graded.short_text(result))
+    if options.json:
+        say(json.dumps(graded.as_json(results, options.student)))
+    elif not one:
+        say(graded.outcome_text(results))
+    return not all(result.passed for result in results)
+
+
+def show_task(options: argparse.Namespace) -> bool:
+    """Print the task of an exercise."""
+    for name in ("bits", "timeout", "vectors"):
+        if name in options.given:
+            message = f"expected --student with --exercise and {called(options, name)}, got no --student"
+            raise DomainError(message, argument="verify")
+    exercise = EXERCISES[options.exercise - 1]
+    task = graded.task_json(exercise) if options.json else None
+    say(graded.task_text(exercise) if task is None else json.dumps(task))
+    return False
 
 
 def audit_codes(options: argparse.Namespace) -> bool:

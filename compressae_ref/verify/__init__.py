@@ -4,4 +4,5 @@
 summarises. `self_test` and `reference_answers` answer for this package. `audit` needs no vectors: it compares codes
 of another system (`external_codes`) with the codes of its model and embeddings, in the form that `code_forms`
 recognises. `audit_rows` and `audit_refined` classify rows; `diagnose` and `mistakes` explain differences.
+The room `exercises` grades the functions of students.
 """

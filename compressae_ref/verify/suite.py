@@ -72,6 +72,12 @@ class Suite:
                 f"expected ids of tests up to {levels[-1]}, such as encode-1, got {unknown[0]!r}", argument="only"
             )
 
+    def with_outputs(self, name: str) -> Iterator[Test]:
+        """Yield the tests of a file of vectors that expect outputs."""
+        for file in self.files:
+            if file.name == name:
+                yield from (test for test in file.tests if test.error is None)
+
     def tests(self, levels: Iterable[str]) -> Iterator[Test]:
         """Yield all tests of these levels; the accumulated ones come last in each level."""
         for level in levels:
@@ -92,16 +98,29 @@ class Suite:
         file = self._file(test.id.rpartition("-")[0])
         if file is None or not answer.keys() & {"outputs", "error"}:
             return []
-        given = fingerprint(test, answer)
-        exact = [self._flag(file, name) for name, told in self.mistakes.get(test.id, {}).items() if told == given]
-        if exact := [flag for flag in exact if flag is not None]:
-            return [f"exactly this answer is given if {', or if '.join(_mistake(*flag) for flag in exact)}"]
+        if exact := self.exact_cause(test, answer):
+            return [exact]
         if not verdict.in_form or "error" in answer or test.error is not None:
             return []
         flags = [name for name in test.flags if (name in file.bits) == bits]
         if len(flags) > FEW:
             return [f"possible causes: one of {', '.join(flags)} (described in {file.name}.json), or another one"]
         return [f"possible cause: {_mistake(file, name)}" for name in flags]
+
+    def exact_cause(self, test: Test, answer: dict[str, Any]) -> str:
+        """Return a sentence about the known mistakes that give exactly this answer, or an empty string."""
+        exact = self.exact_mistakes(test, answer)
+        return f"exactly this answer is given if {', or if '.join(exact)}" if exact else ""
+
+    def exact_mistakes(self, test: Test, answer: dict[str, Any]) -> list[str]:
+        """Return the known mistakes that give exactly this answer, as clauses."""
+        file = self._file(test.id.rpartition("-")[0])
+        known = self.mistakes.get(test.id, {})
+        if file is None or not known:
+            return []
+        given = fingerprint(test, answer)
+        flags = [self._flag(file, name) for name, told in known.items() if told == given]
+        return [_mistake(*flag) for flag in flags if flag is not None]
 
     def _file(self, name: str) -> VectorFile | None:
         return next((file for file in self.files if file.name == name), None)
