@@ -30,7 +30,7 @@ import compressae_ref as csae
 from compressae_ref.retrieval.brute_force import nearest_dense
 
 HERE = Path(__file__).parent
-SCRIPTS = ("page", "dom", "facts", "files", "names", "progress", "search")
+SCRIPTS = ("page", "combobox", "dom", "facts", "files", "names", "progress", "search")
 PAGE = ("index.html", "style.css", *(f"{name}.js" for name in SCRIPTS))
 MODULES = HERE.parent / "port_js"
 QUERIES = 1000

@@ -1,14 +1,13 @@
 // The page: names to choose from, the neighbours of an item by dense vectors and by codes, and what they cost.
+import { combobox } from "./combobox.js";
 import { $, TOP, element, megabytes, number, words } from "./dom.js";
 import { showFacts } from "./facts.js";
 import { fromFile, textOf, unpacked } from "./files.js";
-import { matching, plain } from "./names.js";
 import { endProgress, expectBytes, received, showProgress } from "./progress.js";
 
 const RANKED = 100; // items by codes among which the dense neighbours are looked up
-const SUGGESTED = 8;
 
-let about, names, texts, plainNames, neighbours, loaded;
+let about, names, texts, neighbours, loaded;
 
 // ---- Files
 
@@ -22,7 +21,6 @@ async function loadLabels() {
   if (lines.at(-1) === "") lines.pop();
   names = lines.map((line) => line.split("\t", 1)[0]);
   texts = lines.map((line, row) => line.slice(names[row].length + 1));
-  plainNames = names.map(plain);
 }
 
 async function loadNeighbours() {
@@ -84,57 +82,7 @@ function answered(answer) {
 
 // ---- Choosing an item
 
-let active = -1; // the suggestion that the arrow keys have reached
-
-function suggest() {
-  const text = plain($("item").value.trim());
-  const found = matching(plainNames, text);
-  $("options").replaceChildren(...found.slice(0, SUGGESTED).map(option));
-  if (text && !found.length) $("options").replaceChildren(nothing());
-  openOptions(text !== "");
-  if (text) $("matches").textContent = `${number(found.length)} ${found.length === 1 ? "item matches" : "items match"}`;
-}
-
-function option(row, at) {
-  const made = element("li", "", { id: `option${at}`, role: "option", "aria-selected": "false", "data-row": row });
-  made.append(element("b", names[row]), element("span", texts[row], { class: "quiet" }));
-  return made;
-}
-
-const nothing = () => element("li", "No item has this name", { class: "quiet none", role: "presentation" });
-
-function openOptions(isOpen) {
-  $("options").hidden = !isOpen;
-  $("item").setAttribute("aria-expanded", String(isOpen));
-  $("matches").textContent = "";
-  activate(-1);
-}
-
-function activate(at) {
-  const all = [...$("options").querySelectorAll("[role=option]")];
-  active = all.length ? at : -1;
-  all.forEach((each, i) => each.setAttribute("aria-selected", String(i === active)));
-  if (active < 0) return $("item").removeAttribute("aria-activedescendant");
-  all[active].scrollIntoView({ block: "nearest" });
-  return $("item").setAttribute("aria-activedescendant", all[active].id);
-}
-
-function pressed(event) {
-  const count = $("options").querySelectorAll("[role=option]").length;
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step && $("options").hidden) suggest();
-  else if (step && count) activate(active < 0 && step < 0 ? count - 1 : (active + step + count) % count);
-  else if (event.key === "Escape") openOptions(false);
-  else if (event.key === "Enter" && count && !$("options").hidden) choose($(`option${Math.max(active, 0)}`).dataset.row);
-  else if (event.key !== "Enter") return;
-  event.preventDefault();
-}
-
-function choose(row) {
-  openOptions(false);
-  $("item").value = "";
-  location.hash = row; // the back button returns to the item before
-}
+const choose = (row) => { location.hash = row; }; // the back button returns to the item before
 
 // ---- Showing an item
 
@@ -214,16 +162,7 @@ function fail(message) {
 }
 
 function listen() {
-  $("item").addEventListener("input", suggest);
-  $("item").addEventListener("keydown", pressed);
-  $("item").addEventListener("blur", () => openOptions(false));
-  $("options").addEventListener("mousedown", (event) => event.preventDefault()); // the input keeps the focus
-  $("options").addEventListener("click", (event) => {
-    const chosen = event.target.closest("[role=option]");
-    if (!chosen) return;
-    choose(chosen.dataset.row);
-    if (event.pointerType === "touch") $("item").blur(); // the keyboard on the screen would cover the answer
-  });
+  combobox({ input: $("item"), list: $("options"), status: $("matches"), names, texts, choose });
   $("form").addEventListener("submit", (event) => event.preventDefault());
   $("random").addEventListener("click", () => choose(Math.floor(Math.random() * names.length)));
   $("k").addEventListener("input", sized);
