@@ -2,6 +2,8 @@
 
 The second part shows reproducibility: the same seed gives the same model to the last bit, from an array or a file, with
 the NumPy or the Numba backend. Run it with ``python examples/02_train.py``.
+
+Equations: E1, E11 to E13, R5, R8. Pages of spec/: compressae.md. Chapter: examples/learn/4_train.py.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 from compressae_ref import FitResult, Progress, TrainConfig, fit
 from compressae_ref.demo_data import load_demo_data
 
+# The learning rate rises over 75 steps, then falls as half a cosine. Training stops when the held-out cosine has not
+# improved for 3 records (patience).
 CONFIG = TrainConfig(n_latents=1024, k=16, batch_size=256, steps=600, records=24, patience=3)
 SCHEDULE = {"lr": 5e-3, "warmup_steps": 75, "decay": "cosine"}  # keyword settings override those of a TrainConfig
 TINY = TrainConfig(n_latents=64, k=4, batch_size=128, steps=6)
@@ -23,55 +27,31 @@ TINY = TrainConfig(n_latents=64, k=4, batch_size=128, steps=6)
 def report(progress: Progress) -> None:
     """Print each new record of the history. The callback is called after every step."""
     if progress.record is not None:
-        cosine = progress.record.validation_cosine
-        print(f"   step {progress.step:>3} of at most {progress.steps}: held-out cosine {cosine:.4f}")
-
-
-def train(embeddings: np.ndarray) -> FitResult:
-    print(
-        f"\n1. Train with h = {CONFIG.n_latents}, k = {CONFIG.k}. The learning rate rises over {SCHEDULE['warmup_steps']} steps,"
-    )
-    print("   then falls as half a cosine. Training stops when the held-out cosine has not improved for")
-    print(f"   {CONFIG.patience} records.\n")
-    result = fit(embeddings, CONFIG, callback=report, **SCHEDULE)
-    last, best = result.history[-1], max(result.history, key=lambda record: record.validation_cosine)
-    outcome = "Stopped early after" if last.step < CONFIG.steps else "Completed"
-    print(
-        f"\n   {outcome} {last.step} of {CONFIG.steps} steps. The model is that of the best record, step {best.step}."
-    )
-    return result
+        print(f"   step {progress.step:>3}: held-out cosine {progress.record.validation_cosine:.4f}")
 
 
 def show_history(result: FitResult) -> None:
-    print("\n2. Every third record of the history. Losses and latents cover the steps since the previous record:\n")
-    print("    step    lr       loss_k   loss_aux   held-out cosine   dead latents   top latent in")
-    for record in result.history[::3]:
-        print(
-            f"   {record.step:>5}    {record.lr:.5f}  {record.loss_k:.4f}   {record.loss_aux:.4f}"
-            f" {record.validation_cosine:>17.4f} {record.dead_latents:>14} {record.top_latent_share:>14.0%} of rows"
-        )
-    print(
-        "\n   loss_k is 1 − cosine at k. A latent is dead if no row stores it. The top latent is the most frequent one."
-    )
+    """Print every third record. Losses and latents cover the steps since the previous record.
+
+    loss_k is 1 − cosine with k entries, loss_aux with 4k. A latent is dead if no row stores it; the top latent is the one
+    that most rows store.
+    """
+    print(f"\n2. History. Training stopped after step {result.history[-1].step}, and the best record is the model.")
+    print("    step       lr    loss_k  loss_aux  held-out cosine  dead latents  top latent in")
+    for r in result.history[::3]:
+        numbers = f"{r.lr:8.5f}  {r.loss_k:8.4f}  {r.loss_aux:8.4f}  {r.validation_cosine:15.4f}"
+        print(f"   {r.step:>5} {numbers}  {r.dead_latents:12}  {r.top_latent_share:8.0%} of rows")
 
 
 def compare_digests(array: np.ndarray, mapped: np.ndarray) -> None:
-    print(f"\n3. Digests of models after {TINY.steps} steps with the same seed:\n")
-    runs = {
-        "array, numpy": fit(array, TINY, backend="numpy"),
-        "file,  numpy": fit(mapped, TINY, backend="numpy"),
-    }
-    if find_spec("numba"):
-        runs["array, numba"] = fit(array, TINY, backend="numba")
-        runs["file,  numba"] = fit(mapped, TINY, backend="numba")
-    else:
-        print("   (Numba is not installed; only the NumPy backend is shown.)")
-    for name, result in runs.items():
-        print(f"   {name}   {result.model.digest}")
-    if len({result.model.digest for result in runs.values()}) != 1:
-        raise SystemExit("expected equal digests, got different ones")
+    print(f"\n3. Digests of models after {TINY.steps} steps with the same seed:")
+    digests = []
+    for backend in ("numpy", "numba") if find_spec("numba") else ("numpy",):
+        for source, x in (("array", array), ("file", mapped)):
+            digests.append(fit(x, TINY, backend=backend).model.digest)
+            print(f"   {backend}, {source:<8} {digests[-1]}")
     other = fit(array, TINY, seed=1).model.digest
-    print(f"   All are equal: the same bytes. Another seed gives another model:\n\n   seed 1         {other}")
+    print(f"   another seed    {other}\n   All models of one seed are the same bytes: {len(set(digests)) == 1}")
 
 
 def main() -> None:
@@ -81,8 +61,8 @@ def main() -> None:
         np.save(file, data.items)
         # Rows are read when they are needed, so the file may be larger than memory.
         mapped = np.load(file, mmap_mode="r")
-        print(f"{mapped.shape[0]:,} embeddings of d = {mapped.shape[1]}, {mapped.dtype}, mapped from {file.name}.")
-        show_history(train(mapped))
+        print(f"1. Train on {len(mapped):,} embeddings in a file, for at most {CONFIG.steps} steps:")
+        show_history(fit(mapped, CONFIG, callback=report, **SCHEDULE))
         compare_digests(data.items, mapped)
         del mapped  # Windows cannot delete the folder while the file is mapped
 

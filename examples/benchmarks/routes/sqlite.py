@@ -30,7 +30,7 @@ import importlib, importlib.metadata, json, re, sqlite3, statistics, sys, time
 from pathlib import Path
 import numpy as np
 import compressae_ref as csae
-example = importlib.import_module("12_sqlite")
+example = importlib.import_module("11_sqlite")
 model, like = csae.load_model("model.npz"), csae.load_packed("packed.npz")[:1]
 queries = np.load("queries.npy", mmap_mode="r")[:31].astype(np.float32)
 db = sqlite3.connect(sys.argv[1])
@@ -73,7 +73,7 @@ def _sqlite(folder: Path) -> list[Route]:
     import compressae_ref as csae
     from compressae_ref import reference
 
-    example = importlib.import_module("12_sqlite")
+    example = importlib.import_module("11_sqlite")
     model, packed = csae.load_model(folder / "model.npz"), csae.load_packed(folder / "packed.npz")
     norms = reference.clamped_norm(model.decode(packed.unpack()))
     package = sum(file.stat().st_size for file in (CLONE / "compressae_ref").rglob("*.*") if file.suffix != ".pyc")

@@ -1,8 +1,10 @@
 """Codes in SQLite: an aggregate function over packed codes, and an inverted table that needs no function.
 
-Run it with ``python examples/12_sqlite.py``. It uses paragraphs of the demo data, and takes seconds.
-``python examples/12_sqlite.py items.npy queries.npy [model.npz]`` does the same with your embeddings; without a model it trains one.
+Run it with ``python examples/11_sqlite.py``. It uses paragraphs of the demo data, and takes seconds.
+``python examples/11_sqlite.py items.npy queries.npy [model.npz]`` does the same with your embeddings; without a model it trains one.
 If a function fails, SQLite says only that it failed: ``sqlite3.enable_callback_tracebacks(True)`` prints why.
+
+Equations: E10, E17, E19 to E25, R10. Pages of spec/: compressae.md, refine.md, packed.md. Chapter: examples/learn/5_search.py.
 """
 
 from __future__ import annotations
@@ -65,9 +67,10 @@ def nearest_by(model: Model, like: PackedCodes) -> type:
             self.query = query
 
         def finalize(self) -> str:
-            data = np.frombuffer(b"".join(self.codes), np.uint8).reshape(len(self.codes), like.bytes_per_item)
+            # Copies as bytearrays, because Numba would compile other kernels for arrays that are read-only.
+            data = np.frombuffer(bytearray().join(self.codes), np.uint8).reshape(-1, like.bytes_per_item)
             codes = PackedCodes(data, like.n_latents, like.k, like.bits).unpack()
-            u = query_vectors(model, np.frombuffer(self.query, np.float32)[None])
+            u = query_vectors(model, np.frombuffer(bytearray(self.query), np.float32)[None])
             scores = reference.gather(u, codes.indices, codes.values) / np.array(self.norms, np.float32)
             return json.dumps([(self.ids[row], float(scores[0, row])) for row in reference.best(scores, TOP)[0]])
 
@@ -128,9 +131,7 @@ def compare(db: sqlite3.Connection, name: str, sql: str, asked: list, expected: 
         for hits, (_, scores) in zip(found, expected, strict=True)
         for (_, a), b in zip(hits, scores, strict=False)  # fewer hits, if fewer items share a latent with the query
     )
-    print(
-        f"   {name:<34} {1e3 * np.median(seconds):>6.1f} ms   same ids: {same} of {len(asked)}   scores differ by at most {apart:.0e}"
-    )
+    print(f"   {name:<28} {1e3 * np.median(seconds):>6.1f} ms  {same} of {len(asked)}  {apart:.0e}")
 
 
 def problem(given: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Model]:
@@ -141,7 +142,7 @@ def problem(given: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Model]:
     else:
         x, queries = (np.asarray(open_embeddings(path), np.float32) for path in (given.items, given.queries))
     if given.model is None:
-        return x, queries, fit(x, n_latents=1024, k=32, steps=150, batch_size=256).model
+        return x, queries, fit(x, serve="dense", n_latents=1024, k=32, steps=150, batch_size=256).model
     model = load_model(given.model)
     if model.params.mean is not None:
         hint = "the norms and scores of a centred model have other formulas (spec/center.md)"
@@ -159,17 +160,16 @@ def main(given: argparse.Namespace) -> None:
     db.create_aggregate("nearest", 4, nearest_by(model, packed))
 
     def expected(space: str, of: Codes, from_item: int = 0, **settings: int) -> list[tuple[list[int], list[float]]]:
-        hits = search(queries, of, TOP, space=space, model=model, **settings)
+        hits = search(queries, of, TOP, space=space, model=model, backend="numpy", **settings)
         return list(zip((hits.ids + from_item).tolist(), hits.scores.tolist(), strict=True))
 
     m = min(EXPANSION * model.k, model.params.n_latents)
     expanded = query_vectors(model, queries, m)
     dense = [query.tobytes() for query in queries]
     sparse = as_json(expanded)
-    print(f"1. {len(x):,} items, {packed.bytes_per_item} bytes each when packed. Bytes per item in the file:")
-    for table in ("packed", "postings"):
-        print(f"   {table:<10}{bytes_of(db, table) / len(x):>6.0f}")
-    print(f"\n2. {len(queries)} dense queries, compared with search. Median time of a query:")
+    sizes = ", ".join(f"{bytes_of(db, table) / len(x):.0f} in {table}" for table in ("packed", "postings"))
+    print(f"1. {len(x):,} items, {packed.bytes_per_item} bytes each when packed. Bytes per item in the file: {sizes}")
+    print("2. Median time of a dense query; queries whose ids are those of search; largest difference of scores")
     compare(db, "aggregate over packed codes", NEAREST, dense, expected("asymmetric", codes))
     compare(db, "the same of the last half", NEAREST, dense, expected("asymmetric", codes[half:], half), half)
     compare(db, f"inverted table, {m} entries", INVERTED, sparse, expected("expanded", codes, query_k=m))

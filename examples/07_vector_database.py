@@ -1,8 +1,10 @@
 """Codes in a vector database: train on its vectors, write the codes beside them, and query both.
 
-Run ``pip install 'compressae-ref[edge]'``, then ``python examples/08_vector_database.py``. It uses the demo embeddings
+Run ``pip install 'compressae-ref[edge]'``, then ``python examples/07_vector_database.py``. It uses the demo embeddings
 and Qdrant Edge, which runs in this process on a temporary folder. Other databases need only another address instead
 of ``edge:...`` (examples/pages/stores.md).
+
+Equations: E15, E23, R10, R13. Pages of spec/: compressae.md, file-format.md. Chapter: examples/learn/5_search.py.
 """
 
 from __future__ import annotations
@@ -48,22 +50,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(fill(f"{folder}/shard", data))
         model = fit(embeddings_of(store), n_latents=1024, k=32, steps=150, batch_size=256).model
-        print(f"1. Trained on the {store.count():,} vectors in a shard of Qdrant Edge.\n\n2. Codes beside them:")
-        print(f"   field {push(store, model).field}, for the cosine of two codes")
+        pushed = push(store, model)
+        print(f"1. Codes beside the {store.count():,} dense vectors, in the field {pushed.field}")
         interrupted_push(store, model)
-
-        print("\n3. Dense results found again in the codes, and scores compared with the exact search of this package:")
+        print("\n2. Share of the dense results that codes find; scores equal to those of this package's exact search")
+        codes = model.encode(np.asarray(embeddings_of(store)))
         for space in ("sparse", "expanded"):
-            compared = compare(store, model, queries, 10, space=space)
-            codes = model.encode(np.asarray(embeddings_of(store)))
-            exact = Index.build(codes, space=space, model=model).search(queries, 10)
-            results = search_store(store, model, queries, 10, space=space)
-            same = all(
-                np.allclose(hits.scores, scores, atol=1e-6) for hits, scores in zip(results, exact.scores, strict=True)
-            )
-            print(
-                f"   {space:<9} {compared.overlap:.1%} of the dense neighbours; scores {'equal' if same else 'DIFFERENT'}"
-            )
+            overlap = compare(store, model, queries, 10, space=space).overlap
+            exact = Index.build(codes, space=space, model=model).search(queries, 10).scores
+            found = [hits.scores for hits in search_store(store, model, queries, 10, space=space)]
+            print(f"   {space:<9} {overlap:.1%}  {np.allclose(found, exact, atol=1e-6)}")
         store.close()
 
 

@@ -1,7 +1,9 @@
 """Files of other programs, weights for other frameworks, and a scikit-learn pipeline.
 
-Run it with ``python examples/09_files_and_frameworks.py``. The files need NumPy only. The last part is skipped if
+Run it with ``python examples/08_files_and_frameworks.py``. The files need NumPy only. The last part is skipped if
 scikit-learn is not installed. It uses the demo embeddings and takes seconds.
+
+Equations: E18, R11 to R13. Pages of spec/: file-format.md. Chapter: examples/learn/1_what_a_code_is.py.
 """
 
 from __future__ import annotations
@@ -22,42 +24,36 @@ from compressae_ref.files.foreign.write import write_codes, write_embeddings
 
 
 def embeddings(folder: Path, x: np.ndarray) -> None:
-    print("1. The same embeddings in several file formats:")
+    print("1. Embeddings: bytes of the file; read back equal; with ids")
     for kind in ("npy", "npz", "fbin", "fvecs", "safetensors"):
         path = folder / f"x.{kind}"
         write_embeddings(path, x, ids=np.array([f"entry {row}" for row in range(len(x))]))
         rows = open_embeddings(str(path))
-        same = "the same" if np.array_equal(rows[100:200], x[100:200]) else "DIFFERENT"
-        print(
-            f"   .{kind:<12} {path.stat().st_size:>10,} bytes, {same}, ids: {'yes' if ids_of(rows) is not None else 'no'}"
-        )
+        same, named = np.array_equal(rows[100:200], x[100:200]), "ids" if ids_of(rows) is not None else "no ids"
+        print(f"   {kind:<12} {path.stat().st_size:>9,}  {same}  {named}")
 
 
 def codes(folder: Path, x: np.ndarray, model: Model) -> None:
-    print("\n2. Codes for other programs:")
+    print("\n2. Codes: bytes of one; read back equal")
     for kind in ("npz", "csr", "jsonl"):
         path = folder / f"codes.{kind}"
         write_codes(path, model.encode_blocks(x), len(x))
         again = open_codes(str(path), model.params.n_latents).load()
-        same = "the same" if np.array_equal(again.values, model.encode(x).values) else "DIFFERENT"
-        print(f"   .{kind:<6} {path.stat().st_size / len(x):>6.0f} bytes per code, {same}")
-    print("   " + (folder / "codes.jsonl").read_text().splitlines()[0][:100] + " ...")
+        same = np.array_equal(again.values, model.encode(x).values)
+        print(f"   {kind:<6} {path.stat().st_size / len(x):>4.0f}  {same}")
+    print(f"   {path.read_text(encoding='utf-8')[:100]} ...")
 
 
 def weights(folder: Path, model: Model) -> None:
-    print("\n3. Weights written and read back:")
+    print("\n3. Models, written and read back: the same digest")
     for name, to in (("state.safetensors", None), ("sae", "saelens"), ("csr", "sentence-transformers")):
         save_any_model(folder / name, model, to)
-        again = load_any_model(str(folder / name))
-        print(
-            f"   {name:<18} digest {again.digest[:12]}, {'the same' if again.digest == model.digest else 'DIFFERENT'}"
-        )
+        print(f"   {name:<18} {load_any_model(str(folder / name)).digest == model.digest}")
 
 
 def pipeline(x: np.ndarray, queries: np.ndarray) -> None:
-    print("\n4. In a scikit-learn pipeline with a nearest-neighbour search:")
     if find_spec("sklearn") is None:
-        print("   scikit-learn is not installed: pip install 'compressae-ref[sklearn]'")
+        print("\n4. scikit-learn is not installed: pip install 'compressae-ref[sklearn]'")
         return
     from sklearn.model_selection import GridSearchCV
     from sklearn.neighbors import NearestNeighbors
@@ -66,13 +62,12 @@ def pipeline(x: np.ndarray, queries: np.ndarray) -> None:
 
     from compressae_ref import CompresSAE
 
-    estimator = CompresSAE(n_latents=512, steps=100, batch_size=256, random_state=0)
+    estimator = CompresSAE(n_latents=512, steps=50, batch_size=256, random_state=0)
     search = GridSearchCV(estimator, {"k": [8, 32]}, cv=2).fit(x)
-    for k, score in zip((8, 32), search.cv_results_["mean_test_score"].tolist(), strict=True):
-        print(f"   k = {k:<3} mean cosine of rows and reconstructions {score:.3f}")
     steps = make_pipeline(Normalizer(), search.best_estimator_, NearestNeighbors(metric="cosine")).fit(x)
-    rows = steps[-1].kneighbors(steps[:-1].transform(queries[:1]), 3, return_distance=False)
-    print(f"   rows of the items nearest to the first query: {rows[0].tolist()}")
+    rows = steps[-1].kneighbors(steps[:-1].transform(queries[:1]), 3, return_distance=False)[0]
+    scores = search.cv_results_["mean_test_score"].round(3).tolist()
+    print(f"\n4. scikit-learn: mean cosine of k = 8 and 32: {scores}; rows nearest to a query: {rows.tolist()}")
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """Text in, codes out: append the encoder to an embedding model, in one ONNX file that any ONNX runtime executes.
 
-Run ``pip install '.[onnx]' onnxruntime`` in a clone, then ``python examples/11_onnx.py``. The embedding model is a small stand-in
+Run ``pip install '.[onnx]' onnxruntime`` in a clone, then ``python examples/10_onnx.py``. The embedding model is a small stand-in
 that sums a random vector for each word, so that the example needs no download. With a sentence-transformers model that was
-exported to ONNX and that pools by the mean, run ``python examples/11_onnx.py onnx/model.onnx tokenizer.json`` (needs tokenizers).
+exported to ONNX and that pools by the mean, run ``python examples/10_onnx.py onnx/model.onnx tokenizer.json`` (needs tokenizers).
+
+Equations: E3 to E5, E15, R1, R2. Pages of spec/: compressae.md. Chapter: examples/learn/2_forward_by_hand.py.
 """
 
 from __future__ import annotations
@@ -113,17 +115,17 @@ def main(arguments: list[str]) -> None:
     indices, values = run(embedder, texts)
     expected = model.encode(x)
     same = (indices == expected.indices).all(axis=1)
-    print(f"1. One ONNX file of {embedder.ByteSize():,} bytes, from words to codes.")
-    print(f"   {same.sum():,} of {len(texts):,} texts have the latents of Model.encode")
-    print(f"   their values differ by at most {np.abs(values - expected.values)[same].max():.0e}")
+    apart = np.abs(values - expected.values)[same].max()
+    print(f"1. One ONNX file of {embedder.ByteSize():,} bytes, from words to codes, compared with Model.encode:")
+    print(f"   {same.sum():,} of {len(texts):,} texts have the same latents; values differ by at most {apart:.0e}")
     query = "health insurance for children"
     row = search(Codes(*run(embedder, [query]), 512), Codes(indices, values, 512), 1).ids[0, 0]
-    print(f"\n2. The paragraph nearest to '{query}', by codes:\n   {texts[row][:120]} ...")
+    print(f"2. The paragraph nearest to '{query}':\n   {texts[row][:120]} ...")
 
 
 if __name__ == "__main__":
     if len(sys.argv) not in (1, 3) or sys.argv[1:2] in (["-h"], ["--help"]):
-        sys.exit("usage: 11_onnx.py [MODEL.onnx TOKENIZER.json]")
+        sys.exit("usage: 10_onnx.py [MODEL.onnx TOKENIZER.json]")
     needed = ("onnx", "onnxruntime", *(["tokenizers"] if sys.argv[1:] else []))
     if missing := [name for name in needed if find_spec(name) is None]:
         sys.exit(f"not installed: pip install {' '.join(missing)}")

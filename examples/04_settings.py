@@ -1,9 +1,19 @@
 """Compare training settings on your data: train with each value, and measure recall in each space.
 
-Run it with ``python examples/05_settings.py``. Without arguments it compares numbers of latents on the demo
+Run it with ``python examples/04_settings.py``. Without arguments it compares numbers of latents on the demo
 embeddings, and takes seconds. The tables of ``spec/evidence.md`` come from longer runs, such as:
 
-    python examples/05_settings.py items.npy queries.npy --set steps=600 --vary init=tied,original lr=0.001,0.01
+    python examples/04_settings.py items.npy queries.npy --set steps=600 --vary init=tied,original lr=0.001,0.01
+
+The columns of the table, which is Markdown:
+
+    cosine      mean cosine of held-out rows and their reconstructions
+    dead        number of latents that no item stores
+    effective   exp of the entropy of the latent frequencies
+    shared      mean number of latents that a query shares with one of its 100 nearest dense vectors
+    sparse ...  recall@100 of the dense neighbours in each space; 4k: the query has four times as many entries
+
+Equations: E9, E13, E15 to E17, E31, R5, R8. Pages of spec/: compressae.md, distill.md. Chapter: examples/learn/4_train.py.
 """
 
 from __future__ import annotations
@@ -24,12 +34,6 @@ from compressae_ref.retrieval.brute_force import nearest_dense
 
 TOP = 100
 COLUMNS = ["cosine", "dead", "effective", "shared", "sparse", "sparse, 4k", "reconstructed", "asymmetric"]
-LEGEND = f"""
-cosine          mean cosine of held-out rows and their reconstructions
-dead            number of latents that no item stores
-effective       exp of the entropy of the latent frequencies
-shared          mean number of latents that a query shares with one of its {TOP} nearest dense vectors
-sparse ...      recall@{TOP} of the dense neighbours in each space; 4k: the query has four times as many entries"""
 
 
 def main() -> None:
@@ -39,15 +43,12 @@ def main() -> None:
         items, queries = data.items, data.queries
     else:
         items, queries = open_embeddings(options.items), open_embeddings(options.queries)
-    fixed, varied = dict(options.set), dict(options.vary)
-    print(f"{len(items):,} items and {len(queries):,} queries of d = {items.shape[1]}", end="")
-    print("".join(f"; {name} {value[0]}" for name, value in fixed.items()) + "\n")
-    print(line([*varied, *COLUMNS]))
-    print(line(["---:"] * (len(varied) + len(COLUMNS))))
+    fixed, varied = {name: value for name, (value,) in options.set}, dict(options.vary)
+    print(f"{len(items):,} items, {len(queries):,} queries, {fixed or 'defaults'}; recall@{TOP}. Columns: see --help\n")
+    print(line([*varied, *COLUMNS]), line(["---:"] * (len(varied) + len(COLUMNS))), sep="\n")
     for values in product(*varied.values()):
-        settings = {name: value[0] for name, value in fixed.items()} | dict(zip(varied, values, strict=True))
+        settings = fixed | dict(zip(varied, values, strict=True))
         print(line([*map(str, values), *measure(items, queries, settings)]), flush=True)
-    print(LEGEND)
 
 
 def arguments() -> argparse.Namespace:
@@ -55,15 +56,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("items", nargs="?", metavar="ITEMS", help="file of embeddings to train on and to search")
     parser.add_argument("queries", nargs="?", metavar="QUERIES", help="file of query embeddings that are not in ITEMS")
     parser.add_argument("--set", nargs="+", type=setting, metavar="NAME=VALUE", help="settings of all trainings")
-    varied = [setting("n_latents=256,512,1024,2048")]
+    varied = [setting("n_latents=256,512,1024")]
     parser.add_argument(
         "--vary", nargs="+", type=setting, default=varied, metavar="NAME=VALUE,...", help="settings to compare"
     )
     options = parser.parse_args()
     if options.set is None:  # short training on the demo data, default settings on your data
-        options.set = [] if options.items else [setting("k=16"), setting("steps=150"), setting("batch_size=256")]
+        options.set = [] if options.items else [setting("k=16"), setting("steps=100"), setting("batch_size=256")]
     if options.items is not None and options.queries is None:
         parser.error("expected ITEMS and QUERIES, got ITEMS only")
+    for name, values in options.set:
+        if len(values) > 1:
+            parser.error(f"--set: expected one value of {name}, got {len(values)}; use --vary to compare values")
     return options
 
 
