@@ -110,8 +110,7 @@ def show_task(options: argparse.Namespace) -> bool:
             message = f"expected --student with --exercise and {called(options, name)}, got no --student"
             raise DomainError(message, argument="verify")
     exercise = EXERCISES[options.exercise - 1]
-    task = graded.task_json(exercise) if options.json else None
-    say(graded.task_text(exercise) if task is None else json.dumps(task))
+    say(json.dumps(graded.task_json(exercise)) if options.json else graded.task_text(exercise))
     return False
 
 

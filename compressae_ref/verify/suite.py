@@ -98,19 +98,14 @@ class Suite:
         file = self._file(test.id.rpartition("-")[0])
         if file is None or not answer.keys() & {"outputs", "error"}:
             return []
-        if exact := self.exact_cause(test, answer):
-            return [exact]
+        if exact := self.exact_mistakes(test, answer):
+            return [exactly(exact)]
         if not verdict.in_form or "error" in answer or test.error is not None:
             return []
         flags = [name for name in test.flags if (name in file.bits) == bits]
         if len(flags) > FEW:
             return [f"possible causes: one of {', '.join(flags)} (described in {file.name}.json), or another one"]
         return [f"possible cause: {_mistake(file, name)}" for name in flags]
-
-    def exact_cause(self, test: Test, answer: dict[str, Any]) -> str:
-        """Return a sentence about the known mistakes that give exactly this answer, or an empty string."""
-        exact = self.exact_mistakes(test, answer)
-        return f"exactly this answer is given if {', or if '.join(exact)}" if exact else ""
 
     def exact_mistakes(self, test: Test, answer: dict[str, Any]) -> list[str]:
         """Return the known mistakes that give exactly this answer, as clauses."""
@@ -161,6 +156,11 @@ class Suite:
         for path in sorted([*self.folder.glob("*.json"), *self.folder.glob("files/*.npz")]):
             sha.update(path.relative_to(self.folder).as_posix().encode() + b"\n" + path.read_bytes())
         return sha.hexdigest()
+
+
+def exactly(mistakes: Sequence[str]) -> str:
+    """Return a sentence about the known mistakes that give exactly an answer."""
+    return f"exactly this answer is given if {', or if '.join(mistakes)}"
 
 
 def _mistake(file: VectorFile, flag: str) -> str:

@@ -11,10 +11,9 @@ import numpy as np
 from compressae_ref import reference
 from compressae_ref.arrays import Floats
 from compressae_ref.backends.rounding import gamma
+from compressae_ref.verify.exercises.table import PARAMS
 from compressae_ref.verify.suite import Suite
 from compressae_ref.verify.vectors import Test, Values
-
-PARAMS = ("W_enc", "b_enc", "W_dec")
 
 ROUNDINGS = 16
 """Where a vector has no bound because its sums are exact, an exercise still allows so many roundings of the largest

@@ -19,7 +19,7 @@ from compressae_ref.verify.exercises.mistakes import usual_mistake
 from compressae_ref.verify.exercises.student import TIMEOUT, Student
 from compressae_ref.verify.exercises.table import Exercise, Function
 from compressae_ref.verify.judge import Verdict, judge
-from compressae_ref.verify.suite import Suite
+from compressae_ref.verify.suite import Suite, exactly
 from compressae_ref.verify.vectors import Test, Values
 
 ENDED = ("NoFile", "Missing", "NotStarted", "Compile")
@@ -202,7 +202,7 @@ def _causes(function: Function, wrong: list[tuple[Test, Values]], suite: Suite) 
     """Name the mistake that gives these numbers, if it is known."""
     test, outputs = wrong[0]
     if exact := _exact_mistakes(test, outputs, suite):
-        return [f"exactly this answer is given if {', or if '.join(exact)}"]
+        return [exactly(exact)]
     found = usual_mistake(function.name, wrong)
     return [f"these numbers come out if {found}"] if found else []
 

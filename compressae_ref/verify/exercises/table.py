@@ -80,9 +80,10 @@ class Exercise(NamedTuple):
 
 
 _CODE = ("indices", "values")
-_PARAMS = ("W_enc", "b_enc", "W_dec")
+PARAMS = ("W_enc", "b_enc", "W_dec")
+"""The parameters of a model, in the order in which `reference.train_step` takes them."""
 _GRADS = ("grad_W_enc", "grad_b_enc", "grad_W_dec")
-_STEP: Returns = (NUMBERS, _PARAMS, tuple(f"m_{name}" for name in _PARAMS), tuple(f"v_{name}" for name in _PARAMS))
+_STEP: Returns = (NUMBERS, PARAMS, tuple(f"m_{name}" for name in PARAMS), tuple(f"v_{name}" for name in PARAMS))
 _HITS = ("ids", "scores")
 
 

@@ -38,10 +38,8 @@ def save(figure: Figure, name: str) -> None:
 
 def save_as(figure: Figure, path: Path) -> None:
     """Save a picture, with the size of its smallest text in pixels, so that a test can tell whether a slide shows it large enough."""
-    metadata = {
-        "Software": None,
-        "smallest text": f"{smallest_text(figure):.1f}",
-    }  # no version: equal pictures are equal bytes
+    # Without the version of Matplotlib, equal pictures are equal bytes.
+    metadata = {"Software": None, "smallest text": f"{smallest_text(figure):.1f}"}
     figure.savefig(path, metadata=metadata)
     plt.close(figure)
 

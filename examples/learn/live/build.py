@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 import posixpath
 import re
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 
 from compressae_ref.demo_data import load_demo_data
 from compressae_ref.errors import CompressaeError
+from compressae_ref.page.document import write_document
 from compressae_ref.reference import cosine, unit_rows
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ IMPORT = re.compile(r'(?m)^((?:import|export)\b[^"]*?from |import )"(\.[^"]+)";'
 def build(path: Path = LEARN / "live.html") -> None:
     """Write the page, as a whole or not at all."""
     try:
-        write(path, document())
+        write_document(path, document())
     except CompressaeError as error:
         sys.exit(f"make.py: {error}")
     except OSError as error:
@@ -101,13 +101,3 @@ def name_of(path: Path) -> str:
 
 def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-def write(path: Path, text: str) -> None:
-    """Write the file as a whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(unfinished, path)  # noqa: PTH105
-    finally:
-        unfinished.unlink(missing_ok=True)
